@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/*
+ * Counts every conversation at every capture point, both directions on one entry.
+ *
+ * A packet is counted first (its capture point's `seen`), then parsed (parse.h) into one flow or, in tunnels, several, then
+ * counted on each of them. Counters only grow; user space reads them in batches and deletes an entry only after it was
+ * marked FLOW_CLOSING (close_flows) and read once more: nobody adds to a closing entry, a packet that meets one opens the
+ * second entry of its key. So no packet is lost between reading and deleting.
+ */
+#include "packet.h"
+#include "flows.h"
+#include "parse.h"
+
+#define TC_ACT_UNSPEC -1 /* the next program decides; the same as TCX_NEXT */
+#define SKB_VLAN_PRESENT 0x10000
+#define PACKET_OUTGOING 4
+#define GSO_BY_FRAGS 0xffff
+
+/* The kernel's numbers, as helpers return them. */
+#define E_BUSY -16
+#define E_EXIST -17
+#define E_2BIG -7
+#define E_NOMEM -12
+
+/* Working memory of one packet, per CPU: larger than a BPF stack. */
+struct scratch {
+	struct parse parse;
+	struct flow new_flow;
+	struct fragment_key fragment_key;
+	__u64 now;
+	__u64 sequence;
+	__u64 wire_bytes;
+	__u32 netns, ifindex, segments, headers, direction;
+	bool replay;
+};
+
+#if defined(SKYTRAIL_BCC)
+#include "flows_bcc.h"
+#else
+#include "flows_libbpf.h"
+#endif
+
+/*
+ * A field of the context by a load with a constant offset: left to itself, clang may add the offset to the pointer first,
+ * which the verifier refuses.
+ */
+#define context_pointer(skb, field)                                                                       \
+	({                                                                                                \
+		__u64 value;                                                                              \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                                     \
+			     : "=r"(value)                                                                \
+			     : "r"(skb), "i"(offsetof(struct __sk_buff, field)));                         \
+		(__u8 *)value;                                                                            \
+	})
+
+/* Where `bytes` (a constant) of the packet can be read: in place, or in `copy`. NULL where they cannot. */
+static __always_inline __u8 *header(struct source from, __u32 offset, __u8 *copy, __u32 bytes)
+{
+	if (from.direct) {
+		__u8 *data = context_pointer(from.skb, data) + offset;
+
+		if (likely(data + bytes <= context_pointer(from.skb, data_end)))
+			return data;
+	}
+	return bpf_skb_load_bytes(from.skb, offset, copy, bytes) ? 0 : copy;
+}
+
+static __always_inline __u32 tunnel_of(__u16 port)
+{
+	struct tunnel_ports *ports = lookup_tunnel_ports();
+
+	return ports ? ports->kind[port] : TUNNEL_NONE;
+}
+
+/* The capture point's counters on this CPU; slot 0 where user space did not register it (yet). */
+static __always_inline struct point *find_point(__u64 tag)
+{
+	__u32 slot = (__u32)((tag * 0x9e3779b97f4a7c15ULL) >> 40);
+	struct point *point;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < POINT_PROBES; i++) {
+		point = lookup_point((slot + i) & point_mask());
+		if (point && likely(point->tag == tag))
+			return point;
+	}
+	return lookup_point(0);
+}
+
+static __always_inline __u32 *key_gen(struct level *l)
+{
+	return (__u32 *)(l->family == 4 ? &l->k4.tags : &l->k6.tags);
+}
+
+static __always_inline bool is_syn(struct level *l)
+{
+	return (l->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* Whether a packet may be counted here: a SYN on an ended flow begins a new one. */
+static __always_inline bool usable(struct flow *flow, struct level *l)
+{
+	if (unlikely(flow->state != FLOW_LIVE))
+		return false;
+	if (unlikely(flow->ended && is_syn(l))) {
+		flow->state = FLOW_CLOSING;
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void remember_quote(struct __sk_buff *ctx, struct level *l, __u64 id)
+{
+	struct quote quote = {};
+	__u8 h[40];
+	__u32 transport;
+
+	if (l->family == 4) {
+		if (bpf_skb_load_bytes(ctx, l->quote, h, 20) || (h[0] >> 4) != 4)
+			return;
+		put32(quote.addr[0], raw32(h + 12));
+		put32(quote.addr[1], raw32(h + 16));
+		quote.proto = h[9];
+		transport = l->quote + (h[0] & 0x0f) * 4;
+		if (get16(h + 6) & 0x1fff)
+			return;
+	} else {
+		if (bpf_skb_load_bytes(ctx, l->quote, h, 40) || (h[0] >> 4) != 6)
+			return;
+		__builtin_memcpy(quote.addr, h + 8, 32);
+		quote.proto = h[6];
+		transport = l->quote + 40;
+	}
+	quote.family = l->family;
+	if (bpf_skb_load_bytes(ctx, transport, h, 8))
+		return;
+	if (quote.proto == PROTO_ICMP || quote.proto == PROTO_ICMP6) {
+		quote.source = be16((__u16)h[0]);
+		quote.destination = be16((__u16)h[1]);
+		quote.icmp_id = get16(h + 4);
+	} else {
+		quote.source = raw16(h);
+		quote.destination = raw16(h + 2);
+	}
+	store_quote(&id, &quote);
+}
+
+/* Unique while the maps live: the CPU and a number of its own. */
+static __always_inline __u64 new_flow_id(struct scratch *s)
+{
+	return ((__u64)bpf_get_smp_processor_id() << 48) | (FLOW_FIRST_ID + s->sequence++);
+}
+
+static __always_inline void describe(struct __sk_buff *ctx, struct scratch *s, struct level *l)
+{
+	struct flow *new = &s->new_flow;
+
+	__builtin_memset(new, 0, sizeof(*new));
+	new->first = new->last = s->now;
+	new->id = new_flow_id(s);
+	__builtin_memcpy(new->mac, l->mac, sizeof(new->mac));
+	new->ethertype = l->ethertype;
+	new->vlans = l->vlans;
+	new->ext = l->ext;
+	new->info = l->info | (l->fragment_bits ? INFO_FRAGMENTED : 0);
+	new->reversed = l->reversed;
+	new->icmp_code = l->icmp_code;
+	if (l->quote)
+		remember_quote(ctx, l, new->id);
+}
+
+/* The entry that counts this packet; a new one where there is none. NULL with *lost set where there is no room. */
+static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scratch *s, struct level *l, __u32 *lost)
+{
+	struct flow *flow = lookup_flow(l), *second;
+	bool closing = flow;
+	long error;
+
+	if (likely(flow && usable(flow, l)))
+		return flow;
+	*key_gen(l) ^= KIND_SECOND;
+	second = lookup_flow(l);
+	if (second && usable(second, l))
+		return second;
+	if (second && closing) {
+		*lost = LOST_CLOSING;
+		return 0;
+	}
+	if (!closing)
+		*key_gen(l) ^= KIND_SECOND;
+	describe(ctx, s, l);
+	error = insert_flow(l, &s->new_flow);
+	if (error && error != E_EXIST) {
+		*lost = error == E_2BIG ? LOST_MAP_FULL : error == E_NOMEM ? LOST_NO_MEMORY : LOST_BUSY;
+		return 0;
+	}
+	flow = lookup_flow(l);
+	if (!flow)
+		*lost = LOST_BUSY;
+	return flow;
+}
+
+static __always_inline __u64 fine_clock(struct scratch *s)
+{
+	return s->replay ? s->now : bpf_ktime_get_ns();
+}
+
+static __always_inline __u32 since(struct flow *flow, __u64 now)
+{
+	return now > flow->first ? 1 + (__u32)((now - flow->first) / 1000000) : 1;
+}
+
+/* Handshake, ends, initiator: only packets with SYN, FIN, RST, and the ACK that ends a handshake, come here. */
+static __always_inline void note_tcp(struct scratch *s, struct flow *flow, struct level *l, __u32 dir)
+{
+	__u8 flags = l->tcp_flags;
+
+	if (flags & TCP_SYN) {
+		__u64 now = fine_clock(s);
+		bool answer = flags & TCP_ACK;
+
+		if (!flow->asked[dir]) {
+			flow->asked[dir] = now;
+			flow->syn_ttl[dir] = l->ttl;
+		} else {
+			flow->rtt_state = RTT_DONE; /* repeated: which one is answered, nobody knows */
+			return;
+		}
+		if (!answer && flow->rtt_state == RTT_NONE) {
+			flow->rtt_state = RTT_ASKED;
+			flow->expect = l->seq + 1;
+		} else if (answer && flow->rtt_state == RTT_ASKED && flow->asked[!dir] && l->ack == flow->expect) {
+			flow->rtt[0] = now - flow->asked[!dir];
+			flow->rtt_state = RTT_ANSWERED;
+			flow->expect = l->seq + 1;
+		}
+	} else if (flow->rtt_state == RTT_ANSWERED && (flags & TCP_ACK) && l->ack == flow->expect &&
+		   flow->asked[dir] && flow->asked[!dir] > flow->asked[dir]) {
+		__u64 now = fine_clock(s);
+
+		flow->rtt[1] = now - flow->asked[!dir];
+		flow->rtt_state = RTT_DONE;
+	}
+	if (flags & TCP_FIN) {
+		flow->fin[dir] = since(flow, s->now);
+		if (flow->fin[!dir])
+			flow->ended = 1;
+	}
+	if (flags & TCP_RST) {
+		flow->rst[dir] = since(flow, s->now);
+		flow->ended = 1;
+	}
+}
+
+static __always_inline void note_echo(struct scratch *s, struct flow *flow, struct level *l)
+{
+	if (l->asks == 1) {
+		flow->asked[0] = fine_clock(s);
+		flow->expect = l->seq;
+		flow->rtt_state = RTT_ASKED;
+	} else if (flow->rtt_state == RTT_ASKED && flow->expect == l->seq) {
+		flow->rtt[0] = fine_clock(s) - flow->asked[0];
+		flow->rtt_state = RTT_NONE;
+	}
+}
+
+static __always_inline void count_flow(struct scratch *s, struct flow *flow, struct level *l)
+{
+	__u32 dir = l->reversed & 1, hook;
+	__u64 bytes = l->end > l->start ? l->end - l->start : 0;
+
+	if (unlikely(s->segments > 1)) {
+		if (s->headers > l->start)
+			bytes += (__u64)(s->segments - 1) * (s->headers - l->start);
+		__sync_fetch_and_add(&flow->merged[dir], s->segments - 1);
+	}
+	__sync_fetch_and_add(&flow->dir[dir].packets, s->segments);
+	__sync_fetch_and_add(&flow->dir[dir].bytes, bytes);
+	flow->last = s->now;
+	if (unlikely(flow->ttl[dir] != l->ttl))
+		flow->ttl[dir] = l->ttl;
+	if (unlikely(flow->dscp[dir] != l->dscp))
+		flow->dscp[dir] = l->dscp;
+	hook = 1 << (2 * dir + (s->direction & 1));
+	if (unlikely(!(flow->hooks & hook)))
+		flow->hooks |= hook;
+	if (unlikely(l->fragment_bits))
+		__sync_fetch_and_add(&flow->fragments, 1);
+	if (l->proto == PROTO_TCP) {
+		__u8 flags = l->tcp_flags, seen = flow->tcp_flags[dir];
+
+		if (unlikely(flags & ~seen))
+			flow->tcp_flags[dir] = seen | flags;
+		if (unlikely((flags & (TCP_SYN | TCP_FIN | TCP_RST)) || flow->rtt_state == RTT_ANSWERED))
+			note_tcp(s, flow, l, dir);
+	} else if (unlikely((l->proto == PROTO_ICMP || l->proto == PROTO_ICMP6) && l->asks)) {
+		if (l->id || l->seq)
+			note_echo(s, flow, l);
+	}
+	if (unlikely(l->asks && !flow->initiator))
+		flow->initiator = (l->asks == 1) == (dir == 0) ? 1 : 2;
+}
+
+/* The transport of a fragment: remembered from the first, filled in for the later ones. */
+static __always_inline void join_fragments(struct scratch *s, struct level *l, __u64 parent)
+{
+	struct fragment_key *key = &s->fragment_key;
+	struct fragment *first;
+
+	key->parent = parent;
+	key->netns = s->netns;
+	key->ifindex = s->ifindex;
+	key->id = l->fragment_id;
+	key->proto = l->proto;
+	if (l->family == 4) {
+		put64(key->addr[0], l->k4.addr[0]);
+		put64(key->addr[0] + 8, 0);
+		put64(key->addr[1], l->k4.addr[1]);
+		put64(key->addr[1] + 8, 0);
+	} else {
+		__builtin_memcpy(key->addr, l->k6.addr, 32);
+	}
+	if (!later_fragment(l)) {
+		struct fragment remember = {.source = l->sport, .destination = l->dport, .id = l->id, .kind = l->kind};
+		store_fragment(key, &remember);
+		return;
+	}
+	first = lookup_fragment(key);
+	if (first) {
+		l->sport = first->source;
+		l->dport = first->destination;
+		l->id = first->id;
+		l->kind = first->kind;
+	}
+}
+
+static __always_inline void lose(struct point *point, struct scratch *s, __u32 reason, __u64 bytes)
+{
+	if (reason >= LOST_REASONS)
+		return;
+	point->lost[reason].skbs++;
+	point->lost[reason].segments += s->segments;
+	point->lost[reason].bytes += bytes;
+}
+
+static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *s, struct point *point)
+{
+	struct parse *p = &s->parse;
+	__u64 parent = 0;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOW_LEVELS; i++) {
+		if (i >= p->count)
+			break;
+		struct level *l = &p->level[i];
+		__u32 lost = LOST_REASONS;
+
+		if (unlikely(l->fragment_bits))
+			join_fragments(s, l, parent);
+		finish_key(l);
+		if (l->family == 4) {
+			l->k4.parent = parent;
+			l->k4.netns = s->netns;
+			l->k4.ifindex = s->ifindex;
+		} else {
+			l->k6.parent = parent;
+			l->k6.netns = s->netns;
+			l->k6.ifindex = s->ifindex;
+		}
+		struct flow *flow = find_flow(ctx, s, l, &lost);
+		if (likely(flow)) {
+			parent = flow->id;
+			count_flow(s, flow, l);
+		} else {
+			parent = FLOW_PARENT_LOST;
+			if (i == 0)
+				lose(point, s, lost, s->wire_bytes);
+		}
+	}
+}
+
+static __always_inline __u32 first_header(__u32 link)
+{
+	switch (link) {
+	case LINK_ETHERNET: return NEXT_ETHERNET;
+	case LINK_RAW: return NEXT_BY_NIBBLE;
+	case LINK_COOKED: return NEXT_COOKED;
+	case LINK_COOKED2: return NEXT_COOKED2;
+	case LINK_LOOPBACK: return NEXT_LOOPBACK;
+	}
+	return NEXT_OTHER;
+}
+
+/* What the kernel would have said of a packet that comes from a capture file (BPF_PROG_TEST_RUN). Returns its link type. */
+static __always_inline __u32 replayed(struct __sk_buff *ctx, struct scratch *s)
+{
+	__u32 captured = ctx->cb[2];
+
+	s->now = ctx->tstamp;
+	s->ifindex = ctx->cb[3];
+	s->netns = 0;
+	s->parse.length = ctx->cb[1];
+	if (captured < s->parse.captured) /* short packets are padded for the call */
+		s->parse.captured = captured;
+	return ctx->cb[0];
+}
+
+static __always_inline void count_packet(struct source from, __u32 direction, __u64 netns, bool replay)
+{
+	struct __sk_buff *ctx = from.skb;
+	struct scratch *s = lookup_scratch();
+	__u32 gso_size = ctx->gso_size, segments = 1, link = LINK_ETHERNET;
+	struct parse *p;
+	struct point *point;
+
+	if (!s)
+		return;
+	p = &s->parse;
+	s->netns = netns;
+	s->ifindex = ctx->ifindex;
+	s->direction = direction;
+	s->replay = replay;
+	p->length = p->captured = ctx->len;
+	if (unlikely(replay))
+		link = replayed(ctx, s);
+	else
+		s->now = bpf_ktime_get_coarse_ns();
+	point = find_point((__u64)s->netns << 32 | s->ifindex);
+	if (!point)
+		return;
+
+	p->gso = gso_size;
+	if (unlikely(gso_size)) {
+		segments = ctx->gso_segs;
+		if (!segments) /* from a device that does not say */
+			segments = gso_size == GSO_BY_FRAGS ? 1 : (p->length + gso_size - 1) / gso_size;
+	}
+	point->seen[direction].skbs++;
+	point->seen[direction].segments += segments;
+	point->seen[direction].bytes += p->length;
+	s->segments = segments;
+	s->wire_bytes = p->length;
+	if (unlikely(sampling() > 1 && bpf_get_prandom_u32() % sampling())) {
+		lose(point, s, LOST_SAMPLED_OUT, p->length);
+		return;
+	}
+
+	p->vlan_tci = ctx->vlan_present ? SKB_VLAN_PRESENT | ctx->vlan_tci : 0;
+	p->next = first_header(replay ? link : point->link);
+	parse_packet(from, p);
+	s->headers = position(p);
+	if (unlikely(segments > 1)) {
+		__u64 more = (__u64)(segments - 1) * s->headers;
+		s->wire_bytes += more;
+		point->header_bytes += more;
+	}
+	if (unlikely(!p->count)) {
+		lose(point, s, LOST_UNREADABLE, s->wire_bytes);
+		return;
+	}
+	count_levels(ctx, s, point);
+}
+
+SEC("tc")
+int flows_ingress(struct __sk_buff *ctx)
+{
+	struct source from = {ctx, true};
+
+	count_packet(from, 0, netns_of(ctx), replaying());
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int flows_egress(struct __sk_buff *ctx)
+{
+	struct source from = {ctx, true};
+
+	count_packet(from, 1, netns_of(ctx), false);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("socket")
+int flows_socket(struct __sk_buff *ctx)
+{
+	struct source from = {ctx, false};
+
+	count_packet(from, ctx->pkt_type == PACKET_OUTGOING, netns_constant(), false);
+	return 0; /* the socket itself gets nothing */
+}
+
+/* Marks one flow of the list of requests; run as often as there are requests (BPF_PROG_TEST_RUN's repeat). */
+SEC("tc")
+int close_flow(struct __sk_buff *ctx)
+{
+	struct close_request *request = next_close_request();
+	struct flow *flow;
+
+	if (!request)
+		return TC_ACT_UNSPEC;
+	flow = lookup_flow_by_key(&request->key, request->family == 4);
+	if (flow && flow->id == request->id)
+		flow->state = FLOW_CLOSING;
+	return TC_ACT_UNSPEC;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * What the flows program and its readers agree on: the layout of the maps.
+ * Readers declare the same layouts as numpy records (exporters/bpf/layout.py), which are checked against the object's BTF.
+ * Addresses, ports and MACs are as on the wire (big-endian); all else is in the host's order. Times are CLOCK_MONOTONIC, ns (coarse
+ * but for the handshake's).
+ */
+#ifndef SKYTRAIL_FLOWS_H
+#define SKYTRAIL_FLOWS_H
+
+#define FLOW_LEVELS 4		 /* flows a packet can make: an outer one and three inside */
+#define FLOW_VLANS 4		 /* tags that go into a key, outermost first, 12 bits each */
+#define FLOW_PARENT_LOST 1	 /* parent id of an inner flow whose outer flow found no room */
+#define FLOW_FIRST_ID 16	 /* ids below have a meaning of their own */
+#define POINT_PROBES 8		 /* slots where a capture point may stand in the table of points */
+#define CLOSE_BATCH 4096	 /* keys one run of close_flows takes */
+#define FRAGMENTS 8192		 /* first fragments remembered */
+#define QUOTES 4096		 /* packets quoted by ICMP errors remembered */
+
+/* How a key is to be read: flow_tags.kind, low bits. */
+enum flow_kind {
+	KIND_PLAIN = 0,		/* ports of the transport, or type and counterpart of ICMP, or none */
+	KIND_ONE_WAY = 1,	/* ICMP without a counterpart: source first, port[0] type, port[1] code */
+	KIND_FRAGMENT = 2,	/* a later fragment whose first was not seen */
+	KIND_VXLAN = 3,		/* outer flow: port[1] is the tunnel's, id the VNI */
+	KIND_GENEVE = 4,
+	KIND_GRE_KEY = 5,	/* GRE with a key, in id */
+	KIND_LINK = 6,		/* no network layer: addr holds MACs, port[0] the EtherType, id the bottom MPLS label */
+};
+#define KIND_MASK 0x0f
+/* Of one conversation two entries can exist while one of them is being closed: this bit tells them apart. */
+#define KIND_SECOND 0x80
+
+/* Bytes 16..: VLAN ids, 12 bits each, outermost lowest; 8..15: IP protocol; 0..7: kind */
+#define TAGS(vlans, proto, kind) (((__u64)(vlans) << 16) | ((__u64)(proto) << 8) | (kind))
+
+struct flow_key4 {
+	__u64 parent;		/* id of the flow that carries this one, 0: none */
+	__u64 tags;
+	__u32 netns;		/* low half of the namespace's cookie */
+	__u32 ifindex;
+	__be32 addr[2];		/* ordered: (address, port) as unsigned bytes */
+	__be16 port[2];
+	__u32 id;		/* VNI, GRE key, ICMP echo identifier */
+};
+
+struct flow_key6 {
+	__u64 parent;
+	__u64 tags;
+	__u32 netns;
+	__u32 ifindex;
+	__u8 addr[2][16];
+	__be16 port[2];
+	__u32 id;
+};
+
+enum flow_state {
+	FLOW_LIVE = 0,
+	FLOW_CLOSING = 1,	/* nobody counts here any more; a last read, then it is deleted */
+};
+
+/* flow.info */
+#define INFO_ETHERNET 1		/* the flow's own bytes begin with an Ethernet header */
+#define INFO_MPLS 2		/* a label stack: behind the Ethernet header, or behind GRE */
+#define INFO_FRAGMENTED 4	/* the first packet seen was a fragment */
+#define INFO_QUOTES 8		/* an ICMP error; what it quotes is in the map of quotes, under the flow's id */
+#define INFO_ERSPAN 16		/* behind GRE */
+
+/* flow.ext: IPv6 extension headers of the first packet */
+#define EXT_HOP_BY_HOP 1
+#define EXT_ROUTING 2
+#define EXT_FRAGMENT 4
+#define EXT_DESTINATION 8
+#define EXT_AUTHENTICATION 16
+#define EXT_OTHER 32
+
+enum rtt_state {
+	RTT_NONE = 0,
+	RTT_ASKED = 1,		/* a SYN or an echo request is out */
+	RTT_ANSWERED = 2,	/* its SYN-ACK came; the ACK is out */
+	RTT_DONE = 3,		/* nothing more to measure (or not to be trusted) */
+};
+
+struct flow_counts {
+	__u64 packets;		/* as on the wire: a GSO super-packet counts its segments */
+	__u64 bytes;		/* with the headers of each segment, from the Ethernet header on */
+};
+
+/* Direction 0 is lo -> hi of the key, 1 the other. */
+struct flow {
+	struct flow_counts dir[2];
+	__u64 last;
+	__u64 first;
+	__u64 id;
+	__u64 merged[2];	/* packets that came in a super-packet with others: skbs = packets - merged */
+	__u64 asked[2];		/* first SYN each way (fine clock); echo: [0] last request */
+	__u64 rtt[2];		/* ns: SYN to SYN-ACK (echo: request to reply); SYN-ACK to ACK */
+	__u32 fin[2];		/* last FIN: 1 + ms since `first`; 0: none */
+	__u32 rst[2];
+	__u32 expect;		/* acknowledgement number, or echo sequence, that ends the measurement */
+	__u32 fragments;	/* all fragments, first ones too */
+	__u8 mac[12];		/* destination, source of the first packet */
+	__u16 ethertype;	/* behind all tags, host order; 0: 802.3 */
+	__u8 vlans;		/* how many tags */
+	__u8 ext;
+	__u8 tcp_flags[2];	/* all flags seen */
+	__u8 ttl[2];		/* last seen */
+	__u8 dscp[2];		/* last seen */
+	__u8 syn_ttl[2];
+	__u8 state;
+	__u8 ended;		/* FIN both ways, or RST */
+	__u8 rtt_state;
+	__u8 initiator;		/* 0 unknown, 1 lo, 2 hi */
+	__u8 reversed;		/* the first packet went hi -> lo: A is hi */
+	__u8 info;
+	__u8 icmp_code;
+	__u8 hooks;		/* where packets were seen: bit 0 ingress, 1 egress of direction 0; 2 and 3 of direction 1 */
+};
+
+/* Why a packet is on no flow. Names and help: exporters/flows/metrics.py */
+enum lost_reason {
+	LOST_MAP_FULL = 0,
+	LOST_NO_MEMORY = 1,
+	LOST_BUSY = 2,
+	LOST_CLOSING = 3,
+	LOST_UNREADABLE = 4,
+	LOST_SAMPLED_OUT = 5,
+	LOST_REASONS = 6,
+};
+
+struct tally {
+	__u64 skbs;
+	__u64 segments;
+	__u64 bytes;		/* seen: as the skb says; lost: as on the wire */
+};
+
+/*
+ * A capture point, per CPU. Slot: hash of `tag`, then the next POINT_PROBES - 1; slot 0 takes what no slot knows.
+ * For each point: seen[in] + seen[out] = sum of its outermost flows + sum of lost, in skbs and segments; in bytes with
+ * `header_bytes` added on the left: the headers that segmentation will add to super-packets.
+ */
+struct point {
+	__u64 tag;		/* netns << 32 | ifindex; 0: free */
+	__u32 link;		/* enum link_type */
+	__u32 pad;
+	struct tally seen[2];	/* ingress, egress */
+	__u64 header_bytes;
+	struct tally lost[LOST_REASONS];
+};
+
+enum link_type {
+	LINK_ETHERNET = 0,
+	LINK_RAW = 1,		/* begins with the IP header */
+	LINK_COOKED = 2,	/* LINKTYPE_LINUX_SLL */
+	LINK_COOKED2 = 3,	/* LINKTYPE_LINUX_SLL2 */
+	LINK_LOOPBACK = 4,	/* LINKTYPE_NULL/LOOP: four bytes of address family */
+	LINK_OTHER = 5,		/* not understood: one link-layer flow */
+};
+
+struct fragment_key {
+	__u64 parent;
+	__u32 netns;
+	__u32 ifindex;
+	__u8 addr[2][16];	/* source, destination */
+	__u32 id;
+	__u32 proto;
+};
+
+/* What a first fragment's transport said: goes into the keys of the later ones. */
+struct fragment {
+	__be16 source;
+	__be16 destination;
+	__u32 id;
+	__u32 kind;
+};
+
+/* The packet that an ICMP error quotes, as far as the tracking ID needs it. */
+struct quote {
+	__u8 addr[2][16];	/* source, destination */
+	__be16 source;		/* or ICMP type */
+	__be16 destination;	/* or ICMP code */
+	__u16 icmp_id;
+	__u8 proto;
+	__u8 family;		/* 4 or 6 */
+};
+
+struct close_request {
+	struct flow_key6 key;	/* a flow_key4 at its beginning where family is 4 */
+	__u64 id;		/* of the flow: another that came meanwhile is left alone */
+	__u32 family;		/* 4, or 6 */
+	__u32 pad;
+};
+
+/* Set before load: read-only globals (libbpf), a one-entry map (bcc). */
+struct parameters {
+	__u64 netns;		/* the namespace's cookie; 0: ask the kernel for each packet (about Linux 6.15 and later) */
+	__u32 point_mask;	/* slots of the table of points, less one */
+	__u32 sampling;		/* 1 of N; 1: every packet */
+	/* Not 0: packets come from a capture file. cb[0] link type, [1] length on the wire, [2] captured, [3] interface; time in tstamp */
+	__u32 replay;
+	__u32 pad;
+};
+
+/* Tunnels by UDP port. */
+enum tunnel {
+	TUNNEL_NONE = 0,
+	TUNNEL_VXLAN = 1,
+	TUNNEL_GENEVE = 2,
+};
+
+struct tunnel_ports {
+	__u8 kind[65536];	/* enum tunnel by destination port, host order */
+};
+
+#endif

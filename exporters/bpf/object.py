@@ -1,0 +1,45 @@
+"""What a loader gives back, and what it is given: the same for libbpf and bcc."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """``struct parameters`` of flows.h.
+
+    Attributes:
+        netns: cookie of the one namespace this instance serves; 0: the program asks the kernel for each packet.
+        point_slots: slots of the table of capture points, a power of two.
+        sampling: 1 of N packets.
+        replay: packets come from a capture file.
+    """
+
+    netns: int = 0
+    point_slots: int = 1024
+    sampling: int = 1
+    replay: bool = False
+
+    def values(self) -> tuple[int, int, int, int, int]:
+        """The fields in the order of :data:`exporters.bpf.layout.PARAMETERS`."""
+        return self.netns, self.point_slots - 1, self.sampling, int(self.replay), 0
+
+
+@dataclass(slots=True)
+class LoadedObject:
+    """Descriptors of programs and maps, owned by this object."""
+
+    programs: dict[str, int]
+    maps: dict[str, int]
+    keep: list[object] = field(default_factory=list)
+    """What must live as long as the descriptors (bcc's module)."""
+
+    def close(self) -> None:
+        """Close all descriptors; programs that are attached stay until their links go."""
+        for fd in (*self.programs.values(), *self.maps.values()):
+            os.close(fd)
+        self.programs.clear()
+        self.maps.clear()
+        self.keep.clear()

@@ -1,0 +1,227 @@
+"""The bpf(2) system call: maps in batches, links, test runs. Layouts: include/uapi/linux/bpf.h, ``union bpf_attr``.
+
+Errors of the kernel come out as :class:`OSError`; callers know what each means to them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 1, 2, 3
+PROG_TEST_RUN = 10
+OBJ_GET_INFO_BY_FD = 15
+MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 24, 26, 27
+LINK_CREATE, LINK_UPDATE = 28, 29
+
+TCX_INGRESS, TCX_EGRESS = 46, 47
+_F_BEFORE, _F_AFTER = 1 << 3, 1 << 4
+SO_NETNS_COOKIE = 71
+
+_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_NR_BPF = _NUMBERS.get(platform.machine(), 280)
+
+Array = NDArray[Any]
+
+
+def bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
+    """Call bpf(2) with a prepared attribute block. Raises OSError."""
+    result: int = _syscall(_NR_BPF, command, attr, ctypes.c_uint(len(attr)))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _attr(layout: str, *values: int) -> ctypes.Array[ctypes.c_char]:
+    data = struct.pack("=" + layout, *values)
+    return ctypes.create_string_buffer(data, max(len(data), 128))
+
+
+def map_update(fd: int, key: Array, value: Array, flags: int = 0) -> None:
+    """Set one entry. ``key`` and ``value`` are C-contiguous arrays of the map's sizes (per-CPU: one value for each CPU)."""
+    bpf(MAP_UPDATE_ELEM, _attr("I4xQQQ", fd, key.ctypes.data, value.ctypes.data, flags))
+
+
+def map_lookup(fd: int, key: Array, value: Array) -> bool:
+    """Read one entry into ``value``; False where there is none."""
+    try:
+        bpf(MAP_LOOKUP_ELEM, _attr("I4xQQQ", fd, key.ctypes.data, value.ctypes.data, 0))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def map_update_batch(fd: int, keys: Array, values: Array) -> None:
+    """Set many entries (Linux 5.6)."""
+    if len(keys):
+        bpf(MAP_UPDATE_BATCH, _attr("QQQQIIQQ", 0, 0, keys.ctypes.data, values.ctypes.data, len(keys), fd, 0, 0))
+
+
+def map_delete_batch(fd: int, keys: Array) -> int:
+    """Delete many entries; those already gone are passed over. Returns how many were deleted."""
+    done = at = 0
+    while at < len(keys):
+        attr = _attr("QQQQIIQQ", 0, 0, keys.ctypes.data + at * keys.dtype.itemsize, 0, len(keys) - at, fd, 0, 0)
+        try:
+            bpf(MAP_DELETE_BATCH, attr)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            count = struct.unpack_from("=I", attr, 32)[0]
+            done += count
+            at += count + 1
+            continue
+        done += len(keys) - at
+        break
+    return done
+
+
+class BatchReader:
+    """Reads a whole hash or array map by BPF_MAP_LOOKUP_BATCH into buffers that are kept for the next time.
+
+    Args:
+        fd: the map.
+        key, value: numpy types of one key and one value.
+        step: entries asked for in one call at least; a hash needs room for its fullest bucket.
+    """
+
+    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 4096) -> None:
+        self._fd, self._step = fd, step
+        self._keys: Array = np.empty(step, key)
+        self._values: Array = np.empty(step, value)
+
+    def read(self) -> tuple[Array, Array]:
+        """Read all entries. Returns views of this reader's buffers, valid until the next call."""
+        token = [ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)]
+        count, first = 0, True
+        while True:
+            if len(self._keys) - count < self._step:
+                self._grow()
+            keys, values = self._keys[count:], self._values[count:]
+            attr = _attr(
+                "QQQQIIQQ",
+                0 if first else ctypes.addressof(token[0]),
+                ctypes.addressof(token[1]),
+                keys.ctypes.data,
+                values.ctypes.data,
+                len(keys),
+                self._fd,
+                0,
+                0,
+            )
+            try:
+                bpf(MAP_LOOKUP_BATCH, attr)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # a bucket longer than the room left
+                    self._grow()
+                    continue
+                if error.errno != errno.ENOENT:  # ENOENT: that was the end
+                    raise
+                count += struct.unpack_from("=I", attr, 32)[0]
+                return self._keys[:count], self._values[:count]
+            count += struct.unpack_from("=I", attr, 32)[0]
+            first = False
+            token.reverse()
+
+    def _grow(self) -> None:
+        size = len(self._keys) * 2
+        self._keys = np.resize(self._keys, size)
+        self._values = np.resize(self._values, size)
+
+    def shrink(self, entries: int) -> None:
+        """Give memory back where the map has become much smaller than the buffers."""
+        if len(self._keys) > 4 * max(entries, self._step):
+            self._keys = np.empty(max(2 * entries, self._step), self._keys.dtype)
+            self._values = np.empty(max(2 * entries, self._step), self._values.dtype)
+
+
+class TestRun:
+    """BPF_PROG_TEST_RUN with buffers that are set up once: for many packets, one call each.
+
+    Args:
+        prog_fd: a program of type SCHED_CLS.
+        capacity: longest packet, bytes.
+
+    Attribute ``context`` holds the ``struct __sk_buff`` that goes in: set its fields by :func:`struct.pack_into`.
+    """
+
+    __test__ = False  # not a test of pytest's
+    CONTEXT = 192
+    TSTAMP, GSO_SEGS, GSO_SIZE, CB = 152, 164, 176, 48
+
+    def __init__(self, prog_fd: int, capacity: int) -> None:
+        self.data = ctypes.create_string_buffer(capacity)
+        self.context = ctypes.create_string_buffer(self.CONTEXT)
+        self._attr = _attr(
+            "IIIIQQIIIIQQIII4x",
+            *(prog_fd, 0, 0, 0, ctypes.addressof(self.data), 0, 1, 0),
+            *(self.CONTEXT, 0, ctypes.addressof(self.context), 0, 0, 0, 0),
+        )
+
+    def run(self, length: int, repeat: int = 1) -> int:
+        """Run the program on the first ``length`` bytes of ``data``. Returns its return value."""
+        struct.pack_into("=II", self._attr, 8, length, 0)  # the kernel writes back how much it would have copied
+        struct.pack_into("=I", self._attr, 32, repeat)
+        if _syscall(_NR_BPF, PROG_TEST_RUN, self._attr, 128) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        result: int = struct.unpack_from("=i", self._attr, 4)[0]
+        return result
+
+    @property
+    def duration_ns(self) -> int:
+        """Average time of one run of the last call."""
+        result: int = struct.unpack_from("=I", self._attr, 36)[0]
+        return result
+
+
+def tcx_attach(prog_fd: int, ifindex: int, attach_type: int) -> int:
+    """Attach by a TCX link (Linux 6.6): ingress before all others, egress after them. Returns the link's descriptor."""
+    flags = _F_BEFORE if attach_type == TCX_INGRESS else _F_AFTER
+    return bpf(LINK_CREATE, _attr("IIIIIIQ", prog_fd, ifindex, attach_type, flags, 0, 0, 0))
+
+
+def link_update(link_fd: int, prog_fd: int) -> None:
+    """Put another program in a link's place, without a gap."""
+    bpf(LINK_UPDATE, _attr("IIII", link_fd, prog_fd, 0, 0))
+
+
+def link_ifindex(link_fd: int) -> int:
+    """Tell the interface a TCX link stands on, by its number in the caller's namespace; 0 where it is gone."""
+    info = ctypes.create_string_buffer(64)
+    bpf(OBJ_GET_INFO_BY_FD, _attr("IIQ", link_fd, len(info), ctypes.addressof(info)))
+    result: int = struct.unpack_from("=I", info, 16)[0]
+    return result
+
+
+def map_memory(fd: int) -> int:
+    """Tell the bytes of kernel memory a map is charged for (/proc/self/fdinfo); 0 where the kernel does not say."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
+        for line in info:
+            if line.startswith("memlock:"):
+                return int(line.split()[1])
+    return 0
+
+
+def program_stats(fd: int) -> tuple[int, int]:
+    """Tell run time (ns) and runs of a program; zero unless the kernel.bpf_stats_enabled sysctl is on."""
+    times = {"run_time_ns": 0, "run_cnt": 0}
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
+        for line in info:
+            name, _, value = line.partition(":")
+            if name in times:
+                times[name] = int(value)
+    return times["run_time_ns"], times["run_cnt"]

@@ -1,0 +1,88 @@
+"""The Flask application that every process has: /healthz, /readyz, /api/status, and errors as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+from a2wsgi import WSGIMiddleware
+from flask import Blueprint, Flask, Response, jsonify
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from skytrail.errors import SkytrailError, UsageError
+from skytrail.http.guard import ASGIApp
+
+WORKERS = 4
+"""Threads that answer requests of one application."""
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(
+    name: str,
+    status: Callable[[], dict[str, object]],
+    ready: Callable[[], dict[str, str | None]],
+    blueprints: Iterable[Blueprint],
+) -> Flask:
+    """Return the application of ``name`` (``agent``, ``hub``).
+
+    ``status`` gives the body of /api/status. ``ready`` gives each part's name with None when it is ready, or with what
+    it waits for: /readyz answers 200 or 503 by that. Both are called in any of the worker threads, on each request.
+    """
+    app = Flask(f"skytrail.{name}", static_folder=None, template_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
+
+    @app.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readyz() -> ResponseReturnValue:
+        waiting = {part: reason for part, reason in ready().items() if reason is not None}
+        return jsonify(ready=not waiting, waiting=waiting), 503 if waiting else 200
+
+    @app.get("/api/status")
+    def api_status() -> ResponseReturnValue:
+        return jsonify(status())
+
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(SkytrailError, _own_error)
+    app.register_error_handler(Exception, _unforeseen_error)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def as_asgi(app: Flask, workers: int = WORKERS) -> ASGIApp:
+    """Return ``app`` as an ASGI application that answers in at most ``workers`` threads.
+
+    An answer's chunks wait for a slow client in a queue, so that up to 64 of them leave the worker free.
+    """
+    asgi: ASGIApp = WSGIMiddleware(app.wsgi_app, workers=workers, send_queue_size=64)
+    return asgi
+
+
+def _error(status: int, message: str) -> Response:
+    response = jsonify(error=message, status=status)
+    response.status_code = status
+    return response
+
+
+def _http_error(exc: HTTPException) -> Response:
+    response = _error(exc.code or 500, exc.description or exc.name)
+    if exc.response is None:
+        for key, value in exc.get_headers():
+            if key.lower() not in {"content-type", "content-length"}:
+                response.headers[key] = value  # Allow of 405, Retry-After of 429 …
+    return response
+
+
+def _own_error(exc: SkytrailError) -> Response:
+    """The caller's words were wrong, or the world is not as they need it."""
+    return _error(400 if isinstance(exc, UsageError) else 503, str(exc))
+
+
+def _unforeseen_error(exc: Exception) -> Response:
+    log.error("request failed", exc_info=exc)
+    return _error(500, "internal error; the log of this process tells more")

@@ -1,0 +1,243 @@
+"""Netlink framing: requests, and the bounded parsing of what comes back.
+
+A few functions over one buffer instead of a library: link events of every namespace pass through here, and nothing is
+allocated for an attribute that nobody asked for. Each length is checked against what encloses it.
+
+Sources: linux/netlink.h, linux/rtnetlink.h, linux/net_namespace.h; RFC 3549.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+from collections.abc import Container, Iterator
+from typing import NamedTuple
+
+SOL_NETLINK = 270
+NETLINK_LISTEN_ALL_NSID = 8
+NETLINK_GET_STRICT_CHK = 12
+SO_RCVBUFFORCE = 33
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLM_F_REQUEST = 0x01
+NLM_F_ACK = 0x04
+NLM_F_DUMP_INTR = 0x10
+NLM_F_DUMP = 0x300
+
+RTM_NEWNSID = 88
+RTM_DELNSID = 89
+RTM_GETNSID = 90
+NETNSA_NSID = 1
+NETNSA_FD = 3
+NETNSA_TARGET_NSID = 4
+NETNSA_CURRENT_NSID = 5
+NSID_NONE = -1
+"""What the kernel says for a namespace that has no number here (NETNSA_NSID_NOT_ASSIGNED)."""
+
+RECEIVE_BYTES = 65536
+"""More than the kernel puts into one datagram of a dump (32 KiB)."""
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: len, type, flags, seq, pid
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: len, type
+_TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+_INT = struct.Struct("=i")
+_RTGENMSG = b"\0\0\0\0"  # struct rtgenmsg, padded: family AF_UNSPEC
+_DUMP_TRIES = 5
+
+
+class NetlinkDecodeError(ValueError):
+    """Bytes that are no well-formed netlink message; says what and where."""
+
+
+class Message(NamedTuple):
+    """The header of one message and the range [start, end) of its payload in the buffer."""
+
+    kind: int
+    flags: int
+    sequence: int
+    start: int
+    end: int
+
+
+def messages(buffer: bytes | bytearray, length: int) -> Iterator[Message]:
+    """Walk the messages in ``buffer[:length]``.
+
+    Raises:
+        NetlinkDecodeError: a length is less than its header or more than what is left; what came before was yielded.
+    """
+    offset = 0
+    while offset < length:
+        if length - offset < _HEADER.size:
+            raise NetlinkDecodeError(f"netlink header cut at byte {offset} of {length}")
+        size, kind, flags, sequence, _ = _HEADER.unpack_from(buffer, offset)
+        if size < _HEADER.size or size > length - offset:
+            raise NetlinkDecodeError(f"netlink message at byte {offset} says {size} bytes, {length - offset} are there")
+        yield Message(kind, flags, sequence, offset + _HEADER.size, offset + size)
+        offset += (size + 3) & ~3
+
+
+def attributes(
+    buffer: bytes | bytearray, start: int, end: int, wanted: Container[int]
+) -> dict[int, tuple[int, int]]:
+    """Find the wanted attributes in ``buffer[start:end]``: type → range [start, end) of its value. The last one wins.
+
+    Raises:
+        NetlinkDecodeError: a length is less than its header or more than what is left.
+    """
+    found = {}
+    offset = start
+    unpack = _ATTRIBUTE.unpack_from
+    while end - offset >= 4:
+        size, kind = unpack(buffer, offset)
+        if size < 4 or size > end - offset:
+            raise NetlinkDecodeError(f"netlink attribute at byte {offset} says {size} bytes, {end - offset} are there")
+        kind &= _TYPE_MASK
+        if kind in wanted:
+            found[kind] = (offset + 4, offset + size)
+        offset += (size + 3) & ~3
+    return found
+
+
+def integer(buffer: bytes | bytearray, span: tuple[int, int]) -> int:
+    """A signed 32-bit attribute in host order.
+
+    Raises:
+        NetlinkDecodeError: it is shorter than 4 bytes.
+    """
+    if span[1] - span[0] < _INT.size:
+        raise NetlinkDecodeError(f"netlink integer at byte {span[0]} has {span[1] - span[0]} bytes")
+    return int(_INT.unpack_from(buffer, span[0])[0])
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Build one attribute, padded."""
+    return _ATTRIBUTE.pack(len(value) + 4, kind) + value + bytes(-len(value) % 4)
+
+
+def integer_attribute(kind: int, value: int) -> bytes:
+    """Build one signed 32-bit attribute."""
+    return attribute(kind, _INT.pack(value))
+
+
+def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    """Build one message, padded as its body."""
+    return _HEADER.pack(len(body) + _HEADER.size, kind, flags, sequence, 0) + body
+
+
+def error_number(buffer: bytes | bytearray, found: Message) -> int:
+    """The errno of an NLMSG_ERROR or NLMSG_DONE, 0 for success.
+
+    Raises:
+        NetlinkDecodeError: the message is too short to hold one.
+    """
+    if found.kind == NLMSG_DONE and found.end - found.start < _INT.size:
+        return 0
+    return -integer(buffer, (found.start, found.end))
+
+
+def open_route_socket(groups: int = 0) -> socket.socket:
+    """Open a NETLINK_ROUTE socket in the caller's namespace with strict checking of requests, bound to ``groups``.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    try:
+        route.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        route.bind((0, groups))
+    except BaseException:
+        route.close()
+        raise
+    return route
+
+
+class NsidTable:
+    """Asks the kernel for the numbers that namespaces have for each other, on a socket of its own; for one thread.
+
+    Raises (all methods):
+        OSError: the kernel refuses, or does not answer within 5 s.
+        NetlinkDecodeError: its answer is malformed.
+    """
+
+    def __init__(self) -> None:
+        self._socket = open_route_socket()
+        self._socket.settimeout(5.0)
+        self._sequence = itertools.count(1)
+        self._buffer = bytearray(RECEIVE_BYTES)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def assigned(self, namespace_fd: int) -> int:
+        """The number that our namespace has for the one behind ``namespace_fd``; one is assigned if there is none."""
+        target = integer_attribute(NETNSA_FD, namespace_fd)
+        for _ in range(2):  # somebody else may assign one between our question and our order
+            number = self._number(target)
+            if number != NSID_NONE:
+                return number
+            try:
+                order = integer_attribute(NETNSA_NSID, NSID_NONE) + target
+                self._request(RTM_NEWNSID, NLM_F_ACK, _RTGENMSG + order)
+            except FileExistsError:
+                continue
+        return self._number(target)
+
+    def in_use(self, number: int) -> bool:
+        """Whether our namespace has some living namespace under ``number``."""
+        try:
+            return self._number(integer_attribute(NETNSA_NSID, number)) == number
+        except (FileNotFoundError, OverflowError):
+            return False
+
+    def translation(self, target: int) -> dict[int, int]:
+        """How the namespace that we number ``target`` numbers the others: its number → ours, where we have one."""
+        body = _RTGENMSG + integer_attribute(NETNSA_TARGET_NSID, target)
+        wanted = {NETNSA_NSID, NETNSA_CURRENT_NSID}
+        table = {}
+        for answer in self._request(RTM_GETNSID, NLM_F_DUMP, body):
+            found = attributes(answer, len(_RTGENMSG), len(answer), wanted)
+            if len(found) == len(wanted):
+                ours = integer(answer, found[NETNSA_CURRENT_NSID])
+                if ours != NSID_NONE:
+                    table[integer(answer, found[NETNSA_NSID])] = ours
+        return table
+
+    def _number(self, target: bytes) -> int:
+        for answer in self._request(RTM_GETNSID, 0, _RTGENMSG + target):
+            found = attributes(answer, len(_RTGENMSG), len(answer), {NETNSA_NSID})
+            if NETNSA_NSID in found:
+                return integer(answer, found[NETNSA_NSID])
+        return NSID_NONE
+
+    def _request(self, kind: int, flags: int, body: bytes) -> list[bytes]:
+        """Send one request and collect the payloads of its answer."""
+        for _ in range(_DUMP_TRIES):
+            sequence = next(self._sequence)
+            self._socket.send(message(kind, flags | NLM_F_REQUEST, sequence, body))
+            answers, interrupted = self._answers(sequence, several=bool(flags & (NLM_F_DUMP | NLM_F_ACK)))
+            if not interrupted:
+                break
+        return answers
+
+    def _answers(self, sequence: int, *, several: bool) -> tuple[list[bytes], bool]:
+        """Read until the end of the answer to ``sequence``; says also whether a dump was inconsistent (DUMP_INTR)."""
+        answers: list[bytes] = []
+        interrupted = False
+        while True:
+            length = self._socket.recv_into(self._buffer)
+            for found in messages(self._buffer, length):
+                if found.sequence != sequence:
+                    continue  # the rest of an answer that was given up
+                interrupted |= bool(found.flags & NLM_F_DUMP_INTR)
+                if found.kind in {NLMSG_ERROR, NLMSG_DONE}:
+                    number = error_number(self._buffer, found)
+                    if number:
+                        raise OSError(number, os.strerror(number))
+                    return answers, interrupted
+                answers.append(bytes(self._buffer[found.start : found.end]))
+                if not several:
+                    return answers, interrupted

@@ -1,0 +1,347 @@
+"""The tree of settings: frozen structs, in which each key's unit, reason and bounds are data beside its type.
+
+The reference (docs/settings.md), the names of the environment variables and the options of the command line are
+derived from this file alone. A key is read as ``settings.flow.idle.udp``; its dotted name is ``flow.idle.udp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from skytrail.settings.values import check_address, check_endpoint, check_interfaces, check_subnets
+
+YEAR = 365 * 86400.0
+
+
+def key(
+    description: str,
+    *,
+    unit: str = "",
+    reason: str = "",
+    secret: bool = False,
+    check: Callable[[Any], None] | None = None,
+) -> msgspec.Meta:
+    """Describe a key: what it does and, in ``reason``, why its default is what it is (neither ends in a full stop).
+
+    A ``unit`` of ``s`` lets people write 30s or 5m, one of ``bytes`` 64MiB; others are only shown. The value of a
+    ``secret`` is never shown, neither by ``skytrail config`` nor in an error. ``check`` raises ValueError for a value
+    (not None) that the type alone lets pass.
+    """
+    extra = {"unit": unit, "reason": reason, "secret": secret, "check": check}
+    return msgspec.Meta(description=description, extra=extra)
+
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=YEAR)]
+Interval = Annotated[float, msgspec.Meta(ge=0.05, le=YEAR)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Protocol = Literal["grpc", "http/protobuf"]
+Compression = Literal["none", "gzip"]
+OFF = "null: as in otlp"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every node of the tree."""
+
+
+class Log(Section, frozen=True):
+    """What the process says about itself, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], key("least severe message that is written", reason="-v: debug")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "console", "json"],
+        key("shape of a line", reason="auto: for people on a terminal, JSON lines elsewhere"),
+    ] = "auto"
+
+
+class FlowIdle(Section, frozen=True):
+    """After how long without a packet a flow ends."""
+
+    udp: Annotated[Interval, key("UDP", unit="s", reason="conntrack's nf_conntrack_udp_timeout")] = 30.0
+    tcp: Annotated[Interval, key("TCP without FIN or RST", unit="s", reason="longer than common keep-alives")] = 300.0
+    other: Annotated[Interval, key("every other protocol", unit="s", reason="conntrack's generic ICMP timeout")] = 30.0
+
+
+class TunnelPorts(Section, frozen=True):
+    """UDP destination ports that carry tunnels, beside those that netlink names."""
+
+    vxlan: Annotated[tuple[Port, ...], key("VXLAN", reason="IANA's port and Linux' historical one")] = (4789, 8472)
+    geneve: Annotated[tuple[Port, ...], key("Geneve", reason="IANA's port")] = (6081,)
+
+
+class ApplicationPorts(Section, frozen=True):
+    """Names of applications by port, over the built-in table."""
+
+    tcp: Annotated[Mapping[Port, str], key("TCP port: name", reason="the built-in table alone")] = {}
+    udp: Annotated[Mapping[Port, str], key("UDP port: name", reason="the built-in table alone")] = {}
+
+
+class Flow(Section, frozen=True):
+    """Which packets are counted, and how long a flow lives."""
+
+    interfaces: Annotated[
+        tuple[str, ...],
+        key(
+            "interfaces to capture on: globs, ~regex, type:kind (type:veth); ! in front excludes",
+            reason="every interface that is up; loopback only when named, since its traffic is seen by its host alone",
+            check=check_interfaces,
+        ),
+    ] = ("*",)
+    netns: Annotated[
+        Literal["host", "all"],
+        key("network namespaces to capture in", reason="a container's traffic passes the host's veth anyway"),
+    ] = "host"
+    drain: Annotated[
+        Annotated[float, msgspec.Meta(ge=0.05, le=60)],
+        key("how often the kernel's counters are read", unit="s", reason="fresh metrics at little cost"),
+    ] = 1.0
+    update: Annotated[Interval, key("how often a living flow is reported", unit="s", reason="as Skydive")] = 60.0
+    idle: FlowIdle = FlowIdle()
+    linger: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=600)],
+        key("how long an ended flow is kept", unit="s", reason="its last ACK must not become a flow of its own"),
+    ] = 5.0
+    max_flows: Annotated[
+        Annotated[int, msgspec.Meta(ge=1024, le=16_777_216)],
+        key("room of the kernel's table, per IP version", unit="flows", reason="40 MB of kernel memory when full"),
+    ] = 262144
+    tunnel_ports: TunnelPorts = TunnelPorts()
+    bpf_loader: Annotated[
+        Literal["auto", "libbpf", "bcc"],
+        key("who loads the BPF program", reason="auto: libbpf, which needs no compiler; bcc without kernel BTF"),
+    ] = "auto"
+    attach: Annotated[
+        Literal["auto", "tcx", "tc", "socket"],
+        key("how the program is attached", reason="auto: the first of the three that this kernel has"),
+    ] = "auto"
+    own_traffic: Annotated[
+        bool, key("count the agent's own export traffic too", reason="else each export makes something to export")
+    ] = False
+    application_ports: ApplicationPorts = ApplicationPorts()
+    sampling: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
+        key("count one packet of N", unit="packets", reason="1: every packet"),
+    ] = 1
+
+
+class Agent(Section, frozen=True):
+    """The agent's HTTP server: metrics, flows, status."""
+
+    listen: Annotated[
+        str, key("address and port", reason="loopback: nothing is open until asked for", check=check_address)
+    ] = "127.0.0.1:8081"
+
+
+class Hub(Section, frozen=True):
+    """The hub's servers."""
+
+    listen: Annotated[str, key("address and port of HTTP", reason="loopback, as the agent's", check=check_address)] = (
+        "127.0.0.1:8082"
+    )
+    grpc: Annotated[str, key("address and port for agents", reason="loopback, as the agent's", check=check_address)] = (
+        "127.0.0.1:8083"
+    )
+
+
+class Http(Section, frozen=True):
+    """TLS, authentication and limits of every HTTP server of the process."""
+
+    tls_cert: Annotated[
+        str | None, key("file with the certificate chain (PEM); read again when it changes", reason="null: no TLS")
+    ] = None
+    tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
+    token_file: Annotated[
+        str | None,
+        key("file with bearer tokens, one a line; read again when it changes", reason="null: no token is asked for"),
+    ] = None
+    users_file: Annotated[
+        str | None,
+        key(
+            "file with lines user:hash for basic authentication (hash: skytrail config --hash-password); "
+            "read again when it changes",
+            reason="null: no user is asked for",
+        ),
+    ] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        key(
+            "names that a request's Host header may give; '*': any",
+            reason="empty: the address listened on and localhost, so that no web page reaches us by a name of its own",
+        ),
+    ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...], key("origins whose web pages may read answers", reason="none; '*' is refused with users_file")
+    ] = ()
+    insecure: Annotated[
+        bool,
+        key("listen beyond loopback even without both TLS and authentication", reason="flows tell who talks to whom"),
+    ] = False
+
+
+class PerFlow(Section, frozen=True):
+    """The opt-in metrics with a series per conversation."""
+
+    enabled: Annotated[bool, key("offer skytrail_flow_* with a tracking_id", reason="its cardinality")] = False
+    max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
+        key("most conversations at once; the rest is one overflow series", unit="flows", reason="top talkers"),
+    ] = 100
+    ttl: Annotated[
+        Interval, key("how long a conversation stays after its last packet", unit="s", reason="a few scrapes")
+    ] = 300.0
+
+
+class Prometheus(Section, frozen=True):
+    """What /metrics offers."""
+
+    per_flow: PerFlow = PerFlow()
+    exemplars: Annotated[
+        bool, key("give exemplars to scrapers that ask for OpenMetrics", reason="they lead from a graph to a trace")
+    ] = True
+
+
+class OtlpSignal(Section, frozen=True):
+    """What differs for one signal."""
+
+    endpoint: Annotated[
+        str | None,
+        key("URL, used as it is (no path is added)", reason=OFF, check=check_endpoint),
+    ] = None
+    protocol: Annotated[Protocol | None, key("protocol", reason=OFF)] = None
+    headers: Annotated[Mapping[str, str] | None, key("headers", reason=OFF, secret=True)] = None
+    compression: Annotated[Compression | None, key("compression", reason=OFF)] = None
+    timeout: Annotated[Interval | None, key("longest wait for one answer", unit="s", reason=OFF)] = None
+    certificate: Annotated[str | None, key("file", reason=OFF)] = None
+    client_key: Annotated[str | None, key("file", reason=OFF)] = None
+    client_certificate: Annotated[str | None, key("file", reason=OFF)] = None
+    insecure: Annotated[bool | None, key("no TLS", reason=OFF)] = None
+
+
+class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one signal goes, with everything resolved: what an exporter needs to connect.
+
+    ``endpoint`` is a full URL for http/protobuf (path included); for grpc ``host:port``. ``insecure``: without TLS.
+    """
+
+    endpoint: str
+    protocol: Protocol
+    headers: Mapping[str, str]
+    compression: Compression
+    timeout: float
+    certificate: str | None
+    client_key: str | None
+    client_certificate: str | None
+    insecure: bool
+
+
+class Otlp(Section, frozen=True):
+    """Export to an OpenTelemetry collector; the standard OTEL_* variables are read too."""
+
+    disabled: Annotated[bool, key("switch the export off", reason="an endpoint is enough to switch it on")] = False
+    endpoint: Annotated[
+        str | None,
+        key(
+            "collector: URL, or host:port for grpc; http/protobuf adds v1/traces and v1/metrics",
+            reason="null: no export",
+            check=check_endpoint,
+        ),
+    ] = None
+    protocol: Annotated[Protocol, key("protocol", reason="the cheaper one for both ends")] = "grpc"
+    headers: Annotated[
+        Mapping[str, str],
+        key("headers of each request, as authorization", reason="a collector beside us asks for none", secret=True),
+    ] = {}
+    compression: Annotated[Compression, key("compression", reason="as the specification; spares our CPU")] = "none"
+    timeout: Annotated[Interval, key("longest wait for one answer", unit="s", reason="as the specification")] = 10.0
+    certificate: Annotated[str | None, key("file with the authorities to trust (PEM)", reason="null: the system's")] = (
+        None
+    )
+    client_key: Annotated[str | None, key("file with our key for mutual TLS (PEM)", reason="null: no mutual TLS")] = (
+        None
+    )
+    client_certificate: Annotated[
+        str | None, key("file with our certificate for mutual TLS (PEM)", reason="null: no mutual TLS")
+    ] = None
+    insecure: Annotated[
+        bool, key("no TLS for a grpc endpoint without a scheme", reason="as the specification; http:// says it too")
+    ] = False
+    queue_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=65536, le=1 << 34)],
+        key("room for what waits; what does not fit is dropped and counted", unit="bytes", reason="minutes of spans"),
+    ] = 64 << 20
+    batch_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=65536)],
+        key("most spans in one request", unit="spans", reason="stays below gRPC's 4 MiB"),
+    ] = 8192
+    trace_epoch: Annotated[
+        Annotated[float, msgspec.Meta(ge=60, le=YEAR)] | None,
+        key("fold this period into the trace id", unit="s", reason="null: one trace a conversation, however long"),
+    ] = None
+    metrics_interval: Annotated[Interval, key("how often metrics are sent", unit="s", reason="as the SDKs")] = 60.0
+    spans: Annotated[bool, key("send a span a flow record", reason="what an endpoint is given for")] = True
+    metrics: Annotated[bool, key("send the metrics of /metrics", reason="what an endpoint is given for")] = True
+    service_name: Annotated[
+        Annotated[str, msgspec.Meta(min_length=1)], key("resource attribute service.name", reason="what we are")
+    ] = "skytrail"
+    resource_attributes: Annotated[
+        Mapping[str, str], key("more resource attributes", reason="the host's are always there")
+    ] = {}
+    spans_to: OtlpSignal = OtlpSignal()
+    metrics_to: OtlpSignal = OtlpSignal()
+
+    def target(self, signal: Literal["traces", "metrics"]) -> OtlpTarget | None:
+        """Return where ``signal`` goes, or None when it is switched off or has no endpoint.
+
+        Paths and the meaning of the scheme are those of the OpenTelemetry specification, "OTLP exporter".
+        """
+        own, wanted = (self.spans_to, self.spans) if signal == "traces" else (self.metrics_to, self.metrics)
+        endpoint = own.endpoint or self.endpoint
+        if self.disabled or not wanted or endpoint is None:
+            return None
+        protocol = own.protocol or self.protocol
+        insecure = self.insecure if own.insecure is None else own.insecure
+        scheme, separator, rest = endpoint.rpartition("://")
+        if separator:
+            insecure = scheme == "http"
+        if protocol == "grpc":
+            endpoint = rest.partition("/")[0]
+        elif own.endpoint is None:
+            endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
+        return OtlpTarget(
+            endpoint=endpoint,
+            protocol=protocol,
+            headers=self.headers if own.headers is None else own.headers,
+            compression=own.compression or self.compression,
+            timeout=own.timeout or self.timeout,
+            certificate=own.certificate or self.certificate,
+            client_key=own.client_key or self.client_key,
+            client_certificate=own.client_certificate or self.client_certificate,
+            insecure=insecure,
+        )
+
+
+class Settings(Section, frozen=True):
+    """Everything that can be set."""
+
+    host_id: Annotated[
+        Annotated[str, msgspec.Meta(min_length=1)] | None,
+        key("this host's identity in the graph and in flows", reason="null: /etc/machine-id"),
+    ] = None
+    state_dir: Annotated[str, key("folder for what must survive a restart", reason="Filesystem Hierarchy Standard")] = (
+        "/var/lib/skytrail"
+    )
+    log: Log = Log()
+    flow: Flow = Flow()
+    subnets: Annotated[
+        Mapping[str, str],
+        key("network: name, a label of metrics and flows", reason="only you know their names", check=check_subnets),
+    ] = {}
+    agent: Agent = Agent()
+    hub: Hub = Hub()
+    http: Http = Http()
+    prometheus: Prometheus = Prometheus()
+    otlp: Otlp = Otlp()
