@@ -503,4 +503,3 @@ int close_flow(struct __sk_buff *ctx)
 	return TC_ACT_UNSPEC;
 }
 
-char _license[] SEC("license") = "GPL";

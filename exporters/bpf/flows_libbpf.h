@@ -157,4 +157,7 @@ static __always_inline bool replaying(void)
 {
 	return parameters.replay;
 }
+
+char _license[] SEC("license") = "GPL";
+
 #endif

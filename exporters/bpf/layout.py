@@ -26,6 +26,9 @@ LINK_ETHERNET, LINK_RAW, LINK_COOKED, LINK_COOKED2, LINK_LOOPBACK, LINK_OTHER = 
 TUNNELS = {"vxlan": 1, "geneve": 2}
 LOST_REASONS = ("map_full", "no_memory", "busy", "closing", "unreadable", "sampled_out")
 
+MAPS = ("flows4", "flows6", "points", "tunnels", "fragments", "quotes", "close_requests", "close_cursor")
+"""The maps that all instances of the program share."""
+
 KEY4 = np.dtype(
     [
         ("parent", "u8"),
@@ -101,7 +104,7 @@ QUOTE = np.dtype(
         ("family", "u1"),
     ]
 )
-CLOSE_REQUEST = np.dtype([("key", KEY6), ("id", "u8"), ("family", "u4"), ("pad", "u4")])
+CLOSE_REQUEST = np.dtype([("key", "u1", KEY6.itemsize), ("id", "u8"), ("family", "u4"), ("pad", "u4")])
 PARAMETERS = np.dtype([("netns", "u8"), ("point_mask", "u4"), ("sampling", "u4"), ("replay", "u4"), ("pad", "u4")])
 
 STRUCTS = {

@@ -9,7 +9,7 @@ import ctypes
 import ctypes.util
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,7 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError as error:
-        raise NotSupportedError(
-            "libbpf.so.1 is missing", "install it (Debian and Ubuntu: apt install libbpf1)"
-        ) from error
+        raise NotSupportedError("libbpf.so.1 is missing", "install it (Debian and Ubuntu: apt install libbpf1)") from error
     for name, (arguments, result) in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, result
@@ -116,10 +114,8 @@ class LibbpfLoader:
             if result:
                 raise _refused(-result, self._log.text)
             return LoadedObject(
-                programs={
-                    name: os.dup(library.bpf_program__fd(p)) for name, p in self._programs(handle) if name in programs
-                },
-                maps={name: os.dup(library.bpf_map__fd(m)) for name, m in self._maps(handle)},
+                programs={name: os.dup(library.bpf_program__fd(p)) for name, p in self._programs(handle) if name in programs},
+                maps={name: os.dup(library.bpf_map__fd(m)) for name, m in self._maps(handle) if name in layout.MAPS},
             )
         finally:
             library.bpf_object__close(handle)
@@ -154,7 +150,7 @@ class LibbpfLoader:
                 self._library.bpf_map__set_max_entries(bpf_map, max_entries[name])
 
 
-def _walk(handle: int, following: Any, name_of: Any) -> list[tuple[str, int]]:
+def _walk(handle: int, following: Callable[[int, int | None], int], name_of: Callable[[int], bytes]) -> list[tuple[str, int]]:
     found, item = [], following(handle, None)
     while item:
         found.append((name_of(item).decode(), item))
@@ -164,9 +160,7 @@ def _walk(handle: int, following: Any, name_of: Any) -> list[tuple[str, int]]:
 
 def _refused(number: int, log: str) -> LoadError:
     if number == errno.EPERM:
-        return LoadError(
-            "the kernel refused the BPF program (EPERM): run as root, or with CAP_BPF and CAP_NET_ADMIN", log
-        )
+        return LoadError("the kernel refused the BPF program (EPERM): run as root, or with CAP_BPF and CAP_NET_ADMIN", log)
     return LoadError(
         f"the kernel refused the BPF program ({errno.errorcode.get(number, number)}): -v shows the verifier's log", log
     )

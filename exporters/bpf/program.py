@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from exporters.bpf import layout, syscall
 from exporters.bpf.object import LoadedObject, Parameters
 from skytrail.errors import LoadError
+from skytrail.kernel.worker import current_cookie
 
 TC_PROGRAMS = frozenset({"flows_ingress", "flows_egress"})
 SOCKET_PROGRAMS = frozenset({"flows_socket"})
@@ -71,21 +72,27 @@ class FlowProgram:
     """
 
     def __init__(
-        self, loader: Loader, *, max_flows: int = 262144, point_slots: int = 1024, sampling: int = 1, replay: bool = False
+        self,
+        loader: Loader,
+        *,
+        max_flows: int = 262144,
+        point_slots: int = 1024,
+        sampling: int = 1,
+        replay: bool = False,
     ) -> None:
-        self._loader, self._sampling, self._slots = loader, sampling, point_slots
+        self._loader, self._sampling, self._slots, self._replay = loader, sampling, point_slots, replay
         self._sizes = {"flows4": max_flows, "flows6": max_flows, "points": point_slots}
         self.max_flows = max_flows
         self._instances: dict[tuple[int, frozenset[str]], LoadedObject] = {}
         self.cookie_by_kernel = False
         # The instance that owns the maps. It also proves, where it can, that the kernel tells the namespace.
-        self._main = self._load_main(replay=replay)
+        self._main = self._load_main()
         maps = self._main.maps
         self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW)
         self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW)
         self._cpus = _possible_cpus()
         per_cpu = np.dtype((layout.POINT, (self._cpus,)))
-        self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), per_cpu, step=point_slots)
+        self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), per_cpu, point_slots, point_slots)
         self._slot_tags = np.zeros(point_slots, "u8")
         self._closer = syscall.TestRun(self._main.programs["close_flow"], 64)
 
@@ -94,18 +101,17 @@ class FlowProgram:
         """Name of the loader in use."""
         return self._loader.name
 
-    def _load_main(self, *, replay: bool) -> LoadedObject:
-        programs = frozenset({"close_flow", "flows_ingress"} if replay else {"close_flow"}) | (set() if replay else TC_PROGRAMS)
-        own = 0 if replay else own_netns_cookie()
-        if replay:
-            return self._loader.load(self._parameters(own, replay=True), programs, self._sizes)
-        loaded = self._loader.load(self._parameters(own), programs, self._sizes)
+    def _load_main(self) -> LoadedObject:
+        if self._replay:
+            return self._loader.load(self._parameters(0), frozenset({"close_flow", "flows_ingress"}), self._sizes)
+        own = current_cookie()
+        loaded = self._loader.load(self._parameters(own), TC_PROGRAMS | {"close_flow"}, self._sizes)
         self._instances[own, TC_PROGRAMS] = loaded
         return loaded
 
-    def _parameters(self, netns: int, *, replay: bool = False) -> Parameters:
+    def _parameters(self, netns: int) -> Parameters:
         # a capture file's program must not ask the kernel for a namespace: any constant will do
-        return Parameters(netns or int(replay), self._slots, self._sampling, replay)
+        return Parameters(netns or int(self._replay), self._slots, self._sampling, self._replay)
 
     def instance(self, netns: int, *, socket: bool = False) -> LoadedObject:
         """The instance whose programs may be attached in a namespace (given by cookie); loaded when first asked for."""
@@ -114,8 +120,7 @@ class FlowProgram:
             netns = 0
         found = self._instances.get((netns, wanted))
         if found is None:
-            shared = {name: fd for name, fd in self._main.maps.items() if not name.endswith("rodata")}
-            found = self._loader.load(self._parameters(netns), wanted, self._sizes, shared)
+            found = self._loader.load(self._parameters(netns), wanted, self._sizes, self._main.maps)
             self._instances[netns, wanted] = found
         return found
 
@@ -124,8 +129,7 @@ class FlowProgram:
         if self.cookie_by_kernel:
             return
         with contextlib.suppress(LoadError):
-            shared = {name: fd for name, fd in self._main.maps.items() if not name.endswith("rodata")}
-            self._instances[0, TC_PROGRAMS] = self._loader.load(self._parameters(0), TC_PROGRAMS, self._sizes, shared)
+            self._instances[0, TC_PROGRAMS] = self._loader.load(self._parameters(0), TC_PROGRAMS, self._sizes, self._main.maps)
             self.cookie_by_kernel = True
 
     def snapshot(self) -> Snapshot:
@@ -152,15 +156,15 @@ class FlowProgram:
             count = len(ids[part])
             requests = np.zeros(count, layout.CLOSE_REQUEST)
             requests["id"], requests["family"] = ids[part], family[part]
-            requests["key"] = keys[part]
+            requests["key"] = np.ascontiguousarray(keys[part]).view(np.uint8).reshape(count, -1)
             four = family[part] == 4
-            as_bytes = requests["key"].view(np.uint8).reshape(count, -1)
-            as_bytes[four, : layout.KEY4.itemsize] = _key4(keys[part][four]).view(np.uint8).reshape(-1, layout.KEY4.itemsize)
+            key4 = _key4(keys[part][four]).view(np.uint8).reshape(-1, layout.KEY4.itemsize)
+            requests["key"][four, : layout.KEY4.itemsize] = key4
             maps = self._main.maps
             syscall.map_update_batch(maps["close_requests"], np.arange(count, dtype="u4"), requests)
             syscall.map_update(maps["close_cursor"], np.zeros(1, "u4"), np.zeros(1, "u4"))
             self._closer.run(64, repeat=count)
-        if len(ids):
+        if len(ids) and not self._replay:
             # Programs that looked an entry up before it was marked have left when an RCU grace period has passed; that is
             # what MEMBARRIER_CMD_GLOBAL waits for (membarrier(2), kernel/sched/membarrier.c: synchronize_rcu).
             ctypes.CDLL(None).syscall(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0)
@@ -256,14 +260,6 @@ def _key4(keys: NDArray[Any]) -> NDArray[Any]:
 def point_tag(netns: int, ifindex: int) -> int:
     """The tag of a capture point in the table of points."""
     return (netns & 0xFFFFFFFF) << 32 | ifindex
-
-
-def own_netns_cookie() -> int:
-    """The cookie of the caller's network namespace (SO_NETNS_COOKIE, Linux 5.14)."""
-    import socket  # noqa: PLC0415 - only here
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, syscall.SO_NETNS_COOKIE, 8), "little")
 
 
 def _possible_cpus() -> int:

@@ -23,7 +23,6 @@ LINK_CREATE, LINK_UPDATE = 28, 29
 
 TCX_INGRESS, TCX_EGRESS = 46, 47
 _F_BEFORE, _F_AFTER = 1 << 3, 1 << 4
-SO_NETNS_COOKIE = 71
 
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,7 +34,7 @@ Array = NDArray[Any]
 
 
 def bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
-    """Call bpf(2) with a prepared attribute block. Raises OSError."""
+    """Make the call with a prepared attribute block. Raises OSError."""
     result: int = _syscall(_NR_BPF, command, attr, ctypes.c_uint(len(attr)))
     if result < 0:
         number = ctypes.get_errno()
@@ -96,10 +95,11 @@ class BatchReader:
         fd: the map.
         key, value: numpy types of one key and one value.
         step: entries asked for in one call at least; a hash needs room for its fullest bucket.
+        whole: how many entries there are, for an array map.
     """
 
-    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 4096) -> None:
-        self._fd, self._step = fd, step
+    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 4096, whole: int | None = None) -> None:
+        self._fd, self._step, self._whole = fd, step, whole
         self._keys: Array = np.empty(step, key)
         self._values: Array = np.empty(step, value)
 
@@ -107,8 +107,8 @@ class BatchReader:
         """Read all entries. Returns views of this reader's buffers, valid until the next call."""
         token = [ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)]
         count, first = 0, True
-        while True:
-            if len(self._keys) - count < self._step:
+        while count != self._whole:
+            if len(self._keys) - count < self._step and not self._whole:
                 self._grow()
             keys, values = self._keys[count:], self._values[count:]
             attr = _attr(
@@ -131,15 +131,16 @@ class BatchReader:
                 if error.errno != errno.ENOENT:  # ENOENT: that was the end
                     raise
                 count += struct.unpack_from("=I", attr, 32)[0]
-                return self._keys[:count], self._values[:count]
+                break
             count += struct.unpack_from("=I", attr, 32)[0]
             first = False
             token.reverse()
+        return self._keys[:count], self._values[:count]
 
     def _grow(self) -> None:
         size = len(self._keys) * 2
-        self._keys = np.resize(self._keys, size)
-        self._values = np.resize(self._values, size)
+        self._keys = np.concatenate([self._keys, np.empty(size - len(self._keys), self._keys.dtype)])
+        self._values = np.concatenate([self._values, np.empty(size - len(self._values), self._values.dtype)])
 
     def shrink(self, entries: int) -> None:
         """Give memory back where the map has become much smaller than the buffers."""

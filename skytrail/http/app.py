@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import structlog
 from a2wsgi import WSGIMiddleware
@@ -59,8 +60,8 @@ def as_asgi(app: Flask, workers: int = WORKERS) -> ASGIApp:
 
     An answer's chunks wait for a slow client in a queue, so that up to 64 of them leave the worker free.
     """
-    asgi: ASGIApp = WSGIMiddleware(app.wsgi_app, workers=workers, send_queue_size=64)
-    return asgi
+    # a2wsgi's types are its own TypedDicts; ours are the open mappings of the ASGI specification.
+    return cast("ASGIApp", WSGIMiddleware(cast("Any", app.wsgi_app), workers=workers, send_queue_size=64))
 
 
 def _error(status: int, message: str) -> Response:

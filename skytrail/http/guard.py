@@ -1,31 +1,21 @@
 """The guard before every request: Host, authentication, origin, and how large and how slow a body may be.
 
 An ASGI middleware: what it refuses never reaches an application. ``/healthz`` alone passes without a name or a
-credential, since it tells nothing but "ok". A refusal is JSON, ``{"error": …, "status": …}``, and closes the connection.
+credential, since it tells nothing but "ok". A refusal is JSON, ``{"error": …, "status": …}``, and closes the
+connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
 import ipaddress
 import json
-import re
-import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import structlog
-
-from skytrail.errors import ListenError
-from skytrail.settings.tree import Http
+from skytrail.http.credentials import Credentials, OverloadError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,14 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-_T = TypeVar("_T")
-
-_HASH = re.compile(r"(scrypt:\d+:\d+:\d+|pbkdf2:sha(1|256|384|512):\d+)\$[^$]+\$[0-9a-f]+")
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-_REMEMBERED = 64  # passwords that were right, so that scrypt's 50 ms are paid once
-_WAITING = 16  # password checks under way or waiting; beyond: 503
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,165 +45,14 @@ class Limits:
     shutdown: int = 3
 
 
-class WatchedFile(Generic[_T]):
-    """A file's parsed content, read again when the file changes.
-
-    Raises ListenError when it cannot be read at first. Later it fails closed: a file that went away or turned wrong has
-    the content ``nothing`` until it is right again.
-    """
-
-    def __init__(self, key: str, path: str, parse: Callable[[str], _T], nothing: _T) -> None:
-        self._key, self._path, self._parse, self._nothing = key, Path(path), parse, nothing
-        self._seen = self._signature()
-        try:
-            self._content = self._read()
-        except (OSError, ValueError) as exc:
-            raise ListenError(f"{key}: {path}: {_reason(exc)}") from exc
-
-    def content(self) -> _T:
-        """Return what the file holds now; costs one stat when nothing changed."""
-        signature = self._signature()
-        if signature != self._seen:
-            self._seen = signature
-            try:
-                self._content = self._read()
-            except (OSError, ValueError) as exc:
-                self._content = self._nothing
-                log.warning("credentials unreadable", key=self._key, path=str(self._path), reason=_reason(exc))
-        return self._content
-
-    def _read(self) -> _T:
-        return self._parse(self._path.read_text("utf-8"))
-
-    def _signature(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _reason(exc: Exception) -> str:
-    return (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
-
-
-def _lines(text: str) -> Iterable[str]:
-    return (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-
-
-def parse_tokens(text: str) -> tuple[bytes, ...]:
-    """Return the SHA-256 of each token: one a line, # begins a comment. Raises ValueError."""
-    tokens = tuple(hashlib.sha256(line.encode()).digest() for line in _lines(text))
-    if not tokens:
-        raise ValueError("no token in it; write one a line")
-    return tokens
-
-
-def parse_users(text: str) -> dict[str, str]:
-    """Return the hash of each user: ``user:hash`` a line, # begins a comment. Raises ValueError without the hash."""
-    users = {}
-    for line in _lines(text):
-        user, _, hashed = line.partition(":")
-        if not user or not _HASH.fullmatch(hashed):
-            raise ValueError(f"the hash of user {user!r} is none that skytrail config --hash-password prints")
-        users[user] = hashed
-    if not users:
-        raise ValueError("no user in it; write user:hash, hash from skytrail config --hash-password")
-    return users
-
-
-def hash_password(password: str) -> str:
-    """Return the salted scrypt hash of ``password`` for http.users_file."""
-    from werkzeug.security import generate_password_hash  # noqa: PLC0415 - imports all of werkzeug
-
-    return generate_password_hash(password)
-
-
-class Credentials:
-    """Who may ask: holders of a token, and users with a password; nobody is asked when neither file is set."""
-
-    def __init__(self, http: Http) -> None:
-        self._tokens = (
-            WatchedFile("http.token_file", http.token_file, parse_tokens, ()) if http.token_file is not None else None
-        )
-        self._users = (
-            WatchedFile("http.users_file", http.users_file, parse_users, {}) if http.users_file is not None else None
-        )
-        self._salt = secrets.token_bytes(32)
-        self._right: set[bytes] = set()
-        self._right_of: Mapping[str, str] | None = None
-        self._waiting = 0
-        self._checker = ThreadPoolExecutor(1, "skytrail-password")  # scrypt takes 32 MiB: one at a time
-
-    @property
-    def wanted(self) -> bool:
-        """Whether a credential is asked for at all."""
-        return self._tokens is not None or self._users is not None
-
-    def challenges(self) -> Headers:
-        """Return the WWW-Authenticate headers (RFC 9110 §11.6.1)."""
-        bearer = [(b"www-authenticate", b'Bearer realm="skytrail"')] if self._tokens else []
-        basic = [(b"www-authenticate", b'Basic realm="skytrail", charset="UTF-8"')] if self._users else []
-        return bearer + basic
-
-    async def check(self, authorization: bytes) -> bool:
-        """Return whether the Authorization header's value names somebody we know. Raises OverloadError."""
-        scheme, _, rest = authorization.strip().partition(b" ")
-        if scheme.lower() == b"bearer" and self._tokens is not None:
-            given = hashlib.sha256(rest.strip()).digest()
-            # A list, not a generator: every token is compared, so that time does not tell which one was near.
-            return any([hmac.compare_digest(given, token) for token in self._tokens.content()])
-        if scheme.lower() == b"basic" and self._users is not None:
-            return await self._check_password(rest.strip(), self._users.content())
-        return False
-
-    async def _check_password(self, encoded: bytes, users: Mapping[str, str]) -> bool:
-        """RFC 7617: base64 of user:password in UTF-8."""
-        try:
-            user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        if not colon or not users:
-            return False
-        if self._right_of is not users:  # the file was read again: nothing that was right then counts
-            self._right_of, self._right = users, set()
-        digest = hashlib.blake2b(encoded, key=self._salt).digest()
-        if digest in self._right:
-            return True
-        if self._waiting >= _WAITING:
-            raise OverloadError
-        # An unknown user's password is checked too, against any hash, so that time does not tell who exists.
-        hashed = users.get(user, next(iter(users.values())))
-        self._waiting += 1
-        try:
-            right = await asyncio.get_running_loop().run_in_executor(self._checker, _matches, hashed, password)
-        finally:
-            self._waiting -= 1
-        if right and user in users:
-            if len(self._right) >= _REMEMBERED:
-                self._right.clear()
-            self._right.add(digest)
-            return True
-        return False
-
-
-class OverloadError(Exception):
-    """More password checks wait than may."""
-
-
-def _matches(hashed: str, password: str) -> bool:
-    from werkzeug.security import check_password_hash  # noqa: PLC0415 - imports all of werkzeug
-
-    return check_password_hash(hashed, password)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer of the guard itself."""
 
-    status: int
-    message: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    def __init__(self, status: int, message: str, headers: Headers | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or []
 
 
 class Guard:
@@ -238,7 +70,7 @@ class Guard:
         hosts: frozenset[str] | None,
         any_address: bool = False,
         origins: Iterable[str] = (),
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
     ) -> None:
         self._app = app
         self._credentials = credentials
@@ -264,7 +96,7 @@ class Guard:
                     return
                 await self._check_credentials(headers)
             body = await self._read_body(headers, receive)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             self.refused[refusal.status] += 1
             await _refuse(send, refusal, shared)
             return
@@ -274,11 +106,11 @@ class Guard:
     def _check_host(self, headers: Headers) -> None:
         given = _values(headers, b"host")
         if len(given) != 1:
-            raise Refusal(400, "exactly one Host header is needed")
+            raise RefusalError(400, "exactly one Host header is needed")
         name = host_name(given[0])
         if self._hosts is None or name in self._hosts or (self._any_address and _is_address(name)):
             return
-        raise Refusal(421, "this server does not answer to that Host; add the name to http.allowed_hosts")
+        raise RefusalError(421, "this server does not answer to that Host; add the name to http.allowed_hosts")
 
     def _check_origin(self, method: str, headers: Headers) -> None:
         """Refuse what another site's page makes a browser send, but for harmless reading (which CORS hides from it)."""
@@ -286,7 +118,7 @@ class Guard:
         if not origin or method in _SAFE_METHODS or self._allows(origin):
             return
         if origin.partition("://")[2].encode("latin1") != _values(headers, b"host")[0]:
-            raise Refusal(403, "this origin may not write here; add it to http.cors_origins")
+            raise RefusalError(403, "this origin may not write here; add it to http.cors_origins")
 
     async def _check_credentials(self, headers: Headers) -> None:
         if not self._credentials.wanted:
@@ -294,14 +126,16 @@ class Guard:
         try:
             known = await self._credentials.check((_values(headers, b"authorization") or [b""])[0])
         except OverloadError as exc:
-            raise Refusal(503, "too many passwords are being checked; try again", ((b"retry-after", b"1"),)) from exc
+            raise RefusalError(
+                503, "too many passwords are being checked; try again", [(b"retry-after", b"1")]
+            ) from exc
         if not known:
-            raise Refusal(401, "a token or a user with a password is needed", tuple(self._credentials.challenges()))
+            raise RefusalError(401, "a token or a user with a password is needed", self._credentials.challenges())
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | None:
         """Return the whole body, so that a slow client holds no worker; None when the client went away."""
         length = _first(headers, b"content-length")
-        too_large = Refusal(413, f"the body is larger than {self._limits.body_size} bytes")
+        too_large = RefusalError(413, f"the body is larger than {self._limits.body_size} bytes")
         if length.isdigit() and int(length) > self._limits.body_size:
             raise too_large
         body = bytearray()
@@ -317,7 +151,7 @@ class Guard:
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as exc:
-            raise Refusal(408, f"the body took longer than {self._limits.body_timeout:g} s") from exc
+            raise RefusalError(408, f"the body took longer than {self._limits.body_timeout:g} s") from exc
 
     def _allows(self, origin: str) -> bool:
         return bool(origin) and (origin in self._origins or "*" in self._origins)
@@ -388,7 +222,7 @@ def _with_headers(send: Send, headers: Headers) -> Send:
     return extended
 
 
-async def _refuse(send: Send, refusal: Refusal, shared: Headers) -> None:
+async def _refuse(send: Send, refusal: RefusalError, shared: Headers) -> None:
     body = json.dumps({"error": refusal.message, "status": refusal.status}).encode() + b"\n"
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refusal.headers, *shared]
     await _respond(send, refusal.status, headers, body)

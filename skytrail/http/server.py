@@ -20,7 +20,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from skytrail.errors import ListenError
-from skytrail.http.guard import ASGIApp, Credentials, Guard, Limits
+from skytrail.http.credentials import Credentials, file_signature
+from skytrail.http.guard import ASGIApp, Guard, Limits
 from skytrail.settings.tree import Http
 from skytrail.settings.values import parse_address
 
@@ -35,8 +36,8 @@ log = structlog.get_logger(__name__)
 def serve(app: ASGIApp, listen: str, http: Http, limits: Limits = Limits()) -> Server:  # noqa: B008 - frozen
     """Return a server for ``app`` on ``listen`` (``host:port``; port 0: any), not yet started.
 
-    Raises ListenError for an address beyond loopback without both TLS and authentication (unless ``http.insecure``), and
-    for files of ``http`` that cannot be used.
+    Raises ListenError for an address beyond loopback without both TLS and authentication (unless ``http.insecure``),
+    and for files of ``http`` that cannot be used.
     """
     host, addresses = check_exposure(listen, http)
     certificate = Certificate(http.tls_cert, http.tls_key) if http.tls_cert and http.tls_key else None
@@ -49,7 +50,7 @@ def serve(app: ASGIApp, listen: str, http: Http, limits: Limits = Limits()) -> S
 
 
 def check_exposure(listen: str, http: Http) -> tuple[str, list[tuple[str, int]]]:
-    """Return the host of ``listen`` and the addresses it means, or raise ListenError when it must not be listened on."""
+    """Return the host of ``listen`` and the addresses it means; ListenError when it must not be listened on."""
     try:
         host, port = parse_address(listen)
         found = socket.getaddrinfo(host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -101,15 +102,7 @@ class Certificate:
         return context
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_signature(path) for path in self._files)
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        return tuple(file_signature(path) for path in self._files)
 
 
 class Server:
@@ -226,7 +219,7 @@ class _Uvicorn(uvicorn.Server):
         for task in self._accepting:
             task.cancel()
         await super().shutdown(sockets)
-        for task in self._open:  # what did not end in time
+        for task in tuple(self._open):  # what did not end in time
             task.cancel()
         await asyncio.gather(*self._accepting, *self._open, return_exceptions=True)
 
@@ -294,7 +287,8 @@ class _Protocol(H11Protocol):
 
     def _watch_head(self) -> None:
         """Run the timer while a request's headers are incomplete; between requests uvicorn's keep-alive timer runs."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        # uvicorn sets None before the first request, whatever its annotation says.
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
             self._stop_timer()
         elif self._head_timer is None and self.timeout_keep_alive_task is None:
             self._head_timer = self.loop.call_later(self.head_timeout, self.transport.abort)

@@ -147,6 +147,8 @@ class NamespaceWorker:
         entered = False
         try:
             entered = self._enter(job.target)
+            if isinstance(job.target, Namespace) and current_cookie() != job.target.cookie:
+                raise NamespaceGoneError(job.target)  # noqa: TRY301  the way home is the same for every failure
             outcome = job.call()
         except BaseException as error:  # noqa: BLE001  whatever it was belongs to the caller
             failure = error
@@ -165,7 +167,7 @@ class NamespaceWorker:
         """Move into the namespace; False if that is where we are already.
 
         Raises:
-            NamespaceGoneError: the namespace of that value is gone; we are home.
+            NamespaceGoneError: nothing leads to the namespace of that value any more; we are home.
             OSError: the kernel does not let us in; we are home.
         """
         if isinstance(target, int):

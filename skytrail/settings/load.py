@@ -24,9 +24,7 @@ COMMAND_LINE = "command line"
 _QUOTE = "a value that begins with * ! & or @ needs quotes"
 
 # What Kubernetes puts into every pod for a Service named skytrail or skytrail-…: nobody's settings.
-_SERVICE_LINK = re.compile(
-    r"SKYTRAIL_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
-)
+_SERVICE_LINK = re.compile(r"SKYTRAIL_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 _S = TypeVar("_S", bound=Section)
 

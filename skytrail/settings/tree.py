@@ -132,7 +132,7 @@ class Agent(Section, frozen=True):
     """The agent's HTTP server: metrics, flows, status."""
 
     listen: Annotated[
-        str, key("address and port", reason="loopback: nothing is open until asked for", check=check_address)
+        str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8081"
 
 
@@ -169,7 +169,7 @@ class Http(Section, frozen=True):
     allowed_hosts: Annotated[
         tuple[str, ...],
         key(
-            "names that a request's Host header may give; '*': any",
+            "names that a request's Host header may give beside our own; '*': any",
             reason="empty: the address listened on and localhost, so that no web page reaches us by a name of its own",
         ),
     ] = ()
@@ -190,9 +190,9 @@ class PerFlow(Section, frozen=True):
         Annotated[int, msgspec.Meta(ge=1, le=100_000)],
         key("most conversations at once; the rest is one overflow series", unit="flows", reason="top talkers"),
     ] = 100
-    ttl: Annotated[
-        Interval, key("how long a conversation stays after its last packet", unit="s", reason="a few scrapes")
-    ] = 300.0
+    ttl: Annotated[Interval, key("how long a conversation stays after its last packet", unit="s", reason="a few scrapes")] = (
+        300.0
+    )
 
 
 class Prometheus(Section, frozen=True):
@@ -257,12 +257,8 @@ class Otlp(Section, frozen=True):
     ] = {}
     compression: Annotated[Compression, key("compression", reason="as the specification; spares our CPU")] = "none"
     timeout: Annotated[Interval, key("longest wait for one answer", unit="s", reason="as the specification")] = 10.0
-    certificate: Annotated[str | None, key("file with the authorities to trust (PEM)", reason="null: the system's")] = (
-        None
-    )
-    client_key: Annotated[str | None, key("file with our key for mutual TLS (PEM)", reason="null: no mutual TLS")] = (
-        None
-    )
+    certificate: Annotated[str | None, key("file with the authorities to trust (PEM)", reason="null: the system's")] = None
+    client_key: Annotated[str | None, key("file with our key for mutual TLS (PEM)", reason="null: no mutual TLS")] = None
     client_certificate: Annotated[
         str | None, key("file with our certificate for mutual TLS (PEM)", reason="null: no mutual TLS")
     ] = None

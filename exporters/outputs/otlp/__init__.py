@@ -5,5 +5,5 @@ and the counting of what it dropped. Never here: which attribute a flow gets or 
 hands over finished columns), the names of metrics (``exporters.metrics``), or a reader of the environment
 (``skytrail.settings``).
 
-grpcio, protobuf and urllib3 are imported when an exporter is made, not before: without OTLP an agent never pays for them.
+grpcio, protobuf and urllib3 are imported when an exporter is made: without OTLP an agent never pays for them.
 """

@@ -32,9 +32,9 @@ class Column:
         key: the attribute's name.
         kind: the type of its values.
         values: shape [n]. STR: UTF-8 in dtype ``S`` (which cannot hold NULs at the end; what is not UTF-8 is replaced
-            by U+FFFD, for a receiver may refuse a whole request for it), or of shape [n, k] for an array of strings, where
-            an empty string is an unused place. INT: any integer type, beyond 2^63-1 it saturates. DOUBLE: any float
-            type. BOOL: bool.
+            by U+FFFD, for a receiver may refuse a whole request for it), or of shape [n, k] for an array of strings,
+            where an empty string is an unused place. INT: any integer type, beyond 2^63-1 it saturates. DOUBLE: any
+            float type. BOOL: bool.
         present: shape [n], False where a span lacks the attribute; None: all have it.
     """
 
@@ -98,14 +98,10 @@ class SpanColumns:
         n = len(self.span_id)
         for name, values, shape in self._shapes(n):
             if values is not None and values.shape != shape:
-                raise ValueError(
-                    f"{name} has the shape {values.shape}, expected {shape}: all columns describe the same spans"
-                )
+                raise ValueError(f"{name} has the shape {values.shape}, expected {shape}: all columns describe the same spans")
         for column in self.attributes:
             if len(column.values) != n or column.values.ndim > (2 if column.kind is ValueKind.STR else 1):
-                raise ValueError(
-                    f"{column.key} has the shape {column.values.shape}, expected one value for each of {n} spans"
-                )
+                raise ValueError(f"{column.key} has the shape {column.values.shape}, expected one value for each of {n} spans")
             if column.kind is ValueKind.STR and column.values.dtype.kind != "S":
                 raise ValueError(f"{column.key} holds {column.values.dtype}, expected UTF-8 in dtype S")
 

@@ -59,8 +59,8 @@ class OtlpConfig:
     """The settings of the OTLP output.
 
     Attributes:
-        endpoint: empty: localhost, port 4317 (gRPC) or 4318 (HTTP). gRPC: ``http://host:port``, ``https://host:port`` or
-            a target of gRPC's (``host:port``, ``unix:/path``). HTTP: a base URL, to which ``/v1/traces`` or
+        endpoint: empty: localhost, port 4317 (gRPC) or 4318 (HTTP). gRPC: ``http://host:port``, ``https://host:port``
+            or a target of gRPC's (``host:port``, ``unix:/path``). HTTP: a base URL, to which ``/v1/traces`` or
             ``/v1/metrics`` is added; an endpoint of a signal's own is used as it is.
         protocol: gRPC or HTTP/protobuf.
         headers: sent with each request; secret, so never shown.
@@ -102,9 +102,7 @@ class OtlpConfig:
         else:
             address, tls = _http_url(endpoint, f"/v1/{signal.value}", exact=bool(own.endpoint))
         if merged["timeout"] <= 0:
-            raise SettingsError(
-                f"otlp.timeout: {merged['timeout']} is not positive: give the seconds of one attempt, as 10"
-            )
+            raise SettingsError(f"otlp.timeout: {merged['timeout']} is not positive: give the seconds of one attempt, as 10")
         return Target(signal=signal, address=address, tls=tls, **{**merged, "headers": _headers(merged["headers"])})
 
 

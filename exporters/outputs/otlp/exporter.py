@@ -61,7 +61,7 @@ class OtlpExporter:
             self._queues[signal] = ExportQueue(signal, transport, timeout=timeout, limits=limits, backoff=backoff)
 
     def export_spans(self, batch: SpanColumns) -> None:
-        """Encode spans and queue them, in requests of at most ``batch_max`` spans and 4 MB; never waits for the network."""
+        """Encode and queue spans in requests of at most ``batch_max`` spans and 4 MB; never waits for a receiver."""
         for start in range(0, len(batch), self._batch_max):
             self._offer_spans(batch.rows(start, start + self._batch_max))
 

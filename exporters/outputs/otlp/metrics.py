@@ -74,9 +74,7 @@ def _metric(metric: Metric, samples: Samples, start: int, now: int) -> metrics_p
         points = message.sum.data_points
     else:
         points, start = message.gauge.data_points, 0
-    points.extend(
-        _number(metric, labels, value, start, now) for labels, value in samples if not isinstance(value, Histogram)
-    )
+    points.extend(_number(metric, labels, value, start, now) for labels, value in samples if not isinstance(value, Histogram))
     return message
 
 

@@ -1,8 +1,8 @@
 """The bounded queue of one signal and the thread that empties it.
 
 When it is full the **oldest** waiting request goes: after a long outage the newest traffic is what somebody looks at,
-and a newer reading of a cumulative metric replaces an older one. A request that is retried is tried until it is settled: what
-ends an outage's retries is this bound alone.
+and a newer reading of a cumulative metric replaces an older one. A request that is retried is tried until settled:
+what ends an outage's retries is this bound alone.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class ExportQueue:
                 self.dropped[Reason.QUEUE_FULL] += request.items
             else:
                 while self.bytes + size > self.limits.max_bytes or self.items + request.items > self.limits.max_items:
-                    oldest = self._waiting.popleft()
+                    oldest = self._waiting.pop()
                     self._forget(oldest)
                     self.dropped[Reason.QUEUE_FULL] += oldest.items
                 self._waiting.append(request)
@@ -147,15 +147,13 @@ class ExportQueue:
                 self.dropped[Reason.SHUTDOWN] += request.items
 
     def families(self) -> list[Family]:
-        """This queue's self-metrics."""
+        """Read the counters as metrics."""
         labels = (selfmetrics.EXPORTER, self.signal.value)
         with self._changed:
             duration = Histogram(tuple(self.durations), self.duration_sum)
             return [
                 Family(selfmetrics.SENT, [(labels, self.sent)], self._start),
-                Family(
-                    selfmetrics.DROPPED, [((*labels, why.value), n) for why, n in self.dropped.items()], self._start
-                ),
+                Family(selfmetrics.DROPPED, [((*labels, why.value), n) for why, n in self.dropped.items()], self._start),
                 Family(selfmetrics.RETRIES, [(labels, self.retries)], self._start),
                 Family(selfmetrics.QUEUE_BYTES, [(labels, self.bytes)]),
                 Family(selfmetrics.QUEUE_ITEMS, [(labels, self.items)]),
@@ -227,13 +225,11 @@ class ExportQueue:
         return True
 
     def _note(self, outcome: Outcome, *, failing: bool) -> None:
-        """Keep what went wrong, and log it where the state changes: an outage is two lines, not one for each attempt."""
+        """Keep what went wrong, and log it where the state changes: an outage is two lines, not one an attempt."""
         if outcome.message:
             self.last_error = outcome.message
         if failing and not self._failing:
-            log.warning(
-                "otlp export fails", signal=self.signal.value, error=outcome.message, action=outcome.verdict.value
-            )
+            log.warning("otlp export fails", signal=self.signal.value, error=outcome.message, action=outcome.verdict.value)
         elif self._failing and not failing:
             log.info("otlp export works again", signal=self.signal.value, sent=self.sent)
         self._failing = failing

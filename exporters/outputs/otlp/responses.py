@@ -1,7 +1,6 @@
 """What receivers answer: OTLP's partial success, and google.rpc's Status with RetryInfo.
 
-google/rpc/status.proto and error_details.proto are not among our dependencies; the four fields read of them are declared
-here.
+google/rpc/status.proto and error_details.proto are not among our dependencies; what is read of them is declared here.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Rows of protobuf, built column by column: n messages of one shape without a Python operation for each.
 
-All rows are laid out in one byte matrix uint8 [n, width] where each part of the message has a fixed place, wide enough for
-its longest value in the block; a second matrix says which bytes are used. ``matrix[used]`` is then all messages, one after
-the other, each as canonical as a protobuf library writes it (shortest varints). The lengths of nested messages are sums of
-the parts' length columns.
+All rows are laid out in one byte matrix uint8 [n, width] where each part of the message has a fixed place, wide enough
+for its longest value in the block; a second matrix says which bytes are used. ``matrix[used]`` is then all messages,
+one after the other, each as canonical as a protobuf library writes it (shortest varints). The lengths of nested
+messages are sums of the parts' length columns.
 
 Encoding: https://protobuf.dev/programming-guides/encoding/.
 """
@@ -49,6 +49,7 @@ class Literal(Part):
         self._data = data
 
     def template(self) -> bytes:
+        """Give the bytes."""
         return self._data
 
 
@@ -60,6 +61,7 @@ class Fixed(Part):
         self.width = self.lengths = values.shape[1]
 
     def write(self, data: Octets, used: Bools, at: int) -> None:  # noqa: ARG002 - all bytes are used
+        """Copy the values."""
         _cells(data, at, self.width)[:] = _cells(self._values, 0, self.width)
 
 
@@ -74,6 +76,7 @@ class Varint(Part):
             self.lengths = self.lengths + (values >= np.uint64(1 << shift))
 
     def write(self, data: Octets, used: Bools, at: int) -> None:
+        """Split the values into groups of seven bits."""
         octets = np.empty((len(self._values), self.width), np.uint8)
         kept = np.empty(octets.shape, np.bool_)
         rest = self._values
@@ -101,6 +104,7 @@ class Text(Part):
         self.width = int(self.lengths.max(initial=0))
 
     def write(self, data: Octets, used: Bools, at: int) -> None:
+        """Copy the strings and mask what is beyond their ends."""
         if not self.width:
             return
         _cells(data, at, self.width)[:] = _cells(self._octets, 0, self.width)
@@ -122,9 +126,11 @@ class Group(Part):
             self.lengths = self.lengths * present.astype(np.int64)
 
     def template(self) -> bytes:
+        """Join the parts' templates."""
         return b"".join([part.template() for part in self._parts])
 
     def write(self, data: Octets, used: Bools, at: int) -> None:
+        """Write the parts, then mask the rows that lack them."""
         place = at
         for part in self._parts:
             part.write(data, used, place)

@@ -16,6 +16,7 @@ RESPONSE_MAX = 4 << 20
 DELAY_MAX = 3600.0
 """Seconds that a receiver may make us wait: a longer wish (or a mistake) is cut to this."""
 _MESSAGE_MAX = 200
+_SECRET_MIN = 4  # a header of fewer characters guards nothing, and would tear holes into every message
 
 
 class Verdict(Enum):
@@ -106,9 +107,9 @@ def read_pem(path: str | None) -> bytes | None:
 def tidy(message: str, target: Target) -> str:
     """A message from the other side or from a library, in one short printable line without our headers' values."""
     for _, value in target.headers:
-        if value:
-            message = message.replace(value, "***")
-            message = message.replace(value.rpartition(" ")[2], "***")  # the token after "Bearer"
+        for secret in (value, value.rpartition(" ")[2]):  # the whole, and the token after "Bearer"
+            if len(secret) >= _SECRET_MIN:
+                message = message.replace(secret, "***")
     line = " ".join("".join(c if c.isprintable() else " " for c in message[: 4 * _MESSAGE_MAX]).split())
     return line if len(line) <= _MESSAGE_MAX else line[: _MESSAGE_MAX - 1] + "…"
 

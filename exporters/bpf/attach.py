@@ -1,0 +1,220 @@
+"""Attachment of the flows program to one interface: TCX link, clsact filter, raw socket.
+
+All functions act in the network namespace of the calling thread (:class:`skytrail.kernel.worker.NamespaceWorker`).
+
+* TCX (Linux 6.6): at the head of ingress, at the tail of egress. The link goes with its descriptor, so with the process.
+* clsact: filters that anybody can see by ``tc filter show``, named ``skytrail_…``. They outlive the process:
+  :mod:`exporters.bpf.guard` removes them when it dies.
+* socket: the program as the filter of an AF_PACKET socket that keeps nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from exporters.bpf import syscall
+from skytrail.errors import AttachError
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
+FILTER_NAME = "skytrail_flows"
+INGRESS_PRIORITY, EGRESS_PRIORITY = 1, 49151
+"""First of all filters coming in, last going out (the kernel itself gives out 49152 downwards to filters without one)."""
+
+_CLSACT, _INGRESS, _EGRESS = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3  # uapi/linux/pkt_sched.h: TC_H_CLSACT, …MIN_INGRESS, …
+_ETH_P_ALL = 0x0003
+_SO_ATTACH_BPF = 50
+_SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
+
+
+class Attachment(Protocol):
+    """One interface with our programs on it."""
+
+    kind: str
+
+    def replace(self, ingress: int, egress: int) -> None:
+        """Put other instances of the programs in place, without a gap."""
+        ...
+
+    def close(self) -> None:
+        """Detach. The interface may be gone already."""
+        ...
+
+
+@dataclass(slots=True)
+class TcxAttachment:
+    """Two TCX links (one for a loopback interface)."""
+
+    links: dict[int, int]
+    kind: str = "tcx"
+
+    def replace(self, ingress: int, egress: int) -> None:
+        """BPF_LINK_UPDATE; works in whatever namespace the device is now."""
+        programs = {syscall.TCX_INGRESS: ingress, syscall.TCX_EGRESS: egress}
+        for attach_type, link in self.links.items():
+            syscall.link_update(link, programs[attach_type])
+
+    def close(self) -> None:
+        """Close the links."""
+        for link in self.links.values():
+            os.close(link)
+        self.links.clear()
+
+
+@dataclass(slots=True)
+class SocketAttachment:
+    """A raw socket whose filter is our program."""
+
+    socket: socket.socket
+    kind: str = "socket"
+
+    def replace(self, ingress: int, egress: int) -> None:  # noqa: ARG002 - one program sees both directions
+        """Attach another program; the kernel swaps filters atomically."""
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, ingress)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+@dataclass(slots=True)
+class TcAttachment:
+    """Two clsact filters. Must be closed in the namespace of the interface."""
+
+    ifindex: int
+    made_qdisc: bool
+    kind: str = "tc"
+    parents: tuple[int, ...] = field(default=(_INGRESS, _EGRESS))
+
+    def replace(self, ingress: int, egress: int) -> None:
+        """Replace the filters' programs."""
+        programs = {_INGRESS: ingress, _EGRESS: egress}
+        with _route() as route:
+            for parent in self.parents:
+                _filter(route, "replace-filter", self.ifindex, parent, programs[parent])
+
+    def close(self) -> None:
+        """Remove the filters, and the qdisc where it was made for them and serves nobody else."""
+        with _route() as route:
+            remove_filters(route, self.ifindex, with_qdisc=self.made_qdisc)
+
+
+def attach_tcx(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcxAttachment:
+    """Attach by TCX links. Raises OSError: EINVAL on kernels before 6.6."""
+    attached = TcxAttachment({})
+    try:
+        attached.links[syscall.TCX_INGRESS] = syscall.tcx_attach(ingress, ifindex, syscall.TCX_INGRESS)
+        if not loopback:
+            attached.links[syscall.TCX_EGRESS] = syscall.tcx_attach(egress, ifindex, syscall.TCX_EGRESS)
+    except OSError:
+        attached.close()
+        raise
+    return attached
+
+
+def attach_tc(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcAttachment:
+    """Attach by clsact filters in direct-action mode. Raises AttachError."""
+    from pyroute2 import NetlinkError  # noqa: PLC0415 - 10 MB, for old kernels only
+
+    with _route() as route:
+        made = False
+        try:
+            with contextlib.suppress(NetlinkError):
+                made = not any(message["handle"] == _CLSACT for message in route.get_qdiscs(index=ifindex))
+            if made:
+                route.tc("add", "clsact", ifindex)
+            attached = TcAttachment(ifindex, made, parents=(_INGRESS,) if loopback else (_INGRESS, _EGRESS))
+            for parent in attached.parents:
+                _filter(route, "replace-filter", ifindex, parent, ingress if parent == _INGRESS else egress)
+        except NetlinkError as error:
+            raise AttachError(f"interface {ifindex}: clsact filter refused: {error}") from error
+    return attached
+
+
+def attach_socket(program: int, ifindex: int, *, loopback: bool) -> SocketAttachment:
+    """Attach to a raw socket. Raises OSError."""
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program)
+        if loopback:
+            raw.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        # Bound only now: no packet passes without the filter.
+        address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), ifindex, 0, 0, 0, b"")
+        _bind(raw, address)
+    except OSError:
+        raw.close()
+        raise
+    return SocketAttachment(raw)
+
+
+def _bind(raw: socket.socket, address: bytes) -> None:
+    """bind(2) by interface number: Python's own takes a name only, which may change under it."""
+    import ctypes  # noqa: PLC0415 - only here
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.bind(raw.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _route() -> IPRoute:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB, for old kernels only
+
+    return IPRoute()
+
+
+def _filter(route: IPRoute, command: str, ifindex: int, parent: int, program: int) -> None:
+    ingress = parent == _INGRESS
+    route.tc(
+        command,
+        "bpf",
+        ifindex,
+        handle=1,
+        fd=program,
+        name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}",
+        parent=parent,
+        prio=INGRESS_PRIORITY if ingress else EGRESS_PRIORITY,
+        direct_action=True,
+    )
+
+
+def remove_filters(route: IPRoute, ifindex: int, *, with_qdisc: bool) -> int:
+    """Remove our clsact filters from one interface; returns how many there were.
+
+    Args:
+        route: in the interface's namespace.
+        ifindex: the interface; one that is gone has no filters.
+        with_qdisc: remove the clsact qdisc too, if no filter of anybody is left.
+
+    """
+    from pyroute2 import NetlinkError  # noqa: PLC0415 - as above
+
+    removed = foreign = 0
+    try:
+        for parent in (_INGRESS, _EGRESS):
+            for message in route.get_filters(index=ifindex, parent=parent):
+                if _is_ours(message):
+                    protocol_and_priority = message["info"]
+                    route.tc("del-filter", "bpf", ifindex, handle=message["handle"], parent=parent, info=protocol_and_priority)
+                    removed += 1
+                elif message["handle"]:
+                    foreign += 1
+        if with_qdisc and not foreign:
+            route.tc("del", "clsact", ifindex)
+    except NetlinkError as error:
+        if error.code not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
+            raise
+    return removed
+
+
+def _is_ours(message: Any) -> bool:  # noqa: ANN401 - pyroute2's message
+    options = message.get_attr("TCA_OPTIONS")
+    name = options.get_attr("TCA_BPF_NAME") if options is not None and hasattr(options, "get_attr") else None
+    return isinstance(name, str) and name.startswith(FILTER_NAME)

@@ -1,0 +1,330 @@
+"""Flow records as people see them: Skydive's Flow JSON, with our additions.
+
+Keys keep Skydive's names and shapes (times in ms since the epoch, RTT in ns). A is the side that sent the first packet
+seen. New keys: ``CommunityID``, ``Initiator``, ``Interface``, ``Namespace``, ``IPMetric.Fragments``, ``Metric.*Skbs``,
+``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.bpf import layout
+from exporters.flows.applications import Applications
+from exporters.flows.identify import community_ids, kind_of, network_id, proto_of, vlans_of
+from exporters.flows.points import Points
+from exporters.flows.table import finish_of
+from exporters.flows.totals import FINISHES
+
+_MS = 1_000_000
+_TRANSPORT = {6: "TCP", 17: "UDP", 132: "SCTP"}
+_ICMP, _ICMP6 = 1, 58
+TCP_FLAGS = (
+    (0x02, "SYN"),
+    (0x10, "ACK"),
+    (0x08, "PSH"),
+    (0x01, "FIN"),
+    (0x04, "RST"),
+    (0x20, "URG"),
+    (0x40, "ECE"),
+    (0x80, "CWR"),
+)
+
+# Skydive's ICMPType (flow/flow.proto), by protocol and type.
+ICMP_TYPES = {
+    (_ICMP, 0): "ECHO", (_ICMP, 8): "ECHO", (_ICMP, 3): "DESTINATION_UNREACHABLE", (_ICMP, 4): "SOURCE_QUENCH",
+    (_ICMP, 5): "REDIRECT", (_ICMP, 9): "ROUTER", (_ICMP, 10): "ROUTER", (_ICMP, 11): "TIME_EXCEEDED",
+    (_ICMP, 12): "PARAMETER_PROBLEM", (_ICMP, 13): "TIMESTAMP", (_ICMP, 14): "TIMESTAMP", (_ICMP, 15): "INFO",
+    (_ICMP, 16): "INFO", (_ICMP, 17): "ADDRESS_MASK", (_ICMP, 18): "ADDRESS_MASK",
+    (_ICMP6, 1): "DESTINATION_UNREACHABLE", (_ICMP6, 2): "PACKET_TOO_BIG", (_ICMP6, 3): "TIME_EXCEEDED",
+    (_ICMP6, 4): "PARAMETER_PROBLEM", (_ICMP6, 128): "ECHO", (_ICMP6, 129): "ECHO", (_ICMP6, 133): "ROUTER",
+    (_ICMP6, 134): "ROUTER", (_ICMP6, 135): "NEIGHBOR", (_ICMP6, 136): "NEIGHBOR", (_ICMP6, 137): "REDIRECT",
+}  # fmt: skip
+
+# gopacket's layer names, which Skydive shows.
+_ETHERTYPES = {0x0806: "ARP", 0x88CC: "LinkLayerDiscovery", 0x888E: "EAPOL", 0x8863: "PPPoE", 0x8864: "PPPoE", 0: "LLC"}
+_PROTOCOLS = {
+    1: "ICMPv4",
+    2: "IGMP",
+    6: "TCP",
+    17: "UDP",
+    47: "GRE",
+    50: "IPSecESP",
+    58: "ICMPv6",
+    89: "OSPF",
+    112: "VRRP",
+    132: "SCTP",
+}
+_EXTENSIONS = (
+    (1, "IPv6HopByHop"),
+    (8, "IPv6Destination"),
+    (2, "IPv6Routing"),
+    (4, "IPv6Fragment"),
+    (16, "IPSecAH"),
+    (32, "IPv6Extension"),
+)
+_ICMP6_LAYERS = {
+    128: "ICMPv6Echo", 129: "ICMPv6Echo", 133: "ICMPv6RouterSolicitation", 134: "ICMPv6RouterAdvertisement",
+    135: "ICMPv6NeighborSolicitation", 136: "ICMPv6NeighborAdvertisement", 137: "ICMPv6Redirect",
+}  # fmt: skip
+
+
+def flags_text(flags: int) -> str:
+    """TCP flags as names, joined by ``|``."""
+    return "|".join(name for bit, name in TCP_FLAGS if flags & bit)
+
+
+def icmp_type(row: Any) -> int:  # noqa: ANN401 - one record of ROW
+    """The type of the first packet seen: with a counterpart, the sender's side of the pair."""
+    ports = row["key"]["port"]
+    if int(row["key"]["tags"]) & layout.KIND_MASK == layout.KIND_ONE_WAY:
+        return int(ports[0])
+    return int(ports[1 if row["flow"]["reversed"] else 0])
+
+
+def layers_path(row: Any) -> str:  # noqa: ANN401 - one record of ROW
+    """The layers of the flow's first packet, outermost first, in gopacket's words (``Ethernet/IPv4/TCP``)."""
+    flow, tags = row["flow"], int(row["key"]["tags"])
+    kind, proto, info, ext = tags & layout.KIND_MASK, (tags >> 8) & 0xFF, int(flow["info"]), int(flow["ext"])
+    path = ["Ethernet"] if info & layout.INFO_ETHERNET else []
+    path += ["Dot1Q"] * int(flow["vlans"])
+    if kind == layout.KIND_LINK:
+        path += ["MPLS"] if info & layout.INFO_MPLS else []
+        path += [_ETHERTYPES[int(flow["ethertype"])]] if int(flow["ethertype"]) in _ETHERTYPES else []
+        return "/".join(path)
+    four = int(row["family"]) == 4
+    path.append("IPv4" if four else "IPv6")
+    path += [name for bit, name in _EXTENSIONS if ext & bit]
+    if four and info & layout.INFO_FRAGMENTED:
+        path.append("Fragment")
+    if kind != layout.KIND_FRAGMENT and proto in _PROTOCOLS:
+        path.append(_PROTOCOLS[proto])
+    if proto == _ICMP6 and kind != layout.KIND_FRAGMENT and icmp_type(row) in _ICMP6_LAYERS:
+        path.append(_ICMP6_LAYERS[icmp_type(row)])
+    if kind in (layout.KIND_VXLAN, layout.KIND_GENEVE):
+        path.append("VXLAN" if kind == layout.KIND_VXLAN else "Geneve")
+    if info & layout.INFO_ERSPAN:
+        path.append("ERSPANII")
+    if info & layout.INFO_MPLS:
+        path.append("MPLS")
+    return "/".join(path)
+
+
+class AddressTexts:
+    """Addresses as text, each made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, bytes], str] = {}
+
+    def text(self, family: int, raw: bytes) -> str:
+        """An address of 16 bytes (IPv4: the first 4) as text."""
+        found = self._known.get((family, raw))
+        if found is None:
+            if len(self._known) > 65536:
+                self._known.clear()
+            found = socket.inet_ntop(socket.AF_INET, raw[:4]) if family == 4 else socket.inet_ntop(socket.AF_INET6, raw)
+            self._known[family, raw] = found
+        return found
+
+
+def mac_text(raw: bytes) -> str:
+    """A MAC in the usual form."""
+    return raw.hex(":")
+
+
+class Renderer:
+    """Makes Skydive's Flow JSON of table rows.
+
+    Args:
+        points: names of capture points.
+        applications: names of applications.
+
+    """
+
+    def __init__(self, points: Points, applications: Applications) -> None:
+        self._points, self._applications, self._addresses = points, applications, AddressTexts()
+
+    def render(
+        self, rows: NDArray[Any], *, ended: bool = False, quoted: Mapping[int, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """One JSON object for each row (:data:`exporters.flows.table.ROW`, identified).
+
+        Args:
+            rows: the records.
+            ended: they have ended: ``FinishType`` says how.
+            quoted: tracking ID of the packet that an ICMP error quotes, by the kernel's id of the flow.
+
+        """
+        keys = rows["key"]
+        columns = zip(
+            rows,
+            kind_of(keys).tolist(),
+            proto_of(keys).tolist(),
+            vlans_of(keys).tolist(),
+            network_id(keys).tolist(),
+            community_ids(keys, rows["family"]),
+            self._applications.numbers(proto_of(keys), keys["port"][:, 0], keys["port"][:, 1]).tolist(),
+            finish_of(rows).tolist(),
+            strict=True,
+        )
+        result = []
+        for row, kind, proto, vlans, number, community, application, finish in columns:
+            flow = self._flow(row, kind, proto, vlans, number)
+            path = layers_path(row)
+            flow["LayersPath"] = path
+            flow["Application"] = self._applications.names[application] or path.rsplit("/", 1)[-1]
+            if community:
+                flow["CommunityID"] = community
+            finished = ended or bool(row["flow"]["ended"])
+            flow["FinishType"] = FINISHES[finish] if finished else "NOT_FINISHED"
+            if quoted and int(row["id"]) in quoted:
+                flow["QuotedTrackingID"] = quoted[int(row["id"])]
+            result.append(flow)
+        return result
+
+    def _flow(self, row: Any, kind: int, proto: int, vlans: int, number: int) -> dict[str, Any]:  # noqa: ANN401
+        point = self._points.all[int(row["point"])]
+        flow, a = row["flow"], int(row["flow"]["reversed"])
+        tracking = row["tracking"].tobytes().hex()
+        link = kind == layout.KIND_LINK
+        parent = row["parent_uuid"].tobytes()
+        result: dict[str, Any] = {
+            "UUID": row["uuid"].tobytes().hex(),
+            "LayersPath": "",
+            "Application": "",
+            "TrackingID": tracking,
+            "L3TrackingID": "" if link else tracking,
+            "ParentUUID": parent.hex() if any(parent) else "",
+            "NodeTID": point.tid,
+            "Interface": point.name,
+            "Namespace": point.namespace,
+            "Start": int(row["start"]) // _MS,
+            "Last": (int(row["offset"]) + int(flow["last"])) // _MS,
+            "Metric": _metric(row, a),
+            "LastUpdateMetric": _last_update(row, a),
+        }
+        if flow["initiator"]:
+            result["Initiator"] = "A" if (int(flow["initiator"]) == 1) == (a == 0) else "B"
+        if int(flow["info"]) & layout.INFO_ETHERNET or link:
+            mac = flow["mac"].tobytes()
+            result["Link"] = {"Protocol": "ETHERNET", "A": mac_text(mac[6:]), "B": mac_text(mac[:6]), "ID": vlans}
+            if link and number:
+                result["MPLSLabel"] = number
+        if link:
+            return result
+        family, addresses = int(row["family"]), row["key"]["addr"]
+        result["Network"] = {
+            "Protocol": "IPV4" if family == 4 else "IPV6",
+            "A": self._addresses.text(family, addresses[a].tobytes()),
+            "B": self._addresses.text(family, addresses[1 - a].tobytes()),
+            "ID": number,
+            "ATTL": int(flow["ttl"][a]),
+            "BTTL": int(flow["ttl"][1 - a]),
+            "ADSCP": int(flow["dscp"][a]),
+            "BDSCP": int(flow["dscp"][1 - a]),
+        }
+        if flow["fragments"]:
+            result["IPMetric"] = {"Fragments": int(flow["fragments"])}
+        result.update(_transport(row, kind, proto, a))
+        return result
+
+
+def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # noqa: ANN401 - one record of ROW
+    flow, ports = row["flow"], row["key"]["port"]
+    if kind == layout.KIND_FRAGMENT:
+        return {"Fragment": True}
+    if proto in (_ICMP, _ICMP6):
+        number = icmp_type(row)
+        kept = int(row["key"]["id"])
+        return {
+            "ICMP": {
+                "Type": ICMP_TYPES.get((proto, number), "UNKNOWN"),
+                "Number": number,
+                "Code": int(flow["icmp_code"]),
+                "ID": kept,
+            }
+        }
+    if proto not in _TRANSPORT:
+        return {}
+    swap = a if kind == layout.KIND_PLAIN else 0
+    result: dict[str, Any] = {
+        "Transport": {"Protocol": _TRANSPORT[proto], "A": int(ports[swap]), "B": int(ports[1 - swap]), "ID": 0}
+    }
+    if proto == 6:
+        result["TCPMetric"] = _tcp(row, a)
+    return result
+
+
+def _metric(row: Any, a: int) -> dict[str, int]:  # noqa: ANN401 - one record of ROW
+    flow = row["flow"]
+    ab, ba = flow["dir"][a], flow["dir"][1 - a]
+    result = {
+        "ABPackets": int(ab["packets"]),
+        "ABBytes": int(ab["bytes"]),
+        "BAPackets": int(ba["packets"]),
+        "BABytes": int(ba["bytes"]),
+        "ABSkbs": int(ab["packets"]) - int(flow["merged"][a]),
+        "BASkbs": int(ba["packets"]) - int(flow["merged"][1 - a]),
+        "Start": int(row["start"]) // _MS,
+        "Last": (int(row["offset"]) + int(flow["last"])) // _MS,
+    }
+    if flow["rtt"][0]:
+        result["RTT"] = int(flow["rtt"][0])
+    return result
+
+
+def _last_update(row: Any, a: int) -> dict[str, int] | None:  # noqa: ANN401 - one record of ROW
+    if int(row["reported_at"]) == int(row["start"]):
+        return None
+    now, then = row["reported"], row["previous"]
+    result = {
+        "ABPackets": int(now[a]["packets"]) - int(then[a]["packets"]),
+        "ABBytes": int(now[a]["bytes"]) - int(then[a]["bytes"]),
+        "BAPackets": int(now[1 - a]["packets"]) - int(then[1 - a]["packets"]),
+        "BABytes": int(now[1 - a]["bytes"]) - int(then[1 - a]["bytes"]),
+        "Start": int(row["previous_at"]) // _MS,
+        "Last": int(row["reported_at"]) // _MS,
+    }
+    if row["flow"]["rtt"][0]:
+        result["RTT"] = int(row["flow"]["rtt"][0])
+    return result
+
+
+def _tcp(row: Any, a: int) -> dict[str, Any]:  # noqa: ANN401 - one record of ROW
+    flow, offset = row["flow"], int(row["offset"])
+    first = offset + int(flow["first"])
+    result: dict[str, Any] = {}
+    for side, number in (("AB", a), ("BA", 1 - a)):
+        if flow["asked"][number]:
+            result[f"{side}SynStart"] = (offset + int(flow["asked"][number])) // _MS
+            result[f"{side}SynTTL"] = int(flow["syn_ttl"][number])
+        if flow["fin"][number]:
+            result[f"{side}FinStart"] = first // _MS + int(flow["fin"][number]) - 1
+        if flow["rst"][number]:
+            result[f"{side}RstStart"] = first // _MS + int(flow["rst"][number]) - 1
+        result[f"{side}Flags"] = flags_text(int(flow["tcp_flags"][number]))
+    if flow["rtt"][1]:
+        result["SynAckRTT"] = int(flow["rtt"][1])
+    return result
+
+
+SORT_KEYS = ("bytes", "packets", "last", "start", "rtt")
+
+
+def order(rows: NDArray[Any], sort: str) -> NDArray[np.intp]:
+    """Indexes of rows, largest first, by one of :data:`SORT_KEYS`."""
+    flow = rows["flow"]
+    if sort == "start":
+        values = rows["start"]
+    elif sort == "last":
+        values = flow["last"]
+    elif sort == "rtt":
+        values = flow["rtt"][:, 0]
+    else:
+        values = flow["dir"][sort].sum(axis=1)
+    return np.argsort(values, kind="stable")[::-1]

@@ -1,0 +1,109 @@
+"""Flows of a capture file: the kernel's own parser by BPF_PROG_TEST_RUN, the file's clock for all times.
+
+The call takes packets of 34 to about 3,500 bytes: shorter ones are padded, longer ones cut; their true lengths go in
+beside them. Link types that the program does not understand make link-layer flows.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from exporters.bpf import layout
+from exporters.bpf.program import FlowProgram
+from exporters.bpf.syscall import TestRun
+from exporters.flows.capture_file import Packets
+from exporters.flows.points import Point, Points
+from exporters.flows.table import Batch, FlowTable, Timeouts
+from exporters.flows.totals import Totals
+
+SHORTEST, LONGEST = 34, 3400
+
+# LINKTYPE_… (https://www.tcpdump.org/linktypes.html) → enum link_type
+LINK_TYPES = {
+    1: layout.LINK_ETHERNET,
+    12: layout.LINK_RAW,
+    14: layout.LINK_RAW,
+    101: layout.LINK_RAW,
+    228: layout.LINK_RAW,
+    229: layout.LINK_RAW,
+    113: layout.LINK_COOKED,
+    276: layout.LINK_COOKED2,
+    0: layout.LINK_LOOPBACK,
+    108: layout.LINK_LOOPBACK,
+}
+
+
+class Replay:
+    """Runs packets through a program loaded with ``replay``.
+
+    Args:
+        program: its maps are this replay's own.
+        totals: counters to feed (not shown for files, but the table keeps them).
+        points: gets one point for the file.
+        tid: topology ID that the file's flows carry.
+        name: shown as the interface's name.
+        timeouts: by the file's clock.
+
+    """
+
+    DRAIN_PACKETS, DRAIN_NS = 65536, 5_000_000_000
+
+    def __init__(
+        self, program: FlowProgram, totals: Callable[[Points], Totals], points: Points, tid: str, name: str, timeouts: Timeouts
+    ) -> None:
+        self._program, self._run = program, program.test_run(4096)
+        self._now = 0
+        points.put(Point(0, 0, name, "", tid))
+        self.table = FlowTable(program, points, totals(points), timeouts, clock=lambda: self._now, offset=lambda: 0)
+        self._since_drain = 0
+        self._next_drain = 0
+
+    def packets(self, batch: Packets) -> Iterator[Batch]:
+        """Count a batch; yields what ended meanwhile, by the file's clock."""
+        data, context = self._run.data, self._run.context
+        view = memoryview(data).cast("B")
+        buffer = memoryview(batch.buffer)
+        pack, run = struct.Struct("=IIII").pack_into, self._run.run
+        pack_time, cb, tstamp = struct.Struct("=Q").pack_into, TestRun.CB, TestRun.TSTAMP
+        columns = zip(
+            batch.offset.tolist(),
+            np.minimum(batch.caplen, LONGEST).tolist(),
+            batch.length.tolist(),
+            batch.time_ns.tolist(),
+            self._links(batch).tolist(),
+            strict=True,
+        )
+        for offset, captured, length, time_ns, link in columns:
+            if time_ns >= self._next_drain or self._since_drain >= self.DRAIN_PACKETS:
+                yield self._drain(time_ns)
+            self._since_drain += 1
+            view[:captured] = buffer[offset : offset + captured]
+            size = captured
+            if captured < SHORTEST:
+                view[captured:SHORTEST] = bytes(SHORTEST - captured)
+                size = SHORTEST
+            pack(context, cb, link, length, captured, 0)
+            pack_time(context, tstamp, time_ns)
+            run(size)
+            self._now = max(self._now, time_ns)
+
+    def _links(self, batch: Packets) -> Any:  # noqa: ANN401 - int array
+        kinds = np.full(len(batch.linktype), layout.LINK_OTHER)
+        for number, kind in LINK_TYPES.items():
+            kinds[batch.linktype == number] = kind
+        return kinds
+
+    def _drain(self, time_ns: int) -> Batch:
+        self._since_drain = 0
+        self._now = max(self._now, time_ns)
+        self._next_drain = self._now + self.DRAIN_NS
+        return self.table.drain()
+
+    def finish(self) -> Batch:
+        """All flows that are left."""
+        self.table.drain()
+        return self.table.finish()

@@ -1,0 +1,206 @@
+"""Totals for metrics: what flow records add to counters with few labels. All by arrays: no Python step per flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.bpf import layout
+from exporters.flows import metrics
+from exporters.flows.applications import Applications
+from exporters.flows.identify import kind_of, proto_of
+from exporters.flows.points import Points
+from exporters.metrics import Exemplar, Family, Histogram, Metric
+
+NETWORKS = ("other", "arp", "ipv4", "ipv6")
+TRANSPORTS = ("other", "tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp", "igmp", "ospf", "vrrp", "ipip", "sit")
+_TRANSPORT_OF = {6: 1, 17: 2, 1: 3, 58: 4, 132: 5, 47: 6, 50: 7, 2: 8, 89: 9, 112: 10, 4: 11, 41: 12}
+DIRECTIONS = ("receive", "transmit")
+FINISHES = ("TIMEOUT", "TCP_FIN", "TCP_RST")
+MAX_LABELS = 20_000
+
+_TRANSPORT_TABLE = np.zeros(256, np.uint8)
+for _proto, _number in _TRANSPORT_OF.items():
+    _TRANSPORT_TABLE[_proto] = _number
+
+
+def transports(keys: NDArray[Any]) -> NDArray[np.uint8]:
+    """Index into :data:`TRANSPORTS` of each key."""
+    return np.asarray(_TRANSPORT_TABLE[proto_of(keys)])
+
+
+def networks(keys: NDArray[Any], flows: NDArray[Any], family: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Index into :data:`NETWORKS` of each flow."""
+    link = kind_of(keys) == layout.KIND_LINK
+    arp = link & (flows["ethertype"] == 0x0806)
+    return np.select([arp, link, family == 4], [1, 0, 2], 3).astype(np.uint8)
+
+
+class Totals:
+    """Counters by label set, fed with what flow records grew by."""
+
+    def __init__(self, points: Points, applications: Applications, start_ns: int) -> None:
+        self._points, self._applications, self._start = points, applications, start_ns
+        self._labels: dict[tuple[int, int, int, int], int] = {(0, 0, 0, 0): 0}  # number 0: overflow
+        self._free: list[int] = []
+        # by label, by outermost or inner, by direction; then packets, bytes
+        self._traffic = np.zeros((64, 2, 2, 2), np.uint64)
+        self._new: dict[tuple[int, int], int] = {}
+        self._ended: dict[tuple[int, int, int], int] = {}
+        self._resets: dict[int, int] = {}
+        self._rtt: dict[int, _RttHistogram] = {}
+        self.capped = 0
+
+    def labels(self, rows: NDArray[Any]) -> NDArray[np.int32]:
+        """The label set's number of new rows; makes sets that are not there yet."""
+        keys = rows["key"]
+        packed = (
+            rows["point"].astype(np.int64) << 32
+            | networks(keys, rows["flow"], rows["family"]).astype(np.int64) << 24
+            | transports(keys).astype(np.int64) << 16
+            | self._applications.numbers(proto_of(keys), keys["port"][:, 0], keys["port"][:, 1])
+        )
+        unique, inverse = np.unique(packed, return_inverse=True)
+        numbers = [
+            self._number((value >> 32, (value >> 24) & 0xFF, (value >> 16) & 0xFF, value & 0xFFFF)) for value in unique.tolist()
+        ]
+        return np.array(numbers, np.int32)[inverse]
+
+    def _number(self, labels: tuple[int, int, int, int]) -> int:
+        number = self._labels.get(labels)
+        if number is None:
+            if len(self._labels) > MAX_LABELS:
+                self.capped += 1
+                return 0
+            number = self._free.pop() if self._free else len(self._labels)
+            if number >= len(self._traffic):
+                self._traffic = np.concatenate([self._traffic, np.zeros_like(self._traffic)])
+            self._labels[labels] = number
+        return number
+
+    def began(self, rows: NDArray[Any]) -> None:
+        """Count new flows."""
+        for point, transport, count in _counted(rows["point"], transports(rows["key"])):
+            self._new[point, transport] = self._new.get((point, transport), 0) + count
+
+    def ended(self, rows: NDArray[Any], finish: NDArray[np.uint8]) -> None:
+        """Count ended flows; ``finish``: index into :data:`FINISHES` of each."""
+        for point, transport, how, count in _counted(rows["point"], transports(rows["key"]), finish):
+            self._ended[point, transport, how] = self._ended.get((point, transport, how), 0) + count
+
+    def grew(self, rows: NDArray[Any], packets: NDArray[np.uint64], bytes_: NDArray[np.uint64]) -> None:
+        """Add what flows grew by: ``packets``, ``bytes_``: [n, 2], by the key's direction."""
+        inner = (rows["key"]["parent"] != 0).astype(np.int64)
+        size = len(self._traffic) * 4
+        for direction in (0, 1):
+            hooks = (rows["flow"]["hooks"] >> (2 * direction)) & 3
+            transmit = (hooks == 2).astype(np.int64)
+            index = (rows["label"].astype(np.int64) * 2 + inner) * 2 + transmit
+            for what, grown in enumerate((packets, bytes_)):
+                # float64 is exact below 2**53: one drain's growth is far below
+                added = np.bincount(index, grown[:, direction], size)
+                self._traffic[:, :, :, what] += added.astype(np.uint64).reshape(-1, 2, 2)
+
+    def observed_rtt(self, rows: NDArray[Any]) -> None:
+        """Add handshakes that were measured since the last drain."""
+        for number in np.unique(rows["point"]).tolist():
+            chosen = rows[rows["point"] == number]
+            self._rtt.setdefault(number, _RttHistogram()).add(chosen)
+
+    def saw_resets(self, rows: NDArray[Any]) -> None:
+        """Count flows in which a first reset was seen."""
+        for number, count in _counted(rows["point"]):
+            self._resets[number] = self._resets.get(number, 0) + count
+
+    def forget(self, points: set[int]) -> None:
+        """Drop the series of capture points that are gone."""
+        for labels in [labels for labels in self._labels if labels[0] in points]:
+            number = self._labels.pop(labels)
+            self._traffic[number] = 0
+            self._free.append(number)
+        for number in points:
+            self._rtt.pop(number, None)
+            self._resets.pop(number, None)
+        self._new = {key: value for key, value in self._new.items() if key[0] not in points}
+        self._ended = {key: value for key, value in self._ended.items() if key[0] not in points}
+
+    def _where(self, point: int) -> tuple[str, str]:
+        found = self._points.all[point]
+        return found.name, found.namespace
+
+    def families(self) -> Iterable[Family]:
+        """All counters as they are now."""
+        yield from self._traffic_families()
+        yield self._family(metrics.FLOWS_NEW, [((*self._where(p), TRANSPORTS[t]), float(n)) for (p, t), n in self._new.items()])
+        yield self._family(
+            metrics.FLOWS_ENDED,
+            [((*self._where(p), TRANSPORTS[t], FINISHES[f]), float(n)) for (p, t, f), n in self._ended.items()],
+        )
+        yield self._family(metrics.TCP_RESETS, [(self._where(p), float(n)) for p, n in self._resets.items()])
+        yield self._family(metrics.TCP_RTT, [(self._where(p), histogram.value()) for p, histogram in self._rtt.items()])
+        yield self._family(metrics.CAPPED, [(("skytrail_flow_bytes_total",), float(self.capped))])
+
+    def _family(self, metric: Metric, samples: Sequence[tuple[tuple[str, ...], float | Histogram]]) -> Family:
+        return Family(metric, samples, self._start)
+
+    def _traffic_families(self) -> Iterable[Family]:
+        for inner, of_packets, of_bytes in (
+            (0, metrics.FLOW_PACKETS, metrics.FLOW_BYTES),
+            (1, metrics.INNER_PACKETS, metrics.INNER_BYTES),
+        ):
+            for what, metric in ((0, of_packets), (1, of_bytes)):
+                samples = []
+                for labels, number in self._labels.items():
+                    for direction in (0, 1):
+                        if self._traffic[number, inner, direction, 0]:
+                            value = float(self._traffic[number, inner, direction, what])
+                            samples.append((self._label_values(labels, number, direction), value))
+                yield self._family(metric, samples)
+
+    def _label_values(self, labels: tuple[int, int, int, int], number: int, direction: int) -> tuple[str, ...]:
+        if not number:
+            return ("overflow", "", DIRECTIONS[direction], "", "", "")
+        point, network, transport, application = labels
+        return (
+            *self._where(point),
+            DIRECTIONS[direction],
+            NETWORKS[network],
+            TRANSPORTS[transport],
+            self._applications.names[application],
+        )
+
+
+class _RttHistogram:
+    """Handshake times of one capture point, with the newest exemplar of each bucket."""
+
+    def __init__(self) -> None:
+        size = len(metrics.TCP_RTT.buckets) + 1
+        self._counts = np.zeros(size, np.int64)
+        self._sum = 0.0
+        self._exemplars: list[Exemplar | None] = [None] * size
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Add identified rows, whose ``flow.rtt[0]`` is set."""
+        seconds = rows["flow"]["rtt"][:, 0] / 1e9
+        bucket = np.searchsorted(metrics.TCP_RTT.buckets, seconds)
+        self._counts += np.bincount(bucket, minlength=len(self._counts))
+        self._sum += float(seconds.sum())
+        for number in np.unique(bucket).tolist():
+            row = rows[np.flatnonzero(bucket == number)[-1]]
+            trace = row["tracking"].tobytes().hex()
+            when = (int(row["start"]) + int(row["flow"]["rtt"][0])) / 1e9
+            self._exemplars[number] = Exemplar((("trace_id", trace),), int(row["flow"]["rtt"][0]) / 1e9, when)
+
+    def value(self) -> Histogram:
+        return Histogram(tuple(self._counts.tolist()), self._sum, tuple(self._exemplars))
+
+
+def _counted(*columns: NDArray[Any]) -> list[tuple[int, ...]]:
+    """Distinct combinations of the columns, each with how often it occurs, appended."""
+    if not len(columns[0]):
+        return []
+    unique, counts = np.unique(np.stack([column.astype(np.int64) for column in columns]), axis=1, return_counts=True)
+    return [(*values, count) for *values, count in np.vstack([unique, counts]).T.tolist()]

@@ -1,0 +1,232 @@
+"""Which network namespaces there are: found, identified, numbered, and told gone. For one thread.
+
+Found by their names (inotify) and by their processes (a scan of /proc). Identified by their cookie, for which the worker
+enters each of them once. Numbered, because a netlink socket hears only namespaces that have a number in its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import structlog
+
+from skytrail.errors import RunError
+from skytrail.kernel.host import Roots
+from skytrail.kernel.namespaces import (
+    Key,
+    Namespace,
+    NamespaceGoneError,
+    NameWatcher,
+    Sighting,
+    open_namespace,
+    open_sighting,
+    own_key,
+    process_sightings,
+)
+from skytrail.kernel.netlink import NetlinkDecodeError, NsidTable
+from skytrail.kernel.worker import NamespaceWorker, current_cookie
+
+_log = structlog.get_logger(__name__)
+
+
+class Census:
+    """The followed namespaces.
+
+    Args:
+        worker: enters a namespace to read its cookie.
+        roots: where /proc and /run are.
+        every: follow all namespaces, not only our own.
+
+    Raises:
+        NotSupportedError: the kernel has no cookies.
+        OSError: a socket or an inotify instance is not to be had.
+    """
+
+    def __init__(self, worker: NamespaceWorker, roots: Roots, *, every: bool) -> None:
+        self._worker = worker
+        self._roots = roots
+        self._by_cookie: dict[int, Namespace] = {}
+        self._by_key: dict[Key, int] = {}
+        self._by_nsid: dict[int, int] = {}
+        self._refused: set[Key] = set()
+        self._translations: dict[int, dict[int, int]] = {}
+        self._numbers = NsidTable() if every else None
+        self.names: NameWatcher | None = None
+        try:
+            self.own = self._read_own()
+            self.names = NameWatcher(roots) if every else None
+        except BaseException:
+            self.close()
+            raise
+        self._put(self.own)
+
+    def close(self) -> None:
+        """Close the sockets and watches."""
+        if self._numbers is not None:
+            self._numbers.close()
+        if self.names is not None:
+            self.names.close()
+
+    def namespaces(self) -> list[Namespace]:
+        """All followed namespaces, our own first."""
+        return list(self._by_cookie.values())
+
+    def get(self, cookie: int) -> Namespace | None:
+        """The followed namespace with that cookie."""
+        return self._by_cookie.get(cookie)
+
+    def cookie_of(self, nsid: int | None) -> int | None:
+        """Whose messages carry that number; a message without one is our own namespace's."""
+        return self.own.cookie if nsid is None else self._by_nsid.get(nsid)
+
+    def refresh(self, *, processes: bool) -> list[Namespace]:
+        """Look where namespaces are found.
+
+        Args:
+            processes: scan /proc too. It is read before the names are, so that a namespace which gets its name meanwhile
+                is not taken for a nameless one.
+
+        Returns:
+            New namespaces, and those whose name changed.
+        """
+        if self.names is None:
+            return []
+        places: dict[Key, Sighting] = {}
+        if processes:
+            places = {sighting.key: sighting for sighting in process_sightings(self._roots)}
+            self.names.scan()
+            self._refused &= places.keys()
+        named = self.names.found.values()
+        for sighting in sorted(named, key=lambda one: (one.name is None, one.path), reverse=True):
+            places[sighting.key] = sighting  # the last one wins: a name before docker's sandbox, the first of several
+        changed = [self._refreshed(namespace, places) for namespace in self.namespaces()]
+        found = [self._admit(sighting) for key, sighting in places.items() if key not in self._by_key]
+        return [namespace for namespace in changed + found if namespace is not None]
+
+    def number_released(self, nsid: int) -> Namespace | None:
+        """The kernel says that a number of ours is free again: forget and give the namespace that had it.
+
+        None if it was nobody's, or if it is somebody's who got the number just before we heard.
+        """
+        cookie = self._by_nsid.get(nsid)
+        if cookie is None or self._numbers is None:
+            return None
+        if self._numbers.in_use(nsid) and self._reachable(self._by_cookie[cookie]):
+            return None
+        return self._forget(cookie)
+
+    def audit(self) -> list[Namespace]:
+        """After events were lost: forget and give the namespaces that are gone."""
+        numbers = self._numbers
+        if numbers is None:
+            return []
+        gone = []
+        for namespace in self.namespaces():
+            # one that nothing leads to may live on, held by a socket: then its number is still in use
+            in_use = namespace.nsid is not None and numbers.in_use(namespace.nsid)
+            if not namespace.own and not (in_use and (self._reachable(namespace) or not self._key_reused(namespace))):
+                gone.append(self._forget(namespace.cookie))
+        return gone
+
+    def translate(self, cookie: int, nsid: int) -> int | None:
+        """Our number for the namespace that the one with that cookie numbers ``nsid``; None if we have none for it."""
+        if cookie == self.own.cookie or self._numbers is None:
+            return nsid
+        namespace = self._by_cookie.get(cookie)
+        if namespace is None or namespace.nsid is None:
+            return None
+        if cookie not in self._translations:
+            try:
+                self._translations[cookie] = self._numbers.translation(namespace.nsid)
+            except (OSError, NetlinkDecodeError) as error:
+                _log.debug("no_namespace_numbers", namespace=namespace.name or namespace.inode, error=str(error))
+                return None
+        return self._translations[cookie].get(nsid)
+
+    def numbers_changed(self, cookie: int | None) -> None:
+        """A namespace (None: our own) got or lost a number for another: what was translated is out of date."""
+        if cookie is None or cookie == self.own.cookie:
+            self._translations.clear()
+        else:
+            self._translations.pop(cookie, None)
+
+    def _read_own(self) -> Namespace:
+        path = str(self._roots.proc / "self/ns/net")
+        device, inode = own_key(self._roots)
+        nsid = None
+        if self._numbers is not None:
+            # with a number of its own, every message of our namespace carries one, as the kernel would do one day
+            nsid = self._with_fd(Sighting((device, inode), path), self._numbers.assigned)
+        return Namespace(current_cookie(), inode, device, nsid=nsid, own=True, path=path)
+
+    def _with_fd(self, sighting: Sighting, ask: Callable[[int], int]) -> int:
+        fd = open_sighting(sighting)
+        if fd is None:
+            raise FileNotFoundError(2, "no namespace there any more", sighting.path)
+        try:
+            return ask(fd)
+        finally:
+            os.close(fd)
+
+    def _refreshed(self, namespace: Namespace, places: dict[Key, Sighting]) -> Namespace | None:
+        """Note a known namespace's new name; gives it if that changed."""
+        place = places.get(namespace.key)
+        name = place.name if place is not None else None
+        if name == namespace.name:
+            return None
+        namespace = replace(namespace, name=name, path=place.path if place is not None else namespace.path)
+        if namespace.own:
+            self.own = namespace
+        self._put(namespace)
+        return namespace
+
+    def _admit(self, sighting: Sighting) -> Namespace | None:
+        """Identify and number a new namespace; None (and one warning) if we may not."""
+        numbers = self._numbers
+        if numbers is None:
+            return None
+        device, inode = sighting.key
+        try:
+            cookie = self._with_fd(sighting, lambda fd: self._worker.run(fd, current_cookie))
+            nsid = self._with_fd(sighting, numbers.assigned)
+        except FileNotFoundError:
+            return None  # it went while we looked
+        except (OSError, RunError, NetlinkDecodeError) as error:
+            if sighting.key not in self._refused:
+                self._refused.add(sighting.key)
+                _log.warning("namespace_not_followed", path=sighting.path, error=str(error), remedy="run as root")
+            return None
+        namespace = Namespace(cookie, inode, device, sighting.name, nsid, path=sighting.path)
+        self._put(namespace)
+        return namespace
+
+    def _put(self, namespace: Namespace) -> None:
+        self._by_cookie[namespace.cookie] = namespace
+        self._by_key[namespace.key] = namespace.cookie
+        if namespace.nsid is not None:
+            self._by_nsid[namespace.nsid] = namespace.cookie
+
+    def _forget(self, cookie: int) -> Namespace:
+        namespace = self._by_cookie.pop(cookie)
+        self._by_key.pop(namespace.key, None)
+        if namespace.nsid is not None:
+            self._by_nsid.pop(namespace.nsid, None)
+        self._translations.pop(cookie, None)
+        return namespace
+
+    def _reachable(self, namespace: Namespace) -> bool:
+        """Whether something leads to it, and it is the same by its cookie."""
+        try:
+            return self._worker.run(namespace, current_cookie) == namespace.cookie
+        except (OSError, RunError):
+            return False
+
+    def _key_reused(self, namespace: Namespace) -> bool:
+        """Whether its device and inode lead to another namespace by now."""
+        try:
+            os.close(open_namespace(namespace, self._roots))
+        except NamespaceGoneError:
+            return False
+        return not self._reachable(namespace)

@@ -1,0 +1,124 @@
+"""The links of all followed namespaces, and the events that a change of them makes. Pure: no I/O, one thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from skytrail.kernel.linkmessages import Link
+from skytrail.kernel.namespaces import Namespace
+
+LinkKey = tuple[int, int]
+"""(cookie of the namespace, ifindex)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """A link is there, or is different from before: all that is known of it."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGone:
+    """A link is there no more; neither is it in another followed namespace, as far as is known."""
+
+    cookie: int
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMoved:
+    """A link left ``old`` for another namespace.
+
+    With ``new`` None its new place is not known yet: within seconds a second LinkMoved names it, or LinkGone ends it.
+    A LinkChanged for the new place follows as soon as the kernel describes it there.
+    """
+
+    old: LinkKey
+    new: LinkKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFound:
+    """A namespace is followed from now on, or its name changed; comes before the first event of its links."""
+
+    namespace: Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceGone:
+    """A namespace has died; its links were told gone before."""
+
+    cookie: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resynced:
+    """All that is there has been told: after the start, and after events were lost."""
+
+
+Event = LinkChanged | LinkGone | LinkMoved | NamespaceFound | NamespaceGone | Resynced
+
+
+class LinkTable:
+    """What is known of each link. Each method gives the events that it makes, in order."""
+
+    def __init__(self) -> None:
+        self._links: dict[int, dict[int, Link]] = {}
+        self._unseen: dict[int, set[int]] = {}
+        self._arriving: set[LinkKey] = set()
+
+    def links(self) -> list[Link]:
+        """All links, by namespace."""
+        return [link for links in self._links.values() for link in links.values()]
+
+    def update(self, link: Link) -> list[Event]:
+        """A link is as the kernel now says."""
+        key = (link.cookie, link.ifindex)
+        links = self._links.setdefault(link.cookie, {})
+        self._unseen.get(link.cookie, set()).discard(link.ifindex)
+        if links.get(link.ifindex) == link and key not in self._arriving:
+            return []
+        self._arriving.discard(key)
+        links[link.ifindex] = link
+        return [LinkChanged(link)]
+
+    def remove(self, key: LinkKey) -> list[Event]:
+        """A link is gone."""
+        return [LinkGone(*key)] if self._pop(key) is not None else []
+
+    def depart(self, key: LinkKey) -> Link | None:
+        """A link leaves for another namespace; None if it was not known. Makes no event yet."""
+        return self._pop(key)
+
+    def arrive(self, link: Link, new: LinkKey) -> list[Event]:
+        """A link that departed is at a place that is known; the kernel is going to describe it there."""
+        self._links.setdefault(new[0], {})[new[1]] = replace(link, cookie=new[0], ifindex=new[1])
+        self._arriving.add(new)
+        return [LinkMoved((link.cookie, link.ifindex), new)]
+
+    def begin(self, cookie: int) -> None:
+        """A dump of this namespace begins: what it does not show by its end is gone."""
+        self._unseen[cookie] = set(self._links.get(cookie, ()))
+
+    def finish(self, cookie: int) -> list[Event]:
+        """The dump of this namespace is complete."""
+        events: list[Event] = []
+        for ifindex in sorted(self._unseen.pop(cookie, ())):
+            events += self.remove((cookie, ifindex))
+        return events
+
+    def drop(self, cookie: int) -> list[Event]:
+        """A namespace has died, and its links with it."""
+        events: list[Event] = []
+        for ifindex in sorted(self._links.get(cookie, ())):
+            events += self.remove((cookie, ifindex))
+        self._links.pop(cookie, None)
+        self._unseen.pop(cookie, None)
+        return [*events, NamespaceGone(cookie)]
+
+    def _pop(self, key: LinkKey) -> Link | None:
+        cookie, ifindex = key
+        self._arriving.discard(key)
+        self._unseen.get(cookie, set()).discard(ifindex)
+        return self._links.get(cookie, {}).pop(ifindex, None)

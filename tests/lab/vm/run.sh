@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# run.sh SERIES COMMAND...: run COMMAND as root under a stock Debian kernel (SERIES: 6.1, 6.12 ...). README.md tells more.
+set -euo pipefail
+
+fail() { echo "run.sh: $*" >&2; exit 125; }
+
+usage="usage: run.sh SERIES COMMAND... (SERIES: 6.1 or 6.12)"
+[ $# -ge 2 ] || fail "$usage"
+series=$1; shift
+[[ $series =~ ^[0-9]+\.[0-9]+$ ]] || fail "$usage"
+
+# --- what this machine must have: tool, then the Debian package that brings it -----------------------------------------
+missing=()
+while read -r tool package; do
+  command -v "$tool" >/dev/null || missing+=("$package")
+done <<'TOOLS'
+qemu-system-x86_64 qemu-system-x86
+busybox busybox-static
+cpio cpio
+modprobe kmod
+xz xz-utils
+flock util-linux
+TOOLS
+[ ${#missing[@]} -eq 0 ] || fail "tools are missing: apt-get install --no-install-recommends ${missing[*]}"
+[ "$(id -u)" -eq 0 ] || fail "needs root: the machine's root file system is shared with the virtual machine (sudo)"
+
+lab=${SKYTRAIL_LAB:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/skytrail-lab}
+mkdir -p "$lab/vm"
+cache=$(cd "$lab/vm" && pwd)/$series
+
+# --- the kernel and the initial RAM disk, once --------------------------------------------------------------------------
+write_init() { # runs as process 1 of the virtual machine, in busybox's shell
+  cat <<'INIT'
+#!/bin/busybox sh
+b() { /bin/busybox "$@"; }
+give_up() { echo "virtual machine: $*"; b poweroff -f; }
+b mkdir -p /proc /sys /dev /host /over /root
+b mount -t proc proc /proc; b mount -t sysfs sys /sys; b mount -t devtmpfs dev /dev
+while read -r module; do b insmod "/modules/$module"; done < /modules/order
+nine="trans=virtio,version=9p2000.L,msize=262144"
+b mount -t 9p -o "$nine,cache=loose,ro" hostroot /host || give_up "cannot mount the root file system"
+# Whatever is written goes to memory.
+b mount -t tmpfs -o size=75% over /over; b mkdir -p /over/upper /over/work
+b mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work over /root || give_up "cannot mount the overlay"
+for folder in proc sys dev; do b mount --move "/$folder" "/root/$folder"; done
+b mkdir -p /root/dev/pts /root/dev/shm /root/run /root/vm-out /root/lib/modules
+b mount -t devpts devpts /root/dev/pts; b mount -t tmpfs shm /root/dev/shm; b mount -t tmpfs run /root/run
+b mount -t 9p -o "$nine" out /root/vm-out || give_up "cannot mount the output folder"
+b mount -t 9p -o "$nine,cache=loose,ro" modules /root/lib/modules || give_up "cannot mount the modules"
+b mount -t bpf bpf /root/sys/fs/bpf; b mount -t tracefs tracefs /root/sys/kernel/tracing
+b mount -t securityfs security /root/sys/kernel/security; b mount -t cgroup2 cgroup /root/sys/fs/cgroup
+b chroot /root /bin/bash /vm-out/.vm-command < /root/dev/null
+echo $? > /root/vm-out/.vm-status
+b sync; b poweroff -f
+INIT
+}
+
+prepare() {
+  local package version building
+  package=$(apt-cache search "^linux-image-${series//./\\.}[.+].*-amd64\$" | awk '{print $1}' |
+    grep -vE 'unsigned|cloud|-rt-|dbg|template' | sort -V | tail -1) || true
+  [ -n "$package" ] || fail "apt knows no amd64 kernel package of series $series: apt-get update, or another series"
+  echo "run.sh: preparing $package (once)" >&2
+  building=$(mktemp -d "$cache.XXXXXX")
+  trap 'rm -rf "$building"' EXIT
+  (cd "$building" && apt-get -o APT::Sandbox::User=root download -qq "$package" >&2 && dpkg -x ./*.deb root && rm ./*.deb) ||
+    fail "cannot download or unpack $package: see the message above"
+  version=$(ls "$building/root/lib/modules")
+  find "$building/root/lib/modules" -name '*.ko.xz' -print0 | xargs -0 -r -n64 xz -dq # depmod and busybox read plain ones
+  depmod -b "$building/root" "$version"
+  mkdir -p "$building/init/bin" "$building/init/sbin" "$building/init/modules"
+  cp "$(command -v busybox)" "$building/init/bin/busybox"
+  # virtio, 9p and overlay with what they need, in the order of loading
+  for module in virtio_pci 9pnet_virtio 9p overlay; do
+    modprobe -d "$building/root" -S "$version" --show-depends "$module" | awk '$1 == "insmod" {print $2}'
+  done | awk '!seen[$0]++' | while read -r file; do
+    cp "$file" "$building/init/modules/"
+    basename "$file" >> "$building/init/modules/order"
+  done
+  write_init > "$building/init/init"
+  # The kernel calls modprobe in its first root: pass that on to the second.
+  printf '#!/bin/busybox sh\nexec /bin/busybox chroot /root /sbin/modprobe "$@"\n' > "$building/init/sbin/modprobe"
+  chmod +x "$building/init/init" "$building/init/sbin/modprobe"
+  (cd "$building/init" && find . | cpio -o -H newc --quiet | gzip -1 > ../initrd)
+  mv "$building/root/boot/vmlinuz-$version" "$building/vmlinuz"
+  echo "$version" > "$building/version"
+  rm -rf "$building/init" "$building/root/boot" "$building/root/usr"
+  rm -rf "$cache"
+  mv "$building" "$cache" # in one step: whoever sees it sees it whole
+  trap - EXIT
+}
+
+recipe=$(sha256sum < "${BASH_SOURCE[0]}" | cut -c1-16) # another run.sh makes another initial RAM disk
+if [ "$(cat "$cache/recipe" 2>/dev/null)" != "$recipe" ]; then
+  exec 9> "$cache.lock"
+  flock -w 900 9 || fail "another run.sh has been preparing $series for 15 minutes: $cache.lock"
+  if [ "$(cat "$cache/recipe" 2>/dev/null)" != "$recipe" ]; then
+    (prepare) # in a subshell: its trap is its own
+    echo "$recipe" > "$cache/recipe"
+  fi
+  exec 9>&-
+fi
+
+# --- one run ------------------------------------------------------------------------------------------------------------
+scratch=
+if [ -n "${VM_OUT:-}" ]; then
+  mkdir -p "$VM_OUT"; out=$(cd "$VM_OUT" && pwd)
+else
+  scratch=$(mktemp -d); out=$scratch
+fi
+trap 'rm -rf "$out"/.vm-* ${scratch:+"$scratch"}' EXIT
+rm -f "$out"/.vm-*
+{
+  echo 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb'
+  echo 'stty -onlcr -F /dev/console 2>/dev/null; ip link set lo up; ulimit -n 65536'
+  printf 'cd %q || exit 125\n' "${VM_CWD:-$PWD}"
+  printf '%q ' "$@"; echo
+} > "$out/.vm-command"
+
+limit=${VM_TIMEOUT:-600}
+share="security_model=none,multidevs=remap"
+status=0
+timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
+  -accel tcg,thread=single -cpu max -smp "${VM_CPUS:-1}" -m "${VM_MEM:-2048}" \
+  -display none -no-reboot -nodefaults -serial stdio -monitor none \
+  -kernel "$cache/vmlinuz" -initrd "$cache/initrd" -append 'console=ttyS0 quiet loglevel=0 panic=-1 mitigations=off' \
+  -virtfs "local,path=/,mount_tag=hostroot,readonly=on,$share" \
+  -virtfs "local,path=$cache/root/lib/modules,mount_tag=modules,readonly=on,$share" \
+  -virtfs "local,path=$out,mount_tag=out,$share" < /dev/null || status=$?
+
+[ -f "$out/.vm-status" ] && exit "$(cat "$out/.vm-status")"
+[ "$status" -ne 124 ] || { echo "run.sh: no end after $limit s (VM_TIMEOUT)" >&2; exit 124; }
+fail "the virtual machine of $series ended without running the command to its end (qemu's status $status)"

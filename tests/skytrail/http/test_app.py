@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+
+from skytrail.errors import AgentAwayError, FilterError
+from skytrail.http.app import create_app
+
+
+def application(ready: Callable[[], dict[str, str | None]] = dict, *blueprints: Blueprint) -> Flask:
+    return create_app("agent", lambda: {"version": "1", "flows": 3}, ready, blueprints)
+
+
+def client(*args: object) -> FlaskClient:
+    return application(*args).test_client()  # type: ignore[arg-type]
+
+
+def test_healthz_says_ok() -> None:
+    answer = client().get("/healthz")
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+def test_readyz_names_what_is_waited_for_and_why() -> None:
+    answer = client(lambda: {"flows": None, "otlp": "collector away"}).get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json == {"ready": False, "waiting": {"otlp": "collector away"}}
+    answer = client(lambda: {"flows": None}).get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {"ready": True, "waiting": {}}
+
+
+def test_status_is_what_the_process_tells() -> None:
+    assert client().get("/api/status").json == {"version": "1", "flows": 3}
+
+
+def test_errors_are_json() -> None:
+    answer = client().get("/nowhere")
+    assert (answer.status_code, answer.content_type) == (404, "application/json")
+    assert answer.json is not None
+    assert answer.json["status"] == 404
+    answer = client().post("/readyz")
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (FilterError("column 3: expected a port"), 400, "column 3: expected a port"),
+        (AgentAwayError("no agent answers"), 503, "no agent answers"),
+        (RuntimeError("hunter2"), 500, "internal error"),
+    ],
+)
+def test_error_of_a_handler_becomes_its_status(error: Exception, status: int, message: str) -> None:
+    blueprint = Blueprint("failing", __name__)
+
+    @blueprint.get("/fail")
+    def fail() -> str:
+        raise error
+
+    answer = client(dict, blueprint).get("/fail")
+    assert answer.status_code == status
+    assert answer.json is not None
+    assert answer.json["error"].startswith(message)
+    assert "hunter2" not in answer.text

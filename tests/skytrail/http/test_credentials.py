@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+from werkzeug.security import check_password_hash
+
+from skytrail.errors import ListenError
+from skytrail.http.credentials import Credentials, OverloadError, hash_password, parse_tokens, parse_users
+from skytrail.settings.tree import Http
+
+HASH = "pbkdf2:sha256:1$salt$e6fcb1d80b8e8ae3ad1eb2f2ee1dba0e2fbd0f2e8f4e5a8d5a4e1a0f4a8c7b6d"
+
+
+def basic(user: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+def users(tmp_path: Path, **passwords: str) -> Credentials:
+    path = tmp_path / "users"
+    path.write_text("".join(f"{user}:{hash_password(password)}\n" for user, password in passwords.items()))
+    return Credentials(Http(users_file=str(path)))
+
+
+def test_hash_is_salted_and_verifies() -> None:
+    first, second = hash_password("hunter2"), hash_password("hunter2")
+    assert first != second
+    assert check_password_hash(first, "hunter2")
+    assert parse_users(f"alice:{first}") == {"alice": first}
+
+
+def test_comments_and_empty_lines_are_skipped() -> None:
+    assert len(parse_tokens("# two tokens\n\n one \ntwo\n")) == 2
+    assert parse_users(f"# one user\nalice:{HASH}\n") == {"alice": HASH}
+
+
+@pytest.mark.parametrize("text", ["", "# nobody\n", "alice:plain", ":x", "alice", "alice:md5$salt$00"])
+def test_users_that_are_none_are_refused_without_their_hash(text: str) -> None:
+    with pytest.raises(ValueError, match="user") as error:
+        parse_users(text)
+    assert "plain" not in str(error.value)
+
+
+def test_file_that_is_missing_or_empty_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match=r"http\.token_file: .*absent"):
+        Credentials(Http(token_file=str(tmp_path / "absent")))
+    empty = tmp_path / "empty"
+    empty.touch()
+    with pytest.raises(ListenError, match="no token in it"):
+        Credentials(Http(token_file=str(empty)))
+
+
+def test_each_token_of_the_file_is_good_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text("old-token\nnew-token\n")
+    credentials = Credentials(Http(token_file=str(path)))
+
+    def check(value: bytes) -> bool:
+        return asyncio.run(credentials.check(value))
+
+    assert check(b"Bearer old-token")
+    assert check(b"bearer new-token")
+    for wrong in (b"", b"Bearer", b"Bearer ", b"Bearer old-toke", b"Bearer old-token2", b"Basic old-token", b"old-token"):
+        assert not check(wrong), wrong
+
+
+def test_password_is_checked_for_its_own_user_only(tmp_path: Path) -> None:
+    credentials = users(tmp_path, alice="hunter2", bob="swordfish")
+
+    async def check() -> list[bool]:
+        pairs = [("alice", "hunter2"), ("alice", "hunter2"), ("bob", "hunter2"), ("eve", "hunter2"), ("alice", "")]
+        return [await credentials.check(basic(*pair)) for pair in pairs]
+
+    assert asyncio.run(check()) == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("rest", [b"", b"!!!", b"YWxpY2U=", b"/////w==", b"YWxpY2U6"])
+def test_broken_basic_value_is_no_user(tmp_path: Path, rest: bytes) -> None:
+    assert not asyncio.run(users(tmp_path, alice="hunter2").check(b"Basic " + rest))
+
+
+def test_changed_file_counts_at_once_and_revokes(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text(f"alice:{hash_password('old')}\n")
+    credentials = Credentials(Http(users_file=str(path)))
+
+    async def check() -> list[bool]:
+        before = await credentials.check(basic("alice", "old"))
+        fresh = tmp_path / "fresh"
+        fresh.write_text(f"alice:{hash_password('new')}\n")
+        fresh.replace(path)
+        after = [await credentials.check(basic("alice", word)) for word in ("old", "new")]
+        path.unlink()
+        return [before, *after, await credentials.check(basic("alice", "new"))]
+
+    assert asyncio.run(check()) == [True, False, True, False]
+
+
+def test_flood_of_wrong_passwords_is_bounded(tmp_path: Path) -> None:
+    credentials = users(tmp_path, alice="hunter2")
+
+    async def flood() -> list[bool | BaseException]:
+        attempts = [credentials.check(basic("alice", str(number))) for number in range(40)]
+        return await asyncio.gather(*attempts, return_exceptions=True)
+
+    answers = asyncio.run(flood())
+    assert sum(isinstance(answer, OverloadError) for answer in answers) == 24
+    assert answers.count(False) == 16
