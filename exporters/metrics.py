@@ -77,5 +77,13 @@ class Family:
     start: int = 0
 
 
+def summed(samples: Iterable[tuple[tuple[str, ...], float]]) -> list[tuple[tuple[str, ...], float]]:
+    """Samples with values of equal labels added up: two devices can bear one name, one after the other."""
+    totals: dict[tuple[str, ...], float] = {}
+    for labels, value in samples:
+        totals[labels] = totals.get(labels, 0.0) + value
+    return list(totals.items())
+
+
 Source = Callable[[], Iterable[Family]]
 """What a collector gives to the outputs: called at each scrape or export, from any thread."""

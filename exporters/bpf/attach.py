@@ -39,10 +39,6 @@ class Attachment(Protocol):
 
     kind: str
 
-    def replace(self, ingress: int, egress: int) -> None:
-        """Put other instances of the programs in place, without a gap."""
-        ...
-
     def close(self) -> None:
         """Detach. The interface may be gone already."""
         ...
@@ -54,12 +50,6 @@ class TcxAttachment:
 
     links: dict[int, int]
     kind: str = "tcx"
-
-    def replace(self, ingress: int, egress: int) -> None:
-        """BPF_LINK_UPDATE; works in whatever namespace the device is now."""
-        programs = {syscall.TCX_INGRESS: ingress, syscall.TCX_EGRESS: egress}
-        for attach_type, link in self.links.items():
-            syscall.link_update(link, programs[attach_type])
 
     def close(self) -> None:
         """Close the links."""
@@ -75,10 +65,6 @@ class SocketAttachment:
     socket: socket.socket
     kind: str = "socket"
 
-    def replace(self, ingress: int, egress: int) -> None:  # noqa: ARG002 - one program sees both directions
-        """Attach another program; the kernel swaps filters atomically."""
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, ingress)
-
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
@@ -92,13 +78,6 @@ class TcAttachment:
     made_qdisc: bool
     kind: str = "tc"
     parents: tuple[int, ...] = field(default=(_INGRESS, _EGRESS))
-
-    def replace(self, ingress: int, egress: int) -> None:
-        """Replace the filters' programs."""
-        programs = {_INGRESS: ingress, _EGRESS: egress}
-        with _route() as route:
-            for parent in self.parents:
-                _filter(route, "replace-filter", self.ifindex, parent, programs[parent])
 
     def close(self) -> None:
         """Remove the filters, and the qdisc where it was made for them and serves nobody else."""

@@ -70,9 +70,8 @@ class BccLoader:
         flags = [
             *_FLAGS,
             f"-DMAX_FLOWS={max_entries['flows4']}",
-            f"-DMAX_POINTS={parameters.point_slots}",
+            f"-DMAX_POINTS={max_entries['points']}",
             *(["-DSHARED_MAPS"] if shared else []),
-            *(["-DNETNS_BY_KERNEL"] if not parameters.netns else []),
         ]
         text = f"#define BPF_LICENSE GPL\n{source_text()}"
         try:
@@ -83,11 +82,15 @@ class BccLoader:
         maps = (
             {name: os.dup(fd) for name, fd in shared.items()}
             if shared
-            else {name: os.dup(module[name].map_fd) for name in layout.MAPS}
+            else {name: os.dup(self._table(module, name)) for name in layout.MAPS}
         )
         record = np.array([parameters.values()], layout.PARAMETERS)
-        syscall.map_update(module["parameters"].map_fd, np.zeros(1, "u4"), record)
+        syscall.map_update(self._table(module, "parameters"), np.zeros(1, "u4"), record)
         return LoadedObject(loaded, maps, [module])
+
+    def _table(self, module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no types
+        """The descriptor of a map. Not by bcc's table objects: they rebuild C structs, and stumble over packed ones."""
+        return int(self._bcc.lib.bpf_table_fd(module.module, name.encode()))
 
     def _kind(self, name: str) -> int:
         kinds = self._bcc.BPF

@@ -24,13 +24,14 @@
 
 /* Working memory of one packet, per CPU: larger than a BPF stack. */
 struct scratch {
+	struct entry entry; /* first: entry.py writes it */
 	struct parse parse;
 	struct flow new_flow;
 	struct fragment_key fragment_key;
 	__u64 now;
 	__u64 sequence;
 	__u64 wire_bytes;
-	__u32 netns, ifindex, segments, headers, direction;
+	__u32 segments, headers;
 	bool replay;
 };
 
@@ -72,24 +73,12 @@ static __always_inline __u32 tunnel_of(__u16 port)
 	return ports ? ports->kind[port] : TUNNEL_NONE;
 }
 
-/* The capture point's counters on this CPU; slot 0 where user space did not register it (yet). */
-static __always_inline struct point *find_point(__u64 tag)
+static __always_inline void other_entry(struct level *l)
 {
-	__u32 slot = (__u32)((tag * 0x9e3779b97f4a7c15ULL) >> 40);
-	struct point *point;
-
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < POINT_PROBES; i++) {
-		point = lookup_point((slot + i) & point_mask());
-		if (point && likely(point->tag == tag))
-			return point;
-	}
-	return lookup_point(0);
-}
-
-static __always_inline __u32 *key_gen(struct level *l)
-{
-	return (__u32 *)(l->family == 4 ? &l->k4.tags : &l->k6.tags);
+	if (l->family == 4)
+		l->k4.tags ^= KIND_SECOND;
+	else
+		l->k6.tags ^= KIND_SECOND;
 }
 
 static __always_inline bool is_syn(struct level *l)
@@ -178,7 +167,7 @@ static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scra
 
 	if (likely(flow && usable(flow, l)))
 		return flow;
-	*key_gen(l) ^= KIND_SECOND;
+	other_entry(l);
 	second = lookup_flow(l);
 	if (second && usable(second, l))
 		return second;
@@ -187,7 +176,7 @@ static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scra
 		return 0;
 	}
 	if (!closing)
-		*key_gen(l) ^= KIND_SECOND;
+		other_entry(l);
 	describe(ctx, s, l);
 	error = insert_flow(l, &s->new_flow);
 	if (error && error != E_EXIST) {
@@ -281,7 +270,7 @@ static __always_inline void count_flow(struct scratch *s, struct flow *flow, str
 		flow->ttl[dir] = l->ttl;
 	if (unlikely(flow->dscp[dir] != l->dscp))
 		flow->dscp[dir] = l->dscp;
-	hook = 1 << (2 * dir + (s->direction & 1));
+	hook = 1 << (2 * dir + (s->entry.direction & 1));
 	if (unlikely(!(flow->hooks & hook)))
 		flow->hooks |= hook;
 	if (unlikely(l->fragment_bits))
@@ -308,8 +297,8 @@ static __always_inline void join_fragments(struct scratch *s, struct level *l, _
 	struct fragment *first;
 
 	key->parent = parent;
-	key->netns = s->netns;
-	key->ifindex = s->ifindex;
+	key->point = s->entry.point;
+	key->family = l->family;
 	key->id = l->fragment_id;
 	key->proto = l->proto;
 	if (l->family == 4) {
@@ -360,12 +349,10 @@ static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *
 		finish_key(l);
 		if (l->family == 4) {
 			l->k4.parent = parent;
-			l->k4.netns = s->netns;
-			l->k4.ifindex = s->ifindex;
+			l->k4.point = s->entry.point;
 		} else {
 			l->k6.parent = parent;
-			l->k6.netns = s->netns;
-			l->k6.ifindex = s->ifindex;
+			l->k6.point = s->entry.point;
 		}
 		struct flow *flow = find_flow(ctx, s, l, &lost);
 		if (likely(flow)) {
@@ -397,35 +384,31 @@ static __always_inline __u32 replayed(struct __sk_buff *ctx, struct scratch *s)
 	__u32 captured = ctx->cb[2];
 
 	s->now = ctx->tstamp;
-	s->ifindex = ctx->cb[3];
-	s->netns = 0;
 	s->parse.length = ctx->cb[1];
 	if (captured < s->parse.captured) /* short packets are padded for the call */
 		s->parse.captured = captured;
 	return ctx->cb[0];
 }
 
-static __always_inline void count_packet(struct source from, __u32 direction, __u64 netns, bool replay)
+static __always_inline void count_packet(struct source from, bool replay)
 {
 	struct __sk_buff *ctx = from.skb;
 	struct scratch *s = lookup_scratch();
-	__u32 gso_size = ctx->gso_size, segments = 1, link = LINK_ETHERNET;
+	__u32 gso_size = ctx->gso_size, segments = 1, link = LINK_ETHERNET, direction;
 	struct parse *p;
 	struct point *point;
 
 	if (!s)
 		return;
 	p = &s->parse;
-	s->netns = netns;
-	s->ifindex = ctx->ifindex;
-	s->direction = direction;
+	direction = s->entry.direction & 1;
 	s->replay = replay;
 	p->length = p->captured = ctx->len;
 	if (unlikely(replay))
 		link = replayed(ctx, s);
 	else
 		s->now = bpf_ktime_get_coarse_ns();
-	point = find_point((__u64)s->netns << 32 | s->ifindex);
+	point = lookup_point(s->entry.point);
 	if (!point)
 		return;
 
@@ -462,29 +445,24 @@ static __always_inline void count_packet(struct source from, __u32 direction, __
 }
 
 SEC("tc")
-int flows_ingress(struct __sk_buff *ctx)
+int flows_tc(struct __sk_buff *ctx)
 {
 	struct source from = {ctx, true};
 
-	count_packet(from, 0, netns_of(ctx), replaying());
+	count_packet(from, replaying());
 	return TC_ACT_UNSPEC;
 }
 
-SEC("tc")
-int flows_egress(struct __sk_buff *ctx)
-{
-	struct source from = {ctx, true};
-
-	count_packet(from, 1, netns_of(ctx), false);
-	return TC_ACT_UNSPEC;
-}
-
+/* One socket sees both directions; its entry says ingress. */
 SEC("socket")
 int flows_socket(struct __sk_buff *ctx)
 {
 	struct source from = {ctx, false};
+	struct scratch *s = lookup_scratch();
 
-	count_packet(from, ctx->pkt_type == PACKET_OUTGOING, netns_constant(), false);
+	if (s)
+		s->entry.direction = ctx->pkt_type == PACKET_OUTGOING;
+	count_packet(from, false);
 	return 0; /* the socket itself gets nothing */
 }
 

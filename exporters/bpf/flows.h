@@ -12,7 +12,6 @@
 #define FLOW_VLANS 4		 /* tags that go into a key, outermost first, 12 bits each */
 #define FLOW_PARENT_LOST 1	 /* parent id of an inner flow whose outer flow found no room */
 #define FLOW_FIRST_ID 16	 /* ids below have a meaning of their own */
-#define POINT_PROBES 8		 /* slots where a capture point may stand in the table of points */
 #define CLOSE_BATCH 4096	 /* keys one run of close_flows takes */
 #define FRAGMENTS 8192		 /* first fragments remembered */
 #define QUOTES 4096		 /* packets quoted by ICMP errors remembered */
@@ -37,22 +36,20 @@ enum flow_kind {
 struct flow_key4 {
 	__u64 parent;		/* id of the flow that carries this one, 0: none */
 	__u64 tags;
-	__u32 netns;		/* low half of the namespace's cookie */
-	__u32 ifindex;
+	__u32 point;		/* capture point: index in the table of points */
 	__be32 addr[2];		/* ordered: (address, port) as unsigned bytes */
 	__be16 port[2];
 	__u32 id;		/* VNI, GRE key, ICMP echo identifier */
-};
+} __attribute__((packed, aligned(4)));
 
 struct flow_key6 {
 	__u64 parent;
 	__u64 tags;
-	__u32 netns;
-	__u32 ifindex;
+	__u32 point;
 	__u8 addr[2][16];
 	__be16 port[2];
 	__u32 id;
-};
+} __attribute__((packed, aligned(4)));
 
 enum flow_state {
 	FLOW_LIVE = 0,
@@ -135,12 +132,11 @@ struct tally {
 };
 
 /*
- * A capture point, per CPU. Slot: hash of `tag`, then the next POINT_PROBES - 1; slot 0 takes what no slot knows.
- * For each point: seen[in] + seen[out] = sum of its outermost flows + sum of lost, in skbs and segments; in bytes with
- * `header_bytes` added on the left: the headers that segmentation will add to super-packets.
+ * A capture point, per CPU; its index is what keys hold, given out by user space. For each point:
+ * seen[in] + seen[out] = sum of its outermost flows + sum of lost, in skbs and segments; in bytes with `header_bytes` added
+ * on the left: the headers that segmentation will add to super-packets.
  */
 struct point {
-	__u64 tag;		/* netns << 32 | ifindex; 0: free */
 	__u32 link;		/* enum link_type */
 	__u32 pad;
 	struct tally seen[2];	/* ingress, egress */
@@ -159,8 +155,8 @@ enum link_type {
 
 struct fragment_key {
 	__u64 parent;
-	__u32 netns;
-	__u32 ifindex;
+	__u32 point;
+	__u32 family;
 	__u8 addr[2][16];	/* source, destination */
 	__u32 id;
 	__u32 proto;
@@ -185,20 +181,27 @@ struct quote {
 };
 
 struct close_request {
-	struct flow_key6 key;	/* a flow_key4 at its beginning where family is 4 */
 	__u64 id;		/* of the flow: another that came meanwhile is left alone */
+	struct flow_key6 key;	/* a flow_key4 at its beginning where family is 4 */
 	__u32 family;		/* 4, or 6 */
-	__u32 pad;
+};
+
+/*
+ * What the entry of a capture point tells the program proper: the first fields of the scratch memory. Each point has tiny
+ * programs of its own (exporters/bpf/entry.py), one for each direction, which write these constants and tail-call
+ * flows_tc or flows_socket. So a point is known without a look-up, whatever namespace its device is in or moves to.
+ * (bpf_get_netns_cookie() would not tell: of an skb it gives the namespace of its socket, not of its device.)
+ */
+struct entry {
+	__u32 point;
+	__u32 direction;	/* 0 ingress, 1 egress */
 };
 
 /* Set before load: read-only globals (libbpf), a one-entry map (bcc). */
 struct parameters {
-	__u64 netns;		/* the namespace's cookie; 0: ask the kernel for each packet (about Linux 6.15 and later) */
-	__u32 point_mask;	/* slots of the table of points, less one */
 	__u32 sampling;		/* 1 of N; 1: every packet */
-	/* Not 0: packets come from a capture file. cb[0] link type, [1] length on the wire, [2] captured, [3] interface; time in tstamp */
+	/* Not 0: packets come from a capture file. cb[0] link type, [1] length on the wire, [2] captured; time in tstamp */
 	__u32 replay;
-	__u32 pad;
 };
 
 /* Tunnels by UDP port. */

@@ -25,7 +25,7 @@ TABLE("lru_hash", struct fragment_key, struct fragment, fragments, FRAGMENTS, 0)
 TABLE("lru_hash", __u64, struct quote, quotes, QUOTES, 0);
 TABLE("array", __u32, struct close_request, close_requests, CLOSE_BATCH, 0);
 TABLE("array", __u32, __u32, close_cursor, 1, 0);
-BPF_TABLE("percpu_array", __u32, struct scratch, scratches, 1);
+TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
 BPF_TABLE("array", __u32, struct parameters, parameters, 1);
 
 static __always_inline struct scratch *lookup_scratch(void)
@@ -97,31 +97,10 @@ static __always_inline struct parameters *lookup_parameters(void)
 	return parameters.lookup(&zero);
 }
 
-static __always_inline __u32 point_mask(void)
-{
-	return MAX_POINTS - 1;
-}
-
 static __always_inline __u32 sampling(void)
 {
 	struct parameters *p = lookup_parameters();
 	return p ? p->sampling : 1;
-}
-
-static __always_inline __u64 netns_of(struct __sk_buff *ctx)
-{
-	struct parameters *p = lookup_parameters();
-#ifdef NETNS_BY_KERNEL
-	if (p && !p->netns)
-		return bpf_get_netns_cookie(ctx);
-#endif
-	return p ? p->netns : 0;
-}
-
-static __always_inline __u64 netns_constant(void)
-{
-	struct parameters *p = lookup_parameters();
-	return p ? p->netns : 0;
 }
 
 static __always_inline bool replaying(void)

@@ -3,7 +3,7 @@
 #ifndef SKYTRAIL_FLOWS_LIBBPF_H
 #define SKYTRAIL_FLOWS_LIBBPF_H
 
-const volatile struct parameters parameters = {.point_mask = 1023, .sampling = 1};
+const volatile struct parameters parameters = {.sampling = 1};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -133,24 +133,9 @@ static __always_inline struct close_request *next_close_request(void)
 	return bpf_map_lookup_elem(&close_requests, &index);
 }
 
-static __always_inline __u32 point_mask(void)
-{
-	return parameters.point_mask;
-}
-
 static __always_inline __u32 sampling(void)
 {
 	return parameters.sampling;
-}
-
-static __always_inline __u64 netns_of(struct __sk_buff *ctx)
-{
-	return parameters.netns ?: bpf_get_netns_cookie(ctx);
-}
-
-static __always_inline __u64 netns_constant(void)
-{
-	return parameters.netns;
 }
 
 static __always_inline bool replaying(void)

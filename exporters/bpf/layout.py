@@ -13,7 +13,6 @@ import numpy as np
 from skytrail.errors import LoadError
 
 LEVELS = 4
-POINT_PROBES = 8
 CLOSE_BATCH = 4096
 PARENT_LOST = 1
 FIRST_ID = 16
@@ -26,15 +25,14 @@ LINK_ETHERNET, LINK_RAW, LINK_COOKED, LINK_COOKED2, LINK_LOOPBACK, LINK_OTHER = 
 TUNNELS = {"vxlan": 1, "geneve": 2}
 LOST_REASONS = ("map_full", "no_memory", "busy", "closing", "unreadable", "sampled_out")
 
-MAPS = ("flows4", "flows6", "points", "tunnels", "fragments", "quotes", "close_requests", "close_cursor")
+MAPS = ("flows4", "flows6", "points", "scratches", "tunnels", "fragments", "quotes", "close_requests", "close_cursor")
 """The maps that all instances of the program share."""
 
 KEY4 = np.dtype(
     [
         ("parent", "u8"),
         ("tags", "u8"),
-        ("netns", "u4"),
-        ("ifindex", "u4"),
+        ("point", "u4"),
         ("addr", "u1", (2, 4)),
         ("port", ">u2", 2),
         ("id", "u4"),
@@ -44,8 +42,7 @@ KEY6 = np.dtype(
     [
         ("parent", "u8"),
         ("tags", "u8"),
-        ("netns", "u4"),
-        ("ifindex", "u4"),
+        ("point", "u4"),
         ("addr", "u1", (2, 16)),
         ("port", ">u2", 2),
         ("id", "u4"),
@@ -86,7 +83,6 @@ FLOW = np.dtype(
 TALLY = np.dtype([("skbs", "u8"), ("segments", "u8"), ("bytes", "u8")])
 POINT = np.dtype(
     [
-        ("tag", "u8"),
         ("link", "u4"),
         ("pad", "u4"),
         ("seen", TALLY, 2),
@@ -104,8 +100,8 @@ QUOTE = np.dtype(
         ("family", "u1"),
     ]
 )
-CLOSE_REQUEST = np.dtype([("key", "u1", KEY6.itemsize), ("id", "u8"), ("family", "u4"), ("pad", "u4")])
-PARAMETERS = np.dtype([("netns", "u8"), ("point_mask", "u4"), ("sampling", "u4"), ("replay", "u4"), ("pad", "u4")])
+CLOSE_REQUEST = np.dtype([("id", "u8"), ("key", "u1", KEY6.itemsize), ("family", "u4")])
+PARAMETERS = np.dtype([("sampling", "u4"), ("replay", "u4")])
 
 STRUCTS = {
     "flow_key4": KEY4,

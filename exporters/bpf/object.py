@@ -11,20 +11,17 @@ class Parameters:
     """``struct parameters`` of flows.h.
 
     Attributes:
-        netns: cookie of the one namespace this instance serves; 0: the program asks the kernel for each packet.
-        point_slots: slots of the table of capture points, a power of two.
         sampling: 1 of N packets.
         replay: packets come from a capture file.
+
     """
 
-    netns: int = 0
-    point_slots: int = 1024
     sampling: int = 1
     replay: bool = False
 
-    def values(self) -> tuple[int, int, int, int, int]:
+    def values(self) -> tuple[int, int]:
         """The fields in the order of :data:`exporters.bpf.layout.PARAMETERS`."""
-        return self.netns, self.point_slots - 1, self.sampling, int(self.replay), 0
+        return self.sampling, int(self.replay)
 
 
 @dataclass(slots=True)

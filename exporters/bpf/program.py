@@ -1,12 +1,7 @@
-"""The flows program as its readers see it: maps as arrays, capture points, closing, replay.
-
-One set of maps serves all instances of the program. Where the kernel can tell a program the namespace of a packet, or
-only one namespace is captured, there is one instance; else each namespace gets its own, with a constant of its own.
-"""
+"""The flows program as its readers see it: maps as arrays, capture points, closing, replay."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from collections.abc import Mapping
@@ -17,15 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout, syscall
+from exporters.bpf.entry import Entries
 from exporters.bpf.object import LoadedObject, Parameters
-from skytrail.errors import LoadError
-from skytrail.kernel.worker import current_cookie
-
-TC_PROGRAMS = frozenset({"flows_ingress", "flows_egress"})
-SOCKET_PROGRAMS = frozenset({"flows_socket"})
 
 _MEMBARRIER, _MEMBARRIER_GLOBAL = {"x86_64": 324}.get(os.uname().machine, 283), 1
-_HASH = 0x9E3779B97F4A7C15
 
 
 class Loader(Protocol):
@@ -62,7 +52,7 @@ class FlowProgram:
     Args:
         loader: libbpf or bcc.
         max_flows: entries of each flow map.
-        point_slots: slots for capture points, a power of two; keep it at 4 times the points.
+        max_points: capture points at once, and one more.
         sampling: 1 of N packets.
         replay: for capture files, not for interfaces.
 
@@ -72,28 +62,21 @@ class FlowProgram:
     """
 
     def __init__(
-        self,
-        loader: Loader,
-        *,
-        max_flows: int = 262144,
-        point_slots: int = 1024,
-        sampling: int = 1,
-        replay: bool = False,
+        self, loader: Loader, *, max_flows: int = 262144, max_points: int = 1024, sampling: int = 1, replay: bool = False
     ) -> None:
-        self._loader, self._sampling, self._slots, self._replay = loader, sampling, point_slots, replay
-        self._sizes = {"flows4": max_flows, "flows6": max_flows, "points": point_slots}
-        self.max_flows = max_flows
-        self._instances: dict[tuple[int, frozenset[str]], LoadedObject] = {}
-        self.cookie_by_kernel = False
-        # The instance that owns the maps. It also proves, where it can, that the kernel tells the namespace.
-        self._main = self._load_main()
+        self._loader, self._parameters, self._replay = loader, Parameters(sampling, replay), replay
+        self._sizes = {"flows4": max_flows, "flows6": max_flows, "points": max_points}
+        self.max_flows, self.max_points = max_flows, max_points
+        self._main = loader.load(self._parameters, frozenset({"flows_tc", "close_flow"}), self._sizes)
+        self._objects = [self._main]
+        self._entries: dict[bool, Entries] = {}
         maps = self._main.maps
         self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW)
         self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW)
         self._cpus = _possible_cpus()
-        per_cpu = np.dtype((layout.POINT, (self._cpus,)))
-        self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), per_cpu, point_slots, point_slots)
-        self._slot_tags = np.zeros(point_slots, "u8")
+        self._points = syscall.BatchReader(
+            maps["points"], np.dtype("u4"), np.dtype((layout.POINT, (self._cpus,))), max_points, max_points
+        )
         self._closer = syscall.TestRun(self._main.programs["close_flow"], 64)
 
     @property
@@ -101,36 +84,23 @@ class FlowProgram:
         """Name of the loader in use."""
         return self._loader.name
 
-    def _load_main(self) -> LoadedObject:
-        if self._replay:
-            return self._loader.load(self._parameters(0), frozenset({"close_flow", "flows_ingress"}), self._sizes)
-        own = current_cookie()
-        loaded = self._loader.load(self._parameters(own), TC_PROGRAMS | {"close_flow"}, self._sizes)
-        self._instances[own, TC_PROGRAMS] = loaded
-        return loaded
+    def entry(self, point: int, direction: int, *, socket: bool = False) -> int:
+        """The program to attach at a capture point, for one direction (a socket's sees both); the caller closes it.
 
-    def _parameters(self, netns: int) -> Parameters:
-        # a capture file's program must not ask the kernel for a namespace: any constant will do
-        return Parameters(netns or int(self._replay), self._slots, self._sampling, self._replay)
+        Raises:
+            LoadError: the kernel refuses.
 
-    def instance(self, netns: int, *, socket: bool = False) -> LoadedObject:
-        """The instance whose programs may be attached in a namespace (given by cookie); loaded when first asked for."""
-        wanted = SOCKET_PROGRAMS if socket else TC_PROGRAMS
-        if not socket and self.cookie_by_kernel:
-            netns = 0
-        found = self._instances.get((netns, wanted))
-        if found is None:
-            found = self._loader.load(self._parameters(netns), wanted, self._sizes, self._main.maps)
-            self._instances[netns, wanted] = found
-        return found
-
-    def serve_all_namespaces(self) -> None:
-        """Prepare for several namespaces: one instance for all where the kernel can tell them apart (about Linux 6.15)."""
-        if self.cookie_by_kernel:
-            return
-        with contextlib.suppress(LoadError):
-            self._instances[0, TC_PROGRAMS] = self._loader.load(self._parameters(0), TC_PROGRAMS, self._sizes, self._main.maps)
-            self.cookie_by_kernel = True
+        """
+        entries = self._entries.get(socket)
+        if entries is None:
+            name, loaded = "flows_tc", self._main
+            if socket:
+                name = "flows_socket"
+                loaded = self._loader.load(self._parameters, frozenset({name}), self._sizes, self._main.maps)
+                self._objects.append(loaded)
+            entries = Entries(loaded.programs[name], self._main.maps["scratches"], socket=socket)
+            self._entries[socket] = entries
+        return entries.load(point, direction)
 
     def snapshot(self) -> Snapshot:
         """Read both flow maps."""
@@ -138,7 +108,7 @@ class FlowProgram:
         keys6, flows6 = self._reader6.read()
         total = len(keys4) + len(keys6)
         keys = np.zeros(total, layout.KEY6)
-        for name in ("parent", "tags", "netns", "ifindex", "port", "id"):
+        for name in ("parent", "tags", "point", "port", "id"):
             keys[name][: len(keys4)] = keys4[name]
         keys["addr"][: len(keys4), :, :4] = keys4["addr"]
         keys[len(keys4) :] = keys6
@@ -191,50 +161,26 @@ class FlowProgram:
             table[list(numbers)] = layout.TUNNELS[kind]
         syscall.map_update(self._main.maps["tunnels"], np.zeros(1, "u4"), table)
 
-    def add_point(self, netns: int, ifindex: int, link: int) -> bool:
-        """Register a capture point; False where the table has no room (its packets are counted on slot 0)."""
-        tag = point_tag(netns, ifindex)
-        first = ((tag * _HASH) & (2**64 - 1)) >> 40
-        candidates = [((first & 0xFFFFFFFF) + i) & (self._slots - 1) for i in range(layout.POINT_PROBES)]
-        candidates = [slot for slot in candidates if slot]
-        for slot in candidates:
-            if self._slot_tags[slot] == tag:
-                return True
-        for slot in candidates:
-            if not self._slot_tags[slot]:
-                self._write_point(slot, tag, link)
-                return True
-        return False
-
-    def _write_point(self, slot: int, tag: int, link: int) -> None:
+    def set_point(self, point: int, link: int) -> None:
+        """Begin a capture point (1 … max_points - 1): its counters at zero, its ``enum link_type``."""
         value = np.zeros(self._cpus, layout.POINT)
-        value["tag"], value["link"] = tag, link
-        syscall.map_update(self._main.maps["points"], np.array([slot], "u4"), value)
-        self._slot_tags[slot] = tag
-
-    def remove_point(self, netns: int, ifindex: int) -> None:
-        """Forget a capture point and its counters."""
-        tag = point_tag(netns, ifindex)
-        for slot in np.flatnonzero(self._slot_tags == tag).tolist():
-            self._write_point(slot, 0, 0)
+        value["link"] = link
+        syscall.map_update(self._main.maps["points"], np.array([point], "u4"), value)
 
     def points(self) -> NDArray[Any]:
-        """The counters of all registered capture points, summed over CPUs, and of slot 0 (tag 0) as the first."""
+        """The counters of all capture points by number (0: replays), summed over CPUs: :data:`layout.POINT`."""
         _, values = self._points.read()
-        used = np.flatnonzero(self._slot_tags)
-        slots = np.concatenate([[0], used]).astype(np.intp)
-        result = np.zeros(len(slots), layout.POINT)
-        chosen = values[slots]
-        result["tag"], result["link"] = chosen["tag"][:, 0], chosen["link"][:, 0]
-        result["header_bytes"] = chosen["header_bytes"].sum(axis=1)
+        result = np.zeros(len(values), layout.POINT)
+        result["link"] = values["link"][:, 0]
+        result["header_bytes"] = values["header_bytes"].sum(axis=1)
         for name in ("seen", "lost"):
             for field in layout.TALLY.names or ():
-                result[name][field] = chosen[name][field].sum(axis=1)
+                result[name][field] = values[name][field].sum(axis=1)
         return result
 
     def test_run(self, capacity: int = 4096) -> syscall.TestRun:
         """A BPF_PROG_TEST_RUN of the packet program."""
-        return syscall.TestRun(self._main.programs["flows_ingress"], capacity)
+        return syscall.TestRun(self._main.programs["flows_tc"], capacity)
 
     def memory(self) -> dict[str, int]:
         """Kernel memory of each map, bytes."""
@@ -242,24 +188,20 @@ class FlowProgram:
 
     def close(self) -> None:
         """Close all programs and maps."""
-        for loaded in self._instances.values():
-            if loaded is not self._main:
-                loaded.close()
-        self._instances.clear()
-        self._main.close()
+        for entries in self._entries.values():
+            entries.close()
+        for loaded in self._objects:
+            loaded.close()
+        self._entries.clear()
+        self._objects.clear()
 
 
 def _key4(keys: NDArray[Any]) -> NDArray[Any]:
     result = np.zeros(len(keys), layout.KEY4)
-    for name in ("parent", "tags", "netns", "ifindex", "port", "id"):
+    for name in ("parent", "tags", "point", "port", "id"):
         result[name] = keys[name]
     result["addr"] = keys["addr"][:, :, :4]
     return result
-
-
-def point_tag(netns: int, ifindex: int) -> int:
-    """The tag of a capture point in the table of points."""
-    return (netns & 0xFFFFFFFF) << 32 | ifindex
 
 
 def _possible_cpus() -> int:

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 1, 2, 3
+MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, PROG_LOAD = 0, 1, 2, 5
 PROG_TEST_RUN = 10
-OBJ_GET_INFO_BY_FD = 15
 MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 24, 26, 27
-LINK_CREATE, LINK_UPDATE = 28, 29
+LINK_CREATE = 28
 
 TCX_INGRESS, TCX_EGRESS = 46, 47
 _F_BEFORE, _F_AFTER = 1 << 3, 1 << 4
@@ -45,6 +44,22 @@ def bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
 def _attr(layout: str, *values: int) -> ctypes.Array[ctypes.c_char]:
     data = struct.pack("=" + layout, *values)
     return ctypes.create_string_buffer(data, max(len(data), 128))
+
+
+def map_create(map_type: int, key_size: int, value_size: int, entries: int, name: str) -> int:
+    """Make a map; returns its descriptor."""
+    label = name.encode()[:15].ljust(16, b"\0")
+    attr = ctypes.create_string_buffer(struct.pack("=IIIIIII16s", map_type, key_size, value_size, entries, 0, 0, 0, label), 128)
+    return bpf(MAP_CREATE, attr)
+
+
+def prog_load(prog_type: int, instructions: ctypes.Array[ctypes.c_char], name: str) -> int:
+    """Load a program of plain instructions; returns its descriptor."""
+    license_text = ctypes.create_string_buffer(b"GPL")
+    count, label = len(instructions) // 8, name.encode()[:15].ljust(16, b"\0")
+    places = ctypes.addressof(instructions), ctypes.addressof(license_text)
+    attr = struct.pack("=IIQQIIQII16s", prog_type, count, *places, 0, 0, 0, 0, 0, label)
+    return bpf(PROG_LOAD, ctypes.create_string_buffer(attr, 128))
 
 
 def map_update(fd: int, key: Array, value: Array, flags: int = 0) -> None:
@@ -195,19 +210,6 @@ def tcx_attach(prog_fd: int, ifindex: int, attach_type: int) -> int:
     return bpf(LINK_CREATE, _attr("IIIIIIQ", prog_fd, ifindex, attach_type, flags, 0, 0, 0))
 
 
-def link_update(link_fd: int, prog_fd: int) -> None:
-    """Put another program in a link's place, without a gap."""
-    bpf(LINK_UPDATE, _attr("IIII", link_fd, prog_fd, 0, 0))
-
-
-def link_ifindex(link_fd: int) -> int:
-    """Tell the interface a TCX link stands on, by its number in the caller's namespace; 0 where it is gone."""
-    info = ctypes.create_string_buffer(64)
-    bpf(OBJ_GET_INFO_BY_FD, _attr("IIQ", link_fd, len(info), ctypes.addressof(info)))
-    result: int = struct.unpack_from("=I", info, 16)[0]
-    return result
-
-
 def map_memory(fd: int) -> int:
     """Tell the bytes of kernel memory a map is charged for (/proc/self/fdinfo); 0 where the kernel does not say."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
@@ -215,14 +217,3 @@ def map_memory(fd: int) -> int:
             if line.startswith("memlock:"):
                 return int(line.split()[1])
     return 0
-
-
-def program_stats(fd: int) -> tuple[int, int]:
-    """Tell run time (ns) and runs of a program; zero unless the kernel.bpf_stats_enabled sysctl is on."""
-    times = {"run_time_ns": 0, "run_cnt": 0}
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
-        for line in info:
-            name, _, value = line.partition(":")
-            if name in times:
-                times[name] = int(value)
-    return times["run_time_ns"], times["run_cnt"]

@@ -40,17 +40,19 @@ MAX_PATTERN = 200  # characters of a pattern after ``~``
 
 # --- the words -----------------------------------------------------------------------------------------------------
 
-_METRIC = ("ABPackets", "ABBytes", "BAPackets", "BABytes", "Start", "Last", "RTT")
+_METRIC = ("ABPackets", "ABBytes", "BAPackets", "BABytes", "ABSkbs", "BASkbs", "Start", "Last", "RTT")
 _TCP_METRIC = tuple(f"{way}{what}" for way in ("AB", "BA") for what in ("SynStart", "SynTTL", "FinStart", "RstStart"))
 NUMBER_FIELDS = frozenset(
-    ["Start", "Last", "RawPacketsCaptured", "Link.ID", "Network.ID", "Network.IPProtocol", "ICMP.Code", "ICMP.ID"]
+    ["Start", "Last", "RawPacketsCaptured", "MPLSLabel", "Link.ID", "ICMP.Number", "ICMP.Code", "ICMP.ID"]
+    + [f"Network.{name}" for name in ("ID", "IPProtocol", "ATTL", "BTTL", "ADSCP", "BDSCP")]
     + ["Transport.A", "Transport.B", "Transport.ID", "IPMetric.Fragments", "IPMetric.FragmentErrors"]
     + [f"{layer}.{name}" for layer in ("Metric", "LastUpdateMetric") for name in _METRIC]
-    + [f"TCPMetric.{name}" for name in _TCP_METRIC]
+    + [f"TCPMetric.{name}" for name in (*_TCP_METRIC, "SynAckRTT")]
 )
 TEXT_FIELDS = frozenset(
-    ["UUID", "ParentUUID", "TrackingID", "L3TrackingID", "NATTrackingID", "CommunityID", "NodeTID", "CaptureID"]
-    + ["LayersPath", "Application", "FinishType", "Initiator", "Interface", "Namespace", "Host", "ICMP.Type"]
+    ["UUID", "ParentUUID", "TrackingID", "L3TrackingID", "NATTrackingID", "QuotedTrackingID", "CommunityID"]
+    + ["NodeTID", "CaptureID", "LayersPath", "Application", "FinishType", "Initiator", "Interface", "Namespace"]
+    + ["ICMP.Type", "Fragment"]
     + [f"{layer}.{name}" for layer in ("Link", "Network") for name in ("Protocol", "A", "B")]
     + ["Transport.Protocol"]
 )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout
+from exporters.bpf.program import FlowProgram
 from exporters.flows.points import Points
 from skytrail.tracking import Class, community_id, messages, record_uuid, tracking_ids
 
@@ -146,3 +147,9 @@ def quoted_tracking_id(quote: NDArray[Any]) -> str:
     ports = np.array([[ends[0][1], ends[1][1]]])
     made = messages(kind, addresses, np.array([proto], np.uint8), ports, np.array([int(quote["icmp_id"])]))
     return tracking_ids(made).hex()
+
+
+def quoted_by(program: FlowProgram, rows: NDArray[Any]) -> dict[int, str]:
+    """Tracking IDs of the packets that ICMP errors among table rows quote, by the kernel's id of the flow."""
+    errors = rows["id"][(rows["flow"]["info"] & layout.INFO_QUOTES) > 0]
+    return {number: quoted_tracking_id(quote) for number, quote in program.quotes(errors).items()}

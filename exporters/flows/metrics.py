@@ -124,5 +124,9 @@ PER_FLOW_PACKETS = Metric(
     "Packets of one conversation at one capture point (opt-in, prometheus.per_flow).",
     PER_FLOW_BYTES.labels, PER_FLOW_BYTES.bound,
 )  # fmt: skip
+PER_FLOW_CAPPED = Metric(
+    "skytrail_flow_record_capped_total", "skytrail.flow.record.capped", Kind.COUNTER, "{flow}",
+    "Times a conversation found no room among the top talkers, or was put out by a larger one.",
+)  # fmt: skip
 
 DECLARED = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

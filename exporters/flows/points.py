@@ -1,4 +1,4 @@
-"""Capture points: the interfaces where packets are counted, by small numbers that fit into flow records."""
+"""Capture points: the interfaces where packets are counted, by the small numbers that the kernel's keys hold."""
 
 from __future__ import annotations
 
@@ -10,64 +10,66 @@ class Point:
     """One capture point.
 
     Attributes:
-        netns: cookie of its network namespace.
-        ifindex: number of the interface there.
         name: the interface's present name.
-        namespace: name of the namespace; empty for the host's.
+        namespace: name of its namespace; empty for the host's.
         tid: topology ID of the interface.
-        loopback: packets pass it twice, out and in; they are counted coming in.
 
     """
 
-    netns: int
-    ifindex: int
     name: str
     namespace: str
     tid: str
-    loopback: bool = False
 
 
-UNKNOWN = Point(0, 0, "", "", "")
+UNKNOWN = Point("", "", "")
 
 
 class Points:
-    """The capture points that flow records refer to by number.
+    """The capture points by number. Number 0 is a capture file's.
 
-    A point that went away keeps its number until no record refers to it (:meth:`forget`), so that a last report of its
-    flows still has its name.
+    A point that went away keeps its number until no record refers to it (:meth:`forget`): a last report of its flows still
+    has its name, and the same device, if it comes back meanwhile, goes on where it was.
+
+    Args:
+        most: numbers there are, 0 among them.
+        zero: what number 0 is.
+
     """
 
-    def __init__(self) -> None:
-        self._numbers: dict[tuple[int, int], int] = {}
-        self.all: list[Point] = [UNKNOWN]
+    def __init__(self, most: int = 1024, zero: Point = UNKNOWN) -> None:
+        self.all: list[Point] = [zero]
+        self._most = most
         self._gone: set[int] = set()
         self._free: list[int] = []
 
-    def put(self, point: Point) -> int:
-        """Add a point, or tell its new name; returns its number."""
-        key = (point.netns & 0xFFFFFFFF, point.ifindex)
-        number = self._numbers.get(key)
-        if number is not None and self.all[number].tid != point.tid:  # another interface took the number over
-            self._gone.add(number)
-            number = None
-        if number is None:
-            number = self._free.pop() if self._free else len(self.all)
-            if number == len(self.all):
-                self.all.append(point)
-            self._numbers[key] = number
+    def add(self, point: Point) -> tuple[int, bool] | None:
+        """A point begins; returns its number and whether that is a new one. None: there is no room."""
+        for number in self._gone:
+            if self.all[number].tid == point.tid:
+                self._gone.discard(number)
+                self.all[number] = point
+                return number, False
+        if self._free:
+            number = self._free.pop()
+            self.all[number] = point
+            return number, True
+        if len(self.all) >= self._most:
+            return None
+        self.all.append(point)
+        return len(self.all) - 1, True
+
+    def rename(self, number: int, point: Point) -> None:
+        """A point has another name, or is in another namespace."""
         self.all[number] = point
-        self._gone.discard(number)
-        return number
 
-    def remove(self, netns: int, ifindex: int) -> None:
+    def remove(self, number: int) -> None:
         """The interface is gone; its number stays valid until forgotten."""
-        number = self._numbers.pop((netns & 0xFFFFFFFF, ifindex), None)
-        if number is not None:
-            self._gone.add(number)
+        self._gone.add(number)
 
-    def number(self, netns: int, ifindex: int) -> int:
-        """The number of a point, 0 where it is unknown."""
-        return self._numbers.get((netns & 0xFFFFFFFF, ifindex), 0)
+    def present(self) -> list[int]:
+        """Numbers in use, those that went away but have records among them."""
+        free = set(self._free)
+        return [number for number in range(len(self.all)) if number not in free]
 
     def forget(self, in_use: set[int]) -> set[int]:
         """Free the numbers of points that are gone and in no record; returns them."""

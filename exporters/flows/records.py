@@ -150,13 +150,13 @@ class Renderer:
         self._points, self._applications, self._addresses = points, applications, AddressTexts()
 
     def render(
-        self, rows: NDArray[Any], *, ended: bool = False, quoted: Mapping[int, str] | None = None
+        self, rows: NDArray[Any], *, ended: NDArray[np.bool_] | None = None, quoted: Mapping[int, str] | None = None
     ) -> list[dict[str, Any]]:
         """One JSON object for each row (:data:`exporters.flows.table.ROW`, identified).
 
         Args:
             rows: the records.
-            ended: they have ended: ``FinishType`` says how.
+            ended: which have ended: ``FinishType`` says how; None: those that say so themselves.
             quoted: tracking ID of the packet that an ICMP error quotes, by the kernel's id of the flow.
 
         """
@@ -170,17 +170,17 @@ class Renderer:
             community_ids(keys, rows["family"]),
             self._applications.numbers(proto_of(keys), keys["port"][:, 0], keys["port"][:, 1]).tolist(),
             finish_of(rows).tolist(),
+            (rows["flow"]["ended"] > 0 if ended is None else ended).tolist(),
             strict=True,
         )
         result = []
-        for row, kind, proto, vlans, number, community, application, finish in columns:
+        for row, kind, proto, vlans, number, community, application, finish, finished in columns:
             flow = self._flow(row, kind, proto, vlans, number)
             path = layers_path(row)
             flow["LayersPath"] = path
             flow["Application"] = self._applications.names[application] or path.rsplit("/", 1)[-1]
             if community:
                 flow["CommunityID"] = community
-            finished = ended or bool(row["flow"]["ended"])
             flow["FinishType"] = FINISHES[finish] if finished else "NOT_FINISHED"
             if quoted and int(row["id"]) in quoted:
                 flow["QuotedTrackingID"] = quoted[int(row["id"])]
@@ -223,6 +223,7 @@ class Renderer:
             "A": self._addresses.text(family, addresses[a].tobytes()),
             "B": self._addresses.text(family, addresses[1 - a].tobytes()),
             "ID": number,
+            "IPProtocol": proto,
             "ATTL": int(flow["ttl"][a]),
             "BTTL": int(flow["ttl"][1 - a]),
             "ADSCP": int(flow["dscp"][a]),

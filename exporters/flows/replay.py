@@ -7,16 +7,18 @@ beside them. Link types that the program does not understand make link-layer flo
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram
 from exporters.bpf.syscall import TestRun
 from exporters.flows.capture_file import Packets
-from exporters.flows.points import Point, Points
+from exporters.flows.identify import quoted_by
+from exporters.flows.points import Points
 from exporters.flows.table import Batch, FlowTable, Timeouts
 from exporters.flows.totals import Totals
 
@@ -43,22 +45,17 @@ class Replay:
     Args:
         program: its maps are this replay's own.
         totals: counters to feed (not shown for files, but the table keeps them).
-        points: gets one point for the file.
-        tid: topology ID that the file's flows carry.
-        name: shown as the interface's name.
+        points: number 0 is the file.
         timeouts: by the file's clock.
 
     """
 
     DRAIN_PACKETS, DRAIN_NS = 65536, 5_000_000_000
 
-    def __init__(
-        self, program: FlowProgram, totals: Callable[[Points], Totals], points: Points, tid: str, name: str, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, program: FlowProgram, totals: Totals, points: Points, timeouts: Timeouts) -> None:
         self._program, self._run = program, program.test_run(4096)
         self._now = 0
-        points.put(Point(0, 0, name, "", tid))
-        self.table = FlowTable(program, points, totals(points), timeouts, clock=lambda: self._now, offset=lambda: 0)
+        self.table = FlowTable(program, points, totals, timeouts, clock=lambda: self._now, offset=lambda: 0)
         self._since_drain = 0
         self._next_drain = 0
 
@@ -67,7 +64,7 @@ class Replay:
         data, context = self._run.data, self._run.context
         view = memoryview(data).cast("B")
         buffer = memoryview(batch.buffer)
-        pack, run = struct.Struct("=IIII").pack_into, self._run.run
+        pack, run = struct.Struct("=III").pack_into, self._run.run
         pack_time, cb, tstamp = struct.Struct("=Q").pack_into, TestRun.CB, TestRun.TSTAMP
         columns = zip(
             batch.offset.tolist(),
@@ -86,7 +83,7 @@ class Replay:
             if captured < SHORTEST:
                 view[captured:SHORTEST] = bytes(SHORTEST - captured)
                 size = SHORTEST
-            pack(context, cb, link, length, captured, 0)
+            pack(context, cb, link, length, captured)
             pack_time(context, tstamp, time_ns)
             run(size)
             self._now = max(self._now, time_ns)
@@ -102,6 +99,10 @@ class Replay:
         self._now = max(self._now, time_ns)
         self._next_drain = self._now + self.DRAIN_NS
         return self.table.drain()
+
+    def quoted(self, rows: NDArray[Any]) -> dict[int, str]:
+        """Tracking IDs of the packets that ICMP errors among the rows quote, by the kernel's id of the flow."""
+        return quoted_by(self._program, rows)
 
     def finish(self) -> Batch:
         """All flows that are left."""

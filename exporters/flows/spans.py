@@ -112,6 +112,7 @@ class SpanBuilder:
         tunnels = np.array([b"", b"vxlan", b"geneve", b"gre"])
         tunnel = np.select([kind == layout.KIND_VXLAN, kind == layout.KIND_GENEVE, proto_of(keys) == 47], [1, 2, 3], 0)
         mac = np.ascontiguousarray(flow["mac"])
+        inner: NDArray[np.bool_] = np.asarray(rows["parent_uuid"].any(axis=1))
         ethernet = np.asarray((flow["info"] & layout.INFO_ETHERNET) > 0)
         text = ValueKind.STR
         names = _named([p.name for p in points], rows["point"])
@@ -121,10 +122,10 @@ class SpanBuilder:
             Column("network.transport", text, _named(TRANSPORTS, transports(keys)), transports(keys) > 0),
             Column("network.protocol.name", text, np.char.lower(_named(self._applications.names, numbers)), numbers > 0),
             Column("network.interface.name", text, names),
-            Column("skytrail.netns", text, spaces, spaces != b""),
+            Column("skytrail.netns", text, spaces, np.asarray(spaces != b"")),
             Column("skytrail.flow.tracking_id", text, hex_texts(rows["tracking"])),
             Column("skytrail.flow.uuid", text, hex_texts(rows["uuid"])),
-            Column("skytrail.flow.parent_uuid", text, hex_texts(rows["parent_uuid"]), rows["parent_uuid"].any(axis=1)),
+            Column("skytrail.flow.parent_uuid", text, hex_texts(rows["parent_uuid"]), inner),
             Column("skytrail.flow.node_tid", text, _named([p.tid for p in points], rows["point"])),
             Column("skytrail.link.source", text, _mac_texts(mac[:, 6:]), ethernet),
             Column("skytrail.link.destination", text, _mac_texts(mac[:, :6]), ethernet),

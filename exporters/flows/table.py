@@ -128,6 +128,11 @@ class FlowTable:
             identify(self._rows, self._points)
             return self._rows.copy()
 
+    def point_numbers(self) -> NDArray[np.int32]:
+        """The capture point of each record, as of the last drain."""
+        with self._lock:
+            return np.array(self._rows["point"])
+
     def sizes(self) -> tuple[int, int]:
         """Entries in the IPv4 map, and in the other one, as of the last drain."""
         with self._lock:
@@ -148,13 +153,13 @@ class FlowTable:
             return batch
 
     def finish(self) -> Batch:
-        """Report everything as ended: the process stops."""
+        """Report everything, ended or not: the process stops."""
         with self._lock:
             identify(self._rows, self._points)
             rows = self._rows[self._rows["flow"]["dir"]["packets"].sum(axis=1) > 0].copy()
             _turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
             self._rows = np.zeros(0, ROW)
-            return Batch(rows, np.ones(len(rows), np.bool_), self._clock() + self._offset())
+            return Batch(rows, rows["flow"]["ended"] > 0, self._clock() + self._offset())
 
     def _merge(self, snapshot: Snapshot, offset: int) -> None:
         # An entry with no packet yet was inserted a moment ago: it is counted by the next drain.
@@ -176,18 +181,12 @@ class FlowTable:
         new["offset"] = offset
         new["start"] = new["flow"]["first"].astype(np.int64) + offset
         new["reported_at"] = new["previous_at"] = new["start"]
-        new["point"] = self._point_numbers(new["key"])
+        new["point"] = new["key"]["point"]
         new["label"] = self._totals.labels(new)
         rows = np.concatenate([self._rows, new])
         self._rows = rows[np.argsort(rows["id"], kind="stable")]
         self._name_parents(new["id"])
         self._totals.began(new)
-
-    def _point_numbers(self, keys: NDArray[Any]) -> NDArray[np.int32]:
-        packed = keys["netns"].astype(np.uint64) << np.uint64(32) | keys["ifindex"]
-        unique, inverse = np.unique(packed, return_inverse=True)
-        numbers = [self._points.number(value >> 32, value & 0xFFFFFFFF) for value in unique.tolist()]
-        return np.array(numbers, np.int32)[inverse]
 
     def _name_parents(self, ids: NDArray[np.uint64]) -> None:
         """Give new inner flows their outer flow's UUID; outer ones first, for a tunnel in a tunnel."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from exporters.flows import metrics
 from exporters.flows.applications import Applications
 from exporters.flows.identify import kind_of, proto_of
 from exporters.flows.points import Points
-from exporters.metrics import Exemplar, Family, Histogram, Metric
+from exporters.metrics import Exemplar, Family, Histogram, Metric, summed
 
 NETWORKS = ("other", "arp", "ipv4", "ipv6")
 TRANSPORTS = ("other", "tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp", "igmp", "ospf", "vrrp", "ipip", "sit")
@@ -140,11 +140,17 @@ class Totals:
             [((*self._where(p), TRANSPORTS[t], FINISHES[f]), float(n)) for (p, t, f), n in self._ended.items()],
         )
         yield self._family(metrics.TCP_RESETS, [(self._where(p), float(n)) for p, n in self._resets.items()])
-        yield self._family(metrics.TCP_RTT, [(self._where(p), histogram.value()) for p, histogram in self._rtt.items()])
+        yield self._rtt_family()
         yield self._family(metrics.CAPPED, [(("skytrail_flow_bytes_total",), float(self.capped))])
 
-    def _family(self, metric: Metric, samples: Sequence[tuple[tuple[str, ...], float | Histogram]]) -> Family:
-        return Family(metric, samples, self._start)
+    def _family(self, metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]) -> Family:
+        return Family(metric, summed(samples), self._start)
+
+    def _rtt_family(self) -> Family:
+        by_name: dict[tuple[str, ...], _RttHistogram] = {}
+        for point, histogram in self._rtt.items():
+            by_name.setdefault(self._where(point), _RttHistogram()).merge(histogram)
+        return Family(metrics.TCP_RTT, [(labels, histogram.value()) for labels, histogram in by_name.items()], self._start)
 
     def _traffic_families(self) -> Iterable[Family]:
         for inner, of_packets, of_bytes in (
@@ -193,6 +199,13 @@ class _RttHistogram:
             trace = row["tracking"].tobytes().hex()
             when = (int(row["start"]) + int(row["flow"]["rtt"][0])) / 1e9
             self._exemplars[number] = Exemplar((("trace_id", trace),), int(row["flow"]["rtt"][0]) / 1e9, when)
+
+    def merge(self, other: _RttHistogram) -> None:
+        """Add another one's observations."""
+        self._counts += other._counts
+        self._sum += other._sum
+        pairs = zip(other._exemplars, self._exemplars, strict=True)
+        self._exemplars = [theirs or ours for theirs, ours in pairs]
 
     def value(self) -> Histogram:
         return Histogram(tuple(self._counts.tolist()), self._sum, tuple(self._exemplars))

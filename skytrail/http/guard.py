@@ -126,9 +126,7 @@ class Guard:
         try:
             known = await self._credentials.check((_values(headers, b"authorization") or [b""])[0])
         except OverloadError as exc:
-            raise RefusalError(
-                503, "too many passwords are being checked; try again", [(b"retry-after", b"1")]
-            ) from exc
+            raise RefusalError(503, "too many passwords are being checked; try again", [(b"retry-after", b"1")]) from exc
         if not known:
             raise RefusalError(401, "a token or a user with a password is needed", self._credentials.challenges())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -108,9 +109,7 @@ class Certificate:
 class Server:
     """A server in a thread; a context manager that starts and stops it."""
 
-    def __init__(
-        self, guard: Guard, addresses: list[tuple[str, int]], certificate: Certificate | None, limits: Limits
-    ) -> None:
+    def __init__(self, guard: Guard, addresses: list[tuple[str, int]], certificate: Certificate | None, limits: Limits) -> None:
         self.guard = guard
         self._addresses = addresses
         self._scheme = "https" if certificate else "http"
@@ -123,6 +122,7 @@ class Server:
             loop="asyncio",
             interface="asgi3",
             log_config=None,
+            log_level="warning",
             access_log=False,
             workers=1,
             proxy_headers=False,
@@ -155,14 +155,16 @@ class Server:
                 self._sockets.append(_bind(host, bound))
             except OSError as exc:
                 self._close()
+                reason = os.strerror(exc.errno) if exc.errno else str(exc)
                 raise ListenError(
-                    f"cannot listen on {host} port {bound}: {exc.strerror}; give another address with --listen"
+                    f"cannot listen on {host} port {bound}: {reason}; give another address with --listen"
                 ) from exc
         self._uvicorn.listeners = self._sockets
         self._thread.start()
         if not self._uvicorn.ready.wait(_START_TIMEOUT):
             self.stop()
             raise ListenError(f"the HTTP server on {self._addresses[0][0]} did not start; -v shows more")
+        log.info("listening", url=self.url)
 
     def stop(self) -> None:
         """Finish what is being answered, for a few seconds at most, and close."""
@@ -182,9 +184,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
 
 

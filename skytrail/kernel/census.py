@@ -6,9 +6,11 @@ enters each of them once. Numbered, because a netlink socket hears only namespac
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
@@ -17,16 +19,16 @@ from skytrail.kernel.host import Roots
 from skytrail.kernel.namespaces import (
     Key,
     Namespace,
-    NamespaceGoneError,
     NameWatcher,
     Sighting,
-    open_namespace,
     open_sighting,
     own_key,
     process_sightings,
 )
 from skytrail.kernel.netlink import NetlinkDecodeError, NsidTable
 from skytrail.kernel.worker import NamespaceWorker, current_cookie
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +75,7 @@ class Census:
         """All followed namespaces, our own first."""
         return list(self._by_cookie.values())
 
-    def get(self, cookie: int) -> Namespace | None:
+    def find(self, cookie: int) -> Namespace | None:
         """The followed namespace with that cookie."""
         return self._by_cookie.get(cookie)
 
@@ -97,10 +99,11 @@ class Census:
         if processes:
             places = {sighting.key: sighting for sighting in process_sightings(self._roots)}
             self.names.scan()
-            self._refused &= places.keys()
         named = self.names.found.values()
         for sighting in sorted(named, key=lambda one: (one.name is None, one.path), reverse=True):
             places[sighting.key] = sighting  # the last one wins: a name before docker's sandbox, the first of several
+        if processes:
+            self._refused &= places.keys()
         changed = [self._refreshed(namespace, places) for namespace in self.namespaces()]
         found = [self._admit(sighting) for key, sighting in places.items() if key not in self._by_key]
         return [namespace for namespace in changed + found if namespace is not None]
@@ -118,17 +121,12 @@ class Census:
         return self._forget(cookie)
 
     def audit(self) -> list[Namespace]:
-        """After events were lost: forget and give the namespaces that are gone."""
-        numbers = self._numbers
-        if numbers is None:
-            return []
-        gone = []
-        for namespace in self.namespaces():
-            # one that nothing leads to may live on, held by a socket: then its number is still in use
-            in_use = namespace.nsid is not None and numbers.in_use(namespace.nsid)
-            if not namespace.own and not (in_use and (self._reachable(namespace) or not self._key_reused(namespace))):
-                gone.append(self._forget(namespace.cookie))
-        return gone
+        """After events were lost: forget and give the namespaces that nothing leads to any more.
+
+        One that lives on, held by a socket alone, is given up with them: its number may be another's by now.
+        """
+        others = [namespace for namespace in self.namespaces() if not namespace.own]
+        return [self._forget(namespace.cookie) for namespace in others if not self._reachable(namespace)]
 
     def translate(self, cookie: int, nsid: int) -> int | None:
         """Our number for the namespace that the one with that cookie numbers ``nsid``; None if we have none for it."""
@@ -161,10 +159,12 @@ class Census:
             nsid = self._with_fd(Sighting((device, inode), path), self._numbers.assigned)
         return Namespace(current_cookie(), inode, device, nsid=nsid, own=True, path=path)
 
-    def _with_fd(self, sighting: Sighting, ask: Callable[[int], int]) -> int:
+    @staticmethod
+    def _with_fd(sighting: Sighting, ask: Callable[[int], T]) -> T:
+        """Call ``ask`` with the namespace open; raises FileNotFoundError if it went since it was seen."""
         fd = open_sighting(sighting)
         if fd is None:
-            raise FileNotFoundError(2, "no namespace there any more", sighting.path)
+            raise FileNotFoundError(errno.ENOENT, "no namespace there any more", sighting.path)
         try:
             return ask(fd)
         finally:
@@ -189,8 +189,7 @@ class Census:
             return None
         device, inode = sighting.key
         try:
-            cookie = self._with_fd(sighting, lambda fd: self._worker.run(fd, current_cookie))
-            nsid = self._with_fd(sighting, numbers.assigned)
+            cookie, nsid = self._with_fd(sighting, lambda fd: (self._worker.run(fd, current_cookie), numbers.assigned(fd)))
         except FileNotFoundError:
             return None  # it went while we looked
         except (OSError, RunError, NetlinkDecodeError) as error:
@@ -222,11 +221,3 @@ class Census:
             return self._worker.run(namespace, current_cookie) == namespace.cookie
         except (OSError, RunError):
             return False
-
-    def _key_reused(self, namespace: Namespace) -> bool:
-        """Whether its device and inode lead to another namespace by now."""
-        try:
-            os.close(open_namespace(namespace, self._roots))
-        except NamespaceGoneError:
-            return False
-        return not self._reachable(namespace)

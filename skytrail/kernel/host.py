@@ -31,7 +31,7 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """This host.
+    """What identifies this host, and what its kernel is.
 
     Attributes:
         host_id: what its TID is made of: the setting ``host_id``, or else an identifier derived from the machine-id.
@@ -106,7 +106,7 @@ def lockdown(roots: Roots) -> Lockdown:
 
 
 def clock_offset_ns(readings: int = 5) -> int:
-    """CLOCK_REALTIME − CLOCK_MONOTONIC in ns: added to a time of the kernel's (bpf_ktime_get_ns) it gives the epoch's.
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC in ns: added to a time of the kernel's (bpf_ktime_get_ns) it gives the epoch's.
 
     Each reading puts the realtime clock between two of the monotonic one; the tightest pair wins, so that a preemption
     between them does not count. Its error is at most half the tightest gap (well below 1 µs).

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from skytrail.kernel.linkmessages import Link
+from skytrail.kernel.linkmessages import Departure, Link
 from skytrail.kernel.namespaces import Namespace
 
 LinkKey = tuple[int, int]
@@ -122,3 +124,63 @@ class LinkTable:
         self._arriving.discard(key)
         self._unseen.get(cookie, set()).discard(ifindex)
         return self._links.get(cookie, {}).pop(ifindex, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A link on its way; ``nsid`` is as its old namespace numbers the new one."""
+
+    link: Link
+    nsid: int
+    new_ifindex: int
+    deadline: float
+
+
+class PendingMoves:
+    """Links that went to a namespace which is not followed yet, oldest first.
+
+    Args:
+        patience: seconds until such a link is given up.
+        limit: how many there can be; one more, and the oldest is given up.
+    """
+
+    def __init__(self, patience: float = 5.0, limit: int = 4096) -> None:
+        self._patience = patience
+        self._limit = limit
+        self._moves: deque[_Move] = deque()
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When the oldest is given up; None: there is none."""
+        return self._moves[0].deadline if self._moves else None
+
+    def add(self, link: Link, departure: Departure, nsid: int, now: float) -> list[Event]:
+        """A link departed to the namespace that its old one numbers ``nsid``, which we don't follow (yet)."""
+        self._moves.append(_Move(link, nsid, departure.new_ifindex, now + self._patience))
+        events: list[Event] = [LinkMoved((link.cookie, link.ifindex), None)]
+        if len(self._moves) > self._limit:
+            events.append(self._give_up())
+        return events
+
+    def resolve(self, table: LinkTable, cookie_behind: Callable[[int, int], int | None]) -> list[Event]:
+        """Namespaces were found: see whose new place is known now, by (cookie of the old one, its number) → cookie."""
+        events: list[Event] = []
+        waiting, self._moves = self._moves, deque()
+        for move in waiting:
+            cookie = cookie_behind(move.link.cookie, move.nsid)
+            if cookie is None:
+                self._moves.append(move)
+            else:
+                events += table.arrive(move.link, (cookie, move.new_ifindex))
+        return events
+
+    def expire(self, now: float) -> list[Event]:
+        """Give up the links whose new place did not become known in time."""
+        events: list[Event] = []
+        while self._moves and self._moves[0].deadline <= now:
+            events.append(self._give_up())
+        return events
+
+    def _give_up(self) -> LinkGone:
+        link = self._moves.popleft().link
+        return LinkGone(link.cookie, link.ifindex)

@@ -223,7 +223,7 @@ class NameWatcher:
     def retry(self, now: float) -> bool:
         """Look again at files that were no namespaces yet and are due; True if one is by now."""
         due = [path for path, (when, _) in self._retries.items() if when <= now]
-        return any([self._look(path) for path in due])
+        return sum(self._look(path) for path in due) > 0  # all of them, not only up to the first
 
     @property
     def next_retry(self) -> float | None:

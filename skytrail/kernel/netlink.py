@@ -79,9 +79,7 @@ def messages(buffer: bytes | bytearray, length: int) -> Iterator[Message]:
         offset += (size + 3) & ~3
 
 
-def attributes(
-    buffer: bytes | bytearray, start: int, end: int, wanted: Container[int]
-) -> dict[int, tuple[int, int]]:
+def attributes(buffer: bytes | bytearray, start: int, end: int, wanted: Container[int]) -> dict[int, tuple[int, int]]:
     """Find the wanted attributes in ``buffer[start:end]``: type → range [start, end) of its value. The last one wins.
 
     Raises:

@@ -90,6 +90,8 @@ class NamespaceWorker:
         Args:
             target: an open file descriptor of the namespace, or its value, which is opened and checked by its cookie.
             fn: what to run; it must not block for long, since all namespaces wait for it.
+            *args: handed to ``fn``.
+            **kwargs: handed to ``fn``.
 
         Raises:
             NamespaceGoneError: the namespace of that value is gone.

@@ -109,6 +109,10 @@ class Flow(Section, frozen=True):
         Annotated[int, msgspec.Meta(ge=1024, le=16_777_216)],
         key("room of the kernel's table, per IP version", unit="flows", reason="40 MB of kernel memory when full"),
     ] = 262144
+    max_points: Annotated[
+        Annotated[int, msgspec.Meta(ge=16, le=65536)],
+        key("room for capture points", unit="interfaces", reason="220 bytes each per CPU"),
+    ] = 1024
     tunnel_ports: TunnelPorts = TunnelPorts()
     bpf_loader: Annotated[
         Literal["auto", "libbpf", "bcc"],
@@ -221,23 +225,6 @@ class OtlpSignal(Section, frozen=True):
     insecure: Annotated[bool | None, key("no TLS", reason=OFF)] = None
 
 
-class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one signal goes, with everything resolved: what an exporter needs to connect.
-
-    ``endpoint`` is a full URL for http/protobuf (path included); for grpc ``host:port``. ``insecure``: without TLS.
-    """
-
-    endpoint: str
-    protocol: Protocol
-    headers: Mapping[str, str]
-    compression: Compression
-    timeout: float
-    certificate: str | None
-    client_key: str | None
-    client_certificate: str | None
-    insecure: bool
-
-
 class Otlp(Section, frozen=True):
     """Export to an OpenTelemetry collector; the standard OTEL_* variables are read too."""
 
@@ -289,35 +276,10 @@ class Otlp(Section, frozen=True):
     spans_to: OtlpSignal = OtlpSignal()
     metrics_to: OtlpSignal = OtlpSignal()
 
-    def target(self, signal: Literal["traces", "metrics"]) -> OtlpTarget | None:
-        """Return where ``signal`` goes, or None when it is switched off or has no endpoint.
-
-        Paths and the meaning of the scheme are those of the OpenTelemetry specification, "OTLP exporter".
-        """
+    def exports(self, signal: Literal["traces", "metrics"]) -> bool:
+        """Whether ``signal`` is switched on and has an endpoint."""
         own, wanted = (self.spans_to, self.spans) if signal == "traces" else (self.metrics_to, self.metrics)
-        endpoint = own.endpoint or self.endpoint
-        if self.disabled or not wanted or endpoint is None:
-            return None
-        protocol = own.protocol or self.protocol
-        insecure = self.insecure if own.insecure is None else own.insecure
-        scheme, separator, rest = endpoint.rpartition("://")
-        if separator:
-            insecure = scheme == "http"
-        if protocol == "grpc":
-            endpoint = rest.partition("/")[0]
-        elif own.endpoint is None:
-            endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
-        return OtlpTarget(
-            endpoint=endpoint,
-            protocol=protocol,
-            headers=self.headers if own.headers is None else own.headers,
-            compression=own.compression or self.compression,
-            timeout=own.timeout or self.timeout,
-            certificate=own.certificate or self.certificate,
-            client_key=own.client_key or self.client_key,
-            client_certificate=own.client_certificate or self.client_certificate,
-            insecure=insecure,
-        )
+        return wanted and not self.disabled and (own.endpoint or self.endpoint) is not None
 
 
 class Settings(Section, frozen=True):

@@ -117,7 +117,7 @@ class ExportQueue:
                 self.dropped[Reason.QUEUE_FULL] += request.items
             else:
                 while self.bytes + size > self.limits.max_bytes or self.items + request.items > self.limits.max_items:
-                    oldest = self._waiting.pop()
+                    oldest = self._waiting.popleft()
                     self._forget(oldest)
                     self.dropped[Reason.QUEUE_FULL] += oldest.items
                 self._waiting.append(request)

@@ -87,7 +87,6 @@ class Varint(Part):
         if self.width > 1:
             kept[:, 0] = True  # zero is one byte
             octets[:, :-1] = (octets[:, :-1] & 0x7F) | (kept[:, 1:].view(np.uint8) << 7)
-            octets[:, -1] &= 0x7F
             _cells(used, at, self.width)[:] = _cells(kept, 0, self.width)
         _cells(data, at, self.width)[:] = _cells(octets, 0, self.width)
 

@@ -89,9 +89,7 @@ def pcap(order: str = "<", magic: int = 0xA1B2C3D4, linktype: int = 1, records: 
     return struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 262144, linktype) + records
 
 
-def record(
-    data: bytes, order: str = "<", when: tuple[int, int] = (1_700_000_000, 5), length: int | None = None
-) -> bytes:
+def record(data: bytes, order: str = "<", when: tuple[int, int] = (1_700_000_000, 5), length: int | None = None) -> bytes:
     return struct.pack(f"{order}IIII", *when, len(data), len(data) if length is None else length) + data
 
 
@@ -174,9 +172,7 @@ def test_a_merged_file_keeps_each_interface_s_link_type_and_clock(scapy_pcap: Pa
 def test_pcap_of_both_byte_orders_and_units(tmp_path: Path, order: str, magic: int, linktype: int) -> None:
     path = tmp_path / "made.pcap"
     records = (
-        record(b"abc", order, (0, 0))
-        + record(b"", order, (2**32 - 1, 999_999), 9)
-        + record(payload(90), order, length=9000)
+        record(b"abc", order, (0, 0)) + record(b"", order, (2**32 - 1, 999_999), 9) + record(payload(90), order, length=9000)
     )
     path.write_bytes(pcap(order, magic, linktype, records))
     packets = assert_as_tshark_says(path)

@@ -26,9 +26,34 @@ TOOLS
 
 lab=${SKYTRAIL_LAB:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/skytrail-lab}
 mkdir -p "$lab/vm"
-cache=$(cd "$lab/vm" && pwd)/$series
+kernel=$(cd "$lab/vm" && pwd)/$series
 
-# --- the kernel and the initial RAM disk, once --------------------------------------------------------------------------
+# --- the kernel, once ---------------------------------------------------------------------------------------------------
+fetch_kernel() {
+  local package building
+  package=$(apt-cache search "^linux-image-${series//./\\.}[.+].*-amd64\$" | awk '{print $1}' |
+    grep -vE 'unsigned|cloud|-rt-|dbg|template' | sort -V | tail -1) || true
+  [ -n "$package" ] || fail "apt knows no Debian kernel package of series $series: apt-get update, or another series"
+  echo "run.sh: fetching $package (once, into $kernel)" >&2
+  building=$(mktemp -d "$kernel.XXXXXX")
+  trap 'rm -rf "$building"' EXIT
+  (cd "$building" && apt-get -o APT::Sandbox::User=root download -qq "$package" >&2 && dpkg -x ./*.deb .) ||
+    fail "cannot download or unpack $package: see the message above"
+  rm -rf "$building"/*.deb "$building/usr"
+  find "$building/lib/modules" -name '*.ko.xz' -print0 | xargs -0 -r -n64 xz -dq # busybox's insmod reads plain ones
+  depmod -b "$building" "$(ls "$building/lib/modules")"
+  mv "$building" "$kernel" # in one step: whoever sees it sees it whole
+  trap - EXIT
+}
+
+if [ ! -d "$kernel" ]; then
+  exec 9> "$kernel.lock"
+  flock -w 900 9 || fail "another run.sh has been fetching the kernel for 15 minutes: $kernel.lock"
+  [ -d "$kernel" ] || (fetch_kernel) # in a subshell: its trap is its own
+  exec 9>&-
+fi
+
+# --- the initial RAM disk -----------------------------------------------------------------------------------------------
 write_init() { # runs as process 1 of the virtual machine, in busybox's shell
   cat <<'INIT'
 #!/bin/busybox sh
@@ -55,61 +80,33 @@ b sync; b poweroff -f
 INIT
 }
 
-prepare() {
-  local package version building
-  package=$(apt-cache search "^linux-image-${series//./\\.}[.+].*-amd64\$" | awk '{print $1}' |
-    grep -vE 'unsigned|cloud|-rt-|dbg|template' | sort -V | tail -1) || true
-  [ -n "$package" ] || fail "apt knows no amd64 kernel package of series $series: apt-get update, or another series"
-  echo "run.sh: preparing $package (once)" >&2
-  building=$(mktemp -d "$cache.XXXXXX")
-  trap 'rm -rf "$building"' EXIT
-  (cd "$building" && apt-get -o APT::Sandbox::User=root download -qq "$package" >&2 && dpkg -x ./*.deb root && rm ./*.deb) ||
-    fail "cannot download or unpack $package: see the message above"
-  version=$(ls "$building/root/lib/modules")
-  find "$building/root/lib/modules" -name '*.ko.xz' -print0 | xargs -0 -r -n64 xz -dq # depmod and busybox read plain ones
-  depmod -b "$building/root" "$version"
-  mkdir -p "$building/init/bin" "$building/init/sbin" "$building/init/modules"
-  cp "$(command -v busybox)" "$building/init/bin/busybox"
+make_initrd() { # into the folder $1
+  local version root=$1/initrd.d
+  version=$(ls "$kernel/lib/modules")
+  mkdir -p "$root/bin" "$root/sbin" "$root/modules"
+  cp "$(command -v busybox)" "$root/bin/busybox"
   # virtio, 9p and overlay with what they need, in the order of loading
   for module in virtio_pci 9pnet_virtio 9p overlay; do
-    modprobe -d "$building/root" -S "$version" --show-depends "$module" | awk '$1 == "insmod" {print $2}'
+    modprobe -d "$kernel" -S "$version" --show-depends "$module" | awk '$1 == "insmod" {print $2}'
   done | awk '!seen[$0]++' | while read -r file; do
-    cp "$file" "$building/init/modules/"
-    basename "$file" >> "$building/init/modules/order"
+    cp "$file" "$root/modules/"
+    basename "$file" >> "$root/modules/order"
   done
-  write_init > "$building/init/init"
+  write_init > "$root/init"
   # The kernel calls modprobe in its first root: pass that on to the second.
-  printf '#!/bin/busybox sh\nexec /bin/busybox chroot /root /sbin/modprobe "$@"\n' > "$building/init/sbin/modprobe"
-  chmod +x "$building/init/init" "$building/init/sbin/modprobe"
-  (cd "$building/init" && find . | cpio -o -H newc --quiet | gzip -1 > ../initrd)
-  mv "$building/root/boot/vmlinuz-$version" "$building/vmlinuz"
-  echo "$version" > "$building/version"
-  rm -rf "$building/init" "$building/root/boot" "$building/root/usr"
-  rm -rf "$cache"
-  mv "$building" "$cache" # in one step: whoever sees it sees it whole
-  trap - EXIT
+  printf '#!/bin/busybox sh\nexec /bin/busybox chroot /root /sbin/modprobe "$@"\n' > "$root/sbin/modprobe"
+  chmod +x "$root/init" "$root/sbin/modprobe"
+  (cd "$root" && find . | cpio -o -H newc --quiet) > "$1/initrd"
 }
 
-recipe=$(sha256sum < "${BASH_SOURCE[0]}" | cut -c1-16) # another run.sh makes another initial RAM disk
-if [ "$(cat "$cache/recipe" 2>/dev/null)" != "$recipe" ]; then
-  exec 9> "$cache.lock"
-  flock -w 900 9 || fail "another run.sh has been preparing $series for 15 minutes: $cache.lock"
-  if [ "$(cat "$cache/recipe" 2>/dev/null)" != "$recipe" ]; then
-    (prepare) # in a subshell: its trap is its own
-    echo "$recipe" > "$cache/recipe"
-  fi
-  exec 9>&-
-fi
-
 # --- one run ------------------------------------------------------------------------------------------------------------
-scratch=
-if [ -n "${VM_OUT:-}" ]; then
-  mkdir -p "$VM_OUT"; out=$(cd "$VM_OUT" && pwd)
-else
-  scratch=$(mktemp -d); out=$scratch
-fi
-trap 'rm -rf "$out"/.vm-* ${scratch:+"$scratch"}' EXIT
-rm -f "$out"/.vm-*
+scratch=$(mktemp -d)
+out=$scratch/out
+[ -z "${VM_OUT:-}" ] || out=$VM_OUT
+mkdir -p "$out"; out=$(cd "$out" && pwd)
+trap 'rm -rf "$scratch" "$out"/.vm-command "$out"/.vm-status' EXIT
+rm -f "$out/.vm-status"
+make_initrd "$scratch"
 {
   echo 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb'
   echo 'stty -onlcr -F /dev/console 2>/dev/null; ip link set lo up; ulimit -n 65536'
@@ -120,13 +117,16 @@ rm -f "$out"/.vm-*
 limit=${VM_TIMEOUT:-600}
 share="security_model=none,multidevs=remap"
 status=0
-timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
+timeout -k 5 "$limit" qemu-system-x86_64 \
   -accel tcg,thread=single -cpu max -smp "${VM_CPUS:-1}" -m "${VM_MEM:-2048}" \
   -display none -no-reboot -nodefaults -serial stdio -monitor none \
-  -kernel "$cache/vmlinuz" -initrd "$cache/initrd" -append 'console=ttyS0 quiet loglevel=0 panic=-1 mitigations=off' \
+  -kernel "$kernel"/boot/vmlinuz-* -initrd "$scratch/initrd" -append 'console=ttyS0 quiet loglevel=0 panic=-1 mitigations=off' \
   -virtfs "local,path=/,mount_tag=hostroot,readonly=on,$share" \
-  -virtfs "local,path=$cache/root/lib/modules,mount_tag=modules,readonly=on,$share" \
-  -virtfs "local,path=$out,mount_tag=out,$share" < /dev/null || status=$?
+  -virtfs "local,path=$kernel/lib/modules,mount_tag=modules,readonly=on,$share" \
+  -virtfs "local,path=$out,mount_tag=out,$share" < /dev/null &
+machine=$!
+trap 'kill "$machine" 2>/dev/null' INT TERM # to timeout, which passes it on to qemu
+wait "$machine" || status=$?
 
 [ -f "$out/.vm-status" ] && exit "$(cat "$out/.vm-status")"
 [ "$status" -ne 124 ] || { echo "run.sh: no end after $limit s (VM_TIMEOUT)" >&2; exit 124; }

@@ -92,9 +92,10 @@ def test_server_answers_from_start_to_stop() -> None:
     assert server.port > 0
     assert server.url == f"http://127.0.0.1:{server.port}"
     assert get(server) == (200, b"hello")
+    address = ("127.0.0.1", server.port)
     server.stop()
     with pytest.raises(ConnectionRefusedError):
-        connect(server)
+        socket.create_connection(address, timeout=10)
 
 
 def test_server_runs_beside_any_thread_and_leaves_signals_alone() -> None:

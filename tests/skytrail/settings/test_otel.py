@@ -48,14 +48,14 @@ def test_service_name_goes_before_the_resource_attribute() -> None:
 
 def test_sdk_disabled_switches_every_signal_off() -> None:
     found = otlp(OTEL_SDK_DISABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT="c:4317")
-    assert found.target("traces") is None
-    assert found.target("metrics") is None
+    assert not found.exports("traces")
+    assert not found.exports("metrics")
 
 
 def test_exporter_none_switches_its_signal_off() -> None:
     found = otlp(OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT="c:4317")
-    assert found.target("traces") is None
-    assert found.target("metrics") is not None
+    assert not found.exports("traces")
+    assert found.exports("metrics")
 
 
 def test_empty_and_foreign_variables_are_left_alone() -> None:

@@ -25,55 +25,15 @@ def test_defaults_are_those_of_the_design() -> None:
 
 
 def test_no_endpoint_means_no_export() -> None:
-    assert Otlp().target("traces") is None
+    assert not Otlp().exports("traces")
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "url"),
-    [
-        ("http://c:4318", "http://c:4318/v1/traces"),
-        ("http://c:4318/", "http://c:4318/v1/traces"),
-        ("https://c/otlp", "https://c/otlp/v1/traces"),
-    ],
-)
-def test_http_endpoint_gets_the_signals_path(endpoint: str, url: str) -> None:
-    target = Otlp(endpoint=endpoint, protocol="http/protobuf").target("traces")
-    assert target is not None
-    assert target.endpoint == url
-
-
-def test_signals_own_http_endpoint_is_used_as_it_is() -> None:
-    otlp = Otlp(protocol="http/protobuf", spans_to=OtlpSignal(endpoint="http://t:1/in"))
-    target = otlp.target("traces")
-    assert target is not None
-    assert target.endpoint == "http://t:1/in"
-    assert otlp.target("metrics") is None
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "insecure", "target"),
-    [
-        ("http://c:4317", False, ("c:4317", True)),
-        ("https://c:4317", True, ("c:4317", False)),
-        ("c:4317", False, ("c:4317", False)),
-        ("c:4317", True, ("c:4317", True)),
-    ],
-)
-def test_scheme_of_a_grpc_endpoint_goes_before_insecure(endpoint: str, insecure: bool, target: tuple[str, bool]) -> None:
-    found = Otlp(endpoint=endpoint, insecure=insecure).target("metrics")
-    assert found is not None
-    assert (found.endpoint, found.insecure) == target
-
-
-def test_signal_overrides_only_what_it_names() -> None:
-    otlp = Otlp(endpoint="c:1", headers={"a": "1"}, timeout=3.0, metrics_to=OtlpSignal(headers={"b": "2"}, compression="gzip"))
-    metrics, traces = otlp.target("metrics"), otlp.target("traces")
-    assert metrics is not None
-    assert traces is not None
-    assert (metrics.headers, metrics.compression, metrics.timeout) == ({"b": "2"}, "gzip", 3.0)
-    assert (traces.headers, traces.compression) == ({"a": "1"}, "none")
+def test_a_signals_own_endpoint_switches_on_that_signal_only() -> None:
+    otlp = Otlp(spans_to=OtlpSignal(endpoint="http://t:1/in"))
+    assert otlp.exports("traces")
+    assert not otlp.exports("metrics")
 
 
 @pytest.mark.parametrize("off", [{"disabled": True}, {"spans": False}])
 def test_traces_can_be_switched_off_beside_an_endpoint(off: dict[str, bool]) -> None:
-    assert msgspec.structs.replace(Otlp(endpoint="c:1"), **off).target("traces") is None
+    assert not msgspec.structs.replace(Otlp(endpoint="c:1"), **off).exports("traces")

@@ -199,11 +199,11 @@ def test_bytes_that_are_not_utf8_are_replaced_so_that_no_receiver_refuses_the_re
     make_spans: Callable[[int], SpanColumns], given_bytes: bytes, sent: str
 ) -> None:
     batch = make_spans(3)
-    values = np.array([b"plain", b"x\xc3", given_bytes])
+    values = np.array([b"plain", b"abcd\xc3", given_bytes])  # five bytes wide, without padding
     dirty = SpanColumns(
         batch.trace_id, batch.span_id, "n", batch.start, batch.end, attributes=[Column("k", ValueKind.STR, values)]
     )
-    assert [row[0].value.string_value for row in attributes(encoded(dirty))] == ["plain", "x\ufffd", sent]
+    assert [row[0].value.string_value for row in attributes(encoded(dirty))] == ["plain", "abcd\ufffd", sent]
 
 
 def test_unsigned_integers_beyond_int64_saturate(make_spans: Callable[[int], SpanColumns]) -> None:

@@ -1,0 +1,202 @@
+"""The flows collector: reads the kernel every ``flow.drain``, hands records to outputs, answers queries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import structlog
+
+from exporters.bpf import layout
+from exporters.bpf.program import FlowProgram
+from exporters.flows import metrics
+from exporters.flows.applications import Applications
+from exporters.flows.capture import Capture
+from exporters.flows.identify import quoted_by
+from exporters.flows.owntraffic import OwnTraffic
+from exporters.flows.perflow import TopTalkers
+from exporters.flows.points import Points
+from exporters.flows.query import Query
+from exporters.flows.records import Renderer, order
+from exporters.flows.table import Batch, FlowTable, Timeouts
+from exporters.flows.totals import DIRECTIONS, Totals, transports
+from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
+from exporters.metrics import Family, Metric, summed
+
+_log = structlog.get_logger(__name__)
+
+Sink = Callable[[Batch], None]
+_QUERY_ROWS = 1_000
+
+
+class FlowsCollector:
+    """Everything from the kernel's maps to records.
+
+    Args:
+        program: the kernel side.
+        points: capture points, shared with the capture.
+        applications: names of applications.
+        timeouts: when to report and end flows.
+        offset: ns from CLOCK_MONOTONIC to the epoch.
+        drain: seconds between readings.
+        own_traffic: leaves out our own connections; None: nothing is left out.
+        talkers: the opt-in metrics per conversation.
+
+    """
+
+    def __init__(
+        self,
+        program: FlowProgram,
+        points: Points,
+        applications: Applications,
+        timeouts: Timeouts,
+        offset: Callable[[], int],
+        *,
+        drain: float = 1.0,
+        own_traffic: OwnTraffic | None = None,
+        talkers: TopTalkers | None = None,
+    ) -> None:
+        self._program, self._points, self._interval = program, points, drain
+        self._start_ns = time.time_ns()
+        self._totals = Totals(points, applications, self._start_ns)
+        self._own, self._talkers = own_traffic, talkers
+        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset)
+        self._renderer = Renderer(points, applications)
+        self._sinks: list[Sink] = []
+        self._lock = threading.Lock()
+        self._seen = -1
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+        self.capture: Capture | None = None
+
+    @property
+    def loader(self) -> str:
+        """Name of the loader in use."""
+        return self._program.loader
+
+    def add_sink(self, sink: Sink) -> None:
+        """Give all batches of records to an output too."""
+        self._sinks.append(sink)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading; all flows end and are handed on."""
+        self._stop.set()
+        self._thread.join()
+        with self._lock:
+            self.table.drain()
+            self._hand_on(self.table.finish())
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self.drain()
+            except OSError as error:
+                _log.error("reading the kernel's counters failed", error=str(error))
+
+    def drain(self) -> None:
+        """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""
+        with self._lock:
+            seen = int(self._program.points()["seen"]["skbs"].sum())
+            if seen == self._seen and not len(self.table):
+                return
+            self._seen = seen
+            batch = self.table.drain()
+            if self._talkers:
+                self._talkers.update(self.table.rows(), batch)
+            self._hand_on(batch)
+            gone = self._points.forget(set(np.unique(self.table.point_numbers()).tolist()))
+            self._totals.forget(gone)
+
+    def _hand_on(self, batch: Batch) -> None:
+        if self._own and len(batch.rows):
+            foreign = ~self._own.mask(batch.rows)
+            batch = Batch(batch.rows[foreign], batch.ended[foreign], batch.now)
+        if len(batch.rows):
+            for sink in self._sinks:
+                sink(batch)
+
+    def flows(self, query: Query) -> list[dict[str, Any]]:
+        """Flow JSON of the living flows, as of now."""
+        self.drain()
+        rows = self.table.rows()
+        if self._own:
+            rows = rows[~self._own.mask(rows)]
+        rows = rows[order(rows, query.sort)]
+        result: list[dict[str, Any]] = []
+        for at in range(0, len(rows), _QUERY_ROWS):
+            if query.limit and len(result) >= query.limit:
+                break
+            part = rows[at : at + _QUERY_ROWS]
+            if query.filter is None and query.limit:
+                part = part[: query.limit]
+            flows = self._renderer.render(part, quoted=quoted_by(self._program, part))
+            result += [flow for flow in flows if query.filter is None or query.filter.matches(flow)]
+        return result[: query.limit] if query.limit else result
+
+    def families(self) -> Iterable[Family]:
+        """All metrics of this collector, as of now."""
+        self.drain()
+        with self._lock:
+            yield from self._totals.families()
+            yield from self._point_families()
+            yield from self._self_families()
+            if self._talkers:
+                yield from self._talkers.families(self._start_ns)
+
+    def _family(self, metric: Metric, samples: list[tuple[tuple[str, ...], float]]) -> Family:
+        return Family(metric, summed(samples), self._start_ns)
+
+    def _where(self, number: int) -> tuple[str, str]:
+        point = self._points.all[number]
+        return point.name, point.namespace
+
+    def _point_families(self) -> Iterable[Family]:
+        counters = self._program.points()
+        points = [(self._where(number), counters[number]) for number in self._points.present() if number]
+        for metric, field in (
+            (metrics.CAPTURE_SKBS, "skbs"),
+            (metrics.CAPTURE_PACKETS, "segments"),
+            (metrics.CAPTURE_BYTES, "bytes"),
+        ):
+            yield self._family(
+                metric,
+                [
+                    ((*where, name), float(point["seen"][direction][field]))
+                    for where, point in points
+                    for direction, name in enumerate(DIRECTIONS)
+                ],
+            )
+        yield self._family(metrics.CAPTURE_HEADER_BYTES, [(where, float(point["header_bytes"])) for where, point in points])
+        for metric, field in ((metrics.LOST_PACKETS, "segments"), (metrics.LOST_BYTES, "bytes")):
+            yield self._family(
+                metric,
+                [
+                    ((*where, reason), float(point["lost"][number][field]))
+                    for where, point in points
+                    for number, reason in enumerate(layout.LOST_REASONS)
+                ],
+            )
+
+    def _self_families(self) -> Iterable[Family]:
+        rows, counters = self.table.rows(), self.table.counters
+        packed = rows["point"].astype(np.int64) << 8 | transports(rows["key"])
+        active = zip(*(part.tolist() for part in np.unique(packed, return_counts=True)), strict=True)
+        yield self._family(
+            metrics.FLOWS_ACTIVE,
+            [((*self._where(value >> 8), TRANSPORT_NAMES[value & 0xFF]), float(count)) for value, count in active],
+        )
+        four, other = self.table.sizes()
+        capacity = float(self._program.max_flows)
+        yield self._family(metrics.MAP_ENTRIES, [(("flows4",), float(four)), (("flows6",), float(other))])
+        yield self._family(metrics.MAP_CAPACITY, [(("flows4",), capacity), (("flows6",), capacity)])
+        yield self._family(metrics.MAP_MEMORY, [((name,), float(size)) for name, size in self._program.memory().items()])
+        yield self._family(metrics.DRAINS, [((), float(counters.drains))])
+        yield self._family(metrics.DRAIN_SECONDS, [((), counters.drain_seconds)])
+        yield self._family(metrics.EARLY_ENDS, [((), float(counters.evicted))])

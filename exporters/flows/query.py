@@ -1,0 +1,29 @@
+"""What ``skytrail flows`` asks: which flows, in what order, how many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporters.flows.filters import Filter, parse
+from exporters.flows.records import SORT_KEYS
+from skytrail.errors import UsageError
+
+MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A filter, an order (largest first), at most so many; ``limit`` 0: all."""
+
+    filter: Filter | None = None
+    sort: str = "bytes"
+    limit: int = 0
+
+
+def read_query(text: str | None, sort: str | None, limit: str | None) -> Query:
+    """A query from the words of a URL or a command line. Raises UsageError, FilterError."""
+    if sort is not None and sort not in SORT_KEYS:
+        raise UsageError(f"sort: '{sort}' is not known: use one of {', '.join(SORT_KEYS)}")
+    if limit is not None and not (limit.isdecimal() and int(limit) <= MOST):
+        raise UsageError(f"limit: '{limit}' is not a number from 0 (all) to {MOST}")
+    return Query(parse(text) if text else None, sort or "bytes", int(limit or 0))

@@ -1,0 +1,303 @@
+"""``skytrail agent`` and ``skytrail up``: the composition root of the exporter."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+
+from skytrail import __version__
+from skytrail.cli.options import Session, common, settings_options
+from skytrail.settings.tree import Otlp, OtlpSignal, Settings
+
+if TYPE_CHECKING:
+    from exporters.bpf.program import FlowProgram
+    from exporters.flows.collector import FlowsCollector
+    from exporters.flows.table import Timeouts
+    from exporters.metrics import Family
+    from exporters.outputs.otlp import config as otlp_config
+    from exporters.outputs.otlp.exporter import OtlpExporter
+    from skytrail.http.server import Server
+    from skytrail.kernel.host import Host
+
+_log = structlog.get_logger(__name__)
+
+_OPTIONS = (
+    "flow.interfaces",
+    "flow.netns",
+    "flow.bpf_loader",
+    "flow.attach",
+    "agent.listen",
+    "otlp.endpoint",
+    "http.insecure",
+)
+_CLOSE_TIMEOUT = 5.0
+
+
+class AgentProcess:
+    """All parts of one agent, joined.
+
+    Args:
+        settings: the effective settings.
+
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from skytrail.kernel.host import read_host  # noqa: PLC0415 - only where an agent runs
+
+        self._settings = settings
+        self._host: Host = read_host(settings.host_id or "")
+        self._started = time.time()
+        self._stopping = threading.Event()
+        self._closers: list[Callable[[], None]] = []
+        self._otlp: OtlpExporter | None = None
+        self.collector: FlowsCollector
+        self.server: Server
+
+    def start(self) -> None:
+        """Start every part; what was started is stopped again if a later part fails."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        from skytrail.http.server import check_exposure  # noqa: PLC0415
+
+        # what must not be is refused before anything is touched
+        check_exposure(self._settings.agent.listen, self._settings.http)
+        self._start_otlp()
+        self._start_flows()
+        self._start_http()
+
+    def _start_flows(self) -> None:
+        from exporters.bpf.select import choose_loader  # noqa: PLC0415
+        from exporters.flows.applications import Applications  # noqa: PLC0415
+        from exporters.flows.capture import Capture  # noqa: PLC0415
+        from exporters.flows.choice import Choice  # noqa: PLC0415
+        from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
+        from exporters.flows.owntraffic import OwnTraffic  # noqa: PLC0415
+        from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
+        from exporters.flows.points import Points  # noqa: PLC0415
+        from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
+        from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
+        from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+        from skytrail.tid import host_tid  # noqa: PLC0415
+
+        flow, per_flow = self._settings.flow, self._settings.prometheus.per_flow
+        choice = Choice(flow.interfaces)
+        program: FlowProgram = choose_loader(
+            flow.bpf_loader, max_flows=flow.max_flows, max_points=flow.max_points, sampling=flow.sampling
+        )
+        self._closers.append(program.close)
+        worker = NamespaceWorker()
+        self._closers.append(worker.close)
+        tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
+        self._closers.append(tids.close)
+        points = Points(flow.max_points)
+        applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
+        self.collector = FlowsCollector(
+            program,
+            points,
+            applications,
+            timeouts(self._settings),
+            clock_offset_ns,
+            drain=flow.drain,
+            own_traffic=None if flow.own_traffic else OwnTraffic(),
+            talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
+        )
+        if self._otlp and self._settings.otlp.exports("traces"):
+            epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
+            builder, otlp = SpanBuilder(points, applications, epoch), self._otlp
+            self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
+        capture = Capture(
+            program,
+            choice,
+            points,
+            worker,
+            tids,
+            mode=flow.attach,
+            every_namespace=flow.netns == "all",
+            tunnel_ports={
+                "vxlan": frozenset(flow.tunnel_ports.vxlan),
+                "geneve": frozenset(flow.tunnel_ports.geneve),
+            },
+        )
+        self.collector.capture = capture
+        self.collector.start()
+        self._closers.append(self.collector.stop)
+        self._closers.append(capture.stop)  # run first: nothing is counted while the last records are read
+        capture.start()
+
+    def _start_otlp(self) -> None:
+        settings = self._settings.otlp
+        wanted = [name for name in ("traces", "metrics") if settings.exports("traces" if name == "traces" else "metrics")]
+        if not wanted:
+            return
+        from exporters.outputs.otlp.config import Signal  # noqa: PLC0415
+        from exporters.outputs.otlp.exporter import OtlpExporter  # noqa: PLC0415
+        from exporters.outputs.otlp.queue import Limits  # noqa: PLC0415
+
+        resource = {
+            "service.name": settings.service_name,
+            "service.version": __version__,
+            "host.name": self._host.hostname,
+            "host.id": self._host.host_id,
+            **settings.resource_attributes,
+        }
+        self._otlp = OtlpExporter(
+            _otlp_config(settings),
+            resource,
+            version=__version__,
+            signals=[Signal(name) for name in wanted],
+            limits=Limits(max_bytes=settings.queue_max),
+            batch_max=settings.batch_max,
+        )
+        self._closers.append(lambda otlp=self._otlp: otlp.close(_CLOSE_TIMEOUT))  # type: ignore[misc]  # a bound default
+        if "metrics" in wanted:
+            thread = threading.Thread(target=self._export_metrics, name="otlp-metrics", daemon=True)
+            thread.start()
+            self._closers.append(thread.join)
+            self._closers.append(self._stopping.set)
+
+    def _export_metrics(self) -> None:
+        while not self._stopping.wait(self._settings.otlp.metrics_interval):
+            if self._otlp and hasattr(self, "collector"):
+                self._otlp.export_metrics([family for source in self._sources() for family in source()])
+
+    def _sources(self) -> list[Callable[[], Iterable[Family]]]:
+        from exporters.outputs.process import process_families  # noqa: PLC0415
+
+        sources: list[Callable[[], Iterable[Family]]] = [self.collector.families, process_families]
+        if self._otlp:
+            sources.append(self._otlp.families)
+        return sources
+
+    def _start_http(self) -> None:
+        from exporters.outputs.prometheus import Exposition  # noqa: PLC0415
+        from exporters.routes import flows_blueprint, metrics_blueprint  # noqa: PLC0415
+        from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
+        from skytrail.http.server import serve  # noqa: PLC0415
+
+        exposition = Exposition(self._sources())
+        blueprints = [
+            metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
+            flows_blueprint(self.collector),
+        ]
+        app = create_app("agent", self._status, self._waiting, blueprints)
+        self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)
+        self.server.start()
+        self._closers.append(self.server.stop)
+
+    def _status(self) -> dict[str, object]:
+        captured = self.collector.capture.captured() if self.collector.capture else []
+        return {
+            "service": "agent",
+            "version": __version__,
+            "host": self._host.host_id,
+            "hostname": self._host.hostname,
+            "kernel": self._host.kernel_release,
+            "started": int(self._started * 1000),
+            "loader": self.collector.loader,
+            "flows": len(self.collector.table),
+            "capture_points": [
+                {"interface": point.name, "namespace": point.namespace, "tid": point.tid, "attach": kind}
+                for point, kind in captured
+            ],
+            "failures": self.collector.capture.failures() if self.collector.capture else [],
+        }
+
+    def _waiting(self) -> dict[str, str | None]:
+        capture = self.collector.capture
+        failures = capture.failures() if capture else ["not started"]
+        watching = capture is not None and capture.watcher.alive
+        return {
+            "flows": failures[0] if failures else None,
+            "links": None if watching else "the link watcher has ended: see the log",
+        }
+
+    def stop(self) -> None:
+        """Stop every part, the last one first."""
+        while self._closers:
+            self._closers.pop()()
+
+
+def timeouts(settings: Settings) -> Timeouts:
+    """The flow table's timeouts, from the settings."""
+    from exporters.flows.table import Timeouts  # noqa: PLC0415
+
+    flow = settings.flow
+    return Timeouts(flow.update, flow.idle.tcp, flow.idle.udp, flow.idle.other, flow.linger)
+
+
+def _otlp_config(settings: Otlp) -> otlp_config.OtlpConfig:
+    from exporters.outputs.otlp.config import Compression, OtlpConfig, Overrides, Wire  # noqa: PLC0415
+
+    def overrides(own: OtlpSignal) -> Overrides:
+        return Overrides(
+            endpoint=own.endpoint,
+            protocol=Wire(own.protocol) if own.protocol else None,
+            headers=tuple(own.headers.items()) if own.headers is not None else None,
+            compression=Compression(own.compression) if own.compression else None,
+            timeout=own.timeout,
+            certificate=own.certificate,
+            client_key=own.client_key,
+            client_certificate=own.client_certificate,
+            insecure=own.insecure,
+        )
+
+    return OtlpConfig(
+        endpoint=settings.endpoint or "",
+        protocol=Wire(settings.protocol),
+        headers=tuple(settings.headers.items()),
+        compression=Compression(settings.compression),
+        timeout=settings.timeout,
+        certificate=settings.certificate,
+        client_key=settings.client_key,
+        client_certificate=settings.client_certificate,
+        insecure=settings.insecure,
+        traces=overrides(settings.spans_to),
+        metrics=overrides(settings.metrics_to),
+    )
+
+
+def run(session: Session) -> None:
+    """Run an agent until SIGINT or SIGTERM."""
+    session.start_logs()
+    process = AgentProcess(session.settings)
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    process.start()
+    points = len(process.collector.capture.captured()) if process.collector.capture else 0
+    _log.info("ready", url=process.server.url, capture_points=points, loader=process.collector.loader, version=__version__)
+    try:
+        done.wait()
+    finally:
+        process.stop()
+
+
+@click.command()
+@settings_options(*_OPTIONS)
+@common
+@click.pass_obj
+def agent(session: Session) -> None:
+    """Run the agent: count flows, serve Prometheus, export to OpenTelemetry."""
+    run(session)
+
+
+@click.command()
+@settings_options(*_OPTIONS)
+@common
+@click.pass_obj
+def up(session: Session) -> None:
+    """Run everything in one process: what a newcomer starts."""
+    run(session)

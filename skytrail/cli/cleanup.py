@@ -1,0 +1,23 @@
+"""``skytrail cleanup``: removes what a killed agent may have left in the kernel."""
+
+from __future__ import annotations
+
+import click
+
+from skytrail.cli.options import Session, common
+from skytrail.errors import NotSupportedError
+
+
+@click.command()
+@common
+@click.pass_obj
+def cleanup(session: Session) -> None:
+    """Remove our clsact filters from every network namespace (TCX links and sockets go with their process)."""
+    session.start_logs()
+    from exporters.bpf.guard import remove_everywhere  # noqa: PLC0415 - --help needs no netlink
+
+    try:
+        removed = remove_everywhere()
+    except PermissionError as error:
+        raise NotSupportedError("network namespaces cannot be entered", "run as root") from error
+    click.echo(f"{removed} filter{'' if removed == 1 else 's'} removed")

@@ -1,0 +1,75 @@
+"""Asks our own HTTP servers: one kept connection, TLS and credentials as the settings say. For the command line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from skytrail.errors import AgentAwayError, RunError, UsageError
+from skytrail.settings.tree import Settings
+from skytrail.settings.values import parse_address
+
+_TIMEOUT = 10.0
+_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+
+
+class Client:
+    """A client of the agent of this host, found by the settings that the agent itself runs with.
+
+    Args:
+        settings: ``agent.listen`` says where; ``http.tls_cert`` is trusted, ``http.token_file``'s first token is sent.
+
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        host, port = parse_address(settings.agent.listen)
+        self._where = settings.agent.listen
+        host = _WILDCARDS.get(host, host)
+        http_settings = settings.http
+        self._headers = {"Accept": "application/json"}
+        if http_settings.token_file:
+            token = Path(http_settings.token_file).read_text(encoding="utf-8").split()
+            self._headers["Authorization"] = f"Bearer {token[0]}" if token else ""
+        if http_settings.tls_cert:
+            context = ssl.create_default_context(cafile=http_settings.tls_cert)
+            context.check_hostname = False  # the certificate itself is the proof: it is the one we serve with
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, port, timeout=_TIMEOUT, context=context
+            )
+        else:
+            self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+
+    def get(self, path: str, arguments: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+        """The JSON of an answer.
+
+        Raises:
+            AgentAwayError: nobody listens there.
+            UsageError: the agent says that the words are wrong.
+            RunError: any other error of the agent's.
+
+        """
+        try:
+            self._connection.request("GET", f"{path}?{urlencode(arguments)}", headers=self._headers)
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise AgentAwayError(
+                f"no agent answers on {self._where} ({error}): start one by 'skytrail up', or name it by --set agent.listen=…"
+            ) from error
+        if answer.status == 200:
+            return json.loads(body)
+        message = _message(body) or f"HTTP {answer.status}"
+        raise UsageError(message) if answer.status == 400 else RunError(f"the agent on {self._where} says: {message}")
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""

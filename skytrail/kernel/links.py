@@ -1,0 +1,433 @@
+"""Follows the links of all chosen network namespaces through one netlink socket, on one thread.
+
+The socket subscribes first and dumps after, and both come through the same queue, so what is applied in the order of the
+queue is true. When the queue overflowed (ENOBUFS), it is read to its end and everything is dumped anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from skytrail.kernel.census import Census
+from skytrail.kernel.host import Roots
+from skytrail.kernel.linkmessages import RTM_DELLINK, RTM_NEWLINK, Link, decode_departure, decode_link
+from skytrail.kernel.linksocket import LinkSocket
+from skytrail.kernel.linktable import (
+    Event,
+    LinkChanged,
+    LinkGone,
+    LinkMoved,
+    LinkTable,
+    NamespaceFound,
+    NamespaceGone,
+    PendingMoves,
+    Resynced,
+)
+from skytrail.kernel.namespaces import Namespace
+from skytrail.kernel.netlink import (
+    NETNSA_NSID,
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    RTM_DELNSID,
+    RTM_NEWNSID,
+    Message,
+    attributes,
+    error_number,
+    integer,
+)
+from skytrail.kernel.worker import NamespaceWorker
+
+__all__ = [
+    "Counters",
+    "Event",
+    "Link",
+    "LinkChanged",
+    "LinkGone",
+    "LinkMoved",
+    "LinkWatcher",
+    "NamespaceFound",
+    "NamespaceGone",
+    "Resynced",
+]
+
+_DEBOUNCE = 0.05
+_SCAN_SHARE = 20  # a scan of /proc rests 20 times as long as it took
+_DUMP_TRIES = 5
+_BUSY_DELAY = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a watcher did since its start.
+
+    Attributes:
+        events: events handed to the sink.
+        resyncs: full dumps after events were lost.
+        malformed: messages that did not parse.
+        unattributed: messages of namespaces that are not followed (yet).
+        scans: scans of /proc.
+        sink_errors: batches that the sink failed on.
+    """
+
+    events: int = 0
+    resyncs: int = 0
+    malformed: int = 0
+    unattributed: int = 0
+    scans: int = 0
+    sink_errors: int = 0
+
+
+@dataclass(slots=True)
+class _Dump:
+    cookie: int
+    sequence: int
+    interrupted: bool = False
+
+
+class LinkWatcher:
+    """Follows links and namespaces and hands their events, in order, to a sink.
+
+    Args:
+        sink: gets each batch of events on the watcher's thread; it must be quick, and may call :meth:`snapshot`.
+        worker: enters namespaces to identify them.
+        every_namespace: all namespaces; else only our own.
+        roots: where /proc and /run are.
+        scan_interval: seconds between scans of /proc for namespaces without a name.
+        receive_buffer: bytes of the socket's queue; above net.core.rmem_max if we may.
+    """
+
+    def __init__(
+        self,
+        sink: Callable[[Sequence[Event]], None],
+        worker: NamespaceWorker,
+        *,
+        every_namespace: bool = False,
+        roots: Roots | None = None,
+        scan_interval: float = 30.0,
+        receive_buffer: int = 8 << 20,
+    ) -> None:
+        self._sink = sink
+        self._worker = worker
+        self._every = every_namespace
+        self._roots = roots or Roots()
+        self._scan_interval = scan_interval
+        self._receive_buffer = receive_buffer
+        self.counters = Counters()
+        self._table = LinkTable()
+        self._out: list[Event] = []
+        self._lock = threading.Lock()  # holds the table and the census between the thread and snapshot()
+        self._synced = threading.Event()
+        self._stopping = False
+        self._hinted = False
+        self._thread: threading.Thread | None = None
+        self._sequence = itertools.count(1)
+        self._dump: _Dump | None = None
+        self._dumps: dict[int, int] = {}  # cookie → tries so far, in the order to do them
+        self._dump_after = 0.0
+        self._moves = PendingMoves()
+        self._resyncing = True
+        self._scan_after = 0.0
+        self._scan_at = 0.0
+        self._socket: LinkSocket
+        self._census: Census
+        self._wake: int
+        self._selector: selectors.BaseSelector
+
+    def start(self) -> None:
+        """Subscribe and begin. The first batch of events is all that is there, and ends with Resynced.
+
+        Raises:
+            NotSupportedError: this kernel has no namespace cookies.
+            OSError: a socket is not to be had, or listening to all namespaces is not allowed.
+        """
+        self._socket = LinkSocket(every_namespace=self._every, receive_buffer=self._receive_buffer)
+        try:
+            self._census = Census(self._worker, self._roots, every=self._every)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ, self._receive)
+        self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
+        if self._census.names is not None:
+            self._selector.register(self._census.names.fileno(), selectors.EVENT_READ, self._read_names)
+        self._thread = threading.Thread(target=self._run, name="link-watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close what it used. Twice is the same as once."""
+        if self._thread is None:
+            return
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        with self._lock:
+            self._thread = None
+        self._selector.close()
+        self._census.close()
+        self._socket.close()
+        os.close(self._wake)
+
+    def wait_synced(self, timeout: float) -> bool:
+        """Wait until all that was there at the start has been told; False after ``timeout`` seconds."""
+        return self._synced.wait(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def hint(self) -> None:
+        """Somebody saw that a namespace may have come: scan /proc soon. From any thread, cheap, debounced."""
+        if self._hinted:
+            return
+        with self._lock:
+            if self.alive:
+                self._hinted = True
+                os.eventfd_write(self._wake, 1)
+
+    def snapshot(self) -> list[Link]:
+        """All links that are known now."""
+        with self._lock:
+            return self._table.links()
+
+    def namespaces(self) -> list[Namespace]:
+        """All namespaces that are followed now, our own first."""
+        with self._lock:
+            return self._census.namespaces()
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            with self._lock:
+                self._out.append(NamespaceFound(self._census.own))
+                self._dumps[self._census.own.cookie] = 0
+                self._scan(time.monotonic())
+            while not self._stopping:
+                with self._lock:
+                    self._do_due(time.monotonic())
+                self._flush()
+                for key, _ in self._selector.select(self._patience()):
+                    with self._lock:
+                        key.data()
+        except Exception:
+            _log.critical("link_watcher_ended", remedy="report this; restart the agent", exc_info=True)
+            raise
+
+    def _flush(self) -> None:
+        if not self._out or (self._resyncing and not self._synced.is_set()):
+            return  # the first batch is all that was there at the start
+        batch, self._out = self._out, []
+        self.counters.events += len(batch)
+        try:
+            self._sink(batch)
+        except Exception:  # noqa: BLE001  the sink's fault must not end the following of links
+            self.counters.sink_errors += 1
+            _log.exception("link_events_sink_failed", events=len(batch))
+        if any(isinstance(event, Resynced) for event in batch):
+            self._synced.set()
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due."""
+        due = [] if self._moves.next_deadline is None else [self._moves.next_deadline]
+        if self._census.names is not None:
+            due.append(self._scan_at)
+            if self._census.names.next_retry is not None:
+                due.append(self._census.names.next_retry)
+        if self._dumps and self._dump is None:
+            due.append(self._dump_after)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _do_due(self, now: float) -> None:
+        names = self._census.names
+        if names is not None:
+            if names.retry(now):
+                self._admit(self._census.refresh(processes=False))
+            if now >= self._scan_at:
+                self._scan(now)
+        self._out += self._moves.expire(now)
+        if self._dump is None:
+            self._next_dump(now)
+
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake)
+        if self._hinted:
+            self._hinted = False
+            self._hint()
+
+    def _hint(self) -> None:
+        """A namespace that we don't know may be there: have the next scan of /proc soon."""
+        self._scan_at = min(self._scan_at, max(time.monotonic() + _DEBOUNCE, self._scan_after))
+
+    def _read_names(self) -> None:
+        if self._census.names is not None and self._census.names.read():
+            self._admit(self._census.refresh(processes=False))
+
+    def _scan(self, now: float) -> None:
+        self._scan_at = now + self._scan_interval
+        if self._census.names is None:
+            return
+        self.counters.scans += 1
+        self._admit(self._census.refresh(processes=True))
+        end = time.monotonic()
+        self._scan_after = end + _SCAN_SHARE * (end - now)
+
+    def _admit(self, found: list[Namespace]) -> None:
+        """Tell of namespaces that are new or renamed, and dump the links of the new ones."""
+        for namespace in found:
+            self._out.append(NamespaceFound(namespace))
+            self._dumps.setdefault(namespace.cookie, 0)
+        if not found:
+            return
+        self._census.numbers_changed(None)
+        self._out += self._moves.resolve(self._table, self._cookie_behind)
+
+    # Messages
+
+    def _receive(self) -> None:
+        if self._socket.read(self._take_event, self._take_answer):
+            self._resync()
+        self.counters.malformed = self._socket.malformed
+
+    def _take_event(self, found: Message, nsid: int | None) -> None:
+        cookie = self._census.cookie_of(nsid)
+        if found.kind in {RTM_NEWNSID, RTM_DELNSID}:
+            self._take_number(found, cookie)
+        elif cookie is None:
+            self.counters.unattributed += 1
+        elif found.kind == RTM_NEWLINK:
+            link = decode_link(self._socket.buffer, found.start, found.end, cookie)
+            if link is not None:
+                self._out += self._table.update(self._renumbered(link))
+        elif found.kind == RTM_DELLINK:
+            self._take_departure(found, cookie)
+
+    def _take_number(self, found: Message, cookie: int | None) -> None:
+        """A namespace has got or lost a number; that is in the table of the namespace with that cookie."""
+        self._census.numbers_changed(cookie)
+        span = attributes(self._socket.buffer, found.start + 4, found.end, {NETNSA_NSID}).get(NETNSA_NSID)
+        if cookie != self._census.own.cookie or span is None:
+            return
+        number = integer(self._socket.buffer, span)
+        if found.kind == RTM_NEWNSID:
+            if self._census.cookie_of(number) is None:
+                self._hint()
+            return
+        gone = self._census.number_released(number)
+        if gone is not None:
+            self._drop(gone)
+
+    def _drop(self, gone: Namespace) -> None:
+        self._dumps.pop(gone.cookie, None)
+        self._out += self._table.drop(gone.cookie)
+        self._hint()  # another namespace may have got its inode before we heard
+
+    def _renumbered(self, link: Link) -> Link:
+        """An event numbers as the link's namespace does: give it our own numbering, as a dump has."""
+        if link.link_nsid is None or link.cookie == self._census.own.cookie:
+            nsid = link.link_nsid
+        else:
+            nsid = self._census.translate(link.cookie, link.link_nsid)
+        if link.link_nsid is not None and (nsid is None or self._census.cookie_of(nsid) is None):
+            self._hint()
+        return link if nsid == link.link_nsid else replace(link, link_nsid=nsid)
+
+    def _cookie_behind(self, cookie: int, nsid: int) -> int | None:
+        """The followed namespace that the one with that cookie numbers ``nsid``."""
+        ours = self._census.translate(cookie, nsid)
+        return None if ours is None else self._census.cookie_of(ours)
+
+    def _take_departure(self, found: Message, cookie: int) -> None:
+        departure = decode_departure(self._socket.buffer, found.start, found.end)
+        if departure is None:
+            return
+        if departure.nsid is None or not self._every:
+            self._out += self._table.remove((cookie, departure.ifindex))
+            return
+        link = self._table.depart((cookie, departure.ifindex))
+        if link is None:
+            return
+        new = self._cookie_behind(cookie, departure.nsid)
+        if new is not None:
+            self._out += self._table.arrive(link, (new, departure.new_ifindex))
+            return
+        self._out += self._moves.add(link, departure, departure.nsid, time.monotonic())
+        self._hint()
+
+    # Dumps
+
+    def _resync(self) -> None:
+        """Events were lost: look at all namespaces and dump all links anew."""
+        self._resyncing = True
+        if self._dump is not None:
+            self._dump.interrupted = True  # it began before what was lost
+        self.counters.resyncs += 1
+        _log.info("links_resync", reason="netlink events were lost", resyncs=self.counters.resyncs)
+        self._census.numbers_changed(None)
+        for gone in self._census.audit():
+            self._drop(gone)
+        self._scan(time.monotonic())
+        for namespace in self._census.namespaces():
+            self._dumps[namespace.cookie] = 0
+
+    def _next_dump(self, now: float) -> None:
+        """Ask for the links of the next namespace: one dump at a time, or the kernel says EBUSY."""
+        if not self._dumps:
+            if self._resyncing and not self._socket.losing:
+                self._resyncing = False
+                self._out.append(Resynced())
+            return
+        cookie = next(iter(self._dumps))
+        namespace = self._census.find(cookie)
+        if now < self._dump_after or namespace is None:
+            return
+        dump = _Dump(cookie, next(self._sequence))
+        self._table.begin(cookie)
+        try:
+            self._socket.request_dump(None if namespace.own else namespace.nsid, dump.sequence)
+        except OSError as error:
+            self._dump_after = now + _BUSY_DELAY
+            _log.warning("links_dump_refused", error=error.strerror, remedy="none: it is tried again")
+        else:
+            self._dump = dump
+
+    def _take_answer(self, found: Message) -> None:
+        dump = self._dump
+        if dump is None or found.sequence != dump.sequence:
+            return
+        dump.interrupted |= bool(found.flags & NLM_F_DUMP_INTR)
+        if found.kind == RTM_NEWLINK:
+            link = decode_link(self._socket.buffer, found.start, found.end, dump.cookie)
+            if link is not None and dump.cookie in self._dumps:
+                self._out += self._table.update(link)
+        elif found.kind in {NLMSG_DONE, NLMSG_ERROR}:
+            self._end_dump(dump, error_number(self._socket.buffer, found))
+
+    def _end_dump(self, dump: _Dump, error: int) -> None:
+        if error == errno.ENOBUFS:
+            return  # the queue was full: the kernel goes on with this dump as we read
+        self._dump = None
+        tries = self._dumps.pop(dump.cookie, None)
+        if tries is None:
+            return  # the namespace died meanwhile
+        if error == errno.EBUSY or (dump.interrupted and tries < _DUMP_TRIES):
+            self._dumps[dump.cookie] = tries + 1
+            self._dump_after = time.monotonic() + (_BUSY_DELAY if error else 0.0)
+        elif error:
+            _log.debug("links_dump_failed", cookie=dump.cookie, error=errno.errorcode.get(error, error))
+        else:
+            self._out += self._table.finish(dump.cookie)

@@ -1,0 +1,254 @@
+"""Keeps the TIDs of what the kernel itself names anew at each boot, through renames, moves and restarts of the agent.
+
+A virtual device is what it was when it was first seen. That is kept under (boot id, namespace cookie, ifindex), which the
+kernel does not use again for another device before the next boot. The file needs no fsync: it is of no use after a crash of
+the host, and survives one of the agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from skytrail.kernel.linkmessages import Link
+from skytrail.kernel.linktable import (
+    Event,
+    LinkChanged,
+    LinkGone,
+    LinkKey,
+    LinkMoved,
+    NamespaceFound,
+    NamespaceGone,
+)
+from skytrail.kernel.namespaces import Namespace
+from skytrail.tid import device_tids, namespace_tid
+
+_FILE = "tids.sqlite"
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE origin (text TEXT NOT NULL);
+CREATE TABLE namespace (cookie TEXT PRIMARY KEY, tid TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE device (
+    cookie TEXT NOT NULL, ifindex INTEGER NOT NULL, kind TEXT NOT NULL, tid TEXT NOT NULL, PRIMARY KEY (cookie, ifindex)
+) WITHOUT ROWID;
+"""  # a cookie has 64 bits without a sign: more than SQLite's INTEGER holds
+
+_log = structlog.get_logger(__name__)
+
+
+class TidRegistry:
+    """Gives each namespace and device its TID, the same as long as it lives. For any thread.
+
+    If ``state_dir`` cannot be written, a warning says so, and TIDs are kept in memory only: a renamed or moved virtual
+    device then gets another TID when the agent restarts.
+
+    Args:
+        state_dir: the agent's folder for what must survive it; made if it is missing.
+        host_tid: of this host. What was kept for another is forgotten.
+        boot_id: of this boot. What was kept in another is forgotten.
+    """
+
+    def __init__(self, state_dir: Path, host_tid: str, boot_id: str) -> None:
+        self._host = host_tid
+        self._boot_id = boot_id
+        self._lock = threading.Lock()
+        self._namespaces: dict[int, str] = {}
+        self._devices: dict[LinkKey, tuple[str, str]] = {}  # → kind, TID
+        self._held: set[str] = set()  # all TIDs that living devices and namespaces have
+        self._followed: dict[int, Namespace] = {}
+        self._database: sqlite3.Connection | None = None
+        path = state_dir / _FILE
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._open(path)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up_file(error, path)
+        self._path = path
+
+    def close(self) -> None:
+        """Close the file; TIDs are given from memory from now on."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:
+        """The TID of a namespace: what it was when it was first asked for, whatever its name is by now."""
+        with self._lock:
+            return self._namespace_tid(namespace, container_id)
+
+    def tid_of(self, link: Link, namespace: Namespace) -> str:
+        """The TID of a link in its namespace: what it was when it was first asked for, wherever it went since."""
+        with self._lock:
+            return self._tid_of(link, namespace)
+
+    def follow(self, event: Event) -> None:
+        """Take what the link watcher tells: what comes gets its TID, what moves keeps it, what goes sets it free.
+
+        To be called for each event in order, before anybody asks for the TID of what the event is about.
+        """
+        with self._lock:
+            match event:
+                case NamespaceFound(namespace):
+                    self._followed[namespace.cookie] = namespace
+                    self._namespace_tid(namespace)
+                case NamespaceGone(cookie):
+                    self._forget_namespace(cookie)
+                case LinkChanged(link) if link.cookie in self._followed:
+                    self._tid_of(link, self._followed[link.cookie])
+                case LinkMoved(old, new) if new is not None:
+                    self._move(old, new)
+                case LinkGone(cookie, ifindex):
+                    self._forget_device((cookie, ifindex))
+
+    def prune(self, links: Iterable[Link], namespaces: Iterable[Namespace]) -> None:
+        """Forget what went while the agent was away: all but these, the watcher's first snapshot.
+
+        To be called once, before the first batch of events is followed: what came instead may then have those TIDs.
+        """
+        devices = {(link.cookie, link.ifindex) for link in links}
+        cookies = {namespace.cookie for namespace in namespaces}
+        with self._lock:
+            for key in self._devices.keys() - devices:
+                self._forget_device(key)
+            for cookie in self._namespaces.keys() - cookies:
+                self._forget_namespace(cookie)
+
+    def _tid_of(self, link: Link, namespace: Namespace) -> str:
+        key = (link.cookie, link.ifindex)
+        kept = self._devices.get(key)
+        if kept is not None and kept[0] == link.kind:
+            return kept[1]
+        self._forget_device(key)  # another kind: somebody chose the ifindex of one that went while we were away
+        candidates = device_tids(
+            self._host,
+            self._namespace_tid(namespace),
+            kind=link.kind,
+            name=link.name,
+            perm_mac=link.perm_mac,
+            bus=link.bus,
+            phys_port=link.phys_port,
+        )
+        tid = next(tid for tid in candidates if tid not in self._held)
+        self._keep_device(key, link.kind, tid)
+        return tid
+
+    def _namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:
+        cookie = namespace.cookie
+        kept = self._namespaces.get(cookie)
+        if kept is not None:
+            return kept
+        tid = namespace_tid(
+            self._host, self._boot_id, cookie, own=namespace.own, name=namespace.name, container_id=container_id
+        )
+        if tid in self._held:  # a namespace that lost its name lives on, and another one got it
+            tid = namespace_tid(self._host, self._boot_id, cookie)
+        self._namespaces[cookie] = tid
+        self._held.add(tid)
+        self._write("INSERT OR REPLACE INTO namespace VALUES (?, ?)", str(cookie), tid)
+        return tid
+
+    def _move(self, old: LinkKey, new: LinkKey) -> None:
+        kept = self._devices.get(old)
+        if kept is not None:
+            self._forget_device(old)
+            self._forget_device(new)
+            self._keep_device(new, *kept)
+
+    def _keep_device(self, key: LinkKey, kind: str, tid: str) -> None:
+        self._devices[key] = (kind, tid)
+        self._held.add(tid)
+        self._write("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?)", str(key[0]), key[1], kind, tid)
+
+    def _forget_device(self, key: LinkKey) -> None:
+        kept = self._devices.pop(key, None)
+        if kept is not None:
+            self._held.discard(kept[1])
+            self._write("DELETE FROM device WHERE cookie = ? AND ifindex = ?", str(key[0]), key[1])
+
+    def _forget_namespace(self, cookie: int) -> None:
+        for key in [key for key in self._devices if key[0] == cookie]:
+            self._forget_device(key)
+        self._followed.pop(cookie, None)
+        tid = self._namespaces.pop(cookie, None)
+        if tid is not None:
+            self._held.discard(tid)
+            self._write("DELETE FROM namespace WHERE cookie = ?", str(cookie))
+
+    # The file
+
+    def _open(self, path: Path) -> None:
+        """Open or make the file and read it.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be read or written.
+        """
+        try:
+            self._database = self._connect(path)
+            self._load()
+        except sqlite3.OperationalError:
+            raise  # locked, full, read-only: making it anew would not help
+        except sqlite3.DatabaseError as error:
+            _log.warning("tid_state_damaged", path=str(path), error=str(error), remedy="none: it is made anew")
+            if self._database is not None:
+                self._database.close()
+            self._clear()
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._database = self._connect(path)
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        """Open the file with what this boot of this host left in it, or else empty."""
+        origin = f"{self._boot_id} {self._host}"
+        with contextlib.ExitStack() as on_failure:
+            database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            on_failure.callback(database.close)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            rows = database.execute("SELECT text FROM origin").fetchall() if version == _VERSION else []
+            if rows != [(origin,)]:
+                drops = "".join(f"DROP TABLE IF EXISTS {table};" for table in ("origin", "namespace", "device"))
+                database.executescript(f"BEGIN IMMEDIATE; {drops} {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+                database.execute("INSERT INTO origin VALUES (?)", (origin,))
+            on_failure.pop_all()
+        return database
+
+    def _load(self) -> None:
+        assert self._database is not None
+        for cookie, tid in self._database.execute("SELECT cookie, tid FROM namespace"):
+            self._namespaces[int(cookie)] = tid
+            self._held.add(tid)
+        for cookie, ifindex, kind, tid in self._database.execute("SELECT cookie, ifindex, kind, tid FROM device"):
+            self._devices[int(cookie), ifindex] = (kind, tid)
+            self._held.add(tid)
+
+    def _clear(self) -> None:
+        self._namespaces.clear()
+        self._devices.clear()
+        self._held.clear()
+
+    def _write(self, statement: str, *values: str | int) -> None:
+        if self._database is None:
+            return
+        try:
+            self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            self._give_up_file(error, self._path)
+
+    def _give_up_file(self, error: Exception, path: Path) -> None:
+        _log.warning(
+            "tid_state_not_kept",
+            path=str(path),
+            error=str(error),
+            effect="renamed and moved virtual devices get another TID when the agent restarts",
+            remedy="make the state folder writable, and let one agent use it",
+        )
+        if self._database is not None:
+            self._database.close()
+            self._database = None

@@ -1,0 +1,108 @@
+"""Topology IDs: an element's identity, that survives restarts of the agent and of the host. Pure functions.
+
+A TID is readable text, like a path; what stands before the last part is where it belongs:
+
+================================================  =======================================================================
+``host/<host_id>``                                the host
+``host/<host_id>/netns/host``                     the namespace that the agent runs in
+``host/<host_id>/netns/name/<name>``              a namespace with a name in /run/netns
+``host/<host_id>/netns/container/<id>``           a container's
+``host/<host_id>/netns/boot/<boot id>/<cookie>``  any other: lasts until the next boot, as the namespace itself does
+``host/<host_id>/device/mac/<permanent MAC>``     a physical device; ``/<bus address>`` follows if another has that MAC
+``host/<host_id>/device/bus/<bus address>``       one without a permanent MAC; ``/port/<port>`` if several share it
+``<namespace's TID>/link/<kind>/<name>``          a virtual device, by where it was first seen
+``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
+================================================  =======================================================================
+
+Each part is percent-encoded (RFC 3986), so that two different lists of parts never give one TID, whatever bytes a name
+holds. The element's ``ID`` is the UUIDv5 of its TID in the OID namespace, as Skydive makes its IDs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from collections.abc import Iterator
+from urllib.parse import quote
+
+_KIND_OF_NONE = "device"
+
+
+def host_tid(host_id: str) -> str:
+    """The TID of the host with that ``host_id`` (setting, or derived from the machine-id)."""
+    return _join("host", host_id)
+
+
+def namespace_tid(
+    host: str, boot_id: str, cookie: int, *, own: bool = False, name: str | None = None, container_id: str | None = None
+) -> str:
+    """The TID of a network namespace.
+
+    Args:
+        host: the host's TID.
+        boot_id: of this boot.
+        cookie: SO_NETNS_COOKIE.
+        own: whether it is the one that the agent runs in.
+        name: its name in /run/netns, if it has one.
+        container_id: of the container that it was made for, if it is known.
+    """
+    if own:
+        return _under(host, "netns", "host")
+    if container_id:
+        return _under(host, "netns", "container", container_id)
+    if name:
+        return _under(host, "netns", "name", name)
+    return _under(host, "netns", "boot", boot_id, str(cookie))
+
+
+def device_tids(
+    host: str, namespace: str, *, kind: str, name: str, perm_mac: bytes = b"", bus: str = "", phys_port: str = ""
+) -> Iterator[str]:
+    """The TIDs that a device may have, best first, without end: the first that no other living device holds is its own.
+
+    Only a device without a kind counts as physical: VLANs, DSA ports and the like report the permanent MAC of what they
+    stand on. Two physical devices may share one MAC (a virtual function and the synthetic device above it), and several
+    may share one bus address (ports of one PCI function).
+
+    Args:
+        host: the host's TID.
+        namespace: the TID of the namespace where it was first seen; of no matter for a physical one.
+        kind: ``veth``, ``bridge`` …; empty for physical devices and ``lo``.
+        name: its name there.
+        perm_mac: its permanent link-layer address; empty if it has none.
+        bus: its bus address ("pci/0000:01:00.0"); empty if it has none.
+        phys_port: the port of the device at that address, if it says so.
+    """
+    address = (bus, "port", phys_port) if phys_port else (bus,)
+    if kind or not (perm_mac or bus):
+        bases = [_under(namespace, "link", kind or _KIND_OF_NONE, name)]
+    elif perm_mac:
+        bases = [_under(host, "device", "mac", perm_mac.hex(":"))]
+        if bus:
+            bases.append(_under(bases[0], *address))
+    else:
+        bases = [_under(host, "device", "bus", *address)]
+    yield from bases
+    for serial in itertools.count(2):
+        yield _under(bases[-1], str(serial))
+
+
+def device_tid(
+    host: str, namespace: str, *, kind: str, name: str, perm_mac: bytes = b"", bus: str = "", phys_port: str = ""
+) -> str:
+    """The TID of a device that shares its marks with no other: the first of :func:`device_tids`."""
+    return next(device_tids(host, namespace, kind=kind, name=name, perm_mac=perm_mac, bus=bus, phys_port=phys_port))
+
+
+def element_id(tid: str) -> str:
+    """The ``ID`` of the graph's element with that TID: a UUIDv5."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, tid))
+
+
+def _under(parent: str, *parts: str) -> str:
+    return f"{parent}/{_join(*parts)}"
+
+
+def _join(*parts: str) -> str:
+    return "/".join(quote(os.fsencode(part), safe=":@+=,") for part in parts)
