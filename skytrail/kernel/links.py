@@ -136,6 +136,7 @@ class LinkWatcher:
         self._dump: _Dump | None = None
         self._dumps: dict[int, int] = {}  # cookie → tries so far, in the order to do them
         self._dump_after = 0.0
+        self._told: set[int] = set()
         self._moves = PendingMoves()
         self._resyncing = True
         self._scan_after = 0.0
@@ -214,8 +215,7 @@ class LinkWatcher:
     def _run(self) -> None:
         try:
             with self._lock:
-                self._out.append(NamespaceFound(self._census.own))
-                self._dumps[self._census.own.cookie] = 0
+                self._admit([self._census.own])
                 self._scan(time.monotonic())
             while not self._stopping:
                 with self._lock:
@@ -290,7 +290,9 @@ class LinkWatcher:
         """Tell of namespaces that are new or renamed, and dump the links of the new ones."""
         for namespace in found:
             self._out.append(NamespaceFound(namespace))
-            self._dumps.setdefault(namespace.cookie, 0)
+            if namespace.cookie not in self._told:
+                self._told.add(namespace.cookie)
+                self._dumps[namespace.cookie] = 0
         if not found:
             return
         self._census.numbers_changed(None)
@@ -333,6 +335,7 @@ class LinkWatcher:
 
     def _drop(self, gone: Namespace) -> None:
         self._dumps.pop(gone.cookie, None)
+        self._told.discard(gone.cookie)
         self._out += self._table.drop(gone.cookie)
         self._hint()  # another namespace may have got its inode before we heard
 

@@ -96,7 +96,6 @@ class LinkSocket:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._lost = True
                 continue
             sender, group = address
             if sender != 0:

@@ -185,10 +185,10 @@ class NsidTable:
         return self._number(target)
 
     def in_use(self, number: int) -> bool:
-        """Whether our namespace has some living namespace under ``number``."""
+        """Whether our namespace has some living namespace under ``number``; False too if the kernel won't say."""
         try:
             return self._number(integer_attribute(NETNSA_NSID, number)) == number
-        except (FileNotFoundError, OverflowError):
+        except OSError:
             return False
 
     def translation(self, target: int) -> dict[int, int]:

@@ -31,15 +31,14 @@ def _cut(community: str) -> str:
 
 def community_id(proto: int, source: str, destination: str, ports: tuple[int, int] | None) -> str:
     """Community ID v1, seed 0. ``ports``: of ICMP type and code; None: none."""
-    first, second = ports or (None, None)
-    tuple_ = communityid.FlowTuple(proto, address(source), address(destination), *(() if ports is None else _ports(first, second)))
-    found = communityid.CommunityID().calc(tuple_)
+    if ports is None:  # the package refuses TCP and others without ports, which fragments are
+        low, high = sorted([address(source), address(destination)])
+        digest = hashlib.sha1(b"\0\0" + low + high + bytes([proto, 0])).digest()
+        return "1:" + base64.b64encode(digest).decode()
+    packed = (struct.pack("!H", port) for port in ports)
+    found = communityid.CommunityID().calc(communityid.FlowTuple(proto, address(source), address(destination), *packed))
     assert found is not None
     return str(found)
-
-
-def _ports(first: int | None, second: int | None) -> tuple[bytes, bytes]:
-    return struct.pack("!H", first), struct.pack("!H", second)
 
 
 def plain_id(proto: int, source: str, destination: str, ports: tuple[int, int] | None) -> str:

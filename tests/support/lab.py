@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.bpf import layout
-from exporters.bpf.program import FlowProgram, Loader, Snapshot, point_tag
+from exporters.bpf import layout, syscall
+from exporters.bpf.program import FlowProgram, Loader, Snapshot
 from exporters.bpf.syscall import TestRun
 from exporters.flows.applications import Applications
-from exporters.flows.identify import quoted_tracking_id
+from exporters.flows.identify import quoted_by
 from exporters.flows.points import Point, Points
 from exporters.flows.records import Renderer
 from exporters.flows.replay import LINK_TYPES, LONGEST, SHORTEST
@@ -22,6 +23,7 @@ from exporters.flows.totals import Totals
 from support.capture import Captured
 
 TUNNEL_PORTS = {"vxlan": frozenset({4789, 8472}), "geneve": frozenset({6081})}
+MAX_POINTS = 512
 
 
 class Lab:
@@ -33,23 +35,31 @@ class Lab:
     """
 
     def __init__(self, loader: Loader, max_flows: int = 65536) -> None:
-        self.program = FlowProgram(loader, max_flows=max_flows, point_slots=8192, replay=True)
+        self.program = FlowProgram(loader, max_flows=max_flows, max_points=MAX_POINTS, replay=True)
         self.program.set_tunnel_ports(TUNNEL_PORTS)
-        self._run = self.program.test_run(4096)
         self._point = 0
+        self._entry = -1
+        self._run: TestRun
 
     def close(self) -> None:
         """Close programs and maps."""
+        if self._entry >= 0:
+            os.close(self._entry)
         self.program.close()
 
-    def point(self) -> int:
-        """A new capture point, on empty maps."""
+    def begin(self) -> None:
+        """Begin a new capture point, on empty maps."""
         snapshot = self.program.snapshot()
         self.program.delete_flows(snapshot.keys, snapshot.family)
-        self.program.remove_point(0, self._point)
+        if self._entry >= 0:
+            os.close(self._entry)
         self._point += 1
-        assert self.program.add_point(0, self._point, layout.LINK_ETHERNET)
-        return self._point
+        if self._point == MAX_POINTS:
+            self._point = 1
+            forget_fragments(self.program)
+        self.program.set_point(self._point, layout.LINK_ETHERNET)
+        self._entry = self.program.entry(self._point, 0)
+        self._run = TestRun(self._entry, 4096)
 
     def count(self, packets: Sequence[Captured], gso: tuple[int, int] = (0, 0)) -> None:
         """Run the program on packets at the newest point; ``gso``: size and number of segments of each."""
@@ -61,40 +71,48 @@ class Lab:
             size = max(len(part), SHORTEST)
             data[:size] = part.ljust(size, b"\0")
             link = LINK_TYPES.get(packet.link, layout.LINK_OTHER)
-            length = packet.length or len(packet.data)
-            struct.pack_into("=IIII", context, TestRun.CB, link, length, len(part), self._point)
+            struct.pack_into("=III", context, TestRun.CB, link, packet.length or len(packet.data), len(part))
             struct.pack_into("=Q", context, TestRun.TSTAMP, packet.time_ns)
             assert self._run.run(size) == -1  # TC_ACT_UNSPEC: the next program decides
 
     def snapshot(self) -> Snapshot:
         """The maps' entries of the newest point, in the order in which they began."""
         found = self.program.snapshot()
-        mine = np.flatnonzero(found.keys["ifindex"] == self._point)
-        mine = mine[np.argsort(found.flows["id"][mine] & np.uint64(2**48 - 1), kind="stable")]
+        mine = np.flatnonzero(found.keys["point"] == self._point)
+        mine = mine[np.argsort(_number(found.flows["id"][mine]), kind="stable")]
         return Snapshot(found.keys[mine], found.flows[mine], found.family[mine])
 
     def flows(self) -> list[dict[str, Any]]:
         """Flow JSON of the newest point, in the order in which the flows began."""
         points, applications = Points(), Applications()
-        points.put(Point(0, self._point, "test0", "", "a-tid"))
-        table = FlowTable(
-            self.program, points, Totals(points, applications, 0), Timeouts(), clock=lambda: 0, offset=lambda: 0
-        )
+        points.all += [Point("test0", "", "a-tid")] * (MAX_POINTS - 1)
+        table = FlowTable(self.program, points, Totals(points, applications, 0), Timeouts(), clock=lambda: 0, offset=lambda: 0)
         table.drain()
         rows = table.rows()
-        rows = rows[rows["key"]["ifindex"] == self._point]
-        rows = rows[np.argsort(rows["id"] & np.uint64(2**48 - 1), kind="stable")]
-        quotes = {number: quoted_tracking_id(quote) for number, quote in self.program.quotes(rows["id"]).items()}
-        return Renderer(points, applications).render(rows, quoted=quotes)
+        rows = rows[rows["key"]["point"] == self._point]
+        rows = rows[np.argsort(_number(rows["id"]), kind="stable")]
+        return Renderer(points, applications).render(rows, quoted=quoted_by(self.program, rows))
 
     def tally(self) -> Any:  # noqa: ANN401 - one record of layout.POINT
         """The newest point's counters."""
-        points = self.program.points()
-        return points[points["tag"] == point_tag(0, self._point)][0]
+        return self.program.points()[self._point]
 
     def assert_nothing_lost_silently(self) -> None:
         """What the hook saw = outermost flows + named reasons: skbs, segments, bytes."""
         assert_balanced(self.tally(), self.snapshot())
+
+
+def _number(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The running number in a flow's id, without the CPU."""
+    return np.asarray(ids & np.uint64(2**48 - 1))
+
+
+def forget_fragments(program: FlowProgram) -> None:
+    """Empty the map of first fragments, whose keys hold numbers of points that come again."""
+    key, value = np.dtype("V64"), np.dtype("V16")
+    descriptor = program._main.maps["fragments"]
+    keys, _ = syscall.BatchReader(descriptor, key, value).read()
+    syscall.map_delete_batch(descriptor, keys.copy())
 
 
 def assert_balanced(tally: Any, snapshot: Snapshot) -> None:  # noqa: ANN401 - one record of layout.POINT

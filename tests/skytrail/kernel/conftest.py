@@ -9,11 +9,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from skytrail.kernel.worker import NamespaceWorker
+
+T = TypeVar("T")
 
 
 class Lab:
@@ -66,7 +68,7 @@ class Lab:
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout or "[]")
         return {link["ifindex"]: link for link in found}
 
-    def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:  # noqa: ANN401  what the condition gives
+    def until(self, condition: Callable[[], T], seconds: float = 10.0) -> T:
         """Wait until something is true, and give it."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

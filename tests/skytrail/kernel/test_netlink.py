@@ -109,7 +109,7 @@ def test_the_numbers_of_another_namespace_are_translated_into_ours(lab: Any) -> 
         number = assigned(table, there)
         translation = table.translation(assigned(table, here))
         assert translation[77] == number
-        assert 78 not in translation
+        assert translation.get(78) in {None, assigned(table, unknown)}  # None, unless another agent runs here
     finally:
         table.close()
 

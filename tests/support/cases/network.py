@@ -11,7 +11,7 @@ from scapy.layers.inet6 import (
     HBHOptUnknown, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting,
     IPv6ExtHdrSegmentRouting, Pad1, PadN, RouterAlert, fragment6,
 )
-from scapy.layers.ipsec import AH, ESP
+from scapy.layers.ipsec import ESP
 from scapy.layers.l2 import GRE
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
@@ -36,6 +36,11 @@ def v6(*payload: Any, **fields: Any) -> Any:  # noqa: ANN401 - scapy
     for layer in payload:
         result = result / layer
     return result
+
+
+def _authentication(following: int, icv: int = 12) -> Any:  # noqa: ANN401 - scapy
+    """An authentication header (RFC 4302): its length counts words, less two."""
+    return Raw(bytes([following, (12 + icv) // 4 - 2]) + bytes(5) + b"\x09" + bytes(3) + b"\x01" + bytes(icv))
 
 
 _UDP = UDP(sport=40000, dport=9999) / Raw(b"payload")
@@ -69,8 +74,8 @@ IP4_CASES: list[Case] = [
     case("ipv4-unassigned-protocol", v4(Raw(b"?" * 20), proto=253), back() / IP(src=B4, dst=A4, proto=253) / Raw(b"!" * 20)),
     case("ipv4-same-address-twice", there() / IP(src=A4, dst=A4) / UDP(sport=7777, dport=6666),
          there() / IP(src=A4, dst=A4) / UDP(sport=6666, dport=7777)),
-    case("ipv4-authentication", v4(AH(nh=6, spi=9, seq=1, icv=bytes(12)), _TCP)),
-    case("ipv4-authentication-of-udp", v4(AH(nh=17, spi=9, seq=1, icv=bytes(20)), _UDP)),
+    case("ipv4-authentication", v4(_authentication(6, 12), _TCP, proto=51)),
+    case("ipv4-authentication-of-udp", v4(_authentication(17, 20), _UDP, proto=51)),
     case("ipv4-esp", v4(ESP(spi=0x100, seq=5, data=b"secret" * 8)), back() / IP(src=B4, dst=A4) / ESP(spi=0x200, seq=5, data=b"x" * 40)),
 ]  # fmt: skip
 
@@ -106,8 +111,8 @@ IP6_CASES: list[Case] = [
     case("ipv6-routing-0", v6(IPv6ExtHdrRouting(addresses=[A6, B6]), _UDP)),
     case("ipv6-segment-routing", v6(IPv6ExtHdrSegmentRouting(addresses=[B6, A6], segleft=0), _TCP)),
     case("ipv6-atomic-fragment", v6(IPv6ExtHdrFragment(id=77), _UDP)),
-    case("ipv6-authentication", v6(AH(nh=17, spi=1, seq=2, icv=bytes(12)), _UDP)),
-    case("ipv6-authentication-of-tcp", v6(AH(nh=6, spi=1, seq=2, icv=bytes(16)), _TCP)),
+    case("ipv6-authentication", v6(_authentication(17, 12), _UDP, nh=51)),
+    case("ipv6-authentication-of-tcp", v6(_authentication(6, 16), _TCP, nh=51)),
     case("ipv6-esp", v6(ESP(spi=0x100, seq=5, data=b"secret" * 8))),
     case("ipv6-mobility", v6(_raw_extension(135), nh=135)),
     case("ipv6-host-identity", v6(_raw_extension(139), nh=139)),
@@ -146,7 +151,7 @@ _TCP_PARTS = _fragments(v4(TCP(sport=50000, dport=8080, flags="A"), DATA, id=101
 _ECHO_PARTS = _fragments(v4(ICMP(id=0x77, seq=1), DATA, id=102))
 _GRE_PARTS = _fragments(v4(GRE(key_present=1, key=7, proto=0x0800), IP(src=C4, dst=D4), UDP(sport=1, dport=2), DATA, id=103))
 _VXLAN_PARTS = _fragments(v4(UDP(sport=49152, dport=4789), VXLAN(vni=10, flags=8), ask(), DATA, id=104))
-_AH_PARTS = _fragments(v4(AH(nh=17, spi=9, seq=1, icv=bytes(12)), UDP(sport=40000, dport=9999), DATA, id=105))
+_AH_PARTS = _fragments(v4(_authentication(17, 12), UDP(sport=40000, dport=9999), DATA, proto=51, id=105))
 _IPIP_PARTS = _fragments(v4(IP(src=C4, dst=D4), UDP(sport=1, dport=2), DATA, id=107))
 _UNREACHABLE_PARTS = _fragments(v4(ICMP(type=3, code=13), IP(src=B4, dst=A4), UDP(sport=9, dport=8), DATA, id=108))
 _OTHER_ID = _fragments(v4(UDP(sport=40001, dport=9998), DATA, id=106))

@@ -46,7 +46,6 @@ TCP_CASES: list[Case] = [
     case("tcp-all-flags", tcp(FLAGS)),
     case("tcp-flags-each-way", tcp("S"), tcp("SAE", reverse=True), tcp("AU"), tcp("R", reverse=True)),
     case("tcp-40-bytes-of-options", tcp("A", options=_SACK)),
-    case("tcp-offset-below-5", tcp("A", dataofs=4)),
     case("tcp-offset-beyond-packet", tcp("A", dataofs=15)),
     case("tcp-ipv6", v6(TCP(sport=50000, dport=8443, flags="S")), back() / IPv6(src=B6, dst=A6) / TCP(sport=8443, dport=50000, flags="RA")),
     case("tcp-first-seen-is-the-answer", tcp("SA", reverse=True, seq=1, ack=2), tcp("A", seq=2, ack=2)),

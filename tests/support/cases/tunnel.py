@@ -83,7 +83,7 @@ GENEVE_CASES: list[Case] = [
     case("geneve-with-252-bytes-of-options", geneve(inner(), options=_OPTION * 31 + struct.pack("!HBB", 0x0102, 1, 0))),
     case("geneve-critical-flag", geneve(inner(), options=_OPTION, flags=0x40)),
     # RFC 8926: a control message carries no packet; tshark 4.0 does not know
-    case("geneve-control", geneve(inner(), flags=0x80), unread="eth"),
+    case("geneve-control", geneve(inner(), flags=0x80), flows=1),
     case("geneve-ipv4-inside", geneve(IN4, proto=0x0800)),
     case("geneve-ipv6-inside", geneve(IN6, proto=0x86DD)),
     case("geneve-arp-inside", geneve(IN_ARP)),

@@ -1,0 +1,68 @@
+# Two commands do all the set-up on a fresh Debian or Ubuntu with Python >= 3.11:
+#   sudo make up     starts everything and shows live flows
+#   sudo make test   installs what the tests need, real servers included, and runs them
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB := tests/lab
+STAMP := $(VENV)/.installed
+export LAB_BIN ?=
+
+.PHONY: up setup test lint bpf bpf-check bench fuzz kernels format clean
+
+up: $(STAMP)
+	$(BIN)/skytrail up
+
+setup: $(STAMP)
+
+# Again only when the list of dependencies changed.
+$(STAMP): pyproject.toml
+	$(LAB)/packages.sh run
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp]'
+	touch $@
+
+$(VENV)/.installed-dev: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,dev]'
+	touch $@
+
+test: $(VENV)/.installed-dev
+	$(LAB)/packages.sh test
+	$(MAKE) --no-print-directory lint bpf-check
+	$(BIN)/pytest
+	$(MAKE) --no-print-directory kernels KERNEL_TESTS=short
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy skytrail exporters topology gremlin_api
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The objects are committed; building them needs clang.
+bpf:
+	$(MAKE) --no-print-directory -C exporters/bpf
+
+bpf-check:
+	$(MAKE) --no-print-directory -C exporters/bpf check
+
+bench: $(VENV)/.installed-dev
+	$(LAB)/packages.sh test
+	$(BIN)/python -m tests.bench
+
+fuzz: $(VENV)/.installed-dev
+	$(LAB)/packages.sh test
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/pytest tests/exporters/bpf -k fuzz -s --timeout 0
+
+# Debian's stock kernels 6.1 and 6.12, in qemu's software emulation. KERNEL_TESTS=short: what belongs to `make test`.
+KERNEL_TESTS ?= all
+kernels: $(VENV)/.installed-dev
+	$(LAB)/packages.sh kernels
+	for series in 6.1 6.12; do $(LAB)/vm/run.sh $$series $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/kernel -k "$(if $(filter short,$(KERNEL_TESTS)),short,short or long)" || exit 1; done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
