@@ -8,7 +8,7 @@ LAB := tests/lab
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test lint bpf bpf-check bench fuzz kernels format clean
+.PHONY: up setup test lint bpf bpf-check bench fuzz kernels docs format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -66,3 +66,8 @@ kernels: $(VENV)/.installed-dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+# docs/settings.md and docs/metrics.md say what the code declares.
+docs: $(VENV)/.installed-dev
+	$(BIN)/skytrail config --reference > docs/settings.md
+	$(BIN)/python -m exporters.reference > docs/metrics.md

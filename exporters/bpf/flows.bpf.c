@@ -256,11 +256,12 @@ static __always_inline void note_echo(struct scratch *s, struct flow *flow, stru
 static __always_inline void count_flow(struct scratch *s, struct flow *flow, struct level *l)
 {
 	__u32 dir = l->reversed & 1, hook;
-	__u64 bytes = l->end > l->start ? l->end - l->start : 0;
+	__s32 length = l->end - l->start, headers = s->headers - l->start;
+	__u64 bytes = length > 0 ? length : 0;
 
 	if (unlikely(s->segments > 1)) {
-		if (s->headers > l->start)
-			bytes += (__u64)(s->segments - 1) * (s->headers - l->start);
+		if (headers > 0)
+			bytes += (__u64)(s->segments - 1) * headers;
 		__sync_fetch_and_add(&flow->merged[dir], s->segments - 1);
 	}
 	__sync_fetch_and_add(&flow->dir[dir].packets, s->segments);
@@ -283,7 +284,7 @@ static __always_inline void count_flow(struct scratch *s, struct flow *flow, str
 		if (unlikely((flags & (TCP_SYN | TCP_FIN | TCP_RST)) || flow->rtt_state == RTT_ANSWERED))
 			note_tcp(s, flow, l, dir);
 	} else if (unlikely((l->proto == PROTO_ICMP || l->proto == PROTO_ICMP6) && l->asks)) {
-		if (l->id || l->seq)
+		if (l->seq)
 			note_echo(s, flow, l);
 	}
 	if (unlikely(l->asks && !flow->initiator))
@@ -300,7 +301,7 @@ static __always_inline void join_fragments(struct scratch *s, struct level *l, _
 	key->point = s->entry.point;
 	key->family = l->family;
 	key->id = l->fragment_id;
-	key->proto = l->proto;
+	key->proto = l->fragment_proto;
 	if (l->family == 4) {
 		put64(key->addr[0], l->k4.addr[0]);
 		put64(key->addr[0] + 8, 0);
@@ -310,7 +311,7 @@ static __always_inline void join_fragments(struct scratch *s, struct level *l, _
 		__builtin_memcpy(key->addr, l->k6.addr, 32);
 	}
 	if (!later_fragment(l)) {
-		struct fragment remember = {.source = l->sport, .destination = l->dport, .id = l->id, .kind = l->kind};
+		struct fragment remember = {.source = l->sport, .destination = l->dport, .id = l->id, .kind = l->kind, .proto = l->proto};
 		store_fragment(key, &remember);
 		return;
 	}
@@ -320,6 +321,7 @@ static __always_inline void join_fragments(struct scratch *s, struct level *l, _
 		l->dport = first->destination;
 		l->id = first->id;
 		l->kind = first->kind;
+		l->proto = first->proto;
 	}
 }
 
@@ -394,7 +396,7 @@ static __always_inline void count_packet(struct source from, bool replay)
 {
 	struct __sk_buff *ctx = from.skb;
 	struct scratch *s = lookup_scratch();
-	__u32 gso_size = ctx->gso_size, segments = 1, link = LINK_ETHERNET, direction;
+	__u32 gso_size = ctx->gso_size, segments = 1, link = LINK_ETHERNET, direction, tag;
 	struct parse *p;
 	struct point *point;
 
@@ -428,12 +430,13 @@ static __always_inline void count_packet(struct source from, bool replay)
 		return;
 	}
 
-	p->vlan_tci = ctx->vlan_present ? SKB_VLAN_PRESENT | ctx->vlan_tci : 0;
 	p->next = first_header(replay ? link : point->link);
+	p->vlan_tci = ctx->vlan_present && p->next == NEXT_ETHERNET ? SKB_VLAN_PRESENT | ctx->vlan_tci : 0;
 	parse_packet(from, p);
 	s->headers = position(p);
-	if (unlikely(segments > 1)) {
-		__u64 more = (__u64)(segments - 1) * s->headers;
+	tag = -p->level[0].start;
+	if (unlikely(segments > 1 || tag)) {
+		__u64 more = (__u64)(segments - 1) * s->headers + (__u64)segments * tag;
 		s->wire_bytes += more;
 		point->header_bytes += more;
 	}

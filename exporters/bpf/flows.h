@@ -134,7 +134,7 @@ struct tally {
 /*
  * A capture point, per CPU; its index is what keys hold, given out by user space. For each point:
  * seen[in] + seen[out] = sum of its outermost flows + sum of lost, in skbs and segments; in bytes with `header_bytes` added
- * on the left: the headers that segmentation will add to super-packets.
+ * on the left: the headers that segmentation will add to super-packets, and tags that the kernel took out of the packet.
  */
 struct point {
 	__u32 link;		/* enum link_type */
@@ -167,7 +167,8 @@ struct fragment {
 	__be16 source;
 	__be16 destination;
 	__u32 id;
-	__u32 kind;
+	__u16 kind;
+	__u16 proto;
 };
 
 /* The packet that an ICMP error quotes, as far as the tracking ID needs it. */

@@ -65,7 +65,7 @@
 struct level {
 	struct flow_key6 k6;
 	struct flow_key4 k4;
-	__u32 start, end; /* offsets in the packet */
+	__u32 start, end; /* offsets in the packet; start is -4 where a tag was stripped */
 	/* cleared for each packet, together */
 	struct {
 		__u64 tags; /* VLANs, packed as flow_key.tags wants them, not shifted */
@@ -83,6 +83,7 @@ struct level {
 		__u8 icmp_code;
 	};
 	__u32 fragment_id; /* of the network header */
+	__u8 fragment_proto; /* a part of it in IPv4; IPv6 goes without (RFC 8200, 4.5) */
 	__u8 family;	   /* 4, 6, or 2: link */
 	__u8 reversed;
 	__u8 ttl, dscp;
@@ -308,7 +309,7 @@ static __always_inline void parse_icmp(struct source from, struct parse *p, stru
 	l->asks = counterpart & 0x100 ? 1 : 2;
 	if (echo) {
 		l->id = get16(h + 4);
-		l->seq = get16(h + 6);
+		l->seq = 1 + get16(h + 6); /* 0: no echo */
 	}
 }
 
@@ -377,7 +378,7 @@ static __always_inline bool parse_ip4(struct source from, struct parse *p, struc
 		return false;
 
 	__u32 header = (h[0] & 0x0f) * 4, total = get16(h + 2);
-	if (unlikely((h[0] >> 4) != 4 || header < 20 || (total < header && !(p->gso && !total))))
+	if (unlikely((h[0] >> 4) != 4 || header < 20 || (total && total < header)))
 		return false;
 	l->family = 4;
 	l->k4.addr[0] = raw32(h + 12);
@@ -387,7 +388,8 @@ static __always_inline bool parse_ip4(struct source from, struct parse *p, struc
 	l->dscp = h[1] >> 2;
 	l->fragment_bits = get16(h + 6) & 0x3fff;
 	l->fragment_id = get16(h + 4);
-	if (total)
+	l->fragment_proto = h[9];
+	if (total) /* 0: longer than it can say (a super-packet, or a capture of one) */
 		trim(p, position(p) + total);
 	advance(p, header);
 	if (unlikely(l->proto == PROTO_AH)) {
@@ -412,7 +414,7 @@ static __always_inline void parse_extensions(struct source from, struct parse *p
 		case 44: ext = EXT_FRAGMENT; break;
 		case PROTO_AH: ext = EXT_AUTHENTICATION; break;
 		case 60: ext = EXT_DESTINATION; break;
-		case 135: case 139: case 140: ext = EXT_OTHER; break; /* mobility, HIP, shim6 */
+		case 140: ext = EXT_OTHER; break; /* shim6; mobility (135) and HIP (139) carry nothing: they end here */
 		default: return;
 		}
 		__u8 *h = need(from, p, 8);
@@ -447,6 +449,7 @@ static __always_inline bool parse_ip6(struct source from, struct parse *p, struc
 	put64(l->k6.addr[0] + 8, raw64(h + 16));
 	put64(l->k6.addr[1], raw64(h + 24));
 	put64(l->k6.addr[1] + 8, raw64(h + 32));
+	l->fragment_proto = 0;
 	WRITE_ONCE(l->proto, h[6]);
 	l->ttl = h[7];
 	l->dscp = (get16(h) >> 6) & 0x3f;
@@ -518,6 +521,7 @@ static __always_inline __s32 parse_link(struct source from, struct parse *p, str
 	if (unlikely(p->vlan_tci)) {
 		vlans = p->vlan_tci & 0xfff;
 		tags = 1;
+		l->start -= 4; /* on the wire the tag is there: bytes are counted from before the packet */
 		p->vlan_tci = 0;
 	}
 #pragma clang loop unroll(disable)
@@ -554,7 +558,7 @@ static __always_inline bool parse_level(struct source from, struct parse *p, str
 	__builtin_memset(&l->tags, 0, offsetof(struct level, fragment_id) - offsetof(struct level, tags));
 
 	if (unlikely(next == NEXT_BY_NIBBLE)) {
-		__u8 *h = need(from, p, 1);
+		__u8 *h = need(from, p, 2);
 		no_mac(l);
 		if (!h)
 			return false;
@@ -563,12 +567,13 @@ static __always_inline bool parse_level(struct source from, struct parse *p, str
 			type = ETH_IP;
 		} else if (next == 6) {
 			type = ETH_IP6;
-		} else if (next == 0) { /* pseudowire with a control word (RFC 4448) */
-			advance(p, 4);
+		} else if (first || next == 1) { /* not IP on a link that has nothing else; a message on the path (RFC 5586) */
+			return false;
+		} else { /* an Ethernet pseudowire; a control word begins with 16 bits of zero (RFC 4448) */
+			if (!raw16(h))
+				advance(p, 4);
 			l->start = position(p);
 			type = parse_link(from, p, l, NEXT_ETHERNET);
-		} else {
-			return false;
 		}
 	} else if (next == ETH_IP || next == ETH_IP6) {
 		no_mac(l);

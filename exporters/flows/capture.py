@@ -37,6 +37,7 @@ from skytrail.kernel.worker import NamespaceWorker
 
 _log = structlog.get_logger(__name__)
 
+_BATCHES = 1024
 _GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOENT})
 _TCX_MISSING = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
@@ -82,7 +83,8 @@ class Capture:
         self._device_ports: dict[LinkKey, tuple[str, int]] = {}
         self._captured: dict[LinkKey, _Captured] = {}
         self._namespaces: dict[int, Namespace] = {}
-        self._events: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
+        # Full, the watcher waits; what the kernel then cannot tell it, it asks for again (ENOBUFS).
+        self._events: queue.Queue[Sequence[Event] | None] = queue.Queue(_BATCHES)
         self._ready = threading.Event()
         self._failures: dict[LinkKey, str] = {}
         self._guard: subprocess.Popen[str] | None = None
@@ -122,6 +124,9 @@ class Capture:
 
     def _run(self) -> None:
         while (batch := self._events.get()) is not None:
+            if not self._ready.is_set():  # the first batch is all that there is
+                links = [event.link for event in batch if isinstance(event, LinkChanged)]
+                self._tids.prune(links, [event.namespace for event in batch if isinstance(event, NamespaceFound)])
             for event in batch:
                 try:
                     self._tids.follow(event)
@@ -142,7 +147,6 @@ class Capture:
             case NamespaceGone(cookie):
                 self._namespaces.pop(cookie, None)
             case Resynced():
-                self._tids.prune(self.watcher.snapshot(), self.watcher.namespaces())
                 self._ready.set()
 
     def _changed(self, link: Link) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class FlowsCollector:
         drain: seconds between readings.
         own_traffic: leaves out our own connections; None: nothing is left out.
         talkers: the opt-in metrics per conversation.
+        subnets: names of subnets by CIDR.
 
     """
 
@@ -58,10 +59,11 @@ class FlowsCollector:
         drain: float = 1.0,
         own_traffic: OwnTraffic | None = None,
         talkers: TopTalkers | None = None,
+        subnets: Mapping[str, str] | None = None,
     ) -> None:
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
-        self._totals = Totals(points, applications, self._start_ns)
+        self._totals = Totals(points, applications, self._start_ns, subnets)
         self._own, self._talkers = own_traffic, talkers
         self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset)
         self._renderer = Renderer(points, applications)

@@ -6,15 +6,20 @@ from exporters.metrics import Kind, Metric
 
 _WHERE = ("device", "netns")
 _WHERE_OTEL = ("network.interface.name", "skytrail.netns")
-_WHAT = (*_WHERE, "direction", "network", "transport", "application")
+_WHAT = (*_WHERE, "direction", "network", "transport", "application", "source_subnet", "destination_subnet")
 _WHAT_OTEL = (
     *_WHERE_OTEL,
     "network.io.direction",
     "network.type",
     "network.transport",
     "network.protocol.name",
+    "skytrail.source.subnet",
+    "skytrail.destination.subnet",
 )
-_WHAT_BOUND = "capture points x 2 x network types x transports x named applications; 20,000 label sets, then 'overflow'"
+_WHAT_BOUND = (
+    "capture points x 2 x network types x transports x named applications x pairs of named subnets; "
+    "20,000 label sets, then 'overflow'"
+)
 
 FLOW_BYTES = Metric(
     "skytrail_flow_bytes_total", "skytrail.flow.io", Kind.COUNTER, "By",
@@ -108,10 +113,6 @@ EARLY_ENDS = Metric(
 CAPPED = Metric(
     "skytrail_series_capped_total", "skytrail.series.capped", Kind.COUNTER, "{series}",
     "Label sets that were folded into 'overflow'.", ("metric",), "metrics with a cap",
-)  # fmt: skip
-UPDATES_DROPPED = Metric(
-    "skytrail_flow_updates_dropped_total", "skytrail.flow.updates.dropped", Kind.COUNTER, "{record}",
-    "Flow records that an output had no room for.", ("output",), "outputs",
 )  # fmt: skip
 PER_FLOW_BYTES = Metric(
     "skytrail_flow_record_bytes_total", "skytrail.flow.record.io", Kind.COUNTER, "By",

@@ -95,7 +95,9 @@ def layers_path(row: Any) -> str:  # noqa: ANN401 - one record of ROW
     path += ["Dot1Q"] * int(flow["vlans"])
     if kind == layout.KIND_LINK:
         path += ["MPLS"] if info & layout.INFO_MPLS else []
-        path += [_ETHERTYPES[int(flow["ethertype"])]] if int(flow["ethertype"]) in _ETHERTYPES else []
+        ethertype = int(flow["ethertype"])
+        if ethertype in _ETHERTYPES and (ethertype or info & layout.INFO_ETHERNET):
+            path.append(_ETHERTYPES[ethertype])
         return "/".join(path)
     four = int(row["family"]) == 4
     path.append("IPv4" if four else "IPv6")
@@ -240,6 +242,8 @@ def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # no
     if kind == layout.KIND_FRAGMENT:
         return {"Fragment": True}
     if proto in (_ICMP, _ICMP6):
+        if kind == layout.KIND_PLAIN and not ports.any():  # its header was cut, or is the other IP version's
+            return {}
         number = icmp_type(row)
         kept = int(row["key"]["id"])
         return {

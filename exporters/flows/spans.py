@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from exporters.flows.applications import Applications
 from exporters.flows.identify import kind_of, network_id, proto_of, vlans_of
 from exporters.flows.points import Points
 from exporters.flows.records import AddressTexts
+from exporters.flows.subnets import Subnets
 from exporters.flows.table import Batch, finish_of
 from exporters.flows.totals import FINISHES, NETWORKS, TRANSPORTS, networks, transports
 from exporters.outputs.otlp.columns import Column, LinkColumn, SpanColumns, ValueKind
@@ -41,10 +43,14 @@ class SpanBuilder:
         points: names of capture points.
         applications: names of applications.
         trace_epoch: fold this period (ns) into trace ids; 0: the trace id is the tracking ID.
+        subnets: names of subnets by CIDR.
 
     """
 
-    def __init__(self, points: Points, applications: Applications, trace_epoch: int = 0) -> None:
+    def __init__(
+        self, points: Points, applications: Applications, trace_epoch: int = 0, subnets: Mapping[str, str] | None = None
+    ) -> None:
+        self._subnets = Subnets(subnets)
         self._points, self._applications, self._epoch = points, applications, trace_epoch
         self._addresses = AddressTexts()
 
@@ -92,6 +98,8 @@ class SpanBuilder:
             texts = self._address_texts(rows["family"], keys["addr"][every, side])
             port = keys["port"][every, side].astype(np.int64)
             result.append(Column(f"{name}.address", ValueKind.STR, texts, ~link))
+            subnet = self._subnets.numbers(rows["family"], keys["addr"][every, side], ~link)
+            result.append(Column(f"skytrail.{name}.subnet", ValueKind.STR, _named(self._subnets.names, subnet), subnet > 0))
             result.append(Column(f"{name}.port", ValueKind.INT, port, with_ports & (port > 0)))
         return result
 

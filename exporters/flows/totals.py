@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from exporters.flows import metrics
 from exporters.flows.applications import Applications
 from exporters.flows.identify import kind_of, proto_of
 from exporters.flows.points import Points
+from exporters.flows.subnets import Subnets
 from exporters.metrics import Exemplar, Family, Histogram, Metric, summed
 
 NETWORKS = ("other", "arp", "ipv4", "ipv6")
@@ -21,6 +22,9 @@ _TRANSPORT_OF = {6: 1, 17: 2, 1: 3, 58: 4, 132: 5, 47: 6, 50: 7, 2: 8, 89: 9, 11
 DIRECTIONS = ("receive", "transmit")
 FINISHES = ("TIMEOUT", "TCP_FIN", "TCP_RST")
 MAX_LABELS = 20_000
+
+_Labels = tuple[int, int, int, int, int, int]
+"""Point, network, transport, application, and the subnets of the key's two ends."""
 
 _TRANSPORT_TABLE = np.zeros(256, np.uint8)
 for _proto, _number in _TRANSPORT_OF.items():
@@ -42,12 +46,15 @@ def networks(keys: NDArray[Any], flows: NDArray[Any], family: NDArray[np.uint8])
 class Totals:
     """Counters by label set, fed with what flow records grew by."""
 
-    def __init__(self, points: Points, applications: Applications, start_ns: int) -> None:
+    def __init__(
+        self, points: Points, applications: Applications, start_ns: int, subnets: Mapping[str, str] | None = None
+    ) -> None:
         self._points, self._applications, self._start = points, applications, start_ns
-        self._labels: dict[tuple[int, int, int, int], int] = {(0, 0, 0, 0): 0}  # number 0: overflow
+        self._subnets = Subnets(subnets)
+        self._labels: dict[_Labels, int] = {(0, 0, 0, 0, 0, 0): 0}  # number 0: overflow
         self._free: list[int] = []
-        # by label, by outermost or inner, by direction; then packets, bytes
-        self._traffic = np.zeros((64, 2, 2, 2), np.uint64)
+        # by label, by outermost or inner, by the key's direction, by receive or transmit; then packets, bytes
+        self._traffic = np.zeros((64, 2, 2, 2, 2), np.uint64)
         self._new: dict[tuple[int, int], int] = {}
         self._ended: dict[tuple[int, int, int], int] = {}
         self._resets: dict[int, int] = {}
@@ -56,20 +63,26 @@ class Totals:
 
     def labels(self, rows: NDArray[Any]) -> NDArray[np.int32]:
         """The label set's number of new rows; makes sets that are not there yet."""
-        keys = rows["key"]
-        packed = (
-            rows["point"].astype(np.int64) << 32
-            | networks(keys, rows["flow"], rows["family"]).astype(np.int64) << 24
-            | transports(keys).astype(np.int64) << 16
-            | self._applications.numbers(proto_of(keys), keys["port"][:, 0], keys["port"][:, 1])
+        keys, family = rows["key"], rows["family"]
+        network = networks(keys, rows["flow"], family)
+        has_addresses = np.asarray(network >= NETWORKS.index("ipv4"))
+        columns = (
+            rows["point"],
+            network,
+            transports(keys),
+            self._applications.numbers(proto_of(keys), keys["port"][:, 0], keys["port"][:, 1]),
+            *(self._subnets.numbers(family, keys["addr"][:, side], has_addresses) for side in (0, 1)),
         )
-        unique, inverse = np.unique(packed, return_inverse=True)
-        numbers = [
-            self._number((value >> 32, (value >> 24) & 0xFF, (value >> 16) & 0xFF, value & 0xFFFF)) for value in unique.tolist()
-        ]
+        packed = np.empty(len(rows), [("point", "u4"), ("what", "u4"), ("application", "u4"), ("subnets", "u4")])
+        packed["point"], packed["application"] = columns[0], columns[3]
+        packed["what"] = columns[1].astype(np.uint32) << 8 | columns[2]
+        packed["subnets"] = columns[4].astype(np.uint32) << 8 | columns[5]
+        _, first, inverse = np.unique(packed.view("V16"), return_index=True, return_inverse=True)
+        sets = np.stack([column.astype(np.int64) for column in columns], axis=1)[first]
+        numbers = [self._number((a, b, c, d, e, f)) for a, b, c, d, e, f in sets.tolist()]
         return np.array(numbers, np.int32)[inverse]
 
-    def _number(self, labels: tuple[int, int, int, int]) -> int:
+    def _number(self, labels: _Labels) -> int:
         number = self._labels.get(labels)
         if number is None:
             if len(self._labels) > MAX_LABELS:
@@ -94,15 +107,15 @@ class Totals:
     def grew(self, rows: NDArray[Any], packets: NDArray[np.uint64], bytes_: NDArray[np.uint64]) -> None:
         """Add what flows grew by: ``packets``, ``bytes_``: [n, 2], by the key's direction."""
         inner = (rows["key"]["parent"] != 0).astype(np.int64)
-        size = len(self._traffic) * 4
+        size = len(self._traffic) * 8
         for direction in (0, 1):
             hooks = (rows["flow"]["hooks"] >> (2 * direction)) & 3
             transmit = (hooks == 2).astype(np.int64)
-            index = (rows["label"].astype(np.int64) * 2 + inner) * 2 + transmit
+            index = ((rows["label"].astype(np.int64) * 2 + inner) * 2 + direction) * 2 + transmit
             for what, grown in enumerate((packets, bytes_)):
                 # float64 is exact below 2**53: one drain's growth is far below
                 added = np.bincount(index, grown[:, direction], size)
-                self._traffic[:, :, :, what] += added.astype(np.uint64).reshape(-1, 2, 2)
+                self._traffic[..., what] += added.astype(np.uint64).reshape(-1, 2, 2, 2)
 
     def observed_rtt(self, rows: NDArray[Any]) -> None:
         """Add handshakes that were measured since the last drain."""
@@ -158,24 +171,26 @@ class Totals:
             (1, metrics.INNER_PACKETS, metrics.INNER_BYTES),
         ):
             for what, metric in ((0, of_packets), (1, of_bytes)):
-                samples = []
-                for labels, number in self._labels.items():
-                    for direction in (0, 1):
-                        if self._traffic[number, inner, direction, 0]:
-                            value = float(self._traffic[number, inner, direction, what])
-                            samples.append((self._label_values(labels, number, direction), value))
-                yield self._family(metric, samples)
+                yield self._family(metric, self._traffic_samples(inner, what))
 
-    def _label_values(self, labels: tuple[int, int, int, int], number: int, direction: int) -> tuple[str, ...]:
+    def _traffic_samples(self, inner: int, what: int) -> Iterable[tuple[tuple[str, ...], float]]:
+        for labels, number in self._labels.items():
+            counted = self._traffic[number, inner]
+            for direction, hook in zip(*np.nonzero(counted[..., 0]), strict=True):
+                yield self._label_values(labels, number, int(direction), int(hook)), float(counted[direction, hook, what])
+
+    def _label_values(self, labels: _Labels, number: int, direction: int, hook: int) -> tuple[str, ...]:
         if not number:
-            return ("overflow", "", DIRECTIONS[direction], "", "", "")
-        point, network, transport, application = labels
+            return ("overflow", "", DIRECTIONS[hook], "", "", "", "", "")
+        point, network, transport, application, *subnets = labels
         return (
             *self._where(point),
-            DIRECTIONS[direction],
+            DIRECTIONS[hook],
             NETWORKS[network],
             TRANSPORTS[transport],
             self._applications.names[application],
+            self._subnets.names[subnets[direction]],
+            self._subnets.names[subnets[1 - direction]],
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,7 +15,9 @@ import click
 import structlog
 
 from skytrail import __version__
+from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
+from skytrail.errors import AgentAwayError
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
@@ -113,10 +117,11 @@ class AgentProcess:
             drain=flow.drain,
             own_traffic=None if flow.own_traffic else OwnTraffic(),
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
+            subnets=self._settings.subnets,
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
-            builder, otlp = SpanBuilder(points, applications, epoch), self._otlp
+            builder, otlp = SpanBuilder(points, applications, epoch, self._settings.subnets), self._otlp
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
             program,
@@ -269,20 +274,29 @@ def _otlp_config(settings: Otlp) -> otlp_config.OtlpConfig:
     )
 
 
-def run(session: Session) -> None:
-    """Run an agent until SIGINT or SIGTERM."""
+def run(session: Session, *, show: bool = False) -> None:
+    """Run an agent until SIGINT or SIGTERM; with ``show``, its flows are a live table on the terminal meanwhile."""
     session.start_logs()
     process = AgentProcess(session.settings)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
     process.start()
-    points = len(process.collector.capture.captured()) if process.collector.capture else 0
-    _log.info("ready", url=process.server.url, capture_points=points, loader=process.collector.loader, version=__version__)
     try:
+        points = len(process.collector.capture.captured()) if process.collector.capture else 0
+        _log.info("ready", url=process.server.url, capture_points=points, loader=process.collector.loader, version=__version__)
+        if show:
+            _show(process, done)
         done.wait()
     finally:
         process.stop()
+
+
+def _show(process: AgentProcess, done: threading.Event) -> None:
+    from exporters.flows.query import Query  # noqa: PLC0415
+    from skytrail.cli.flows import TABLE_ROWS, show_live  # noqa: PLC0415
+
+    show_live(lambda: process.collector.flows(Query(limit=TABLE_ROWS)), done, f"{process.server.url}/metrics   Ctrl-C ends")
 
 
 @click.command()
@@ -299,5 +313,17 @@ def agent(session: Session) -> None:
 @common
 @click.pass_obj
 def up(session: Session) -> None:
-    """Run everything in one process: what a newcomer starts."""
-    run(session)
+    """Run everything in one process, with a live table of flows on a terminal: what a newcomer starts.
+
+    Where an agent runs already, its flows are shown.
+    """
+    from skytrail.http.client import Client  # noqa: PLC0415
+
+    show = sys.stdout.isatty()
+    with contextlib.suppress(AgentAwayError):
+        status = Client(session.settings).get("/api/status", {})
+        click.echo(f"an agent runs already on {session.settings.agent.listen}, version {status['version']}")
+        if show:
+            click.get_current_context().invoke(flows)
+        return
+    run(session, show=show)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Flow = dict[str, Any]
 
 _REFRESH = 1.0
-_TABLE_ROWS = 30
+TABLE_ROWS = 30
 
 
 @click.command()
@@ -37,7 +38,7 @@ _TABLE_ROWS = 30
     "--sort", metavar="KEY", default="bytes", show_default=True, help="bytes, packets, last, start or rtt; largest first."
 )
 @click.option(
-    "--limit", metavar="N", default=None, help=f"At most N flows (0: all). Default: all as JSON, {_TABLE_ROWS} in the table."
+    "--limit", metavar="N", default=None, help=f"At most N flows (0: all). Default: all as JSON, {TABLE_ROWS} in the table."
 )
 @click.option("--once", is_flag=True, help="Print the table once.")
 @click.option("--pcap", metavar="FILE", help="Read a capture file (pcap or pcapng, also gzip'ed; -: standard input).")
@@ -51,14 +52,14 @@ def flows(
 
     session.start_logs()
     live = not (as_json or once or pcap) and sys.stdout.isatty()
-    query = read_query(text, sort, limit or ("0" if as_json else str(_TABLE_ROWS)))
+    query = read_query(text, sort, limit or ("0" if as_json else str(TABLE_ROWS)))
     if pcap:
         found = _read_file(pcap, query, session.settings, progress=sys.stderr.isatty())
         _print(found, as_json=as_json, query=query)
         return
     ask = _agent(session.settings, text, sort, str(query.limit))
     if live:
-        _show(ask)
+        show_live(ask, threading.Event())
         return
     _print(iter(ask()), as_json=as_json, query=query)
 
@@ -103,30 +104,31 @@ def _agent(settings: Settings, text: str | None, sort: str, limit: str) -> Calla
     return ask
 
 
-def _show(ask: Callable[[], list[Flow]]) -> None:
-    """The table, once a second, until Ctrl-C."""
+def show_live(ask: Callable[[], list[Flow]], done: threading.Event, caption: str = "Ctrl-C ends") -> None:
+    """The table, once a second, until ``done``."""
     from rich.live import Live  # noqa: PLC0415
 
     before: dict[str, tuple[float, int]] = {}
-    with Live(refresh_per_second=4, screen=True) as live:
-        while True:
+    with Live(auto_refresh=False, screen=True) as live:
+        while not done.is_set():
             now, found = time.monotonic(), ask()
-            rates = {}
+            rates, seen = {}, {}
             for flow in found:
                 total = flow["Metric"]["ABBytes"] + flow["Metric"]["BABytes"]
                 earlier = before.get(flow["UUID"])
                 if earlier and now > earlier[0]:
                     rates[flow["UUID"]] = (total - earlier[1]) / (now - earlier[0])
-                before[flow["UUID"]] = now, total
-            live.update(_table(found, rates))
-            time.sleep(_REFRESH)
+                seen[flow["UUID"]] = now, total
+            before = seen
+            live.update(_table(found, rates, caption), refresh=True)
+            done.wait(_REFRESH)
 
 
-def _table(found: list[Flow], rates: dict[str, float]) -> Table:
+def _table(found: list[Flow], rates: dict[str, float], caption: str | None = None) -> Table:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     for title, right in (
         ("Interface", False), ("Application", False), ("A", False), ("B", False), ("A→B", True), ("B→A", True),
         ("Rate", True), ("RTT", True), ("Tracking ID", False),

@@ -96,6 +96,7 @@ class LinkSocket:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
+                self._lost = True
                 continue
             sender, group = address
             if sender != 0:

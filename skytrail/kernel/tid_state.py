@@ -107,9 +107,10 @@ class TidRegistry:
                     self._forget_device((cookie, ifindex))
 
     def prune(self, links: Iterable[Link], namespaces: Iterable[Namespace]) -> None:
-        """Forget what went while the agent was away: all but these, the watcher's first snapshot.
+        """Forget what went while the agent was away: all but these, which the watcher's first batch tells of.
 
-        To be called once, before the first batch of events is followed: what came instead may then have those TIDs.
+        To be called once, before that batch is followed: what came instead may then have those TIDs. Never later: a link
+        that just moved would be missing where it was, and lose its TID before its move is followed.
         """
         devices = {(link.cookie, link.ifindex) for link in links}
         cookies = {namespace.cookie for namespace in namespaces}

@@ -16,8 +16,12 @@ from support.identity import GRE, ICMP, ICMP6, SCTP, TCP, UDP
 
 VLANS = 4
 _RARP = 0x8035
+_ON_LINK = ("arp", "eapol", "lldp", "llc", "pppoes")
 TUNNELS = {"vxlan": "vxlan.vni", "geneve": "geneve.vni"}
-_TAGS = {"vlan": ("vlan.id", "vlan.etype"), "ieee8021ad": ("ieee8021ad.id", "ieee8021ah.etype")}
+_TAGS = {
+    "vlan": (("vlan.id",), "vlan.etype"),
+    "ieee8021ad": (("ieee8021ad.id", "ieee8021ad.svid", "ieee8021ad.cvid"), "ieee8021ah.etype"),  # two tags are one layer
+}
 _NOT_ETHERNET = {"sll": "sll.etype", "null": "", "user_dlt": ""}
 _EXTENSIONS = {
     "ipv6.hopopts": "ipv6.hopopts.nxt",
@@ -114,7 +118,7 @@ class _Reader:
             self.parts.append(part)
             if deep and self._labels(part):
                 return bool(self.layers)
-            part.path += [layer.name for layer in self.layers[:1] if part.ethertype != _RARP]
+            part.path += [layer.name for layer in self.layers[:1] if layer.name in _ON_LINK and part.ethertype != _RARP]
             if arp := self.next("arp"):
                 part.asks = {1: 1, 2: 2}.get(arp.number("arp.opcode"), 0)
         return False
@@ -138,9 +142,10 @@ class _Reader:
         elif _NOT_ETHERNET[link.name]:
             part.ethertype = link.number(_NOT_ETHERNET[link.name])
         while len(part.vlans) < VLANS and (tag := self.next(*_TAGS)):
-            number, kind = _TAGS[tag.name]
-            part.path.append("vlan")
-            part.vlans.append(tag.number(number))
+            numbers, kind = _TAGS[tag.name]
+            found = [tag.number(name) for name in numbers if name in tag.fields]
+            part.path += ["vlan"] * len(found)
+            part.vlans += found
             if kind not in tag.fields:
                 part.ethertype = 0
                 return False

@@ -156,6 +156,7 @@ def test_a_folder_that_is_made_anew_is_watched_again(names: NameWatcher, roots: 
 
 
 @pytest.mark.kernel
+@pytest.mark.usefixtures("lab")
 def test_another_kind_of_namespace_under_a_name_is_not_opened_as_one_of_the_network(
     names: NameWatcher, roots: Roots, mounts: list[Path]
 ) -> None:

@@ -127,6 +127,7 @@ CAPTURE_CASES: list[Case] = [
     case("cooked", CookedLinux(src=bytes.fromhex("02000000000a"), lladdrlen=6, proto=0x0800) / _IP4, link=COOKED),
     case("cooked-ipv6", CookedLinux(src=bytes.fromhex("02000000000a"), lladdrlen=6, proto=0x86DD) / _IP6, link=COOKED),
     case("cooked-vlan", CookedLinux(lladdrlen=6, proto=0x8100) / Dot1Q(vlan=44, type=0x0800) / _IP4, link=COOKED),
+    case("cooked-arp", CookedLinux(src=bytes.fromhex("02000000000a"), lladdrlen=6, proto=0x0806) / _ARP, link=COOKED),
     case("cooked-v2", CookedLinuxV2(proto=0x0800, ifindex=3, lladdrlen=6) / _IP4, link=COOKED2),
     case("cooked-v2-ipv6", CookedLinuxV2(proto=0x86DD, ifindex=3, lladdrlen=6) / _IP6, link=COOKED2),
     case("null-ipv4", bytes(Loopback(type=2)) + bytes(_IP4), link=NULL),

@@ -64,6 +64,8 @@ IP4_CASES: list[Case] = [
     case("ipv4-total-below-header", _patched(v4(_UDP), 16, b"\x00\x13")),
     case("ipv4-total-beyond-frame", _patched(v4(_UDP), 16, b"\x05\x00")),
     case("ipv4-total-below-frame", _patched(v4(_UDP, Raw(b"trailer" * 4)), 16, b"\x00\x1e")),
+    # a capture of a super-packet: it is longer than 16 bits can say
+    case("ipv4-total-0", _patched(v4(_TCP), 16, b"\x00\x00")),
     case("ipv4-version-5", _patched(v4(_UDP), 14, b"\x55")),
     # IPv6 under the type of IPv4: hosts drop it
     case("ipv4-version-6", _patched(v4(_UDP), 14, b"\x65"), unread="ip"),
