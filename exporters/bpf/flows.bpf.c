@@ -415,11 +415,8 @@ static __always_inline void count_packet(struct source from, bool replay)
 		return;
 
 	p->gso = gso_size;
-	if (unlikely(gso_size)) {
-		segments = ctx->gso_segs;
-		if (!segments) /* from a device that does not say */
-			segments = gso_size == GSO_BY_FRAGS ? 1 : (p->length + gso_size - 1) / gso_size;
-	}
+	if (unlikely(gso_size))
+		segments = ctx->gso_segs ?: 1;
 	point->seen[direction].skbs++;
 	point->seen[direction].segments += segments;
 	point->seen[direction].bytes += p->length;
@@ -434,6 +431,11 @@ static __always_inline void count_packet(struct source from, bool replay)
 	p->vlan_tci = ctx->vlan_present && p->next == NEXT_ETHERNET ? SKB_VLAN_PRESENT | ctx->vlan_tci : 0;
 	parse_packet(from, p);
 	s->headers = position(p);
+	if (unlikely(gso_size && !ctx->gso_segs && gso_size != GSO_BY_FRAGS && p->length > s->headers)) {
+		/* from a device that does not say (tap): the headers are known only now */
+		s->segments = segments = (p->length - s->headers + gso_size - 1) / gso_size;
+		point->seen[direction].segments += segments - 1;
+	}
 	tag = -p->level[0].start;
 	if (unlikely(segments > 1 || tag)) {
 		__u64 more = (__u64)(segments - 1) * s->headers + (__u64)segments * tag;

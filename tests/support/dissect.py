@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from support.capture import Captured, write_pcapng
+from support.needs import tool
 
 _OPTIONS = (
     *("-n", "-2"),
@@ -52,17 +49,6 @@ class Dissected:
     length: int
     time_ns: int
     layers: list[Layer]
-
-
-def tool(name: str, package: str) -> str:
-    """Path of a program; without it the test is skipped, on CI it fails."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed (package {package})"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 def dissect(packets: Sequence[Captured], folder: Path) -> list[Dissected]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.cases import Case
+from support.cases.base import Case
 from support.dissect import Dissected
 from support.identity import ICMP, ICMP6, TCP
 from support.oracle import Part, community_id, parts_of, tracking_id

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support import identity
-from support.cases import Case
+from support.cases.base import Case
 from support.dissect import Dissected, Layer
 from support.identity import GRE, ICMP, ICMP6, SCTP, TCP, UDP
 

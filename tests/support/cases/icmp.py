@@ -13,7 +13,7 @@ from scapy.layers.l2 import Dot1Q
 from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
-from support.cases import A4, A6, A_MAC, B4, B6, Case, case
+from support.cases.base import A4, A6, A_MAC, B4, B6, Case, case
 from support.cases.link import back, there
 from support.cases.network import v4, v6
 

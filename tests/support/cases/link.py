@@ -10,7 +10,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, LLC, SNAP, STP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Dot3, Ether, Loopback
 from scapy.packet import Raw
 
-from support.cases import A4, A6, A_MAC, B4, B6, B_MAC, COOKED, COOKED2, LOOP, NULL, RAW, Case, case
+from support.cases.base import A4, A6, A_MAC, B4, B6, B_MAC, COOKED, COOKED2, LOOP, NULL, RAW, Case, case
 
 USER0, BSD_RAW, OPENBSD_RAW, ONLY_IPV4, ONLY_IPV6 = 147, 12, 14, 228, 229
 

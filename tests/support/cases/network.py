@@ -16,7 +16,7 @@ from scapy.layers.l2 import GRE
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from support.cases import A4, A6, B4, B6, C4, D4, Case, case
+from support.cases.base import A4, A6, B4, B6, C4, D4, Case, case
 from support.cases.link import ask, back, there
 
 DATA = Raw(bytes(range(256)) * 12)

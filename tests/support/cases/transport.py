@@ -12,7 +12,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
 from scapy.layers.vrrp import VRRP
 from scapy.packet import Raw
 
-from support.cases import A4, A6, B4, B6, C4, Case, case
+from support.cases.base import A4, A6, B4, B6, C4, Case, case
 from support.cases.link import back, there
 from support.cases.network import v4, v6
 

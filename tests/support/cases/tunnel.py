@@ -13,7 +13,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from support.cases import A4, A6, B4, B6, C4, C6, D4, D6, Case, case
+from support.cases.base import A4, A6, B4, B6, C4, C6, D4, D6, Case, case
 from support.cases.link import back, there
 from support.cases.network import v4, v6
 

@@ -1,0 +1,61 @@
+"""``python -m tests.bench [NAME …]``: measures, and prints one line for each figure. How to read it: docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.bench.report import HEAD, Line
+
+# module:function by name, in the order in which they run; imported when they run, so that none weighs on another
+BENCHES = {
+    "packets": "packets:ns_per_packet",
+    "cpus": "packets:both_cpus",
+    "veth": "veth:throughput",
+    "load": "agent:steady_load",
+    "churn": "agent:new_flows",
+    "drain": "table:drain",
+    "pcap": "capture_file:packets_per_second",
+    "latency": "latency:ping_to_flow",
+    "otlp": "otlp:spans",
+    "memory": "agent:memory",
+    "idle": "agent:idle",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures Skytrail; see docs/benchmarks.md.")
+    parser.add_argument("name", nargs="*", choices=[[], *BENCHES], help="which (all without): " + ", ".join(BENCHES))
+    names = parser.parse_args().name or list(BENCHES)
+    if os.geteuid() != 0:
+        parser.error("the benchmarks load programs into the kernel: run them as root")
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}  {_machine()}\n{HEAD}", flush=True)
+    short = 0
+    for name in names:
+        module, _, function = BENCHES[name].partition(":")
+        bench: Callable[[], Iterator[Line]] = getattr(importlib.import_module(f"tests.bench.{module}"), function)
+        before = os.getloadavg()[0]
+        for line in bench():
+            short += line.verdict == "SHORT"
+            print(line, flush=True)
+        if before > 0.5:  # what ran a minute ago may be our own bench: the reader judges
+            print(f"  ^ the load average was {before:.2f} before: other work may have slowed this down", flush=True)
+    print(f"{short} short of the target" if short else "all targets reached", flush=True)
+    return 0
+
+
+def _machine() -> str:
+    models = [
+        line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
+    return f"{os.cpu_count()} × {models[0] if models else platform.machine()}, Linux {platform.release()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
