@@ -63,13 +63,15 @@ class _Log:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.text = ""
-        format_text = ctypes.CDLL(None).vsnprintf
-        buffer = ctypes.create_string_buffer(1 << 16)
+        libc = ctypes.CDLL(None)
+        libc.free.argtypes = [_POINTER]
 
         def write(level: int, text: bytes, arguments: int) -> int:
-            if level < 2 and len(self.text) < self.LIMIT:  # 2: debugging
-                format_text(buffer, ctypes.c_size_t(len(buffer)), text, ctypes.c_void_p(arguments))
-                self.text += buffer.value.decode(errors="replace")
+            if level < 2:  # 2: debugging
+                made = ctypes.c_char_p()
+                if libc.vasprintf(ctypes.byref(made), text, ctypes.c_void_p(arguments)) >= 0:
+                    self.text = (self.text + (made.value or b"").decode(errors="replace"))[-self.LIMIT :]  # the reason is last
+                    libc.free(made)
             return 0
 
         self._callback = _PRINT(write)

@@ -105,6 +105,7 @@ class Replay:
         return quoted_by(self._program, rows)
 
     def finish(self) -> Batch:
-        """All flows that are left."""
-        self.table.drain()
-        return self.table.finish()
+        """All flows that are left, those among them that ended before the last packet."""
+        last, rest = self.table.drain(), self.table.finish()
+        rows = np.concatenate([last.rows[last.ended], rest.rows])
+        return Batch(rows, np.concatenate([last.ended[last.ended], rest.ended]), rest.now)

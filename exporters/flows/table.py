@@ -159,7 +159,8 @@ class FlowTable:
             rows = self._rows[self._rows["flow"]["dir"]["packets"].sum(axis=1) > 0].copy()
             _turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
             self._rows = np.zeros(0, ROW)
-            return Batch(rows, rows["flow"]["ended"] > 0, self._clock() + self._offset())
+            ended = (rows["flow"]["ended"] > 0) | (rows["flow"]["state"] == layout.CLOSING)
+            return Batch(rows, ended, self._clock() + self._offset())
 
     def _merge(self, snapshot: Snapshot, offset: int) -> None:
         # An entry with no packet yet was inserted a moment ago: it is counted by the next drain.

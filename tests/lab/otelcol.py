@@ -148,7 +148,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _plain(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the type is what the message holds
+def _plain(value: Mapping[str, Any]) -> Any:
     match value:
         case {"intValue": number}:
             return int(number)

@@ -16,7 +16,8 @@ _TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 # gopacket's words, which Skydive shows
 _WORDS = {
     "eth": "Ethernet", "vlan": "Dot1Q", "llc": "LLC", "arp": "ARP", "lldp": "LinkLayerDiscovery", "eapol": "EAPOL",
-    "pppoes": "PPPoE", "mpls": "MPLS", "ip": "IPv4", "ipv6": "IPv6", "tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMPv4",
+    "pppoes": "PPPoE", "mpls": "MPLS", "ip": "IPv4", "ipv6": "IPv6", "tcp": "TCP", "udp": "UDP", "sctp": "SCTP",
+    "icmp": "ICMPv4",
     "icmpv6": "ICMPv6", "gre": "GRE", "esp": "IPSecESP", "ah": "IPSecAH", "igmp": "IGMP", "ospf": "OSPF", "vrrp": "VRRP",
     "vxlan": "VXLAN", "geneve": "Geneve", "erspan": "ERSPANII", "ipv6.hopopts": "IPv6HopByHop", "ipv6.routing": "IPv6Routing",
     "ipv6.dstopts": "IPv6Destination", "ipv6.fraghdr": "IPv6Fragment", "shim6": "IPv6Extension",
@@ -89,10 +90,16 @@ def _join(part: Part, firsts: dict[Any, Part], parent: int) -> None:
         firsts[key] = part
     elif part.fragment == "later" and key in firsts:
         first = firsts[key]
-        part.kind, part.ports, part.number, part.code, part.proto = first.kind, first.ports, first.number, first.code, first.proto
+        part.kind, part.ports, part.number, part.code, part.proto = (
+            first.kind,
+            first.ports,
+            first.number,
+            first.code,
+            first.proto,
+        )
         if part.kind == "echo":
             part.asks = first.asks  # for the tracking ID: a request has the request's type
-    
+
 
 def _vlan_number(part: Part) -> int:
     return sum(vlan << 12 * place for place, vlan in enumerate(part.vlans))

@@ -28,14 +28,18 @@ def mpls(labels: list[int], payload: bytes) -> bytes:
     return b"".join(struct.pack("!I", label << 12 | (at == last) << 8 | 64) for at, label in enumerate(labels)) + payload
 
 
-def ip4(source: str, destination: str, proto: int, payload: bytes, *, ttl: int = 64, dscp: int = 0, total: int | None = None) -> bytes:
+def ip4(
+    source: str, destination: str, proto: int, payload: bytes, *, ttl: int = 64, dscp: int = 0, total: int | None = None
+) -> bytes:
     """IPv4 without options or checksum."""
     length = 20 + len(payload) if total is None else total
     head = struct.pack("!BBHHHBBH", 0x45, dscp << 2, length, 1, 0, ttl, proto, 0)
     return head + address(source) + address(destination) + payload
 
 
-def ip6(source: str, destination: str, proto: int, payload: bytes, *, ttl: int = 64, dscp: int = 0, total: int | None = None) -> bytes:
+def ip6(
+    source: str, destination: str, proto: int, payload: bytes, *, ttl: int = 64, dscp: int = 0, total: int | None = None
+) -> bytes:
     """IPv6."""
     length = len(payload) if total is None else total
     head = struct.pack("!IHBB", 6 << 28 | dscp << 22, length, proto, ttl)
@@ -49,7 +53,9 @@ def ip(source: str, destination: str, proto: int, payload: bytes, *, ttl: int = 
     return ETH_IP, ip4(source, destination, proto, payload, ttl=ttl, dscp=dscp)
 
 
-def tcp(source: int, destination: int, flags: int = ACK, payload: bytes = b"", *, seq: int = 0, ack: int = 0, options: bytes = b"") -> bytes:
+def tcp(
+    source: int, destination: int, flags: int = ACK, payload: bytes = b"", *, seq: int = 0, ack: int = 0, options: bytes = b""
+) -> bytes:
     """TCP without a checksum."""
     head = struct.pack("!HHIIBBHHH", source, destination, seq, ack, (5 + len(options) // 4) << 4, flags, 1000, 0, 0)
     return head + options + payload

@@ -93,7 +93,7 @@ class Lab:
         rows = rows[np.argsort(_number(rows["id"]), kind="stable")]
         return Renderer(points, applications).render(rows, quoted=quoted_by(self.program, rows))
 
-    def tally(self) -> Any:  # noqa: ANN401 - one record of layout.POINT
+    def tally(self) -> Any:
         """The newest point's counters."""
         return self.program.points()[self._point]
 
@@ -115,7 +115,7 @@ def forget_fragments(program: FlowProgram) -> None:
     syscall.map_delete_batch(descriptor, keys.copy())
 
 
-def assert_balanced(tally: Any, snapshot: Snapshot) -> None:  # noqa: ANN401 - one record of layout.POINT
+def assert_balanced(tally: Any, snapshot: Snapshot) -> None:
     """Compare a point's counters with the flows that were counted there."""
     outermost: NDArray[Any] = snapshot.flows[snapshot.keys["parent"] == 0]
     lost, seen = tally["lost"], tally["seen"]

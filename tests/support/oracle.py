@@ -105,10 +105,7 @@ class _Reader:
         first = not self.parts
         part = Part(0 if first or not self.layers else self.layers[0].pos, self.end)
         deep = self._link(part)
-        if not deep:
-            network = None
-        else:
-            network = self.next("ip", "ipv6") if self._is_network() else None
+        network = None if not deep else self.next("ip", "ipv6") if self._is_network() else None
         if network:
             self.parts.append(part)
             self._network(network, part)

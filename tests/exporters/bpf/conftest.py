@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from exporters.bpf.program import Loader
 from support.capture import Captured
 from support.cases import ALL, Case
 from support.dissect import Dissected, dissect
 from support.lab import Lab
 from support.needs import missing, root
+
+from exporters.bpf.program import Loader
 
 START_NS = 1_700_000_000_000_000_000
 _SOURCES = Path("/usr/src")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from support import frames
 from support.capture import Captured
 from support.cases import ALL, Case

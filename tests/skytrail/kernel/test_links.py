@@ -1,6 +1,6 @@
 """The watcher against the kernel, with iproute2 as the oracle."""
 
-# ruff: noqa: ANN401  a fixture's class stands in conftest.py, which test modules cannot import
+
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN401  a fixture's class stands in conftest.py, which test modules cannot import
+
 from __future__ import annotations
 
 import errno

@@ -35,6 +35,6 @@ class Case:
         return [bytes(packet) for packet in self.packets]
 
 
-def case(name: str, *packets: Any, link: int = ETHERNET, flows: int = 4, unread: str = "") -> Case:  # noqa: ANN401 - scapy
+def case(name: str, *packets: Any, link: int = ETHERNET, flows: int = 4, unread: str = "") -> Case:
     """Make a :class:`Case`."""
     return Case(name, packets, link, flows, frozenset(unread.split()))

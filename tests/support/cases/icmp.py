@@ -6,8 +6,19 @@ from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
-    ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_Redirect,
-    ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6,
+    ICMPv6DestUnreach,
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6ND_Redirect,
+    ICMPv6ND_RS,
+    ICMPv6NDOptSrcLLAddr,
+    ICMPv6PacketTooBig,
+    ICMPv6ParamProblem,
+    ICMPv6TimeExceeded,
+    IPv6,
 )
 from scapy.layers.l2 import Dot1Q
 from scapy.layers.sctp import SCTP
@@ -20,19 +31,19 @@ from support.cases.network import v4, v6
 _BODY = bytes(range(8, 40))
 
 
-def _icmp4(kind: int, code: int = 0) -> Any:  # noqa: ANN401 - scapy
+def _icmp4(kind: int, code: int = 0) -> Any:
     return v4(Raw(bytes([kind, code]) + b"\0\0\x12\x34\0\x05" + _BODY), proto=1)
 
 
-def _icmp6(kind: int, code: int = 0) -> Any:  # noqa: ANN401 - scapy
+def _icmp6(kind: int, code: int = 0) -> Any:
     return v6(Raw(bytes([kind, code]) + b"\0\0\x12\x34\0\x05" + _BODY), nh=58)
 
 
-def _back4(kind: int) -> Any:  # noqa: ANN401 - scapy
+def _back4(kind: int) -> Any:
     return back() / IP(src=B4, dst=A4, proto=1) / Raw(bytes([kind, 0]) + b"\0\0\x12\x34\0\x05" + _BODY)
 
 
-def _back6(kind: int) -> Any:  # noqa: ANN401 - scapy
+def _back6(kind: int) -> Any:
     return back() / IPv6(src=B6, dst=A6, nh=58) / Raw(bytes([kind, 0]) + b"\0\0\x12\x34\0\x05" + _BODY)
 
 

@@ -15,27 +15,27 @@ from support.cases.base import A4, A6, A_MAC, B4, B6, B_MAC, COOKED, COOKED2, LO
 USER0, BSD_RAW, OPENBSD_RAW, ONLY_IPV4, ONLY_IPV6 = 147, 12, 14, 228, 229
 
 
-def there(kind: int | None = None) -> Any:  # noqa: ANN401 - scapy
+def there(kind: int | None = None) -> Any:
     """Ethernet header from A to B."""
     return Ether(src=A_MAC, dst=B_MAC) if kind is None else Ether(src=A_MAC, dst=B_MAC, type=kind)
 
 
-def back() -> Any:  # noqa: ANN401 - scapy
+def back() -> Any:
     """Ethernet header from B to A."""
     return Ether(src=B_MAC, dst=A_MAC)
 
 
-def ask(*tags: Any) -> Any:  # noqa: ANN401 - scapy
+def ask(*tags: Any) -> Any:
     """A datagram from A to B behind link headers."""
     return _stack(there(), *tags, IP(src=A4, dst=B4, ttl=63, tos=0x28), UDP(sport=40000, dport=9999), Raw(b"question"))
 
 
-def answer(*tags: Any) -> Any:  # noqa: ANN401 - scapy
+def answer(*tags: Any) -> Any:
     """Its answer."""
     return _stack(back(), *tags, IP(src=B4, dst=A4, ttl=61), UDP(sport=9999, dport=40000), Raw(b"the answer"))
 
 
-def _stack(*layers: Any) -> Any:  # noqa: ANN401 - scapy
+def _stack(*layers: Any) -> Any:
     result = layers[0]
     for layer in layers[1:]:
         result = result / layer
@@ -50,12 +50,12 @@ def _labels(count: int) -> list[Any]:
     return [MPLS(label=1000 + number, s=int(number == count - 1), ttl=64) for number in range(count)]
 
 
-def _mpls(count: int, *inner: Any, kind: int = 0x8847) -> Any:  # noqa: ANN401 - scapy
+def _mpls(count: int, *inner: Any, kind: int = 0x8847) -> Any:
     # the bottom label says nothing of what follows: join as bytes
     return bytes(_stack(there(kind), *_labels(count))) + b"".join(bytes(layer) for layer in inner)
 
 
-def _pseudowire(*inner: Any) -> Any:  # noqa: ANN401 - scapy
+def _pseudowire(*inner: Any) -> Any:
     """Ethernet in MPLS; the bottom label tells tshark whether there is a control word (support.dissect)."""
     label = 2001 if inner[0] is _CONTROL_WORD else 2002
     return bytes(there(0x8847) / MPLS(label=16, s=0, ttl=9) / MPLS(label=label, s=1, ttl=9)) + b"".join(map(bytes, inner))
@@ -94,7 +94,7 @@ VLAN_CASES: list[Case] = [
     case("vlan-mixed", ask(Dot1AD(vlan=4094), Dot1AD(vlan=1), Dot1Q(vlan=4095), Dot1Q(vlan=2))),
     case("vlan-0x9100", bytes(ask(Dot1Q(vlan=9), Dot1Q(vlan=8))).replace(b"\x81\x00", b"\x91\x00", 1)),
     case("vlan-priority-tag", ask(Dot1Q(vlan=0, prio=5)), answer()),
-    case("vlan-priority-and-dei-are-no-id", ask(Dot1Q(vlan=33, prio=7, id=1)), answer(Dot1Q(vlan=33))),
+    case("vlan-priority-and-dei-are-no-id", ask(Dot1Q(vlan=33, prio=7, dei=1)), answer(Dot1Q(vlan=33))),
     case("vlan-of-each-way-differ", ask(Dot1Q(vlan=10)), answer(Dot1Q(vlan=20))),
     case("vlan-ipv6", there() / Dot1Q(vlan=12) / _IP6),
     case("vlan-802.3", there() / Dot1Q(vlan=12, type=40) / LLC(dsap=0x42, ssap=0x42, ctrl=3) / STP()),
@@ -114,7 +114,11 @@ MPLS_CASES: list[Case] = [
     case("mpls-pseudowire-arp", _pseudowire(_CONTROL_WORD, Ether(src=A_MAC, dst="ff:ff:ff:ff:ff:ff") / _ARP)),
     # RFC 5586: the first four bits are 1: a message about the path, not a packet in it
     case("mpls-associated-channel", _mpls(1, bytes.fromhex("10000021"), _IP4), unread="pwach"),
-    case("mpls-both-ways", _mpls(1, _IP4), bytes(back() / MPLS(label=55, s=1, ttl=3)) + bytes(IP(src=B4, dst=A4) / TCP(sport=8080, dport=50000, flags="A"))),
+    case(
+        "mpls-both-ways",
+        _mpls(1, _IP4),
+        bytes(back() / MPLS(label=55, s=1, ttl=3)) + bytes(IP(src=B4, dst=A4) / TCP(sport=8080, dport=50000, flags="A")),
+    ),
 ]
 
 CAPTURE_CASES: list[Case] = [
@@ -135,7 +139,9 @@ CAPTURE_CASES: list[Case] = [
     case("loop-ipv4", (2).to_bytes(4, "big") + bytes(_IP4), link=LOOP),
     case("loop-ipv6", (24).to_bytes(4, "big") + bytes(_IP6), link=LOOP),
     case("link-type-not-known", b"anything at all, but no header that we know", link=USER0),
-    case("raw-echo-both-ways", IP(src=A4, dst=B4) / ICMP(id=9, seq=1), IP(src=B4, dst=A4) / ICMP(type=0, id=9, seq=1), link=RAW),
+    case(
+        "raw-echo-both-ways", IP(src=A4, dst=B4) / ICMP(id=9, seq=1), IP(src=B4, dst=A4) / ICMP(type=0, id=9, seq=1), link=RAW
+    ),
 ]
 
 CASES = ETHERNET_CASES + VLAN_CASES + MPLS_CASES + CAPTURE_CASES

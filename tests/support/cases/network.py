@@ -5,11 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from scapy.layers.inet import (
-    ICMP, IP, TCP, UDP, IPOption_LSRR, IPOption_RR, IPOption_Router_Alert, IPOption_Timestamp, fragment,
+    ICMP,
+    IP,
+    TCP,
+    UDP,
+    IPOption_LSRR,
+    IPOption_Router_Alert,
+    IPOption_RR,
+    IPOption_Timestamp,
+    fragment,
 )
 from scapy.layers.inet6 import (
-    HBHOptUnknown, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting,
-    IPv6ExtHdrSegmentRouting, Pad1, PadN, RouterAlert, fragment6,
+    HBHOptUnknown,
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    IPv6ExtHdrSegmentRouting,
+    Pad1,
+    PadN,
+    RouterAlert,
+    fragment6,
 )
 from scapy.layers.ipsec import ESP
 from scapy.layers.l2 import GRE
@@ -22,7 +40,7 @@ from support.cases.link import ask, back, there
 DATA = Raw(bytes(range(256)) * 12)
 
 
-def v4(*payload: Any, **fields: Any) -> Any:  # noqa: ANN401 - scapy
+def v4(*payload: Any, **fields: Any) -> Any:
     """IPv4 from A to B in Ethernet, given scapy's fields."""
     result = there() / IP(src=A4, dst=B4, **fields)
     for layer in payload:
@@ -30,7 +48,7 @@ def v4(*payload: Any, **fields: Any) -> Any:  # noqa: ANN401 - scapy
     return result
 
 
-def v6(*payload: Any, **fields: Any) -> Any:  # noqa: ANN401 - scapy
+def v6(*payload: Any, **fields: Any) -> Any:
     """IPv6 from A to B in Ethernet."""
     result = there() / IPv6(src=A6, dst=B6, **fields)
     for layer in payload:
@@ -38,7 +56,7 @@ def v6(*payload: Any, **fields: Any) -> Any:  # noqa: ANN401 - scapy
     return result
 
 
-def _authentication(following: int, icv: int = 12) -> Any:  # noqa: ANN401 - scapy
+def _authentication(following: int, icv: int = 12) -> Any:
     """An authentication header (RFC 4302): its length counts words, less two."""
     return Raw(bytes([following, (12 + icv) // 4 - 2]) + bytes(5) + b"\x09" + bytes(3) + b"\x01" + bytes(icv))
 
@@ -47,7 +65,7 @@ _UDP = UDP(sport=40000, dport=9999) / Raw(b"payload")
 _TCP = TCP(sport=50000, dport=8080, flags="A") / Raw(b"payload")
 
 
-def _patched(packet: Any, offset: int, data: bytes) -> bytes:  # noqa: ANN401 - scapy
+def _patched(packet: Any, offset: int, data: bytes) -> bytes:
     frame = bytearray(bytes(packet))
     frame[offset : offset + len(data)] = data
     return bytes(frame)
@@ -85,14 +103,14 @@ _OPTIONS = [PadN(optdata=b"\0" * 4)]
 _CHAIN = IPv6ExtHdrHopByHop(options=[RouterAlert()]) / IPv6ExtHdrDestOpt(options=_OPTIONS) / IPv6ExtHdrRouting(addresses=[A6])
 
 
-def _many(count: int) -> Any:  # noqa: ANN401 - scapy
+def _many(count: int) -> Any:
     result = IPv6ExtHdrDestOpt(options=_OPTIONS)
     for _ in range(count - 1):
         result = result / IPv6ExtHdrDestOpt(options=_OPTIONS)
     return result
 
 
-def _raw_extension(number: int) -> Any:  # noqa: ANN401 - scapy
+def _raw_extension(number: int) -> Any:
     """An extension header that scapy has no class for, 16 bytes; UDP behind shim6, nothing behind the others."""
     if number == 140:
         return Raw(bytes([17, 1, 0x80]) + bytes(13) + bytes(_UDP))
@@ -101,8 +119,8 @@ def _raw_extension(number: int) -> Any:  # noqa: ANN401 - scapy
 
 # fixed bytes: hop-by-hop, destination options, routing, authentication, destination options, TCP
 _LONG_CHAIN = bytes.fromhex(
-    "3c00 0502 0000 0100" "2b00 0104 0000 0000" "3302 0001 0000 0000 20010db8000000000000000000000001"
-    "3c04 0000 0000 0001 0000 0002 000000000000000000000000" "0600 0104 0000 0000"
+    "3c00 0502 0000 01002b00 0104 0000 00003302 0001 0000 0000 20010db8000000000000000000000001"
+    "3c04 0000 0000 0001 0000 0002 0000000000000000000000000600 0104 0000 0000"
 )  # fmt: skip
 
 
@@ -137,7 +155,7 @@ IP6_CASES: list[Case] = [
 ]  # fmt: skip
 
 
-def _fragments(packet: Any, size: int = 1200) -> list[Any]:  # noqa: ANN401 - scapy
+def _fragments(packet: Any, size: int = 1200) -> list[Any]:
     return list(fragment(packet, fragsize=size))
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scapy.contrib.igmp import IGMP
 from scapy.contrib.ospf import OSPF_Hdr, OSPF_Hello
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
 from scapy.layers.vrrp import VRRP
@@ -20,7 +19,7 @@ _OPTIONS = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None)
 FLAGS = "FSRPAUEC"
 
 
-def tcp(flags: str, *, reverse: bool = False, **fields: Any) -> Any:  # noqa: ANN401 - scapy
+def tcp(flags: str, *, reverse: bool = False, **fields: Any) -> Any:
     """A segment of one connection, A:50000 to B:8080."""
     if reverse:
         return back() / IP(src=B4, dst=A4) / TCP(sport=8080, dport=50000, flags=flags, **fields)
@@ -70,7 +69,7 @@ OTHER_CASES: list[Case] = [
     case("sctp-init", v4(SCTP(sport=36412, dport=36413) / SCTPChunkInit()),
          back() / IP(src=B4, dst=A4) / SCTP(sport=36413, dport=36412) / SCTPChunkData(data=b"d" * 12)),
     case("sctp-ipv6", v6(SCTP(sport=5000, dport=5001) / SCTPChunkData(data=b"abc"))),
-    case("igmp", there() / _IGMP / IGMP(type=0x16, gaddr="224.1.1.1")),
+    case("igmp", there() / _IGMP / Raw(bytes.fromhex("1600 08fd e0010101"))),
     case("ospf", there() / IP(src=A4, dst="224.0.0.5", ttl=1) / OSPF_Hdr(src=A4) / OSPF_Hello()),
     case("vrrp", there() / IP(src=A4, dst="224.0.0.18", ttl=255) / VRRP(vrid=1, addrlist=[C4])),
     case("udp-lite", v4(Raw(bytes(UDP(sport=1, dport=2) / Raw(b"lite"))), proto=136)),

@@ -20,7 +20,7 @@ from support.cases.network import v4, v6
 IN_A, IN_B = "02:aa:00:00:00:01", "02:aa:00:00:00:02"
 
 
-def inner(*tags: Any) -> Any:  # noqa: ANN401 - scapy
+def inner(*tags: Any) -> Any:
     """An inner frame, C to D."""
     result = Ether(src=IN_A, dst=IN_B)
     for tag in tags:
@@ -28,7 +28,7 @@ def inner(*tags: Any) -> Any:  # noqa: ANN401 - scapy
     return result / IP(src=C4, dst=D4, ttl=33, tos=0x48) / TCP(sport=33333, dport=8080, flags="PA") / Raw(b"inside" * 5)
 
 
-def inner_back() -> Any:  # noqa: ANN401 - scapy
+def inner_back() -> Any:
     """Its answer, D to C."""
     return Ether(src=IN_B, dst=IN_A) / IP(src=D4, dst=C4, ttl=44) / TCP(sport=8080, dport=33333, flags="A")
 
@@ -38,7 +38,7 @@ IN6 = IPv6(src=C6, dst=D6, hlim=21) / UDP(sport=5555, dport=6666) / Raw(b"inner 
 IN_ARP = Ether(src=IN_A, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=IN_A, psrc=C4, pdst=D4)
 
 
-def vxlan(*payload: Any, port: int = 4789, sport: int = 49152, vni: int = 10, flags: int = 8, reverse: bool = False) -> Any:  # noqa: ANN401 - scapy
+def vxlan(*payload: Any, port: int = 4789, sport: int = 49152, vni: int = 10, flags: int = 8, reverse: bool = False) -> Any:
     """VXLAN from A to B, or back."""
     outer = back() / IP(src=B4, dst=A4) if reverse else v4()
     result = outer / UDP(sport=sport, dport=port) / VXLAN(vni=vni, flags=flags)
@@ -69,7 +69,7 @@ VXLAN_CASES: list[Case] = [
 ]  # fmt: skip
 
 
-def geneve(*payload: Any, proto: int = 0x6558, options: bytes = b"", flags: int = 0, version: int = 0, vni: int = 20) -> Any:  # noqa: ANN401 - scapy
+def geneve(*payload: Any, proto: int = 0x6558, options: bytes = b"", flags: int = 0, version: int = 0, vni: int = 20) -> Any:
     """Geneve from A to B, its header by hand."""
     head = struct.pack("!BBHI", version << 6 | len(options) // 4, flags, proto, vni << 8) + options
     return v4(UDP(sport=49153, dport=6081) / Raw(head + b"".join(bytes(layer) for layer in payload)))
@@ -93,7 +93,7 @@ GENEVE_CASES: list[Case] = [
 
 
 def gre(proto: int, *payload: Any, checksum: bool = False, routing: bytes = b"", key: int | None = None, sequence: bool = False,
-        version: int = 0) -> Any:  # noqa: ANN401 - scapy  # fmt: skip
+        version: int = 0) -> Any:
     """GRE from A to B, its flag words by hand (RFC 2784, 2890, 1701)."""
     flags = checksum << 15 | bool(routing) << 14 | (key is not None) << 13 | sequence << 12 | version
     head = struct.pack("!HH", flags, proto)

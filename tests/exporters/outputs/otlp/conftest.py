@@ -50,7 +50,7 @@ def make_collector(lab: ModuleType, otelcol_program: Path, tmp_path: Path) -> It
     """Make collectors that are not started yet; all are stopped at the end."""
     made: list[Any] = []
 
-    def make(**options: Any) -> Any:  # noqa: ANN401 - the lab's class is loaded at run time
+    def make(**options: Any) -> Any:
         folder = tmp_path / f"collector-{len(made)}"
         folder.mkdir()
         made.append(lab.Collector(otelcol_program, folder, **options))
@@ -62,7 +62,7 @@ def make_collector(lab: ModuleType, otelcol_program: Path, tmp_path: Path) -> It
 
 
 @pytest.fixture
-def collector(make_collector: Callable[..., Any]) -> Any:  # noqa: ANN401 - the lab's class is loaded at run time
+def collector(make_collector: Callable[..., Any]) -> Any:
     made = make_collector()
     made.start()
     return made
@@ -72,7 +72,7 @@ def collector(make_collector: Callable[..., Any]) -> Any:  # noqa: ANN401 - the 
 def eventually() -> Poll:
     """Poll until something is true and give it back; fails after a deadline that only a fault reaches."""
 
-    def poll(probe: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the probe gives
+    def poll(probe: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 30
         while not (value := probe()):
             assert time.monotonic() < deadline, "did not come true within 30 s"
@@ -139,7 +139,7 @@ class Receiver:
             self.released.wait(60)
         return answer
 
-    def then(self, **answer: Any) -> None:  # noqa: ANN401 - the fields of Answer
+    def then(self, **answer: Any) -> None:
         """Plan the answer to the next request that has none yet."""
         self.plan.append(Answer(**answer))
 
@@ -151,8 +151,8 @@ class Receiver:
         ]
 
 
-def _grpc_handler(receiver: Receiver, service: str) -> Any:  # noqa: ANN401 - grpc has no types
-    def answer(data: bytes, context: Any) -> bytes:  # noqa: ANN401 - grpc has no types
+def _grpc_handler(receiver: Receiver, service: str) -> Any:
+    def answer(data: bytes, context: Any) -> bytes:
         metadata = {name: str(value) for name, value in context.invocation_metadata()}
         planned = receiver.take(service, metadata, data)
         context.set_trailing_metadata(planned.headers)

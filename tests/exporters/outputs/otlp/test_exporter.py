@@ -25,7 +25,7 @@ lab_test = pytest.mark.lab
 def make_exporter() -> Iterator[MakeExporter]:
     made: list[OtlpExporter] = []
 
-    def make(config: OtlpConfig, **options: Any) -> OtlpExporter:  # noqa: ANN401 - as the exporter takes them
+    def make(config: OtlpConfig, **options: Any) -> OtlpExporter:
         resource = {"service.name": "skytrail", "host.name": "test"}
         options = {"backoff": Backoff(0.02, 0.2), "version": "test", **options}
         made.append(OtlpExporter(config, resource, **options))
@@ -36,7 +36,7 @@ def make_exporter() -> Iterator[MakeExporter]:
         exporter.close(0)
 
 
-def endpoint(collector: Any, wire: Wire) -> str:  # noqa: ANN401 - loaded at run time
+def endpoint(collector: Any, wire: Wire) -> str:
     return str(collector.grpc if wire is Wire.GRPC else collector.http)
 
 
@@ -48,7 +48,7 @@ def ids(*batches: SpanColumns) -> Counter[tuple[str, str]]:
     )
 
 
-def received(collector: Any) -> Counter[tuple[str, str]]:  # noqa: ANN401 - loaded at run time
+def received(collector: Any) -> Counter[tuple[str, str]]:
     return Counter((span["traceId"], span["spanId"]) for span in collector.spans())
 
 
@@ -60,7 +60,7 @@ def traces(exporter: OtlpExporter) -> ExportQueue:
 @pytest.mark.parametrize("compression", Compression)
 @pytest.mark.parametrize("wire", Wire)
 def test_every_span_arrives_once_in_the_real_collector(
-    collector: Any,  # noqa: ANN401 - loaded at run time
+    collector: Any,
     make_exporter: MakeExporter,
     make_spans: MakeSpans,
     wire: Wire,
@@ -79,8 +79,8 @@ def test_every_span_arrives_once_in_the_real_collector(
 
 @lab_test
 def test_the_collector_reads_every_field_of_a_span(
-    collector: Any,  # noqa: ANN401 - loaded at run time
-    lab: Any,  # noqa: ANN401 - loaded at run time
+    collector: Any,
+    lab: Any,
     make_exporter: MakeExporter,
     make_spans: MakeSpans,
 ) -> None:
@@ -129,8 +129,8 @@ def test_the_collector_reads_every_field_of_a_span(
 @lab_test
 @pytest.mark.parametrize("wire", Wire)
 def test_metrics_arrive_in_the_real_collector(
-    collector: Any,  # noqa: ANN401 - loaded at run time
-    lab: Any,  # noqa: ANN401 - loaded at run time
+    collector: Any,
+    lab: Any,
     make_exporter: MakeExporter,
     wire: Wire,
 ) -> None:
@@ -158,7 +158,7 @@ def test_metrics_arrive_in_the_real_collector(
 @pytest.mark.parametrize("wire", Wire)
 def test_tls_both_ways_with_the_real_collector(
     make_collector: Callable[..., Any],
-    certificates: Any,  # noqa: ANN401 - a class of conftest.py
+    certificates: Any,
     make_exporter: MakeExporter,
     make_spans: MakeSpans,
     eventually: Poll,
@@ -240,7 +240,7 @@ def test_beyond_the_queues_bound_the_newest_spans_survive_an_outage_and_the_rest
     assert received(collector) & ids(last) == ids(last)
 
 
-def receiver_of(request: pytest.FixtureRequest, wire: Wire) -> Any:  # noqa: ANN401 - a class of conftest.py
+def receiver_of(request: pytest.FixtureRequest, wire: Wire) -> Any:
     return request.getfixturevalue("grpc_receiver" if wire is Wire.GRPC else "http_receiver")
 
 
@@ -274,7 +274,7 @@ def test_a_refused_request_is_counted_and_the_next_goes_out(
     assert traces(exporter).retries == 0
 
 
-def test_retry_after_is_waited_for(http_receiver: Any, make_exporter: MakeExporter, make_spans: MakeSpans) -> None:  # noqa: ANN401
+def test_retry_after_is_waited_for(http_receiver: Any, make_exporter: MakeExporter, make_spans: MakeSpans) -> None:
     http_receiver.then(status=429, headers=(("Retry-After", "1"),))
     config = OtlpConfig(endpoint=http_receiver.endpoint, protocol=Wire.HTTP)
     exporter = make_exporter(config, backoff=Backoff(1000, 1000))
@@ -286,7 +286,7 @@ def test_retry_after_is_waited_for(http_receiver: Any, make_exporter: MakeExport
 
 
 def test_requests_stay_below_the_size_that_receivers_take(
-    grpc_receiver: Any,  # noqa: ANN401 - a class of conftest.py
+    grpc_receiver: Any,
     make_exporter: MakeExporter,
     make_spans: MakeSpans,
 ) -> None:
@@ -302,7 +302,7 @@ def test_requests_stay_below_the_size_that_receivers_take(
     assert sent == [span.tobytes() for span in plain.span_id]
 
 
-def test_one_signal_alone_makes_one_queue(grpc_receiver: Any, make_exporter: MakeExporter) -> None:  # noqa: ANN401
+def test_one_signal_alone_makes_one_queue(grpc_receiver: Any, make_exporter: MakeExporter) -> None:
     exporter = make_exporter(OtlpConfig(endpoint=grpc_receiver.endpoint), signals=[Signal.METRICS])
     assert {values[1] for family in exporter.families() for values, _ in family.samples} == {"metrics"}
     names = [family.metric.name for family in exporter.families()]

@@ -39,7 +39,7 @@ def octets(rows: Sequence[bytes]) -> np.ndarray[Any, Any]:
     return np.array([list(row) for row in rows], np.uint8)
 
 
-def any_value(kind: ValueKind, value: Any) -> AnyValue:  # noqa: ANN401 - as the kind says
+def any_value(kind: ValueKind, value: Any) -> AnyValue:
     match kind:
         case ValueKind.STR:
             return AnyValue(string_value=value)

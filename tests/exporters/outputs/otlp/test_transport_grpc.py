@@ -19,7 +19,7 @@ _ANY = b"\x0a" + bytes([len(_URL)]) + _URL + b"\x12\x04\x0a\x02\x08\x02"
 RETRY_INFO = (("grpc-status-details-bin", b"\x08\x08\x1a" + bytes([len(_ANY)]) + _ANY),)
 
 
-def send(receiver: Any, signal: Signal = Signal.TRACES, timeout: float = 20, **config: Any) -> Outcome:  # noqa: ANN401
+def send(receiver: Any, signal: Signal = Signal.TRACES, timeout: float = 20, **config: Any) -> Outcome:
     transport = GrpcTransport(OtlpConfig(endpoint=receiver.endpoint, **config).target(signal), "skytrail/test")
     try:
         return transport.send(DATA, timeout)
@@ -28,7 +28,7 @@ def send(receiver: Any, signal: Signal = Signal.TRACES, timeout: float = 20, **c
 
 
 @pytest.mark.parametrize(("signal", "service"), [(Signal.TRACES, "trace.v1.Trace"), (Signal.METRICS, "metrics.v1.Metrics")])
-def test_a_call_has_its_service_our_metadata_and_our_name(grpc_receiver: Any, signal: Signal, service: str) -> None:  # noqa: ANN401
+def test_a_call_has_its_service_our_metadata_and_our_name(grpc_receiver: Any, signal: Signal, service: str) -> None:
     assert send(grpc_receiver, signal, headers=(("Authorization", "Bearer x"),)) == Outcome(Verdict.DELIVERED)
     assert grpc_receiver.paths == [f"opentelemetry.proto.collector.{service}Service"]
     assert grpc_receiver.requests == [DATA]
@@ -37,7 +37,7 @@ def test_a_call_has_its_service_our_metadata_and_our_name(grpc_receiver: Any, si
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
-def test_exactly_the_retryable_codes_are_retried(grpc_receiver: Any, code: grpc.StatusCode) -> None:  # noqa: ANN401
+def test_exactly_the_retryable_codes_are_retried(grpc_receiver: Any, code: grpc.StatusCode) -> None:
     grpc_receiver.then(code=code, details="not now")
     outcome = send(grpc_receiver)
     assert outcome.verdict is (Verdict.RETRY if code.name in RETRIED else Verdict.REFUSED)
@@ -47,18 +47,18 @@ def test_exactly_the_retryable_codes_are_retried(grpc_receiver: Any, code: grpc.
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE])
-def test_retry_info_gives_the_delay_and_makes_exhaustion_retryable(grpc_receiver: Any, code: grpc.StatusCode) -> None:  # noqa: ANN401
+def test_retry_info_gives_the_delay_and_makes_exhaustion_retryable(grpc_receiver: Any, code: grpc.StatusCode) -> None:
     grpc_receiver.then(code=code, headers=RETRY_INFO)
     outcome = send(grpc_receiver)
     assert (outcome.verdict, outcome.delay) == (Verdict.RETRY, 2.0)
 
 
-def test_retry_info_makes_no_other_code_retryable(grpc_receiver: Any) -> None:  # noqa: ANN401
+def test_retry_info_makes_no_other_code_retryable(grpc_receiver: Any) -> None:
     grpc_receiver.then(code=grpc.StatusCode.INVALID_ARGUMENT, headers=RETRY_INFO)
     assert send(grpc_receiver).verdict is Verdict.REFUSED
 
 
-def test_grpc_partial_success_counts_the_rejected(grpc_receiver: Any) -> None:  # noqa: ANN401
+def test_grpc_partial_success_counts_the_rejected(grpc_receiver: Any) -> None:
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 5
     answer.partial_success.error_message = "too old"
@@ -66,19 +66,19 @@ def test_grpc_partial_success_counts_the_rejected(grpc_receiver: Any) -> None:  
     assert send(grpc_receiver) == Outcome(Verdict.DELIVERED, "too old", rejected=5)
 
 
-def test_grpc_success_with_a_garbled_message_is_success(grpc_receiver: Any) -> None:  # noqa: ANN401
+def test_grpc_success_with_a_garbled_message_is_success(grpc_receiver: Any) -> None:
     grpc_receiver.then(body=b"<html>\xff")
     assert send(grpc_receiver).verdict is Verdict.DELIVERED
 
 
-def test_a_grpc_answer_beyond_the_bound_is_refused(grpc_receiver: Any) -> None:  # noqa: ANN401
+def test_a_grpc_answer_beyond_the_bound_is_refused(grpc_receiver: Any) -> None:
     grpc_receiver.then(body=bytes(RESPONSE_MAX + 1))
     outcome = send(grpc_receiver)
     assert outcome.verdict is Verdict.REFUSED
     assert outcome.message.startswith("RESOURCE_EXHAUSTED")
 
 
-def test_a_grpc_receiver_that_hangs_is_left_after_the_timeout(grpc_receiver: Any) -> None:  # noqa: ANN401
+def test_a_grpc_receiver_that_hangs_is_left_after_the_timeout(grpc_receiver: Any) -> None:
     grpc_receiver.then(hang=True)
     begin = time.monotonic()
     outcome = send(grpc_receiver, timeout=0.3)
@@ -86,12 +86,12 @@ def test_a_grpc_receiver_that_hangs_is_left_after_the_timeout(grpc_receiver: Any
     assert 0.25 <= time.monotonic() - begin < 10
 
 
-def test_gzip_is_understood_by_the_receiver(grpc_receiver: Any) -> None:  # noqa: ANN401
+def test_gzip_is_understood_by_the_receiver(grpc_receiver: Any) -> None:
     assert send(grpc_receiver, compression=Compression.GZIP).verdict is Verdict.DELIVERED
     assert grpc_receiver.requests == [DATA]
 
 
-def test_no_grpc_receiver_is_retried(lab: Any) -> None:  # noqa: ANN401
+def test_no_grpc_receiver_is_retried(lab: Any) -> None:
     [port] = lab.free_ports(1)
     transport = GrpcTransport(OtlpConfig(endpoint=f"http://127.0.0.1:{port}").target(Signal.TRACES), "skytrail/test")
     outcome = transport.send(DATA, 5)

@@ -17,7 +17,7 @@ from exporters.outputs.otlp.transport_http import HttpTransport, retry_after
 DATA = b"\x0a\x02\x0a\x00" * 1000
 
 
-def send(receiver: Any, signal: Signal = Signal.TRACES, timeout: float = 20, **config: Any) -> Outcome:  # noqa: ANN401
+def send(receiver: Any, signal: Signal = Signal.TRACES, timeout: float = 20, **config: Any) -> Outcome:
     target = OtlpConfig(endpoint=receiver.endpoint, protocol=Wire.HTTP, **config).target(signal)
     transport = HttpTransport(target, "skytrail/test")
     try:
@@ -27,7 +27,7 @@ def send(receiver: Any, signal: Signal = Signal.TRACES, timeout: float = 20, **c
 
 
 @pytest.mark.parametrize("signal", Signal)
-def test_a_request_has_its_path_its_type_our_headers_and_our_name(http_receiver: Any, signal: Signal) -> None:  # noqa: ANN401
+def test_a_request_has_its_path_its_type_our_headers_and_our_name(http_receiver: Any, signal: Signal) -> None:
     assert send(http_receiver, signal, headers=(("Authorization", "Bearer x"),)) == Outcome(Verdict.DELIVERED)
     assert http_receiver.paths == [f"/v1/{signal.value}"]
     assert http_receiver.requests == [DATA]
@@ -38,7 +38,7 @@ def test_a_request_has_its_path_its_type_our_headers_and_our_name(http_receiver:
     assert "content-encoding" not in headers
 
 
-def test_gzip_shrinks_the_body(http_receiver: Any) -> None:  # noqa: ANN401
+def test_gzip_shrinks_the_body(http_receiver: Any) -> None:
     assert send(http_receiver, compression=Compression.GZIP).verdict is Verdict.DELIVERED
     assert http_receiver.headers[0]["content-encoding"] == "gzip"
     assert gzip.decompress(http_receiver.requests[0]) == DATA
@@ -46,7 +46,7 @@ def test_gzip_shrinks_the_body(http_receiver: Any) -> None:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_these_four_are_retried_after_the_delay_asked_for(http_receiver: Any, status: int) -> None:  # noqa: ANN401
+def test_these_four_are_retried_after_the_delay_asked_for(http_receiver: Any, status: int) -> None:
     http_receiver.then(status=status, headers=(("Retry-After", "3"),))
     outcome = send(http_receiver)
     assert (outcome.verdict, outcome.delay) == (Verdict.RETRY, 3.0)
@@ -55,19 +55,19 @@ def test_these_four_are_retried_after_the_delay_asked_for(http_receiver: Any, st
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 404, 408, 413, 500, 501, 505])
-def test_all_others_are_refused(http_receiver: Any, status: int) -> None:  # noqa: ANN401
+def test_all_others_are_refused(http_receiver: Any, status: int) -> None:
     http_receiver.then(status=status, headers=(("Retry-After", "3"), ("Location", "/v1/elsewhere")))
     assert send(http_receiver).verdict is Verdict.REFUSED
     assert http_receiver.paths == ["/v1/traces"]
 
 
-def test_the_reason_in_a_protobuf_status_is_kept_without_our_secret(http_receiver: Any) -> None:  # noqa: ANN401
+def test_the_reason_in_a_protobuf_status_is_kept_without_our_secret(http_receiver: Any) -> None:
     http_receiver.then(status=400, body=b"\x08\x03\x12\x12no span of hunter2")
     outcome = send(http_receiver, headers=(("authorization", "Bearer hunter2"),))
     assert outcome == Outcome(Verdict.REFUSED, "HTTP 400: no span of ***")
 
 
-def test_partial_success_counts_the_rejected(http_receiver: Any) -> None:  # noqa: ANN401
+def test_partial_success_counts_the_rejected(http_receiver: Any) -> None:
     spans = ExportTraceServiceResponse()
     spans.partial_success.rejected_spans = 5
     spans.partial_success.error_message = "too old"
@@ -79,21 +79,21 @@ def test_partial_success_counts_the_rejected(http_receiver: Any) -> None:  # noq
     assert send(http_receiver, Signal.METRICS) == Outcome(Verdict.DELIVERED, rejected=6)
 
 
-def test_success_with_a_garbled_body_is_success(http_receiver: Any) -> None:  # noqa: ANN401
+def test_success_with_a_garbled_body_is_success(http_receiver: Any) -> None:
     http_receiver.then(body=b"<html>\xff")
     outcome = send(http_receiver)
     assert outcome.verdict is Verdict.DELIVERED
     assert "no OTLP response" in outcome.message
 
 
-def test_an_answer_beyond_the_bound_is_refused_unread(http_receiver: Any) -> None:  # noqa: ANN401
+def test_an_answer_beyond_the_bound_is_refused_unread(http_receiver: Any) -> None:
     http_receiver.then(body=bytes(RESPONSE_MAX + 1))
     assert send(http_receiver).verdict is Verdict.REFUSED
     http_receiver.then(body=b"\x0a\x00" * (RESPONSE_MAX // 2))
     assert send(http_receiver).verdict is Verdict.DELIVERED
 
 
-def test_a_receiver_that_hangs_is_left_after_the_timeout(http_receiver: Any) -> None:  # noqa: ANN401
+def test_a_receiver_that_hangs_is_left_after_the_timeout(http_receiver: Any) -> None:
     http_receiver.then(hang=True)
     begin = time.monotonic()
     outcome = send(http_receiver, timeout=0.2)
@@ -101,7 +101,7 @@ def test_a_receiver_that_hangs_is_left_after_the_timeout(http_receiver: Any) -> 
     assert 0.2 <= time.monotonic() - begin < 10
 
 
-def test_nobody_listening_is_retried(lab: Any) -> None:  # noqa: ANN401
+def test_nobody_listening_is_retried(lab: Any) -> None:
     [port] = lab.free_ports(1)
     target = OtlpConfig(endpoint=f"http://127.0.0.1:{port}", protocol=Wire.HTTP).target(Signal.TRACES)
     outcome = HttpTransport(target, "skytrail/test").send(DATA, 5)
@@ -109,7 +109,7 @@ def test_nobody_listening_is_retried(lab: Any) -> None:  # noqa: ANN401
     assert "refused" in outcome.message
 
 
-def test_one_connection_serves_many_requests(http_receiver: Any) -> None:  # noqa: ANN401
+def test_one_connection_serves_many_requests(http_receiver: Any) -> None:
     target = OtlpConfig(endpoint=http_receiver.endpoint, protocol=Wire.HTTP).target(Signal.TRACES)
     transport = HttpTransport(target, "skytrail/test")
     for _ in range(3):
