@@ -89,13 +89,7 @@ static __always_inline bool is_syn(struct level *l)
 /* Whether a packet may be counted here: a SYN on an ended flow begins a new one. */
 static __always_inline bool usable(struct flow *flow, struct level *l)
 {
-	if (unlikely(flow->state != FLOW_LIVE))
-		return false;
-	if (unlikely(flow->ended && is_syn(l))) {
-		flow->state = FLOW_CLOSING;
-		return false;
-	}
-	return true;
+	return likely(flow->state == FLOW_LIVE) && likely(!flow->ended || !is_syn(l));
 }
 
 static __always_inline void remember_quote(struct __sk_buff *ctx, struct level *l, __u64 id)
@@ -162,20 +156,29 @@ static __always_inline void describe(struct __sk_buff *ctx, struct scratch *s, s
 static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scratch *s, struct level *l, __u32 *lost)
 {
 	struct flow *flow = lookup_flow(l), *second;
-	bool closing = flow;
 	long error;
 
 	if (likely(flow && usable(flow, l)))
 		return flow;
 	other_entry(l);
 	second = lookup_flow(l);
-	if (second && usable(second, l))
+	/* A third record has no place before the next drain: then a new connection is counted on an ended one. */
+	if (second && (usable(second, l) || (flow && second->state == FLOW_LIVE))) {
+		if (flow)
+			flow->state = FLOW_CLOSING;
 		return second;
-	if (second && closing) {
+	}
+	if (flow && second) {
+		if (flow->state == FLOW_LIVE)
+			return flow;
 		*lost = LOST_CLOSING;
 		return 0;
 	}
-	if (!closing)
+	if (flow)
+		flow->state = FLOW_CLOSING;
+	else if (second)
+		second->state = FLOW_CLOSING;
+	if (!flow)
 		other_entry(l);
 	describe(ctx, s, l);
 	error = insert_flow(l, &s->new_flow);

@@ -66,7 +66,7 @@ class FlowProgram:
     ) -> None:
         self._loader, self._parameters, self._replay = loader, Parameters(sampling, replay), replay
         self._sizes = {"flows4": max_flows, "flows6": max_flows, "points": max_points}
-        self.max_flows, self.max_points = max_flows, max_points
+        self.max_flows, self.max_points, self.sampling = max_flows, max_points, sampling
         self._main = loader.load(self._parameters, frozenset({"flows_tc", "close_flow"}), self._sizes)
         self._objects = [self._main]
         self._entries: dict[bool, Entries] = {}

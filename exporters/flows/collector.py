@@ -66,13 +66,14 @@ class FlowsCollector:
         self._totals = Totals(points, applications, self._start_ns, subnets)
         self._own, self._talkers = own_traffic, talkers
         self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset)
-        self._renderer = Renderer(points, applications)
+        self._renderer = Renderer(points, applications, program.sampling)
         self._sinks: list[Sink] = []
         self._lock = threading.Lock()
         self._seen = -1
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
         self.capture: Capture | None = None
+        self.failure: str | None = None
 
     @property
     def loader(self) -> str:
@@ -99,8 +100,10 @@ class FlowsCollector:
         while not self._stop.wait(self._interval):
             try:
                 self.drain()
-            except OSError as error:
-                _log.error("reading the kernel's counters failed", error=str(error))
+                self.failure = None
+            except Exception as error:  # noqa: BLE001 - outputs run in here: whatever one does, counting goes on
+                self.failure = f"reading the kernel's counters failed: {error}"
+                _log.error("drain_failed", error=str(error), exc_info=True)
 
     def drain(self) -> None:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""

@@ -43,7 +43,7 @@ MAX_PATTERN = 200  # characters of a pattern after ``~``
 _METRIC = ("ABPackets", "ABBytes", "BAPackets", "BABytes", "ABSkbs", "BASkbs", "Start", "Last", "RTT")
 _TCP_METRIC = tuple(f"{way}{what}" for way in ("AB", "BA") for what in ("SynStart", "SynTTL", "FinStart", "RstStart"))
 NUMBER_FIELDS = frozenset(
-    ["Start", "Last", "RawPacketsCaptured", "MPLSLabel", "Link.ID", "ICMP.Number", "ICMP.Code", "ICMP.ID"]
+    ["Start", "Last", "RawPacketsCaptured", "MPLSLabel", "Sampling", "Link.ID", "ICMP.Number", "ICMP.Code", "ICMP.ID"]
     + [f"Network.{name}" for name in ("ID", "IPProtocol", "ATTL", "BTTL", "ADSCP", "BDSCP")]
     + ["Transport.A", "Transport.B", "Transport.ID", "IPMetric.Fragments", "IPMetric.FragmentErrors"]
     + [f"{layer}.{name}" for layer in ("Metric", "LastUpdateMetric") for name in _METRIC]

@@ -2,7 +2,7 @@
 
 Keys keep Skydive's names and shapes (times in ms since the epoch, RTT in ns). A is the side that sent the first packet
 seen. New keys: ``CommunityID``, ``Initiator``, ``Interface``, ``Namespace``, ``IPMetric.Fragments``, ``Metric.*Skbs``,
-``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``.
+``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``.
 """
 
 from __future__ import annotations
@@ -145,11 +145,13 @@ class Renderer:
     Args:
         points: names of capture points.
         applications: names of applications.
+        sampling: 1 of N packets was counted; shown as ``Sampling`` where it is not 1.
 
     """
 
-    def __init__(self, points: Points, applications: Applications) -> None:
+    def __init__(self, points: Points, applications: Applications, sampling: int = 1) -> None:
         self._points, self._applications, self._addresses = points, applications, AddressTexts()
+        self._sampling = sampling
 
     def render(
         self, rows: NDArray[Any], *, ended: NDArray[np.bool_] | None = None, quoted: Mapping[int, str] | None = None
@@ -181,6 +183,8 @@ class Renderer:
             path = layers_path(row)
             flow["LayersPath"] = path
             flow["Application"] = self._applications.names[application] or path.rsplit("/", 1)[-1]
+            if self._sampling > 1:
+                flow["Sampling"] = self._sampling
             if community:
                 flow["CommunityID"] = community
             flow["FinishType"] = FINISHES[finish] if finished else "NOT_FINISHED"

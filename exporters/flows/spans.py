@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout
+from exporters.bpf.program import FlowProgram
 from exporters.flows.applications import Applications
-from exporters.flows.identify import kind_of, network_id, proto_of, vlans_of
+from exporters.flows.identify import kind_of, network_id, proto_of, quoted_by, vlans_of
 from exporters.flows.points import Points
 from exporters.flows.records import AddressTexts
 from exporters.flows.subnets import Subnets
@@ -28,7 +29,7 @@ def hex_texts(octets: NDArray[np.uint8]) -> NDArray[np.bytes_]:
     digits = np.empty((len(octets), width, 2), np.uint8)
     digits[:, :, 0] = _HEX[octets >> 4]
     digits[:, :, 1] = _HEX[octets & 15]
-    return np.ascontiguousarray(digits).view(f"S{2 * width}").reshape(-1)
+    return digits.reshape(-1, 2 * width).view(f"S{2 * width}").reshape(-1)
 
 
 def _named(names: list[str] | tuple[str, ...], numbers: NDArray[Any]) -> NDArray[np.bytes_]:
@@ -44,13 +45,19 @@ class SpanBuilder:
         applications: names of applications.
         trace_epoch: fold this period (ns) into trace ids; 0: the trace id is the tracking ID.
         subnets: names of subnets by CIDR.
+        program: tells what ICMP errors quote, and the sampling; None: neither.
 
     """
 
     def __init__(
-        self, points: Points, applications: Applications, trace_epoch: int = 0, subnets: Mapping[str, str] | None = None
+        self,
+        points: Points,
+        applications: Applications,
+        trace_epoch: int = 0,
+        subnets: Mapping[str, str] | None = None,
+        program: FlowProgram | None = None,
     ) -> None:
-        self._subnets = Subnets(subnets)
+        self._subnets, self._program = Subnets(subnets), program
         self._points, self._applications, self._epoch = points, applications, trace_epoch
         self._addresses = AddressTexts()
 
@@ -71,7 +78,12 @@ class SpanBuilder:
             name=self._names(rows),
             start=starts.astype(np.uint64),
             end=np.maximum(rows["reported_at"], starts).astype(np.uint64),
-            attributes=[*self._ends(rows, source, link), *self._facts(rows, link), *self._counts(rows, batch, source)],
+            attributes=[
+                *self._ends(rows, source, link),
+                *self._facts(rows, link),
+                *self._counts(rows, batch, source),
+                *self._told_by_program(rows),
+            ],
             links=self._parents(rows),
         )
 
@@ -161,6 +173,17 @@ class SpanBuilder:
             Column("skytrail.tcp.flags", whole, flags[every, source].astype(np.int64), tcp),
             Column("skytrail.tcp.reverse.flags", whole, flags[every, other].astype(np.int64), tcp),
             Column("skytrail.flow.finish_type", ValueKind.STR, _named(FINISHES, finish_of(rows)), batch.ended),
+        ]
+
+    def _told_by_program(self, rows: NDArray[Any]) -> list[Column]:
+        if self._program is None:
+            return []
+        quoted = quoted_by(self._program, rows)
+        texts = np.array([quoted.get(number, "").encode() for number in rows["id"].tolist()] if quoted else [b""] * len(rows))
+        rate = np.full(len(rows), self._program.sampling, np.int64)
+        return [
+            Column("skytrail.flow.quoted_tracking_id", ValueKind.STR, texts.astype("S"), np.asarray(texts != b"")),
+            Column("skytrail.flow.sampling", ValueKind.INT, rate, rate > 1),
         ]
 
     def _parents(self, rows: NDArray[Any]) -> list[LinkColumn]:

@@ -121,7 +121,7 @@ class AgentProcess:
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
-            builder, otlp = SpanBuilder(points, applications, epoch, self._settings.subnets), self._otlp
+            builder, otlp = SpanBuilder(points, applications, epoch, self._settings.subnets, program), self._otlp
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
             program,
@@ -225,6 +225,7 @@ class AgentProcess:
         failures = capture.failures() if capture else ["not started"]
         watching = capture is not None and capture.watcher.alive
         return {
+            "drain": self.collector.failure,
             "flows": failures[0] if failures else None,
             "links": None if watching else "the link watcher has ended: see the log",
         }
