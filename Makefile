@@ -62,7 +62,11 @@ fuzz: $(VENV)/.installed-dev
 KERNEL_TESTS ?= all
 kernels: $(VENV)/.installed-dev
 	$(LAB)/packages.sh kernels
-	for series in 6.1 6.12; do $(LAB)/vm/run.sh $$series $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/kernel -k "$(if $(filter short,$(KERNEL_TESTS)),short,short or long)" || exit 1; done
+	for series in 6.1 6.12; do \
+		echo "Linux $$series:"; \
+		$(LAB)/vm/run.sh $$series env SKYTRAIL_KERNEL_VM=1 $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/kernel \
+			-k "$(if $(filter short,$(KERNEL_TESTS)),short,short or long)" || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

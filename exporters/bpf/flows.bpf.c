@@ -69,8 +69,12 @@ static __always_inline __u8 *header(struct source from, __u32 offset, __u8 *copy
 static __always_inline __u32 tunnel_of(__u16 port)
 {
 	struct tunnel_ports *ports = lookup_tunnel_ports();
+	__u32 index = port;
 
-	return ports ? ports->kind[port] : TUNNEL_NONE;
+	/* Before about Linux 6.15 the verifier forgets the bounds of a number whose bytes were swapped: say them anew. */
+	asm volatile("" : "+r"(index));
+	index &= 0xffff;
+	return ports ? ports->kind[index] : TUNNEL_NONE;
 }
 
 static __always_inline void other_entry(struct level *l)

@@ -50,7 +50,6 @@
 #define TCP_ACK 0x10
 
 #define MPLS_LABELS 8
-#define EXTENSIONS 8
 
 /* What follows: an EtherType, or one of these. */
 #define NEXT_NONE 0
@@ -403,38 +402,46 @@ static __always_inline bool parse_ip4(struct source from, struct parse *p, struc
 	return true;
 }
 
+/* One extension header; false where there is none (any more). */
+static __always_inline bool parse_extension(struct source from, struct parse *p, struct level *l)
+{
+	__u8 proto = READ_ONCE(l->proto), ext;
+	switch (proto) {
+	case 0: ext = EXT_HOP_BY_HOP; break;
+	case 43: ext = EXT_ROUTING; break;
+	case 44: ext = EXT_FRAGMENT; break;
+	case PROTO_AH: ext = EXT_AUTHENTICATION; break;
+	case 60: ext = EXT_DESTINATION; break;
+	case 140: ext = EXT_OTHER; break; /* shim6; mobility (135) and HIP (139) carry nothing: they end here */
+	default: return false;
+	}
+	__u8 *h = need(from, p, 8);
+	if (!h)
+		return false;
+	__u32 length = (h[1] + 1) * 8;
+	if (proto == 44) {
+		__u16 bits = get16(h + 2);
+		l->fragment_bits = (bits >> 3) | (bits & 1 ? 0x2000 : 0);
+		l->fragment_id = get32(h + 4);
+		length = 8;
+	} else if (proto == PROTO_AH) {
+		length = (h[1] + 2) * 4;
+	}
+	l->ext |= ext;
+	WRITE_ONCE(l->proto, h[0]);
+	advance(p, length);
+	if (proto == 44 && later_fragment(l))
+		return false; /* what follows is payload */
+	return true;
+}
+
+/* No loop: clang would lay it out so that it is entered by falling into it, which Linux 6.1 refuses (check_cfg). */
 static __always_inline void parse_extensions(struct source from, struct parse *p, struct level *l)
 {
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < EXTENSIONS; i++) {
-		__u8 proto = READ_ONCE(l->proto), ext;
-		switch (proto) {
-		case 0: ext = EXT_HOP_BY_HOP; break;
-		case 43: ext = EXT_ROUTING; break;
-		case 44: ext = EXT_FRAGMENT; break;
-		case PROTO_AH: ext = EXT_AUTHENTICATION; break;
-		case 60: ext = EXT_DESTINATION; break;
-		case 140: ext = EXT_OTHER; break; /* shim6; mobility (135) and HIP (139) carry nothing: they end here */
-		default: return;
-		}
-		__u8 *h = need(from, p, 8);
-		if (!h)
-			return;
-		__u32 length = (h[1] + 1) * 8;
-		if (proto == 44) {
-			__u16 bits = get16(h + 2);
-			l->fragment_bits = (bits >> 3) | (bits & 1 ? 0x2000 : 0);
-			l->fragment_id = get32(h + 4);
-			length = 8;
-		} else if (proto == PROTO_AH) {
-			length = (h[1] + 2) * 4;
-		}
-		l->ext |= ext;
-		WRITE_ONCE(l->proto, h[0]);
-		advance(p, length);
-		if (proto == 44 && later_fragment(l))
-			return; /* what follows is payload */
-	}
+	if (parse_extension(from, p, l) && parse_extension(from, p, l) && parse_extension(from, p, l) &&
+	    parse_extension(from, p, l) && parse_extension(from, p, l) && parse_extension(from, p, l) &&
+	    parse_extension(from, p, l))
+		parse_extension(from, p, l);
 }
 
 static __always_inline bool parse_ip6(struct source from, struct parse *p, struct level *l)

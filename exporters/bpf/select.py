@@ -20,7 +20,7 @@ def choose_loader(
     """Load by libbpf or bcc.
 
     Args:
-        name: ``libbpf``, ``bcc``, or ``auto``: libbpf, and bcc where that fails or the kernel has no BTF.
+        name: ``libbpf``, ``bcc``, or ``auto``: libbpf; bcc where libbpf or the kernel's BTF is missing.
         max_flows: entries of each flow map.
         max_points: capture points at once, and one more.
         sampling: 1 of N packets.
@@ -36,7 +36,7 @@ def choose_loader(
         try:
             return FlowProgram(_loader(candidate), max_flows=max_flows, max_points=max_points, sampling=sampling, replay=replay)
         except (LoadError, NotSupportedError) as error:
-            if number == len(names):
+            if number == len(names) or (isinstance(error, LoadError) and KERNEL_BTF.exists()):
                 raise
             _log.info("loader failed, trying the next", loader=candidate, error=str(error))
             first = error

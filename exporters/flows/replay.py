@@ -1,7 +1,8 @@
 """Flows of a capture file: the kernel's own parser by BPF_PROG_TEST_RUN, the file's clock for all times.
 
-The call takes packets of 34 bytes, or 54 where bytes 12 and 13 say IPv6, to about 3,500 (net/bpf/test_run.c): shorter ones are
-padded, longer ones cut; their true lengths go in beside them. Link types that the program does not understand make link-layer flows.
+The call takes packets of 34 bytes, or 54 where bytes 12 and 13 say IPv6, to about 3,500 (net/bpf/test_run.c): shorter ones
+are padded, longer ones cut; their true lengths go in beside them. Link types that the program does not understand make
+link-layer flows.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Replay:
     def __init__(self, program: FlowProgram, totals: Totals, points: Points, timeouts: Timeouts) -> None:
         self._program, self._run = program, program.test_run(4096)
         self._now = 0
-        self.table = FlowTable(program, points, totals, timeouts, clock=lambda: self._now, offset=lambda: 0)
+        self.table = FlowTable(program, points, totals, timeouts, clock=lambda: self._now, offset=lambda: 0, grace_ns=-1)
         self._since_drain = 0
         self._next_drain = 0
 
@@ -76,7 +77,7 @@ class Replay:
         )
         for offset, captured, length, time_ns, link in columns:
             if time_ns >= self._next_drain or self._since_drain >= self.DRAIN_PACKETS:
-                yield self._drain(time_ns)
+                yield from self._drain(time_ns)
             self._since_drain += 1
             view[:captured] = buffer[offset : offset + captured]
             size = captured
@@ -94,11 +95,14 @@ class Replay:
             kinds[batch.linktype == number] = kind
         return kinds
 
-    def _drain(self, time_ns: int) -> Batch:
+    def _drain(self, time_ns: int) -> Iterator[Batch]:
+        """Nobody else counts here: what is to be closed is closed before the next packet comes."""
         self._since_drain = 0
         self._now = max(self._now, time_ns)
         self._next_drain = self._now + self.DRAIN_NS
-        return self.table.drain()
+        yield self.table.drain()
+        if self.table.closing:
+            yield self.table.drain()
 
     def quoted(self, rows: NDArray[Any]) -> dict[int, str]:
         """Tracking IDs of the packets that ICMP errors among the rows quote, by the kernel's id of the flow."""
@@ -106,6 +110,6 @@ class Replay:
 
     def finish(self) -> Batch:
         """All flows that are left, those among them that ended before the last packet."""
-        last, rest = self.table.drain(), self.table.finish()
-        rows = np.concatenate([last.rows[last.ended], rest.rows])
-        return Batch(rows, np.concatenate([last.ended[last.ended], rest.ended]), rest.now)
+        gone = np.concatenate([batch.rows[batch.ended] for batch in self._drain(self._now)])
+        rest = self.table.finish()
+        return Batch(np.concatenate([gone, rest.rows]), np.concatenate([np.ones(len(gone), np.bool_), rest.ended]), rest.now)

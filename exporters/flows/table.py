@@ -49,7 +49,7 @@ ROW = np.dtype(
 
 _TCP, _UDP = 6, 17
 GRACE_NS = 1_000_000
-"""A closing entry read this long after it was first seen closing cannot change any more (close_flows waits for RCU)."""
+"""Enough for what a processor had begun to count when the entry was marked (close_flows itself waits for RCU)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,10 @@ class FlowTable:
         timeouts: when to report and end flows.
         clock: monotonic time, ns, of the same clock as the kernel's time stamps.
         offset: ns from that clock to the epoch.
+        grace_ns: a closing entry read this long after it was first seen closing cannot change any more; below 0: at once.
+
+    Attributes:
+        closing: how many entries the last drain began to close.
 
     """
 
@@ -109,9 +113,11 @@ class FlowTable:
         timeouts: Timeouts,
         clock: Callable[[], int],
         offset: Callable[[], int],
+        grace_ns: int = GRACE_NS,
     ) -> None:
         self._program, self._points, self._totals, self._timeouts = program, points, totals, timeouts
-        self._clock, self._offset = clock, offset
+        self._clock, self._offset, self._grace_ns = clock, offset, grace_ns
+        self.closing = 0
         self._rows = np.zeros(0, ROW)  # sorted by id
         self._lock = threading.Lock()
         self._idle = np.zeros(256, np.int64)
@@ -237,8 +243,8 @@ class FlowTable:
         """Take out what was closed and read once more; find the living whose update is due."""
         rows = self._rows
         closing = rows["flow"]["state"] == layout.CLOSING
-        final = closing & (rows["closing_at"] > 0) & (rows["closing_at"] + GRACE_NS < now)
         rows["closing_at"][closing & (rows["closing_at"] == 0)] = now
+        final = closing & (rows["closing_at"] + self._grace_ns < now)
         update = int(self._timeouts.update * 1e9)
         epoch = now + self._offset()
         due = ~closing & (rows["reported_at"] + update <= epoch)
@@ -261,7 +267,7 @@ class FlowTable:
 
     def _mark(self, now: int) -> None:
         """Begin to close what is idle, what ended and lingered, and, when the map fills up, what was idle longest."""
-        rows = self._rows
+        rows, self.closing = self._rows, 0
         if not len(rows):
             return
         live = rows["flow"]["state"] == layout.LIVE
@@ -275,6 +281,7 @@ class FlowTable:
             if excess > 0:
                 self._evict(done, np.flatnonzero(chosen), age, excess)
         marked = np.flatnonzero(done)
+        self.closing = len(marked)
         part = rows[marked]
         self._program.close_flows(part["key"], part["id"], part["family"])
 

@@ -52,7 +52,9 @@ def main() -> int:
 
 def _machine() -> str:
     models = [
-        line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
     ]
     return f"{os.cpu_count()} × {models[0] if models else platform.machine()}, Linux {platform.release()}"
 

@@ -56,7 +56,8 @@ class Line:
         limit = self.most if self.most is not None else self.least
         target = "" if limit is None else f"{'≤' if self.most is not None else '≥'} {limit:,g}{' ×' if self.of_ratio else ''}"
         note = f"  ({self.note})" if self.note else ""
-        columns = f"{self.name:46} {number(self.ours) + ' ' + self.unit:>18}  {baseline:30} {ratio:>7}  {target:>11}  {self.verdict:5}"
+        ours = f"{number(self.ours)} {self.unit}"
+        columns = f"{self.name:46} {ours:>18}  {baseline:30} {ratio:>7}  {target:>11}  {self.verdict:5}"
         return (columns + note).rstrip()
 
 

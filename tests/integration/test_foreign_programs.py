@@ -66,9 +66,7 @@ def test_foreign_tcx_programs_before_and_after_ours_go_on_counting(
     agent = start_agent("--attach", attach)
 
     assert set(agent.points().values()) == {attach}
-    later = [
-        tcx(net, left, counter(), egress=egress, before=before) for egress in (False, True) for before in (False, True)
-    ]
+    later = [tcx(net, left, counter(), egress=egress, before=before) for egress in (False, True) for before in (False, True)]
     assert_all_count(net, agent, ends, there + later)
     agent.stop()
     before = [one.count() for one in there + later]

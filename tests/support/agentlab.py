@@ -99,13 +99,13 @@ class Agent:
             body: bytes = answer.read()
         return body
 
-    def flows(self, filter: str = "", **query: str) -> list[Flow]:
+    def flows(self, filter: str = "", **query: str) -> list[Flow]:  # noqa: A002 - the name in the URL
         """``/api/v1/flows``."""
         arguments = {**({"filter": filter} if filter else {}), **query}
         found: list[Flow] = json.loads(self.get(f"/api/v1/flows?{urllib.parse.urlencode(arguments)}"))
         return found
 
-    def wait_flows(self, count: int, filter: str = "", seconds: float = 10.0) -> list[Flow]:
+    def wait_flows(self, count: int, filter: str = "", seconds: float = 10.0) -> list[Flow]:  # noqa: A002 - as above
         """The flows that a filter gives, once there are so many."""
 
         def enough() -> list[Flow]:

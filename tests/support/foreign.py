@@ -1,4 +1,4 @@
-"""BPF programs of somebody else: they count packets and pass them on. Written as instructions, so that no compiler is needed."""
+"""BPF programs of somebody else: they count packets and pass them on. Plain instructions: no compiler is needed."""
 
 from __future__ import annotations
 

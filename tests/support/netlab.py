@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import threading
@@ -46,7 +45,7 @@ def in_netns(name: str, call: Callable[[], T]) -> T:
             with (NETNS / name).open() as namespace:
                 setns(namespace.fileno())
             result.append(call())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed on to the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=run)
@@ -186,7 +185,7 @@ class Net:
 
 def unnamed_netns() -> subprocess.Popen[str]:
     """A process in a network namespace that has no name; the caller ends it."""
-    ours = os.readlink("/proc/self/ns/net")
+    ours = Path("/proc/self/ns/net").readlink()
     process = subprocess.Popen(["unshare", "-n", "sleep", "300"], text=True)
-    until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != ours)
+    until(lambda: Path(f"/proc/{process.pid}/ns/net").readlink() != ours)
     return process

@@ -105,7 +105,7 @@ def test_closing_loses_nothing_while_all_processors_count(program: FlowProgram) 
     sent = [sum(sender.packets for sender in senders), sum(sender.bytes for sender in senders)]
     assert [int(tally["seen"]["skbs"].sum()), int(tally["seen"]["bytes"].sum())] == sent
     counted = final + _outermost(rest.keys, rest.flows)
-    assert ([*counted, int(lost["segments"].sum()), int(lost["bytes"].sum())]).tolist() == sent
+    assert (counted + np.array([int(lost["segments"].sum()), int(lost["bytes"].sum())], np.uint64)).tolist() == sent
     # the second entry of a key takes what comes while the first is closed: a reason is needed only where two processors
     # make both entries at once
     reasons = dict(zip(layout.LOST_REASONS, lost["skbs"].tolist(), strict=True))

@@ -11,7 +11,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from support.cases import ALL
 from support.needs import missing, tool
 

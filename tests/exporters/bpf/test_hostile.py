@@ -6,13 +6,13 @@ import random
 import struct
 
 import pytest
-
-from exporters.bpf import layout
 from support import frames
 from support.capture import Captured
 from support.cases import ALL
 from support.frames import GRE, IPIP, TCP, UDP
 from support.lab import Lab
+
+from exporters.bpf import layout
 
 pytestmark = pytest.mark.kernel
 
@@ -69,8 +69,10 @@ def test_every_pair_of_bytes_lies(libbpf_lab: Lab, value: int) -> None:
     packets = []
     for case in ALL:
         data = case.frames()[0]
-        for at in range(min(len(data) - 1, 120)):
-            packets.append(Captured(data[:at] + struct.pack("!H", value) + data[at + 2 :], 1, case.link))
+        packets += [
+            Captured(data[:at] + struct.pack("!H", value) + data[at + 2 :], 1, case.link)
+            for at in range(min(len(data) - 1, 120))
+        ]
     _seen(libbpf_lab, packets)
 
 
@@ -164,7 +166,8 @@ LOOPS: dict[str, bytes] = {
     "longest-source-routes": frames.ethernet(0x0800, _ip(GRE, struct.pack("!HHI", 0x4000, 0x0800, 0) + b"\x08\0\0\xff" * 300)),
     "longest-geneve-options": frames.ethernet(0x0800, _ip(UDP, frames.udp(1, 6081, b"\x3f\0\x65\x58\0\0\1\0" + bytes(20)))),
     "mpls-in-gre-in-mpls": frames.ethernet(
-        0x8847, frames.mpls([16], _ip(GRE, frames.gre(0x8847, frames.mpls([17], _ip(GRE, frames.gre(0x8847, b"\0\1\1\1" * 9))))))
+        0x8847,
+        frames.mpls([16], _ip(GRE, frames.gre(0x8847, frames.mpls([17], _ip(GRE, frames.gre(0x8847, b"\0\1\1\1" * 9)))))),
     ),
     "tcp-offset-below-5": frames.ethernet(0x0800, _ip(TCP, frames.tcp(1, 2)[:12] + b"\x10" + frames.tcp(1, 2)[13:])),
     "9-extensions": frames.ethernet(0x86DD, _ip6(60, b"\x3c\0\1\4\0\0\0\0" * 8 + b"\x11\0\1\4\0\0\0\0" + frames.udp(1, 2))),

@@ -25,7 +25,7 @@ Issue = Callable[[str], tuple[str, str]]
 OUTSIDE = "192.0.2.1:8081"  # TEST-NET-1 (RFC 5737): nobody's address
 
 
-async def hello(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
 
@@ -293,7 +293,7 @@ def test_more_connections_than_allowed_wait_for_one_that_ends(bounded: Server) -
 def test_client_that_does_not_read_is_dropped() -> None:
     gone = threading.Event()
 
-    async def endless(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
         async def watch() -> None:
@@ -316,7 +316,7 @@ def test_client_that_does_not_read_is_dropped() -> None:
 def test_stop_does_not_wait_for_a_client_for_ever() -> None:
     entered = threading.Event()
 
-    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI
+    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
         entered.set()
         await asyncio.sleep(3600)
 

@@ -1,7 +1,5 @@
 """The watcher against the kernel, with iproute2 as the oracle."""
 
-
-
 from __future__ import annotations
 
 import os

@@ -92,8 +92,15 @@ GENEVE_CASES: list[Case] = [
 ]
 
 
-def gre(proto: int, *payload: Any, checksum: bool = False, routing: bytes = b"", key: int | None = None, sequence: bool = False,
-        version: int = 0) -> Any:
+def gre(
+    proto: int,
+    *payload: Any,
+    checksum: bool = False,
+    routing: bytes = b"",
+    key: int | None = None,
+    sequence: bool = False,
+    version: int = 0,
+) -> Any:
     """GRE from A to B, its flag words by hand (RFC 2784, 2890, 1701)."""
     flags = checksum << 15 | bool(routing) << 14 | (key is not None) << 13 | sequence << 12 | version
     head = struct.pack("!HH", flags, proto)

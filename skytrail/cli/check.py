@@ -1,0 +1,108 @@
+"""``skytrail check``: what this kernel and host offer, what is missing, what to do, and what the hooks cannot see."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skytrail.cli.options import Session, common, settings_options
+
+if TYPE_CHECKING:
+    from exporters.bpf.features import Finding
+    from skytrail.settings.tree import Settings
+
+_MARKS = {"ok": "ok     ", "missing": "missing", "optional": "absent ", "unknown": "unknown", "note": "note   "}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an item.")
+@settings_options("flow.interfaces", "flow.netns", "agent.listen")
+@common
+@click.pass_obj
+def check(session: Session, *, as_json: bool) -> None:
+    """Say what this kernel and host offer, what is missing, and what to do. Exit status 1: the agent cannot run here."""
+    session.start_logs()
+    from exporters.bpf.features import examine  # noqa: PLC0415 - --help needs no kernel
+
+    findings = [*examine(), *_host(session.settings), *_interfaces(session.settings)]
+    for finding in findings:
+        if as_json:
+            click.echo(json.dumps(finding._asdict()))
+        else:
+            remedy = f"  -> {finding.remedy}" if finding.remedy and finding.state != "ok" else ""
+            click.echo(f"{_MARKS[finding.state]}  {finding.name}: {finding.found}{remedy}")
+    if any(finding.state == "missing" for finding in findings):
+        click.get_current_context().exit(1)
+
+
+def _host(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from skytrail.errors import ListenError  # noqa: PLC0415
+    from skytrail.http.server import check_exposure  # noqa: PLC0415
+
+    found = []
+    state_dir = Path(settings.state_dir)
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = state_dir / ".check"
+        probe.touch()
+        probe.unlink()
+        found.append(Finding("state folder", "ok", f"{state_dir} can be written", ""))
+    except OSError as error:
+        remedy = "set state_dir; until then a renamed interface gets a new identity after a restart"
+        found.append(Finding("state folder", "note", f"{state_dir}: {error.strerror}", remedy))
+    listen = settings.agent.listen
+    try:
+        _, addresses = check_exposure(listen, settings.http)
+        for address in addresses:
+            with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe_socket:
+                probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe_socket.bind(address)
+        found.append(Finding("listen address", "ok", f"{listen} is free", ""))
+    except ListenError as error:
+        found.append(Finding("listen address", "missing", str(error), "change agent.listen"))
+    except OSError as error:
+        remedy = "an agent may run already; else set agent.listen"
+        found.append(Finding("listen address", "note", f"{listen}: {error.strerror}", remedy))
+    return found
+
+
+def _interfaces(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from exporters.flows.choice import Choice, is_loopback  # noqa: PLC0415
+    from skytrail.errors import SkytrailError  # noqa: PLC0415
+    from skytrail.kernel.links import LinkWatcher  # noqa: PLC0415
+    from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+
+    choice, worker = Choice(settings.flow.interfaces), NamespaceWorker()
+    watcher = LinkWatcher(lambda _: None, worker, every_namespace=settings.flow.netns == "all")
+    try:
+        watcher.start()
+        watcher.wait_synced(10)
+        links = watcher.snapshot()
+    except (OSError, SkytrailError) as error:
+        return [Finding("interfaces", "unknown", str(error), "run as root")]
+    finally:
+        watcher.stop()
+        worker.close()
+    result = []
+    for link in links:
+        wanted = choice.wants(link)
+        if wanted and link.up:
+            state, found, remedy = "ok", "captured", ""
+        elif wanted:
+            state, found, remedy = "note", "down: captured once it is up", ""
+        else:
+            reason = "loopback: name it to capture it" if is_loopback(link) else "not chosen by flow.interfaces"
+            state, found, remedy = "note", reason, ""
+        result.append(Finding(f"interface {link.name}", state, found, remedy))
+        if link.xdp:
+            blind = "has an XDP program: what that drops or redirects, no hook of ours sees"
+            result.append(Finding(f"interface {link.name}", "note", blind, "compare with the driver's own counters"))
+    blind = "packets that a queueing discipline drops after our hook count as sent; what hardware forwards by itself does not"
+    result.append(Finding("blind spots", "note", blind, "see docs/kernels.md"))
+    return result
