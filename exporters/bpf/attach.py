@@ -28,6 +28,9 @@ FILTER_NAME = "skytrail_flows"
 INGRESS_PRIORITY, EGRESS_PRIORITY = 1, 49151
 """First of all filters coming in, last going out (the kernel itself gives out 49152 downwards to filters without one)."""
 
+_HANDLE = 0x736B7931
+"""Ours among the filters of one priority: the kernel gives out 1, 2, … to those that name none, and must not meet it."""
+
 _CLSACT, _INGRESS, _EGRESS = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3  # uapi/linux/pkt_sched.h: TC_H_CLSACT, …MIN_INGRESS, …
 _ETH_P_ALL = 0x0003
 _SO_ATTACH_BPF = 50
@@ -113,6 +116,8 @@ def attach_tc(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcA
             for parent in attached.parents:
                 _filter(route, "replace-filter", ifindex, parent, ingress if parent == _INGRESS else egress)
         except NetlinkError as error:
+            with contextlib.suppress(AttachError):
+                remove_filters(route, ifindex, with_qdisc=made)  # one of the two may stand
             raise AttachError(f"interface {ifindex}: clsact filter refused: {error}") from error
     return attached
 
@@ -155,7 +160,7 @@ def _filter(route: IPRoute, command: str, ifindex: int, parent: int, program: in
         command,
         "bpf",
         ifindex,
-        handle=1,
+        handle=_HANDLE,
         fd=program,
         name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}",
         parent=parent,
@@ -171,6 +176,9 @@ def remove_filters(route: IPRoute, ifindex: int, *, with_qdisc: bool) -> int:
         route: in the interface's namespace.
         ifindex: the interface; one that is gone has no filters.
         with_qdisc: remove the clsact qdisc too, if no filter of anybody is left.
+
+    Raises:
+        AttachError: the kernel refuses, other than because nothing is there.
 
     """
     from pyroute2 import NetlinkError  # noqa: PLC0415 - as above
@@ -188,8 +196,8 @@ def remove_filters(route: IPRoute, ifindex: int, *, with_qdisc: bool) -> int:
         if with_qdisc and not foreign:
             route.tc("del", "clsact", ifindex)
     except NetlinkError as error:
-        if error.code not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
-            raise
+        if error.code not in (errno.ENODEV, errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
+            raise AttachError(f"interface {ifindex}: its filters cannot be removed: {error}") from error
     return removed
 
 

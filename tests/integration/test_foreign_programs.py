@@ -93,7 +93,7 @@ def test_foreign_tc_filters_before_and_after_ours_go_on_counting(
     ]
     assert_all_count(net, agent, ends, there + later)
     agent.stop()
-    assert net.run(left.netns, "tc", "filter", "show", "dev", left.interface, "ingress").count("foreign") == 3
+    assert net.run(left.netns, "tc", "filter", "show", "dev", left.interface, "ingress").count("foreign direct-action") == 3
     before = [one.count() for one in there + later]
     net.ping(left.netns, ends[1].ip4, count=PINGS)
     assert [one.count() - count for one, count in zip(there + later, before, strict=True)] == [PINGS] * 6
@@ -110,17 +110,3 @@ def test_foreign_filter_that_ends_the_classification_hides_no_incoming_packet(
     agent = start_agent("--attach", attach)
 
     assert_all_count(net, agent, ends, [there])
-
-
-def test_ingress_qdisc_of_somebody_else_leaves_the_socket_and_no_half_attached_filter(
-    net: Net, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left, right = net.pair()
-    net.run(left.netns, "tc", "qdisc", "add", "dev", left.interface, "ingress")
-
-    agent = start_agent("--attach", "tc", ready=False)
-
-    # an ingress qdisc stands where clsact would: it has no place for filters on egress
-    agent.wait_failure("clsact")
-    assert agent.points() == {(right.netns, right.interface): "tc"}
-    assert net.run(left.netns, "tc", "filter", "show", "dev", left.interface, "ingress").strip() == ""
