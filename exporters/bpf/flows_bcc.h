@@ -8,14 +8,7 @@
 
 #define SEC(name)
 
-/* Another instance of the program uses the first one's maps. */
-#if defined(SHARED_MAPS)
-#define TABLE(type, key, value, name, size, flags) BPF_TABLE("extern", key, value, name, size)
-#else
-#define TABLE(type, key, value, name, size, flags)           \
-	BPF_F_TABLE(type, key, value, name, size, flags);    \
-	__attribute__((section("maps/export"))) struct name##_table_t __##name
-#endif
+#define TABLE(type, key, value, name, size, flags) BPF_F_TABLE(type, key, value, name, size, flags)
 
 TABLE("hash", struct flow_key4, struct flow, flows4, MAX_FLOWS, BPF_F_NO_PREALLOC);
 TABLE("hash", struct flow_key6, struct flow, flows6, MAX_FLOWS, BPF_F_NO_PREALLOC);

@@ -92,7 +92,7 @@ class LibbpfLoader:
         parameters: Parameters,
         programs: frozenset[str],
         max_entries: Mapping[str, int],
-        shared: Mapping[str, int] | None = None,
+        shared: LoadedObject | None = None,
     ) -> LoadedObject:
         """Load the object.
 
@@ -100,7 +100,7 @@ class LibbpfLoader:
             parameters: the program's read-only globals.
             programs: which programs to load.
             max_entries: sizes of maps by name.
-            shared: descriptors of maps to use in the place of new ones, by name.
+            shared: an object loaded before, whose maps are used in the place of new ones.
 
         Raises:
             LoadError: the kernel refused it; carries the verifier's log.
@@ -111,7 +111,7 @@ class LibbpfLoader:
             raise LoadError(f"{OBJECT.name} cannot be opened: {os.strerror(ctypes.get_errno())}", self._log.text)
         try:
             layout.check(library, library.bpf_object__btf(handle))
-            self._prepare(handle, parameters, programs, max_entries, shared or {})
+            self._prepare(handle, parameters, programs, max_entries, shared.maps if shared else {})
             result = library.bpf_object__load(handle)
             if result:
                 raise _refused(-result, self._log.text)

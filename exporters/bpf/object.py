@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class LoadedObject:
 
     programs: dict[str, int]
     maps: dict[str, int]
-    keep: list[object] = field(default_factory=list)
+    keep: list[Any] = field(default_factory=list)
     """What must live as long as the descriptors (bcc's module)."""
 
     def close(self) -> None:

@@ -535,11 +535,12 @@ static __always_inline __s32 parse_link(struct source from, struct parse *p, str
 	for (int i = 0; i < FLOW_VLANS; i++) {
 		if (likely(type != ETH_VLAN && type != ETH_QINQ && type != ETH_QINQ_OLD))
 			break;
+		if (tags == FLOW_VLANS) /* one of them was stripped: the fifth is not read where it was not, either */
+			break;
 		h = need(from, p, 4);
 		if (!h)
 			break;
-		if (tags < FLOW_VLANS)
-			vlans |= (__u64)(get16(h) & 0xfff) << (12 * (tags & 3));
+		vlans |= (__u64)(get16(h) & 0xfff) << (12 * (tags & 3));
 		tags++;
 		type = get16(h + 2);
 		advance(p, 4);

@@ -28,9 +28,9 @@ class Loader(Protocol):
         parameters: Parameters,
         programs: frozenset[str],
         max_entries: Mapping[str, int],
-        shared: Mapping[str, int] | None = None,
+        shared: LoadedObject | None = None,
     ) -> LoadedObject:
-        """Load programs and maps; ``shared`` maps are used in the place of new ones. Raises LoadError."""
+        """Load programs and maps; with ``shared``, programs that use the maps of an object loaded before. Raises LoadError."""
         ...
 
 
@@ -96,7 +96,7 @@ class FlowProgram:
             name, loaded = "flows_tc", self._main
             if socket:
                 name = "flows_socket"
-                loaded = self._loader.load(self._parameters, frozenset({name}), self._sizes, self._main.maps)
+                loaded = self._loader.load(self._parameters, frozenset({name}), self._sizes, self._main)
                 self._objects.append(loaded)
             entries = Entries(loaded.programs[name], self._main.maps["scratches"], socket=socket)
             self._entries[socket] = entries

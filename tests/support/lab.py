@@ -77,21 +77,11 @@ class Lab:
 
     def snapshot(self) -> Snapshot:
         """The maps' entries of the newest point, in the order in which they began."""
-        found = self.program.snapshot()
-        mine = np.flatnonzero(found.keys["point"] == self._point)
-        mine = mine[np.argsort(_number(found.flows["id"][mine]), kind="stable")]
-        return Snapshot(found.keys[mine], found.flows[mine], found.family[mine])
+        return snapshot_at(self.program, self._point)
 
     def flows(self) -> list[dict[str, Any]]:
         """Flow JSON of the newest point, in the order in which the flows began."""
-        points, applications = Points(), Applications()
-        points.all += [Point("test0", "", "a-tid")] * (MAX_POINTS - 1)
-        table = FlowTable(self.program, points, Totals(points, applications, 0), Timeouts(), clock=lambda: 0, offset=lambda: 0)
-        table.drain()
-        rows = table.rows()
-        rows = rows[rows["key"]["point"] == self._point]
-        rows = rows[np.argsort(_number(rows["id"]), kind="stable")]
-        return Renderer(points, applications).render(rows, quoted=quoted_by(self.program, rows))
+        return flows_at(self.program, self._point)
 
     def tally(self) -> Any:
         """The newest point's counters."""
@@ -100,6 +90,26 @@ class Lab:
     def assert_nothing_lost_silently(self) -> None:
         """What the hook saw = outermost flows + named reasons: skbs, segments, bytes."""
         assert_balanced(self.tally(), self.snapshot())
+
+
+def snapshot_at(program: FlowProgram, point: int) -> Snapshot:
+    """The maps' entries of one point, in the order in which they began (on one processor)."""
+    found = program.snapshot()
+    mine = np.flatnonzero(found.keys["point"] == point)
+    mine = mine[np.argsort(_number(found.flows["id"][mine]), kind="stable")]
+    return Snapshot(found.keys[mine], found.flows[mine], found.family[mine])
+
+
+def flows_at(program: FlowProgram, point: int) -> list[dict[str, Any]]:
+    """Flow JSON of one point, in the order in which the flows began (on one processor)."""
+    points, applications = Points(), Applications()
+    points.all += [Point("test0", "", "a-tid")] * (program.max_points - 1)
+    table = FlowTable(program, points, Totals(points, applications, 0), Timeouts(), clock=lambda: 0, offset=lambda: 0)
+    table.drain()
+    rows = table.rows()
+    rows = rows[rows["key"]["point"] == point]
+    rows = rows[np.argsort(_number(rows["id"]), kind="stable")]
+    return Renderer(points, applications).render(rows, quoted=quoted_by(program, rows))
 
 
 def _number(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.capture import Captured
 from support.cases import ALL, Case
 from support.dissect import Dissected, dissect
+from support.headers import headers_for_bcc
 from support.lab import Lab
 from support.needs import missing, root
 
 from exporters.bpf.program import Loader
 
 START_NS = 1_700_000_000_000_000_000
-_SOURCES = Path("/usr/src")
 
 
 @pytest.fixture(scope="session")
 def kernel_headers(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Headers for bcc: the running kernel's, those under BCC_KERNEL_SOURCE, or Debian's two folders made one."""
-    own = Path("/lib/modules", platform.release(), "build")
-    if own.exists() or os.environ.get("BCC_KERNEL_SOURCE"):
-        return
-    found = sorted(_SOURCES.glob("linux-headers-*-common"))
-    if not found or not found[-1].with_name(found[-1].name.replace("-common", "-amd64")).is_dir():
-        missing("bcc needs kernel headers (package linux-headers-amd64), or BCC_KERNEL_SOURCE")
-    merged = tmp_path_factory.mktemp("headers") / "linux"
-    for folder in (found[-1], found[-1].with_name(found[-1].name.replace("-common", "-amd64"))):
-        subprocess.run(["cp", "-rs", "--remove-destination", f"{folder}/.", str(merged)], check=True)
-    os.environ["BCC_KERNEL_SOURCE"] = str(merged)
+    """Headers where bcc finds them."""
+    try:
+        os.environ.update(headers_for_bcc(tmp_path_factory.mktemp("headers")))
+    except LookupError as error:
+        missing(str(error))
 
 
 @pytest.fixture(scope="module", params=["libbpf", "bcc"])

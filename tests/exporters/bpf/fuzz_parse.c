@@ -65,7 +65,7 @@ static void check_level(const struct parse *p, struct level *l, bool first)
 	check(first ? l->start == 0 || l->start == (__u32)-4 : l->start <= DEEPEST + MOST_BEYOND);
 	check(l->reversed <= 1 && l->asks <= 2);
 	check(l->quote <= DEEPEST + MOST_BEYOND);
-	check(l->vlans <= FLOW_VLANS + 1);
+	check(l->vlans <= FLOW_VLANS);
 	check(!(l->tags >> (12 * FLOW_VLANS)));
 	if (kind == KIND_ONE_WAY)
 		check(!l->reversed);
