@@ -178,20 +178,22 @@ class FlowTable:
         known = self._rows["id"]
         at = np.searchsorted(known, ids)
         found = _present(known, ids, at)
-        self._rows["flow"][at[found]] = flows[found]
+        _whole(self._rows["flow"])[at[found]] = _whole(flows)[found]
         fresh = ~found
         if not fresh.any():
             return
         new = np.zeros(int(fresh.sum()), ROW)
-        new["id"], new["flow"] = ids[fresh], flows[fresh]
-        new["key"], new["family"] = snapshot.keys[order[fresh]], snapshot.family[order[fresh]]
+        new["id"], new["family"] = ids[fresh], snapshot.family[order[fresh]]
+        _whole(new["flow"])[:] = _whole(flows)[fresh]
+        _whole(new["key"])[:] = _whole(snapshot.keys)[order[fresh]]
         new["offset"] = offset
         new["start"] = new["flow"]["first"].astype(np.int64) + offset
         new["reported_at"] = new["previous_at"] = new["start"]
         new["point"] = new["key"]["point"]
         new["label"] = self._totals.labels(new)
-        rows = np.concatenate([self._rows, new])
-        self._rows = rows[np.argsort(rows["id"], kind="stable")]
+        rows = np.concatenate([_whole(self._rows), _whole(new)])
+        in_order = np.argsort(np.concatenate([self._rows["id"], new["id"]]), kind="stable")
+        self._rows = rows[in_order].view(ROW)
         self._name_parents(new["id"])
         self._totals.began(new)
 
@@ -225,7 +227,7 @@ class FlowTable:
         if len(grown):
             bytes_ = seen["bytes"][grown] - rows["counted"]["bytes"][grown]
             self._totals.grew(rows[grown], packets[grown], bytes_)
-            rows["counted"][grown] = seen[grown]
+            _whole(rows["counted"])[grown] = _whole(seen)[grown]
         tcp = proto_of(rows["key"]) == _TCP
         measured = np.flatnonzero(tcp & ~rows["rtt_seen"] & (rows["flow"]["rtt"][:, 0] > 0))
         if len(measured):
@@ -292,6 +294,11 @@ class FlowTable:
         oldest = candidates[np.argpartition(-age[candidates], excess - 1)[:excess]]
         done[oldest] = True
         self.counters.evicted += len(oldest)
+
+
+def _whole(records: NDArray[Any]) -> NDArray[Any]:
+    """Records as plain memory: numpy copies it at once, but a record field by field."""
+    return records.view(f"V{records.dtype.itemsize}")
 
 
 def _present(known: NDArray[np.uint64], wanted: NDArray[np.uint64], at: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -17,15 +17,8 @@ from tests.bench.report import HEAD, Line
 BENCHES = {
     "packets": "packets:ns_per_packet",
     "cpus": "packets:both_cpus",
-    "veth": "veth:throughput",
-    "load": "agent:steady_load",
-    "churn": "agent:new_flows",
     "drain": "table:drain",
-    "pcap": "capture_file:packets_per_second",
-    "latency": "latency:ping_to_flow",
-    "otlp": "otlp:spans",
-    "memory": "agent:memory",
-    "idle": "agent:idle",
+    "otlp": "bench_otlp:spans",
 }
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +25,7 @@ from exporters.outputs.otlp.columns import Column, SpanColumns, ValueKind
 from exporters.outputs.otlp.config import OtlpConfig, Signal
 from exporters.outputs.otlp.exporter import OtlpExporter
 from exporters.outputs.otlp.transport import Verdict, connect
+from tests.bench.report import Line
 
 REQUEST = 2048
 SPANS = 32 * REQUEST
@@ -149,7 +149,8 @@ def rates(send: Callable[[str, SpanColumns], int], endpoint: str, batch: SpanCol
     return n / (time.process_time() - cpu), n / (time.perf_counter() - wall)
 
 
-def main() -> int:
+def spans() -> Iterator[Line]:
+    """Spans per CPU second, sent by gRPC to the collector."""
     module = lab()
     cpus = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
@@ -157,7 +158,7 @@ def main() -> int:
             program = module.unpack(Path(name))
         except LookupError as error:
             print(f"otlp: skipped, {error}")
-            return 0
+            return
         collector = module.Collector(program, Path(name), overlays=("count",))
         os.sched_setaffinity(0, cpus[-1:])
         collector.start()  # inherits the affinity, so its Go runtime has one thread
@@ -172,14 +173,15 @@ def main() -> int:
                 theirs.append(rates(one_by_one, collector.grpc, small))
         finally:
             collector.stop()
+            os.sched_setaffinity(0, cpus)
     cpu, wall = (statistics.median(column) for column in zip(*ours, strict=True))
     base, base_wall = (statistics.median(column) for column in zip(*theirs, strict=True))
-    print(
-        f"OTLP spans, 20 attributes, gRPC to the collector: {cpu:,.0f} spans/s a core ({wall:,.0f} on the clock); "
-        f"protobuf one by one {base:,.0f} ({base_wall:,.0f}); ratio {cpu / base:.1f}"
+    yield Line(
+        "OTLP spans, 20 attributes, per CPU second",
+        cpu,
+        "spans/s",
+        base,
+        "protobuf one by one",
+        least=50_000,
+        note=f"on the clock {wall:,.0f} and {base_wall:,.0f}",
     )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
