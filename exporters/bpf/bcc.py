@@ -70,18 +70,19 @@ class BccLoader:
 
         """
         try:
-            module = shared.keep[0] if shared else self._compile(max_entries)
+            module = shared.module if shared else self._compile(parameters, max_entries)
             loaded = {name: os.dup(module.load_func(name, self._kind(name)).fd) for name in programs}
         except Exception as error:  # bcc raises Exception itself
             raise LoadError(f"bcc could not load the program: {_line(error)}", str(error)) from error
         maps = {name: os.dup(self._table(module, name)) for name in layout.MAPS}
+        return LoadedObject(loaded, maps, module)
+
+    def _compile(self, parameters: Parameters, max_entries: Mapping[str, int]) -> Any:  # noqa: ANN401 - bcc has no types
+        flags = [*_FLAGS, f"-DMAX_FLOWS={max_entries['flows4']}", f"-DMAX_POINTS={max_entries['points']}"]
+        module = self._bcc.BPF(text=f"#define BPF_LICENSE GPL\n{source_text()}", cflags=flags)
         record = np.array([parameters.values()], layout.PARAMETERS)
         syscall.map_update(self._table(module, "parameters"), np.zeros(1, "u4"), record)
-        return LoadedObject(loaded, maps, [module])
-
-    def _compile(self, max_entries: Mapping[str, int]) -> Any:  # noqa: ANN401 - bcc has no types
-        flags = [*_FLAGS, f"-DMAX_FLOWS={max_entries['flows4']}", f"-DMAX_POINTS={max_entries['points']}"]
-        return self._bcc.BPF(text=f"#define BPF_LICENSE GPL\n{source_text()}", cflags=flags)
+        return module
 
     def _table(self, module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no types
         """The descriptor of a map. Not by bcc's table objects: they rebuild C structs, and stumble over packed ones."""

@@ -8,17 +8,15 @@
 
 #define SEC(name)
 
-#define TABLE(type, key, value, name, size, flags) BPF_F_TABLE(type, key, value, name, size, flags)
-
-TABLE("hash", struct flow_key4, struct flow, flows4, MAX_FLOWS, BPF_F_NO_PREALLOC);
-TABLE("hash", struct flow_key6, struct flow, flows6, MAX_FLOWS, BPF_F_NO_PREALLOC);
-TABLE("percpu_array", __u32, struct point, points, MAX_POINTS, 0);
-TABLE("array", __u32, struct tunnel_ports, tunnels, 1, 0);
-TABLE("lru_hash", struct fragment_key, struct fragment, fragments, FRAGMENTS, 0);
-TABLE("lru_hash", __u64, struct quote, quotes, QUOTES, 0);
-TABLE("array", __u32, struct close_request, close_requests, CLOSE_BATCH, 0);
-TABLE("array", __u32, __u32, close_cursor, 1, 0);
-TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
+BPF_F_TABLE("hash", struct flow_key4, struct flow, flows4, MAX_FLOWS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct flow_key6, struct flow, flows6, MAX_FLOWS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("percpu_array", __u32, struct point, points, MAX_POINTS, 0);
+BPF_F_TABLE("array", __u32, struct tunnel_ports, tunnels, 1, 0);
+BPF_F_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, FRAGMENTS, 0);
+BPF_F_TABLE("lru_hash", __u64, struct quote, quotes, QUOTES, 0);
+BPF_F_TABLE("array", __u32, struct close_request, close_requests, CLOSE_BATCH, 0);
+BPF_F_TABLE("array", __u32, __u32, close_cursor, 1, 0);
+BPF_F_TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
 BPF_TABLE("array", __u32, struct parameters, parameters, 1);
 
 static __always_inline struct scratch *lookup_scratch(void)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -31,8 +31,8 @@ class LoadedObject:
 
     programs: dict[str, int]
     maps: dict[str, int]
-    keep: list[Any] = field(default_factory=list)
-    """What must live as long as the descriptors (bcc's module)."""
+    module: Any = None
+    """bcc's: must live as long as the descriptors; further programs of the object come from it."""
 
     def close(self) -> None:
         """Close all descriptors; programs that are attached stay until their links go."""
@@ -40,4 +40,4 @@ class LoadedObject:
             os.close(fd)
         self.programs.clear()
         self.maps.clear()
-        self.keep.clear()
+        self.module = None

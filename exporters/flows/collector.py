@@ -22,7 +22,7 @@ from exporters.flows.points import Points
 from exporters.flows.query import Query
 from exporters.flows.records import Renderer, order
 from exporters.flows.table import Batch, FlowTable, Timeouts
-from exporters.flows.totals import DIRECTIONS, Totals, transports
+from exporters.flows.totals import DIRECTIONS, Totals, counted, transports
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
 from exporters.metrics import Family, Metric, summed
 
@@ -191,11 +191,10 @@ class FlowsCollector:
 
     def _self_families(self) -> Iterable[Family]:
         rows, counters = self.table.rows(), self.table.counters
-        packed = rows["point"].astype(np.int64) << 8 | transports(rows["key"])
-        active = zip(*(part.tolist() for part in np.unique(packed, return_counts=True)), strict=True)
+        active = counted(rows["point"], transports(rows["key"]))
         yield self._family(
             metrics.FLOWS_ACTIVE,
-            [((*self._where(value >> 8), TRANSPORT_NAMES[value & 0xFF]), float(count)) for value, count in active],
+            [((*self._where(point), TRANSPORT_NAMES[transport]), float(count)) for point, transport, count in active],
         )
         four, other = self.table.sizes()
         capacity = float(self._program.max_flows)

@@ -96,12 +96,12 @@ class Totals:
 
     def began(self, rows: NDArray[Any]) -> None:
         """Count new flows."""
-        for point, transport, count in _counted(rows["point"], transports(rows["key"])):
+        for point, transport, count in counted(rows["point"], transports(rows["key"])):
             self._new[point, transport] = self._new.get((point, transport), 0) + count
 
     def ended(self, rows: NDArray[Any], finish: NDArray[np.uint8]) -> None:
         """Count ended flows; ``finish``: index into :data:`FINISHES` of each."""
-        for point, transport, how, count in _counted(rows["point"], transports(rows["key"]), finish):
+        for point, transport, how, count in counted(rows["point"], transports(rows["key"]), finish):
             self._ended[point, transport, how] = self._ended.get((point, transport, how), 0) + count
 
     def grew(self, rows: NDArray[Any], packets: NDArray[np.uint64], bytes_: NDArray[np.uint64]) -> None:
@@ -125,7 +125,7 @@ class Totals:
 
     def saw_resets(self, rows: NDArray[Any]) -> None:
         """Count flows in which a first reset was seen."""
-        for number, count in _counted(rows["point"]):
+        for number, count in counted(rows["point"]):
             self._resets[number] = self._resets.get(number, 0) + count
 
     def forget(self, points: set[int]) -> None:
@@ -226,11 +226,11 @@ class _RttHistogram:
         return Histogram(tuple(self._counts.tolist()), self._sum, tuple(self._exemplars))
 
 
-def _counted(*columns: NDArray[Any]) -> list[tuple[int, ...]]:
-    """Distinct combinations of the columns, each with how often it occurs, appended."""
+def counted(*columns: NDArray[Any]) -> list[tuple[int, ...]]:
+    """Distinct combinations of up to three columns of numbers below 2**16, each with its count appended."""
     if not len(columns[0]):
         return []
-    # one number for each combination: numpy sorts numbers far faster than rows of them
+    # one number for each combination: numpy sorts numbers far faster than rows of them; points are the largest (max_points)
     packed = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         packed = packed << 16 | column.astype(np.int64)

@@ -18,7 +18,7 @@ BENCHES = {
     "packets": "packets:ns_per_packet",
     "cpus": "packets:both_cpus",
     "drain": "table:drain",
-    "otlp": "bench_otlp:spans",
+    "otlp": "otlp:spans",
 }
 
 
