@@ -69,7 +69,7 @@ def _program(kind: int, scratches: int, programs: int, point: int, direction: in
     )
 
 
-class Entries:
+class EntryLoader:
     """Makes entry programs for one program proper.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout, syscall
-from exporters.bpf.entry import Entries
+from exporters.bpf.entry import EntryLoader
 from exporters.bpf.object import LoadedObject, Parameters
 
 _MEMBARRIER, _MEMBARRIER_GLOBAL = {"x86_64": 324}.get(os.uname().machine, 283), 1
@@ -35,15 +35,26 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All entries of the flow maps at one moment; arrays of equal length, valid until the next snapshot.
+class Entries:
+    """All entries of one flow map at one moment, valid until they are read again.
 
-    ``family``: 4, or 6 for all others; ``keys``: :data:`layout.KEY6`, IPv4 addresses in the first 4 bytes of each.
+    ``family``: 4, or 6 for all others; ``keys``: :data:`layout.KEY4` or :data:`layout.KEY6`; ``flows``: :data:`layout.FLOW`.
     """
 
+    family: int
     keys: NDArray[Any]
     flows: NDArray[Any]
-    family: NDArray[np.uint8]
+
+    def wide_keys(self, chosen: NDArray[np.intp]) -> NDArray[Any]:
+        """Some of the keys as :data:`layout.KEY6`, IPv4 addresses in the first 4 bytes of each."""
+        keys = self.keys.view(f"V{self.keys.dtype.itemsize}")[chosen].view(self.keys.dtype)
+        if self.family != 4:
+            return keys
+        result = np.zeros(len(keys), layout.KEY6)
+        for name in ("parent", "tags", "point", "port", "id"):
+            result[name] = keys[name]
+        result["addr"][:, :, :4] = keys["addr"]
+        return result
 
 
 class FlowProgram:
@@ -69,14 +80,12 @@ class FlowProgram:
         self.max_flows, self.max_points, self.sampling = max_flows, max_points, sampling
         self._main = loader.load(self._parameters, frozenset({"flows_tc", "close_flow"}), self._sizes)
         self._objects = [self._main]
-        self._entries: dict[bool, Entries] = {}
+        self._entries: dict[bool, EntryLoader] = {}
         maps = self._main.maps
-        self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW)
-        self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW)
+        self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW, max_flows)
+        self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW, max_flows)
         self._cpus = _possible_cpus()
-        self._points = syscall.BatchReader(
-            maps["points"], np.dtype("u4"), np.dtype((layout.POINT, (self._cpus,))), max_points, max_points
-        )
+        self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), np.dtype((layout.POINT, (self._cpus,))), max_points)
         self._closer = syscall.TestRun(self._main.programs["close_flow"], 64)
 
     @property
@@ -98,29 +107,16 @@ class FlowProgram:
                 name = "flows_socket"
                 loaded = self._loader.load(self._parameters, frozenset({name}), self._sizes, self._main)
                 self._objects.append(loaded)
-            entries = Entries(loaded.programs[name], self._main.maps["scratches"], socket=socket)
+            entries = EntryLoader(loaded.programs[name], self._main.maps["scratches"], socket=socket)
             self._entries[socket] = entries
         return entries.load(point, direction)
 
-    def snapshot(self) -> Snapshot:
+    def entries(self) -> tuple[Entries, Entries]:
         """Read both flow maps."""
-        keys4, flows4 = self._reader4.read()
-        keys6, flows6 = self._reader6.read()
-        total = len(keys4) + len(keys6)
-        keys = np.zeros(total, layout.KEY6)
-        for name in ("parent", "tags", "point", "port", "id"):
-            keys[name][: len(keys4)] = keys4[name]
-        keys["addr"][: len(keys4), :, :4] = keys4["addr"]
-        keys[len(keys4) :] = keys6
-        flows = np.concatenate([flows4, flows6])
-        family = np.full(total, 6, np.uint8)
-        family[: len(keys4)] = 4
-        self._reader4.shrink(len(keys4))
-        self._reader6.shrink(len(keys6))
-        return Snapshot(keys, flows, family)
+        return Entries(4, *self._reader4.read()), Entries(6, *self._reader6.read())
 
     def close_flows(self, keys: NDArray[Any], ids: NDArray[Any], family: NDArray[np.uint8]) -> None:
-        """Mark flows: nobody counts on them any more once this returns. Their last counts are in the next snapshot."""
+        """Mark flows: nobody counts on them any more once this returns. Their last counts are in the next :meth:`entries`."""
         for at in range(0, len(ids), layout.CLOSE_BATCH):
             part = slice(at, at + layout.CLOSE_BATCH)
             count = len(ids[part])
@@ -167,9 +163,9 @@ class FlowProgram:
         value["link"] = link
         syscall.map_update(self._main.maps["points"], np.array([point], "u4"), value)
 
-    def points(self) -> NDArray[Any]:
-        """The counters of all capture points by number (0: replays), summed over CPUs: :data:`layout.POINT`."""
-        _, values = self._points.read()
+    def points(self, most: int | None = None) -> NDArray[Any]:
+        """The counters of capture points (the first ``most`` numbers; 0: replays), summed over CPUs: :data:`layout.POINT`."""
+        _, values = self._points.read(most)
         result = np.zeros(len(values), layout.POINT)
         result["link"] = values["link"][:, 0]
         result["header_bytes"] = values["header_bytes"].sum(axis=1)

@@ -106,62 +106,63 @@ def map_delete_batch(fd: int, keys: Array) -> int:
 class BatchReader:
     """Reads a whole hash or array map by BPF_MAP_LOOKUP_BATCH into buffers that are kept for the next time.
 
+    Room for all entries is reserved at once; it is memory only where it was written to.
+
     Args:
         fd: the map.
         key, value: numpy types of one key and one value.
-        step: entries asked for in one call at least; a hash needs room for its fullest bucket.
-        whole: how many entries there are, for an array map.
+        entries: the map's.
     """
 
-    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 4096, whole: int | None = None) -> None:
-        self._fd, self._step, self._whole = fd, step, whole
-        self._keys: Array = np.empty(step, key)
-        self._values: Array = np.empty(step, value)
+    SLACK = 4096
+    """Entries that come and go while others are read can make more than the map holds."""
 
-    def read(self) -> tuple[Array, Array]:
-        """Read all entries. Returns views of this reader's buffers, valid until the next call."""
+    _PATIENCE = 60
+    """Readings after which a small map's large buffers are given back."""
+
+    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], entries: int) -> None:
+        self._fd, self._types, self._size = fd, (key, value), entries + self.SLACK
+        self._touched = self._quiet = 0
+        self._reserve()
+
+    def _reserve(self) -> None:
+        key, value = self._types
+        self._keys: Array = np.empty(self._size, key)
+        self._values: Array = np.empty(self._size, value)
+
+    def read(self, most: int | None = None) -> tuple[Array, Array]:
+        """Read all entries (of an array: the first ``most``). Returns views of the buffers, valid until the next call."""
         token = [ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)]
-        count, first = 0, True
-        while count != self._whole:
-            if len(self._keys) - count < self._step and not self._whole:
-                self._grow()
-            keys, values = self._keys[count:], self._values[count:]
-            attr = _attr(
-                "QQQQIIQQ",
-                0 if first else ctypes.addressof(token[0]),
-                ctypes.addressof(token[1]),
-                keys.ctypes.data,
-                values.ctypes.data,
-                len(keys),
-                self._fd,
-                0,
-                0,
-            )
+        count = 0
+        while count != most:
+            place = self._keys[count:].ctypes.data, self._values[count:].ctypes.data
+            before = ctypes.addressof(token[0]) if count else 0
+            room = (most or self._size) - count
+            attr = _attr("QQQQIIQQ", before, ctypes.addressof(token[1]), *place, room, self._fd, 0, 0)
             try:
                 bpf(MAP_LOOKUP_BATCH, attr)
             except OSError as error:
-                if error.errno == errno.ENOSPC:  # a bucket longer than the room left
-                    self._grow()
-                    continue
-                if error.errno != errno.ENOENT:  # ENOENT: that was the end
+                if error.errno == errno.ENOENT:  # that was the end
+                    count += struct.unpack_from("=I", attr, 32)[0]
+                    break
+                if error.errno != errno.ENOSPC:  # ENOSPC: a bucket longer than the room left
                     raise
-                count += struct.unpack_from("=I", attr, 32)[0]
-                break
-            count += struct.unpack_from("=I", attr, 32)[0]
-            first = False
-            token.reverse()
-        return self._keys[:count], self._values[:count]
-
-    def _grow(self) -> None:
-        size = len(self._keys) * 2
-        self._keys = np.concatenate([self._keys, np.empty(size - len(self._keys), self._keys.dtype)])
-        self._values = np.concatenate([self._values, np.empty(size - len(self._values), self._values.dtype)])
-
-    def shrink(self, entries: int) -> None:
-        """Give memory back where the map has become much smaller than the buffers."""
-        if len(self._keys) > 4 * max(entries, self._step):
-            self._keys = np.empty(max(2 * entries, self._step), self._keys.dtype)
-            self._values = np.empty(max(2 * entries, self._step), self._values.dtype)
+                room = 0
+            else:
+                room -= struct.unpack_from("=I", attr, 32)[0]
+                token.reverse()
+            count = (most or self._size) - room
+            if not room and not most:  # what came meanwhile was more than the slack: once more, with more room
+                self._size *= 2
+                self._reserve()
+                count = 0
+        found = self._keys[:count], self._values[:count]
+        self._touched = max(self._touched, count)
+        self._quiet = self._quiet + 1 if self._touched > 4 * max(count, self.SLACK) else 0
+        if self._quiet == self._PATIENCE:  # the map has become much smaller, and stays so: give memory back
+            self._reserve()
+            self._touched = self._quiet = 0
+        return found
 
 
 class TestRun:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram
@@ -20,9 +20,9 @@ from exporters.flows.owntraffic import OwnTraffic
 from exporters.flows.perflow import TopTalkers
 from exporters.flows.points import Points
 from exporters.flows.query import Query
-from exporters.flows.records import Renderer, order
+from exporters.flows.records import Renderer, sort_values
 from exporters.flows.table import Batch, FlowTable, Timeouts
-from exporters.flows.totals import DIRECTIONS, Totals, counted, transports
+from exporters.flows.totals import DIRECTIONS, Totals
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
 from exporters.metrics import Family, Metric, summed
 
@@ -65,7 +65,7 @@ class FlowsCollector:
         self._start_ns = time.time_ns()
         self._totals = Totals(points, applications, self._start_ns, subnets)
         self._own, self._talkers = own_traffic, talkers
-        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset)
+        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=talkers)
         self._renderer = Renderer(points, applications, program.sampling)
         self._sinks: list[Sink] = []
         self._lock = threading.Lock()
@@ -108,16 +108,16 @@ class FlowsCollector:
     def drain(self) -> None:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""
         with self._lock:
-            seen = int(self._program.points()["seen"]["skbs"].sum())
+            seen = int(self._counters()["seen"]["skbs"].sum())
             if seen == self._seen and not len(self.table):
                 return
             self._seen = seen
-            batch = self.table.drain()
-            if self._talkers:
-                self._talkers.update(self.table.rows(), batch)
-            self._hand_on(batch)
-            gone = self._points.forget(set(np.unique(self.table.point_numbers()).tolist()))
-            self._totals.forget(gone)
+            self._hand_on(self.table.drain(identified=bool(self._sinks)))
+            if self._points.gone:
+                self._totals.forget(self._points.forget(self.table.points_in_use()))
+
+    def _counters(self) -> NDArray[Any]:
+        return self._program.points(len(self._points.all))
 
     def _hand_on(self, batch: Batch) -> None:
         if self._own and len(batch.rows):
@@ -130,20 +130,18 @@ class FlowsCollector:
     def flows(self, query: Query) -> list[dict[str, Any]]:
         """Flow JSON of the living flows, as of now."""
         self.drain()
-        rows = self.table.rows()
-        if self._own:
-            rows = rows[~self._own.mask(rows)]
-        rows = rows[order(rows, query.sort)]
+        ids = self.table.order(lambda rows: sort_values(rows, query.sort))
         result: list[dict[str, Any]] = []
-        for at in range(0, len(rows), _QUERY_ROWS):
-            if query.limit and len(result) >= query.limit:
-                break
-            part = rows[at : at + _QUERY_ROWS]
-            if query.filter is None and query.limit:
-                part = part[: query.limit]
-            flows = self._renderer.render(part, quoted=quoted_by(self._program, part))
+        step = min(query.limit or _QUERY_ROWS, _QUERY_ROWS) if query.filter is None else _QUERY_ROWS
+        for at in range(0, len(ids), step):
+            rows = self.table.rows(ids[at : at + step])
+            if self._own:
+                rows = rows[~self._own.mask(rows)]
+            flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows))
             result += [flow for flow in flows if query.filter is None or query.filter.matches(flow)]
-        return result[: query.limit] if query.limit else result
+            if query.limit and len(result) >= query.limit:
+                return result[: query.limit]
+        return result
 
     def families(self) -> Iterable[Family]:
         """All metrics of this collector, as of now."""
@@ -163,7 +161,7 @@ class FlowsCollector:
         return point.name, point.namespace
 
     def _point_families(self) -> Iterable[Family]:
-        counters = self._program.points()
+        counters = self._counters()
         points = [(self._where(number), counters[number]) for number in self._points.present() if number]
         for metric, field in (
             (metrics.CAPTURE_SKBS, "skbs"),
@@ -190,11 +188,13 @@ class FlowsCollector:
             )
 
     def _self_families(self) -> Iterable[Family]:
-        rows, counters = self.table.rows(), self.table.counters
-        active = counted(rows["point"], transports(rows["key"]))
+        counters = self.table.counters
         yield self._family(
             metrics.FLOWS_ACTIVE,
-            [((*self._where(point), TRANSPORT_NAMES[transport]), float(count)) for point, transport, count in active],
+            [
+                ((*self._where(point), TRANSPORT_NAMES[transport]), float(count))
+                for point, transport, count in self.table.active()
+            ],
         )
         four, other = self.table.sizes()
         capacity = float(self._program.max_flows)

@@ -14,7 +14,7 @@ from exporters.flows import metrics
 from exporters.flows.identify import proto_of
 from exporters.flows.points import Points
 from exporters.flows.records import AddressTexts
-from exporters.flows.table import Batch
+from exporters.flows.table import Growth
 from exporters.flows.totals import TRANSPORTS, transports
 from exporters.metrics import Family
 
@@ -26,7 +26,7 @@ class _Talker:
     labels: tuple[str, ...]  # device, netns, tracking_id; source … of A
     counts: _Counts
     last: float
-    recent: int = 0
+    recent: int
 
 
 class TopTalkers:
@@ -44,53 +44,41 @@ class TopTalkers:
         self._points, self._most, self._ttl, self._clock = points, most, ttl, clock
         self._talkers: dict[int, _Talker] = {}
         self._overflow = np.zeros((2, 2), np.uint64)
-        self._before: dict[int, _Counts] = {}
         self._texts = AddressTexts()
         self.capped = 0
 
-    def update(self, rows: NDArray[Any], batch: Batch) -> None:
-        """Take in all living rows, and those that the batch says have ended."""
+    def grew(self, growth: Growth) -> None:
+        """Take in growth: known talkers first, then the largest of the others; Python sees at most ``most`` of each."""
         now = self._clock()
-        ended = batch.rows[batch.ended]
-        every = np.concatenate([rows, ended])
-        counts = _oriented(every)
-        ids = every["id"].tolist()
-        grown = (
-            np.stack([count - self._before.get(number, 0) for number, count in zip(ids, counts, strict=True)])
-            if ids
-            else counts
-        )
-        volume = grown[:, :, 1].sum(axis=1) if ids else np.zeros(0)
-        for at in np.argsort(volume, kind="stable")[::-1].tolist():
-            if not volume[at]:
-                break
-            self._add(every[at], grown[at], int(volume[at]), now)
-        kept = {int(number) for number in rows["id"].tolist()}
-        self._before = {number: count for number, count in zip(ids, counts, strict=True) if number in kept}
         for number in [number for number, talker in self._talkers.items() if talker.last + self._ttl < now]:
             self._drop(number)
+        counts = _oriented(growth)
+        volume = counts[:, :, 1].sum(axis=1)
+        active = np.flatnonzero(counts.any(axis=(1, 2)))
+        known = np.isin(growth.ids[active], np.fromiter(self._talkers, np.uint64, len(self._talkers)))
+        for at in active[known].tolist():
+            talker = self._talkers[int(growth.ids[at])]
+            talker.counts += counts[at]
+            talker.last, talker.recent = now, int(volume[at])
+        others = active[~known]
+        largest = others[np.argsort(volume[others], kind="stable")[::-1][: self._most]]
+        chosen = largest[: self._make_room(volume[largest])]
+        self.capped += len(others) - len(chosen)
+        self._overflow += counts[np.setdiff1d(others, chosen)].sum(axis=0, dtype=np.uint64)
+        for at, row in zip(chosen.tolist(), growth.rows(chosen), strict=True):
+            self._talkers[int(growth.ids[at])] = _Talker(self._labels(row), counts[at].copy(), now, int(volume[at]))
 
-    def _add(self, row: Any, grown: _Counts, volume: int, now: float) -> None:  # noqa: ANN401 - one record of ROW
-        number = int(row["id"])
-        talker = self._talkers.get(number)
-        if talker is None and not self._make_room(volume):
-            self._overflow += grown
-            return
-        if talker is None:
-            talker = self._talkers[number] = _Talker(self._labels(row), np.zeros((2, 2), np.uint64), now)
-        talker.counts += grown
-        talker.last, talker.recent = now, volume
-
-    def _make_room(self, volume: int) -> bool:
-        if len(self._talkers) < self._most:
-            return True
-        number, smallest = min(self._talkers.items(), key=lambda item: item[1].recent)
-        if smallest.recent >= volume:
+    def _make_room(self, volume: NDArray[np.uint64]) -> int:
+        """How many of newcomers, the largest first, find room: the smallest talkers go for larger ones."""
+        free = self._most - len(self._talkers)
+        smallest = sorted(self._talkers, key=lambda number: self._talkers[number].recent)
+        for newcomer, number in zip(volume[free:].tolist(), smallest, strict=False):
+            if self._talkers[number].recent >= newcomer:
+                break
+            self._drop(number)
             self.capped += 1
-            return False
-        self._drop(number)
-        self.capped += 1
-        return True
+            free += 1
+        return min(free, len(volume))
 
     def _drop(self, number: int) -> None:
         """The series goes; what it counted stays counted, in the overflow."""
@@ -132,12 +120,7 @@ class TopTalkers:
         yield Family(metrics.PER_FLOW_CAPPED, [((), float(self.capped))], start_ns)
 
 
-def _oriented(rows: NDArray[Any]) -> NDArray[np.uint64]:
+def _oriented(growth: Growth) -> NDArray[np.uint64]:
     """[n, A→B and B→A, packets and bytes]."""
-    every, a = np.arange(len(rows)), rows["flow"]["reversed"].astype(np.intp)
-    counts = rows["flow"]["dir"]
-    result = np.zeros((len(rows), 2, 2), np.uint64)
-    for direction, side in ((0, a), (1, 1 - a)):
-        for what, field in ((0, "packets"), (1, "bytes")):
-            result[:, direction, what] = counts[field][every, side]
-    return result
+    counts = np.stack([growth.packets, growth.bytes], axis=2)
+    return np.where(growth.reversed[:, None, None] > 0, counts[:, ::-1], counts)

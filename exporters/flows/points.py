@@ -66,6 +66,11 @@ class Points:
         """The interface is gone; its number stays valid until forgotten."""
         self._gone.add(number)
 
+    @property
+    def gone(self) -> bool:
+        """Whether a point that went away still has its number."""
+        return bool(self._gone)
+
     def present(self) -> list[int]:
         """Numbers in use, those that went away but have records among them."""
         free = set(self._free)

@@ -325,15 +325,13 @@ def _tcp(row: Any, a: int) -> dict[str, Any]:  # noqa: ANN401 - one record of RO
 SORT_KEYS = ("bytes", "packets", "last", "start", "rtt")
 
 
-def order(rows: NDArray[Any], sort: str) -> NDArray[np.intp]:
-    """Indexes of rows, largest first, by one of :data:`SORT_KEYS`."""
+def sort_values(rows: NDArray[Any], sort: str) -> NDArray[Any]:
+    """What to sort rows by, for one of :data:`SORT_KEYS`."""
     flow = rows["flow"]
     if sort == "start":
-        values = rows["start"]
-    elif sort == "last":
-        values = flow["last"]
-    elif sort == "rtt":
-        values = flow["rtt"][:, 0]
-    else:
-        values = flow["dir"][sort].sum(axis=1)
-    return np.argsort(values, kind="stable")[::-1]
+        return np.asarray(rows["start"])
+    if sort == "last":
+        return np.asarray(flow["last"])
+    if sort == "rtt":
+        return np.asarray(flow["rtt"][:, 0])
+    return np.asarray(flow["dir"][sort].sum(axis=1))

@@ -96,7 +96,7 @@ class SpanBuilder:
         return folded
 
     def _names(self, rows: NDArray[Any]) -> NDArray[np.bytes_]:
-        network = networks(rows["key"], rows["flow"], rows["family"])
+        network = networks(rows["key"], rows["flow"]["ethertype"], rows["family"])
         transport = transports(rows["key"])
         names = [f"flow {n} {t}" if t != "other" else f"flow {n}" for n in NETWORKS for t in TRANSPORTS]
         return _named(names, network.astype(np.intp) * len(TRANSPORTS) + transport)
@@ -138,7 +138,7 @@ class SpanBuilder:
         names = _named([p.name for p in points], rows["point"])
         spaces = _named([p.namespace for p in points], rows["point"])
         return [
-            Column("network.type", text, _named(NETWORKS, networks(keys, flow, rows["family"])), ~link),
+            Column("network.type", text, _named(NETWORKS, networks(keys, flow["ethertype"], rows["family"])), ~link),
             Column("network.transport", text, _named(TRANSPORTS, transports(keys)), transports(keys) > 0),
             Column("network.protocol.name", text, np.char.lower(_named(self._applications.names, numbers)), numbers > 0),
             Column("network.interface.name", text, names),

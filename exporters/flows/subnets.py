@@ -27,7 +27,7 @@ class Subnets:
         self._known: dict[bytes, int] = {}
 
     def numbers(
-        self, family: NDArray[np.uint8], addresses: NDArray[Any], network_layer: NDArray[np.bool_]
+        self, family: NDArray[np.uint8] | int, addresses: NDArray[Any], network_layer: NDArray[np.bool_]
     ) -> NDArray[np.uint8]:
         """Index into ``names`` of each address (uint8[n, 16], IPv4 in the first 4); 0 where it is in no named subnet."""
         result = np.zeros(len(addresses), np.uint8)

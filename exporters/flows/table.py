@@ -1,7 +1,9 @@
 """The flow table: the kernel's cumulative counters, read in batches, as records with a beginning and an end.
 
-One *drain*: read both maps; add what is new; update what is known (by the entry's id); add the growth to the totals; report
+One *drain*: read both maps; add what is new; copy what has changed (by the entry's id); add the growth to the totals; report
 what ended; mark what is idle or has lingered long enough, to be read once more and deleted by the next drain.
+
+What every drain looks at for every flow is in columns; what it needs of those that changed, in whole records.
 """
 
 from __future__ import annotations
@@ -9,16 +11,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout
-from exporters.bpf.program import FlowProgram, Snapshot
+from exporters.bpf.program import Entries, FlowProgram
 from exporters.flows.identify import identify, proto_of
 from exporters.flows.points import Points
-from exporters.flows.totals import Totals
+from exporters.flows.slots import Slots
+from exporters.flows.totals import Totals, counted, transport_of
 
 ROW = np.dtype(
     [
@@ -27,18 +30,13 @@ ROW = np.dtype(
         ("flow", layout.FLOW),
         ("family", "u1"),
         ("identified", "?"),
-        ("rtt_seen", "?"),
-        ("reset_seen", "?"),
         ("point", "i4"),
-        ("label", "i4"),
         ("offset", "i8"),  # ns from the kernel's clock to the epoch, as it was when the flow was first read
         ("start", "i8"),  # ns since the epoch
-        ("counted", layout.COUNTS, 2),  # what the totals have
         ("reported", layout.COUNTS, 2),  # what the last update had
         ("reported_at", "i8"),  # when that was; the beginning of the window of the next one
         ("previous", layout.COUNTS, 2),  # what the update before had: LastUpdateMetric is reported - previous
         ("previous_at", "i8"),
-        ("closing_at", "i8"),  # clock's ns when the entry was first read as closing; 0: it is not
         ("tracking", "u1", 16),
         ("uuid", "u1", 16),
         ("parent_uuid", "u1", 16),
@@ -47,9 +45,31 @@ ROW = np.dtype(
     ]
 )
 
+_COLUMNS: dict[str, Any] = {
+    "packets": ("u8", 2),  # what the totals have, by direction of the key
+    "bytes": ("u8", 2),
+    "last": "i8",  # the kernel's clock, ns
+    "limit": "i8",  # ns without a packet after which the flow ends
+    "due": "i8",  # ns since the epoch: when an update is due
+    "closing_at": "i8",  # the kernel's clock when the entry was first read as closing; 0: it is not
+    "point": "i4",
+    "label": "i4",
+    "state": "u1",
+    "proto": "u1",
+    "four": "?",
+    "inner": "?",
+    "unreported": "?",  # packets came since the last update
+    "rtt_seen": "?",
+    "reset_seen": "?",
+}
+_UNUSED = 255  # a state that the kernel does not know
+
 _TCP, _UDP = 6, 17
-GRACE_NS = 1_000_000
-"""Enough for what a processor had begun to count when the entry was marked (close_flows itself waits for RCU)."""
+GRACE_NS = 50_000_000
+"""Enough for what a processor had begun to count when an entry was read or marked (close_flows itself waits for RCU)."""
+
+Rows = NDArray[Any]
+"""Records of :data:`ROW`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +88,43 @@ class Batch:
     """Flow records to report: living ones whose update is due, and ended ones.
 
     Attributes:
-        rows: :data:`ROW`, identified; ``previous`` and ``previous_at`` begin the window reported here.
+        rows: :data:`ROW`; ``previous`` and ``previous_at`` begin the window reported here.
         ended: which of them ended, bool[n].
         now: the window's end for living ones, ns since the epoch.
 
     """
 
-    rows: NDArray[Any]
+    rows: Rows
     ended: NDArray[np.bool_]
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What flows grew by between two drains.
+
+    Attributes:
+        ids: of the flows.
+        packets: uint64[n, 2], by direction of the key.
+        bytes: uint64[n, 2].
+        reversed: uint8[n], 1 where A is the key's second end.
+        rows: gives the identified records of some, by their places in ``ids``.
+
+    """
+
+    ids: NDArray[np.uint64]
+    packets: NDArray[np.uint64]
+    bytes: NDArray[np.uint64]
+    reversed: NDArray[np.uint8]
+    rows: Callable[[NDArray[np.intp]], Rows]
+
+
+class GrowthSink(Protocol):
+    """Wants to know of every flow that grew."""
+
+    def grew(self, growth: Growth) -> None:
+        """Take in what flows of one map grew by."""
+        ...
 
 
 @dataclass(slots=True)
@@ -99,6 +147,7 @@ class FlowTable:
         clock: monotonic time, ns, of the same clock as the kernel's time stamps.
         offset: ns from that clock to the epoch.
         grace_ns: a closing entry read this long after it was first seen closing cannot change any more; below 0: at once.
+        growth: is told of all growth.
 
     Attributes:
         closing: how many entries the last drain began to close.
@@ -114,45 +163,65 @@ class FlowTable:
         clock: Callable[[], int],
         offset: Callable[[], int],
         grace_ns: int = GRACE_NS,
+        growth: GrowthSink | None = None,
     ) -> None:
         self._program, self._points, self._totals, self._timeouts = program, points, totals, timeouts
-        self._clock, self._offset, self._grace_ns = clock, offset, grace_ns
+        self._clock, self._offset, self._grace_ns, self._growth = clock, offset, grace_ns, growth
         self.closing = 0
-        self._rows = np.zeros(0, ROW)  # sorted by id
         self._lock = threading.Lock()
         self._idle = np.zeros(256, np.int64)
         self._idle[:] = int(timeouts.other * 1e9)
         self._idle[_TCP], self._idle[_UDP] = int(timeouts.tcp * 1e9), int(timeouts.udp * 1e9)
         self.counters = TableCounters()
+        self._read_at = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self._slots = Slots()
+        self._rows: Rows = np.zeros(0, ROW)
+        self._columns = {name: np.zeros(0, kind) for name, kind in _COLUMNS.items()}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._slots)
 
-    def rows(self) -> NDArray[Any]:
-        """A copy of all records, identified, as of the last drain."""
+    def order(self, values: Callable[[Rows], NDArray[Any]]) -> NDArray[np.uint64]:
+        """Ids of all flows as of the last drain, those of the largest values first."""
         with self._lock:
-            identify(self._rows, self._points)
-            return self._rows.copy()
+            ascending = np.argsort(values(self._rows)[self._slots.used], kind="stable")
+            return self._slots.ids[ascending[::-1]]
 
-    def point_numbers(self) -> NDArray[np.int32]:
-        """The capture point of each record, as of the last drain."""
+    def rows(self, ids: NDArray[np.uint64] | None = None) -> Rows:
+        """A copy of the identified records of these flows (all without) as of the last drain; of those still there."""
         with self._lock:
-            return np.array(self._rows["point"])
+            slots = self._slots.used if ids is None else self._slots.find(ids)
+            return self._identified(slots[slots >= 0])
+
+    def active(self) -> list[tuple[int, ...]]:
+        """Capture point, number of the transport, count of flows."""
+        with self._lock:
+            used = self._slots.used
+            return counted(self._columns["point"][used], transport_of(self._columns["proto"][used]))
+
+    def points_in_use(self) -> set[int]:
+        """Capture points that records refer to."""
+        with self._lock:
+            return set(np.flatnonzero(np.bincount(self._columns["point"][self._slots.used])).tolist())
 
     def sizes(self) -> tuple[int, int]:
         """Entries in the IPv4 map, and in the other one, as of the last drain."""
         with self._lock:
-            four = int((self._rows["family"] == 4).sum())
-            return four, len(self._rows) - four
+            four = int(self._columns["four"][self._slots.used].sum())
+            return four, len(self._slots) - four
 
-    def drain(self) -> Batch:
-        """Read the kernel's counters; returns what is to be reported."""
+    def drain(self, *, identified: bool = True) -> Batch:
+        """Read the kernel's counters; returns what is to be reported, with its identities only if they are asked for."""
         with self._lock:
             began = self._clock()
-            snapshot = self._program.snapshot()
-            self._merge(snapshot, self._offset())
-            self._account()
-            batch = self._end(began)
+            offset = self._offset()
+            new = [self._merge(entries, began, offset) for entries in self._program.entries()]
+            self._name_parents(np.concatenate(new))
+            self._read_at = began
+            batch = self._end(began, identified=identified)
             self._mark(began)
             self.counters.drains += 1
             self.counters.drain_seconds += (self._clock() - began) / 1e9
@@ -161,130 +230,151 @@ class FlowTable:
     def finish(self) -> Batch:
         """Report everything, ended or not: the process stops."""
         with self._lock:
-            identify(self._rows, self._points)
-            rows = self._rows[self._rows["flow"]["dir"]["packets"].sum(axis=1) > 0].copy()
+            rows = self._identified(self._slots.used)
+            rows = rows[rows["flow"]["dir"]["packets"].sum(axis=1) > 0]
             _turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
-            self._rows = np.zeros(0, ROW)
+            self._empty()
             ended = (rows["flow"]["ended"] > 0) | (rows["flow"]["state"] == layout.CLOSING)
             return Batch(rows, ended, self._clock() + self._offset())
 
-    def _merge(self, snapshot: Snapshot, offset: int) -> None:
-        # An entry with no packet yet was inserted a moment ago: it is counted by the next drain.
-        filled = np.asarray(snapshot.flows["dir"]["packets"].any(axis=1))
-        order = np.argsort(snapshot.flows["id"], kind="stable")
-        order = order[filled[order]]
-        flows = snapshot.flows[order]
-        ids = flows["id"]
-        known = self._rows["id"]
-        at = np.searchsorted(known, ids)
-        found = _present(known, ids, at)
-        _whole(self._rows["flow"])[at[found]] = _whole(flows)[found]
-        fresh = ~found
-        if not fresh.any():
-            return
-        new = np.zeros(int(fresh.sum()), ROW)
-        new["id"], new["family"] = ids[fresh], snapshot.family[order[fresh]]
-        _whole(new["flow"])[:] = _whole(flows)[fresh]
-        _whole(new["key"])[:] = _whole(snapshot.keys)[order[fresh]]
-        new["offset"] = offset
-        new["start"] = new["flow"]["first"].astype(np.int64) + offset
-        new["reported_at"] = new["previous_at"] = new["start"]
-        new["point"] = new["key"]["point"]
-        new["label"] = self._totals.labels(new)
-        rows = np.concatenate([_whole(self._rows), _whole(new)])
-        in_order = np.argsort(np.concatenate([self._rows["id"], new["id"]]), kind="stable")
-        self._rows = rows[in_order].view(ROW)
-        self._name_parents(new["id"])
-        self._totals.began(new)
+    def _identified(self, slots: NDArray[np.intp]) -> Rows:
+        rows = whole(self._rows)[slots].view(ROW)
+        if not rows["identified"].all():
+            identify(rows, self._points)
+            whole(self._rows)[slots] = whole(rows)
+        return rows
 
-    def _name_parents(self, ids: NDArray[np.uint64]) -> None:
+    def _merge(self, entries: Entries, now: int, offset: int) -> NDArray[np.intp]:
+        """Take in what one map holds; returns the slots of new flows."""
+        columns, flows = self._columns, entries.flows
+        packets = flows["dir"]["packets"]
+        slots = self._slots.find(flows["id"])
+        known = np.flatnonzero(slots >= 0)
+        at = slots[known]
+        changed = (packets[known] != columns["packets"][at]).any(axis=1) | (flows["state"][known] != columns["state"][at])
+        # A packet may have been half counted when it was last read: once more, whatever came shortly before.
+        changed |= columns["last"][at] >= self._read_at - GRACE_NS
+        # An entry with no packet yet was inserted a moment ago: it is counted by the next drain.
+        fresh = np.flatnonzero((slots < 0) & (packets[:, 0] + packets[:, 1] > 0))
+        new = self._add(entries, fresh, offset)
+        at = np.concatenate([at[changed], new])
+        latest = whole(flows)[np.concatenate([known[changed], fresh])]
+        whole(self._rows["flow"])[at] = latest
+        self._account(at, latest.view(layout.FLOW), now)
+        return new
+
+    def _add(self, entries: Entries, fresh: NDArray[np.intp], offset: int) -> NDArray[np.intp]:
+        flows, keys = entries.flows, entries.wide_keys(fresh)
+        ids = flows["id"][fresh]
+        slots = self._slots.add(ids)
+        self._grow()
+        rows, columns = self._rows, self._columns
+        whole(rows["key"])[slots] = whole(keys)
+        start = flows["first"][fresh].astype(np.int64) + offset
+        proto = proto_of(keys)
+        for name, values in (("id", ids), ("family", entries.family), ("offset", offset), ("point", keys["point"])):
+            rows[name][slots] = values
+        for name in ("start", "reported_at", "previous_at"):
+            rows[name][slots] = start
+        label = self._totals.labels(keys, flows["ethertype"][fresh], entries.family)
+        for name, column in (
+            *((name, 0) for name in ("packets", "bytes", "closing_at", "unreported", "rtt_seen", "reset_seen")),
+            *(("due", start + int(self._timeouts.update * 1e9)), ("point", keys["point"]), ("label", label)),
+            *(("proto", proto), ("four", entries.family == 4), ("inner", keys["parent"] != 0)),
+        ):
+            columns[name][slots] = column
+        self._totals.began(columns["point"][slots], proto)
+        return slots
+
+    def _grow(self) -> None:
+        missing = self._slots.capacity - len(self._rows)
+        if not missing:
+            return
+        self._rows = _longer(self._rows, missing)
+        self._columns = {name: _longer(column, missing) for name, column in self._columns.items()}
+        self._columns["state"][-missing:] = _UNUSED
+
+    def _account(self, at: NDArray[np.intp], flows: NDArray[Any], now: int) -> None:
+        """Add the growth of flows, given by slot and latest counters, to the totals."""
+        columns = self._columns
+        packets, bytes_ = flows["dir"]["packets"], flows["dir"]["bytes"]
+        more_packets, more_bytes = packets - columns["packets"][at], bytes_ - columns["bytes"][at]
+        columns["packets"][at], columns["bytes"][at] = packets, bytes_
+        columns["unreported"][at] |= (more_packets != 0).any(axis=1)
+        columns["last"][at], columns["state"][at] = flows["last"], flows["state"]
+        proto = columns["proto"][at]
+        columns["limit"][at] = np.where(flows["ended"] > 0, int(self._timeouts.linger * 1e9), self._idle[proto])
+        closing = at[flows["state"] == layout.CLOSING]
+        closing = closing[columns["closing_at"][closing] == 0]
+        columns["closing_at"][closing] = now
+        self._totals.grew(columns["label"][at], columns["inner"][at], flows["hooks"], more_packets, more_bytes)
+        tcp = np.flatnonzero(proto == _TCP)
+        measured = at[tcp[(flows["rtt"][tcp, 0] > 0) & ~columns["rtt_seen"][at[tcp]]]]
+        if len(measured):
+            columns["rtt_seen"][measured] = True
+            self._totals.observed_rtt(whole(self._rows)[measured].view(ROW))
+        reset = at[tcp[flows["rst"][tcp].any(axis=1) & ~columns["reset_seen"][at[tcp]]]]
+        if len(reset):
+            columns["reset_seen"][reset] = True
+            self._totals.saw_resets(columns["point"][reset])
+        if self._growth and len(at):
+            ids, reverse = flows["id"], flows["reversed"]
+            self._growth.grew(Growth(ids, more_packets, more_bytes, reverse, lambda some: self._identified(at[some])))
+
+    def _name_parents(self, at: NDArray[np.intp]) -> None:
         """Give new inner flows their outer flow's UUID; outer ones first, for a tunnel in a tunnel."""
-        at = np.searchsorted(self._rows["id"], ids)
-        at = at[self._rows["key"]["parent"][at] >= layout.FIRST_ID]
+        rows = self._rows
+        at = at[rows["key"]["parent"][at] >= layout.FIRST_ID]
         for _ in range(layout.LEVELS):
             if not len(at):
                 return
-            parents = self._rows["key"]["parent"][at]
-            where = np.searchsorted(self._rows["id"], parents)
-            there = _present(self._rows["id"], parents, where)
-            ready = there.copy()
+            where = self._slots.find(rows["key"]["parent"][at])
+            there = where >= 0
             # a parent that waits for its own parent's name comes in the next round
             waiting = np.isin(where, at)
-            ready &= ~waiting
-            above = np.unique(where[ready])
-            part = self._rows[above]
-            identify(part, self._points)
-            self._rows[above] = part
+            ready = there & ~waiting
+            parents = self._identified(where[ready])
             for mine, its in (("parent_uuid", "uuid"), ("parent_tracking", "tracking"), ("parent_start", "start")):
-                self._rows[mine][at[ready]] = self._rows[its][where[ready]]
+                rows[mine][at[ready]] = parents[its]
             at = at[there & waiting]
 
-    def _account(self) -> None:
-        rows = self._rows
-        seen = rows["flow"]["dir"]
-        packets = seen["packets"] - rows["counted"]["packets"]
-        grown = np.flatnonzero(packets.any(axis=1))
-        if len(grown):
-            bytes_ = seen["bytes"][grown] - rows["counted"]["bytes"][grown]
-            self._totals.grew(rows[grown], packets[grown], bytes_)
-            _whole(rows["counted"])[grown] = _whole(seen)[grown]
-        tcp = proto_of(rows["key"]) == _TCP
-        measured = np.flatnonzero(tcp & ~rows["rtt_seen"] & (rows["flow"]["rtt"][:, 0] > 0))
-        if len(measured):
-            rows["rtt_seen"][measured] = True
-            part = rows[measured]
-            identify(part, self._points)
-            rows[measured] = part
-            self._totals.observed_rtt(part)
-        reset = np.flatnonzero(tcp & ~rows["reset_seen"] & rows["flow"]["rst"].any(axis=1))
-        if len(reset):
-            rows["reset_seen"][reset] = True
-            self._totals.saw_resets(rows[reset])
-
-    def _end(self, now: int) -> Batch:
+    def _end(self, now: int, *, identified: bool) -> Batch:
         """Take out what was closed and read once more; find the living whose update is due."""
-        rows = self._rows
-        closing = rows["flow"]["state"] == layout.CLOSING
-        rows["closing_at"][closing & (rows["closing_at"] == 0)] = now
-        final = closing & (rows["closing_at"] + self._grace_ns < now)
-        update = int(self._timeouts.update * 1e9)
+        columns = self._columns
         epoch = now + self._offset()
-        due = ~closing & (rows["reported_at"] + update <= epoch)
-        due &= (rows["flow"]["dir"]["packets"] != rows["reported"]["packets"]).any(axis=1)
+        final = (columns["state"] == layout.CLOSING) & (columns["closing_at"] + self._grace_ns < now)
+        due = (columns["state"] == layout.LIVE) & columns["unreported"] & (columns["due"] <= epoch)
         chosen = np.flatnonzero(due | final)
-        if not len(chosen):
-            return Batch(rows[:0].copy(), np.zeros(0, np.bool_), epoch)
-        part = rows[chosen]
-        identify(part, self._points)
         ended = final[chosen]
-        window_end = np.where(ended, part["offset"] + part["flow"]["last"].astype(np.int64), epoch)
-        _turn_window(part, window_end)
-        rows[chosen] = part
-        if final.any():
-            gone = rows[final]
-            self._totals.ended(gone, finish_of(gone))
+        rows = self._identified(chosen) if identified else whole(self._rows)[chosen].view(ROW)
+        _turn_window(rows, np.where(ended, rows["offset"] + rows["flow"]["last"].astype(np.int64), epoch))
+        whole(self._rows)[chosen] = whole(rows)
+        columns["unreported"][chosen] = False
+        columns["due"][chosen] = rows["reported_at"] + int(self._timeouts.update * 1e9)
+        if ended.any():
+            gone = whole(rows)[ended].view(ROW)
+            self._totals.ended(gone["point"], proto_of(gone["key"]), finish_of(gone))
             self._program.delete_flows(gone["key"], gone["family"])
-            self._rows = rows[~final]
-        return Batch(part, ended, epoch)
+            columns["state"][chosen[ended]] = _UNUSED
+            whole(self._rows)[chosen[ended]] = np.void(bytes(ROW.itemsize))
+            self._slots.remove(gone["id"])
+        return Batch(rows, ended, epoch)
 
     def _mark(self, now: int) -> None:
         """Begin to close what is idle, what ended and lingered, and, when the map fills up, what was idle longest."""
-        rows, self.closing = self._rows, 0
-        if not len(rows):
-            return
-        live = rows["flow"]["state"] == layout.LIVE
-        age = now - rows["flow"]["last"].astype(np.int64)
-        limit = self._idle[proto_of(rows["key"])]
-        limit = np.where(rows["flow"]["ended"] > 0, int(self._timeouts.linger * 1e9), limit)
-        done = live & (age > limit)
+        columns = self._columns
+        live = columns["state"] == layout.LIVE
+        age = now - columns["last"]
+        done = live & (age > columns["limit"])
+        used = columns["state"] != _UNUSED
         for four in (True, False):
-            chosen = live & ~done & ((rows["family"] == 4) == four)
-            excess = int(((rows["family"] == 4) == four).sum()) - self._program.max_flows * 3 // 4
+            of_map = columns["four"] == four
+            excess = int((used & of_map).sum()) - self._program.max_flows * 3 // 4
             if excess > 0:
-                self._evict(done, np.flatnonzero(chosen), age, excess)
+                self._evict(done, np.flatnonzero(live & ~done & of_map), age, excess)
         marked = np.flatnonzero(done)
         self.closing = len(marked)
-        part = rows[marked]
+        part = whole(self._rows)[marked].view(ROW)
         self._program.close_flows(part["key"], part["id"], part["family"])
 
     def _evict(self, done: NDArray[np.bool_], candidates: NDArray[np.intp], age: NDArray[np.int64], excess: int) -> None:
@@ -296,25 +386,26 @@ class FlowTable:
         self.counters.evicted += len(oldest)
 
 
-def _whole(records: NDArray[Any]) -> NDArray[Any]:
+def whole(records: NDArray[Any]) -> NDArray[Any]:
     """Records as plain memory: numpy copies it at once, but a record field by field."""
     return records.view(f"V{records.dtype.itemsize}")
 
 
-def _present(known: NDArray[np.uint64], wanted: NDArray[np.uint64], at: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which of ``wanted`` stand in sorted ``known`` at the places that searchsorted gave."""
-    found = np.zeros(len(at), np.bool_)
-    inside = np.flatnonzero(at < len(known))
-    found[inside] = known[at[inside]] == wanted[inside]
-    return found
+def _longer(array: NDArray[Any], more: int) -> NDArray[Any]:
+    result: NDArray[Any] = np.zeros((len(array) + more, *array.shape[1:]), array.dtype)
+    if array.dtype.fields:
+        whole(result)[: len(array)] = whole(array)
+    else:
+        result[: len(array)] = array
+    return result
 
 
-def _turn_window(rows: NDArray[Any], window_end: NDArray[np.int64]) -> None:
+def _turn_window(rows: Rows, window_end: NDArray[np.int64]) -> None:
     rows["previous"], rows["previous_at"] = rows["reported"], rows["reported_at"]
     rows["reported"], rows["reported_at"] = rows["flow"]["dir"], np.maximum(window_end, rows["reported_at"])
 
 
-def finish_of(rows: NDArray[Any]) -> NDArray[np.uint8]:
+def finish_of(rows: Rows) -> NDArray[np.uint8]:
     """How flows ended: index into :data:`exporters.flows.totals.FINISHES`."""
     reset = rows["flow"]["rst"].any(axis=1)
     closed = rows["flow"]["fin"].all(axis=1)

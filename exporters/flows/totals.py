@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from exporters.bpf import layout
 from exporters.flows import metrics
 from exporters.flows.applications import Applications
-from exporters.flows.identify import kind_of, proto_of
+from exporters.flows.identify import identify, kind_of, proto_of
 from exporters.flows.points import Points
 from exporters.flows.subnets import Subnets
 from exporters.metrics import Exemplar, Family, Histogram, Metric, summed
@@ -31,15 +31,20 @@ for _proto, _number in _TRANSPORT_OF.items():
     _TRANSPORT_TABLE[_proto] = _number
 
 
+def transport_of(proto: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Index into :data:`TRANSPORTS` of each IP protocol."""
+    return np.asarray(_TRANSPORT_TABLE[proto])
+
+
 def transports(keys: NDArray[Any]) -> NDArray[np.uint8]:
     """Index into :data:`TRANSPORTS` of each key."""
-    return np.asarray(_TRANSPORT_TABLE[proto_of(keys)])
+    return transport_of(proto_of(keys))
 
 
-def networks(keys: NDArray[Any], flows: NDArray[Any], family: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Index into :data:`NETWORKS` of each flow."""
+def networks(keys: NDArray[Any], ethertype: NDArray[np.uint16], family: NDArray[np.uint8] | int) -> NDArray[np.uint8]:
+    """Index into :data:`NETWORKS` of each flow; ``family``: 4, or 6 for all others."""
     link = kind_of(keys) == layout.KIND_LINK
-    arp = link & (flows["ethertype"] == 0x0806)
+    arp = link & (ethertype == 0x0806)
     return np.select([arp, link, family == 4], [1, 0, 2], 3).astype(np.uint8)
 
 
@@ -61,25 +66,30 @@ class Totals:
         self._rtt: dict[int, _RttHistogram] = {}
         self.capped = 0
 
-    def labels(self, rows: NDArray[Any]) -> NDArray[np.int32]:
-        """The label set's number of new rows; makes sets that are not there yet."""
-        keys, family = rows["key"], rows["family"]
-        network = networks(keys, rows["flow"], family)
+    def labels(self, keys: NDArray[Any], ethertype: NDArray[np.uint16], family: int) -> NDArray[np.int32]:
+        """The label set's number of new flows; makes sets that are not there yet. ``family``: 4, or 6 for all others."""
+        network, proto = networks(keys, ethertype, family), proto_of(keys)
         has_addresses = np.asarray(network >= NETWORKS.index("ipv4"))
-        columns = (
-            rows["point"],
-            network,
-            transports(keys),
-            self._applications.numbers(proto_of(keys), keys["port"][:, 0], keys["port"][:, 1]),
-            *(self._subnets.numbers(family, keys["addr"][:, side], has_addresses) for side in (0, 1)),
-        )
-        packed = np.empty(len(rows), [("point", "u4"), ("what", "u4"), ("application", "u4"), ("subnets", "u4")])
-        packed["point"], packed["application"] = columns[0], columns[3]
-        packed["what"] = columns[1].astype(np.uint32) << 8 | columns[2]
-        packed["subnets"] = columns[4].astype(np.uint32) << 8 | columns[5]
-        _, first, inverse = np.unique(packed.view("V16"), return_index=True, return_inverse=True)
-        sets = np.stack([column.astype(np.int64) for column in columns], axis=1)[first]
-        numbers = [self._number((a, b, c, d, e, f)) for a, b, c, d, e, f in sets.tolist()]
+        application = self._applications.numbers(proto, keys["port"][:, 0], keys["port"][:, 1])
+        # one number for each set: numpy sorts numbers far faster than rows of them; max_points is the largest
+        packed = keys["point"].astype(np.int64) << 48 | application.astype(np.int64) << 32
+        packed |= network.astype(np.int64) << 24 | transport_of(proto).astype(np.int64) << 16
+        for shift, side in ((8, 0), (0, 1)):
+            packed |= self._subnets.numbers(family, keys["addr"][:, side], has_addresses).astype(np.int64) << shift
+        sets, inverse = np.unique(packed, return_inverse=True)
+        numbers = [
+            self._number(
+                (
+                    packed >> 48,
+                    packed >> 24 & 0xFF,
+                    packed >> 16 & 0xFF,
+                    packed >> 32 & 0xFFFF,
+                    packed >> 8 & 0xFF,
+                    packed & 0xFF,
+                )
+            )
+            for packed in sets.view(np.uint64).tolist()
+        ]
         return np.array(numbers, np.int32)[inverse]
 
     def _number(self, labels: _Labels) -> int:
@@ -94,38 +104,43 @@ class Totals:
             self._labels[labels] = number
         return number
 
-    def began(self, rows: NDArray[Any]) -> None:
+    def began(self, points: NDArray[np.int32], proto: NDArray[np.uint8]) -> None:
         """Count new flows."""
-        for point, transport, count in counted(rows["point"], transports(rows["key"])):
+        for point, transport, count in counted(points, transport_of(proto)):
             self._new[point, transport] = self._new.get((point, transport), 0) + count
 
-    def ended(self, rows: NDArray[Any], finish: NDArray[np.uint8]) -> None:
+    def ended(self, points: NDArray[np.int32], proto: NDArray[np.uint8], finish: NDArray[np.uint8]) -> None:
         """Count ended flows; ``finish``: index into :data:`FINISHES` of each."""
-        for point, transport, how, count in counted(rows["point"], transports(rows["key"]), finish):
+        for point, transport, how, count in counted(points, transport_of(proto), finish):
             self._ended[point, transport, how] = self._ended.get((point, transport, how), 0) + count
 
-    def grew(self, rows: NDArray[Any], packets: NDArray[np.uint64], bytes_: NDArray[np.uint64]) -> None:
+    def grew(
+        self,
+        labels: NDArray[np.int32],
+        inner: NDArray[np.bool_],
+        hooks: NDArray[np.uint8],
+        packets: NDArray[np.uint64],
+        bytes_: NDArray[np.uint64],
+    ) -> None:
         """Add what flows grew by: ``packets``, ``bytes_``: [n, 2], by the key's direction."""
-        inner = (rows["key"]["parent"] != 0).astype(np.int64)
         size = len(self._traffic) * 8
+        first = (labels.astype(np.int64) * 2 + inner) * 4
         for direction in (0, 1):
-            hooks = (rows["flow"]["hooks"] >> (2 * direction)) & 3
-            transmit = (hooks == 2).astype(np.int64)
-            index = ((rows["label"].astype(np.int64) * 2 + inner) * 2 + direction) * 2 + transmit
+            transmit = (hooks >> (2 * direction)) & 3 == 2
+            index = first + 2 * direction + transmit
             for what, grown in enumerate((packets, bytes_)):
                 # float64 is exact below 2**53: one drain's growth is far below
                 added = np.bincount(index, grown[:, direction], size)
                 self._traffic[..., what] += added.astype(np.uint64).reshape(-1, 2, 2, 2)
 
     def observed_rtt(self, rows: NDArray[Any]) -> None:
-        """Add handshakes that were measured since the last drain."""
+        """Add handshakes that were measured since the last drain: records of :data:`exporters.flows.table.ROW`."""
         for number in np.unique(rows["point"]).tolist():
-            chosen = rows[rows["point"] == number]
-            self._rtt.setdefault(number, _RttHistogram()).add(chosen)
+            self._rtt.setdefault(number, _RttHistogram()).add(rows[rows["point"] == number], self._points)
 
-    def saw_resets(self, rows: NDArray[Any]) -> None:
-        """Count flows in which a first reset was seen."""
-        for number, count in counted(rows["point"]):
+    def saw_resets(self, points: NDArray[np.int32]) -> None:
+        """Count flows in which a first reset was seen, by their capture points."""
+        for number, count in counted(points):
             self._resets[number] = self._resets.get(number, 0) + count
 
     def forget(self, points: set[int]) -> None:
@@ -203,14 +218,16 @@ class _RttHistogram:
         self._sum = 0.0
         self._exemplars: list[Exemplar | None] = [None] * size
 
-    def add(self, rows: NDArray[Any]) -> None:
-        """Add identified rows, whose ``flow.rtt[0]`` is set."""
+    def add(self, rows: NDArray[Any], points: Points) -> None:
+        """Add rows whose ``flow.rtt[0]`` is set."""
         seconds = rows["flow"]["rtt"][:, 0] / 1e9
         bucket = np.searchsorted(metrics.TCP_RTT.buckets, seconds)
         self._counts += np.bincount(bucket, minlength=len(self._counts))
         self._sum += float(seconds.sum())
         for number in np.unique(bucket).tolist():
-            row = rows[np.flatnonzero(bucket == number)[-1]]
+            newest = rows[np.flatnonzero(bucket == number)[-1:]]
+            identify(newest, points)
+            row = newest[0]
             trace = row["tracking"].tobytes().hex()
             when = (int(row["start"]) + int(row["flow"]["rtt"][0])) / 1e9
             self._exemplars[number] = Exemplar((("trace_id", trace),), int(row["flow"]["rtt"][0]) / 1e9, when)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout, syscall
-from exporters.bpf.program import FlowProgram, Loader, Snapshot
+from exporters.bpf.program import FlowProgram, Loader
 from exporters.bpf.syscall import TestRun
 from exporters.flows.applications import Applications
 from exporters.flows.identify import quoted_by
@@ -24,6 +25,28 @@ from support.capture import Captured
 
 TUNNEL_PORTS = {"vxlan": frozenset({4789, 8472}), "geneve": frozenset({6081})}
 MAX_POINTS = 512
+FRAGMENTS = 8192  # as in flows.h
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Entries of both flow maps: :data:`layout.KEY6`, :data:`layout.FLOW`, 4 or 6 for all others."""
+
+    keys: NDArray[Any]
+    flows: NDArray[Any]
+    family: NDArray[np.uint8]
+
+
+def snapshot(program: FlowProgram) -> Snapshot:
+    """A copy of all entries."""
+    four, other = program.entries()
+    keys = np.zeros(len(four.keys) + len(other.keys), layout.KEY6)  # numpy's concatenate changes the byte order of ports
+    keys[: len(four.keys)], keys[len(four.keys) :] = four.wide_keys(np.arange(len(four.keys))), other.keys
+    return Snapshot(
+        keys,
+        np.concatenate([four.flows, other.flows]),
+        np.repeat(np.array([4, 6], np.uint8), [len(four.keys), len(other.keys)]),
+    )
 
 
 class Lab:
@@ -49,8 +72,8 @@ class Lab:
 
     def begin(self) -> None:
         """Begin a new capture point, on empty maps."""
-        snapshot = self.program.snapshot()
-        self.program.delete_flows(snapshot.keys, snapshot.family)
+        found = snapshot(self.program)
+        self.program.delete_flows(found.keys, found.family)
         if self._entry >= 0:
             os.close(self._entry)
         self._point += 1
@@ -94,7 +117,7 @@ class Lab:
 
 def snapshot_at(program: FlowProgram, point: int) -> Snapshot:
     """The maps' entries of one point, in the order in which they began (on one processor)."""
-    found = program.snapshot()
+    found = snapshot(program)
     mine = np.flatnonzero(found.keys["point"] == point)
     mine = mine[np.argsort(_number(found.flows["id"][mine]), kind="stable")]
     return Snapshot(found.keys[mine], found.flows[mine], found.family[mine])
@@ -121,13 +144,13 @@ def forget_fragments(program: FlowProgram) -> None:
     """Empty the map of first fragments, whose keys hold numbers of points that come again."""
     key, value = np.dtype("V64"), np.dtype("V16")
     descriptor = program._main.maps["fragments"]
-    keys, _ = syscall.BatchReader(descriptor, key, value).read()
+    keys, _ = syscall.BatchReader(descriptor, key, value, FRAGMENTS).read()
     syscall.map_delete_batch(descriptor, keys.copy())
 
 
-def assert_balanced(tally: Any, snapshot: Snapshot) -> None:
+def assert_balanced(tally: Any, found: Snapshot) -> None:
     """Compare a point's counters with the flows that were counted there."""
-    outermost: NDArray[Any] = snapshot.flows[snapshot.keys["parent"] == 0]
+    outermost: NDArray[Any] = found.flows[found.keys["parent"] == 0]
     lost, seen = tally["lost"], tally["seen"]
     segments = int(outermost["dir"]["packets"].sum())
     assert int(seen["skbs"].sum()) == segments - int(outermost["merged"].sum()) + int(lost["skbs"].sum())

@@ -15,7 +15,7 @@ import pytest
 from support.cases import ALL, Case
 from support.dissect import Dissected
 from support.expected import expected_flows, judged
-from support.lab import TUNNEL_PORTS, assert_balanced, flows_at, forget_fragments, snapshot_at
+from support.lab import TUNNEL_PORTS, assert_balanced, flows_at, forget_fragments, snapshot, snapshot_at
 from support.needs import root
 from support.netlab import End, Net, in_netns, until
 
@@ -68,7 +68,7 @@ class Veth:
 
     def send(self, frames: list[bytes]) -> None:
         """Send frames on empty maps, and wait until both ends have seen them."""
-        left = self.program.snapshot()
+        left = snapshot(self.program)
         self.program.delete_flows(left.keys, left.family)
         forget_fragments(self.program)
         for point in (SENDER, RECEIVER):

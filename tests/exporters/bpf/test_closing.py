@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import frames
 from support.frames import ACK, TCP, UDP
-from support.lab import assert_balanced
+from support.lab import assert_balanced, snapshot
 
 from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram, Loader
@@ -34,7 +34,7 @@ def loaded(loader: Loader) -> Iterator[FlowProgram]:
 @pytest.fixture
 def program(loaded: FlowProgram) -> FlowProgram:
     """With empty maps, its capture point at zero."""
-    left = loaded.snapshot()
+    left = snapshot(loaded)
     loaded.delete_flows(left.keys, left.family)
     loaded.set_point(POINT, layout.LINK_ETHERNET)
     return loaded
@@ -82,10 +82,10 @@ def test_closing_loses_nothing_while_all_processors_count(program: FlowProgram) 
     rounds = deleted = 0
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
-        snapshot = program.snapshot()
-        live = snapshot.flows["state"] == layout.LIVE
-        program.close_flows(snapshot.keys[live], snapshot.flows["id"][live], snapshot.family[live])
-        last = program.snapshot()
+        found = snapshot(program)
+        live = found.flows["state"] == layout.LIVE
+        program.close_flows(found.keys[live], found.flows["id"][live], found.family[live])
+        last = snapshot(program)
         closed = last.flows["state"] == layout.CLOSING
         final += _outermost(last.keys[closed], last.flows[closed])
         program.delete_flows(last.keys[closed], last.family[closed])
@@ -99,7 +99,7 @@ def test_closing_loses_nothing_while_all_processors_count(program: FlowProgram) 
     os.close(entry)
     assert rounds > 20
     assert deleted > 100
-    rest = program.snapshot()
+    rest = snapshot(program)
     tally = program.points()[POINT]
     lost = tally["lost"]
     sent = [sum(sender.packets for sender in senders), sum(sender.bytes for sender in senders)]
@@ -129,10 +129,10 @@ def _send(program: FlowProgram, frame: bytes, times: int = 1) -> None:
 def test_a_closing_flow_takes_no_more_packets(program: FlowProgram) -> None:
     frame = _frames()[0]
     _send(program, frame, 3)
-    first = program.snapshot()
+    first = snapshot(program)
     program.close_flows(first.keys, first.flows["id"], first.family)
     _send(program, frame, 4)
-    both = program.snapshot()
+    both = snapshot(program)
     states = dict(zip(both.flows["state"].tolist(), both.flows["dir"]["packets"][:, 0].tolist(), strict=True))
     assert states == {layout.CLOSING: 3, layout.LIVE: 4}
     assert len({int(tags) & ~layout.KIND_SECOND for tags in both.keys["tags"]}) == 1
@@ -143,39 +143,39 @@ def test_deleting_the_closed_entry_leaves_its_second_alone(program: FlowProgram)
     frame = _frames()[0]
     for _ in range(4):
         _send(program, frame, 2)
-        live = program.snapshot()
+        live = snapshot(program)
         chosen = live.flows["state"] == layout.LIVE
         program.close_flows(live.keys[chosen], live.flows["id"][chosen], live.family[chosen])
         _send(program, frame, 5)
-        found = program.snapshot()
+        found = snapshot(program)
         closed = found.flows["state"] == layout.CLOSING
         assert (int(closed.sum()), len(closed)) == (1, 2)
         program.delete_flows(found.keys[closed], found.family[closed])
-        assert program.snapshot().flows["state"].tolist() == [layout.LIVE]
+        assert snapshot(program).flows["state"].tolist() == [layout.LIVE]
 
 
 def test_packets_with_both_entries_closing_have_a_reason(program: FlowProgram) -> None:
     frame = _frames()[0]
     for _ in range(2):
         _send(program, frame)
-        found = program.snapshot()
+        found = snapshot(program)
         program.close_flows(found.keys, found.flows["id"], found.family)
     _send(program, frame, 7)
     tally = program.points()[POINT]
     assert tally["lost"]["skbs"][layout.LOST_REASONS.index("closing")] == 7
-    assert_balanced(tally, program.snapshot())
+    assert_balanced(tally, snapshot(program))
 
 
 def test_closing_names_the_record_not_the_key(program: FlowProgram) -> None:
     """A request for a record that is gone must not close the one that has its key now."""
     frame = _frames()[0]
     _send(program, frame)
-    old = program.snapshot()
+    old = snapshot(program)
     program.close_flows(old.keys, old.flows["id"], old.family)
     program.delete_flows(old.keys, old.family)
     _send(program, frame)
     program.close_flows(old.keys, old.flows["id"], old.family)
-    assert program.snapshot().flows["state"].tolist() == [layout.LIVE]
+    assert snapshot(program).flows["state"].tolist() == [layout.LIVE]
 
 
 def test_more_flows_than_one_batch_are_closed_and_deleted(program: FlowProgram) -> None:
@@ -189,10 +189,10 @@ def test_more_flows_than_one_batch_are_closed_and_deleted(program: FlowProgram) 
             run.data[: len(frame)] = frame
             run.run(len(frame))
         os.close(entry)
-    found = program.snapshot()
+    found = snapshot(program)
     assert len(found.keys) == 2 * count > layout.CLOSE_BATCH
     program.close_flows(found.keys, found.flows["id"], found.family)
-    closed = program.snapshot()
+    closed = snapshot(program)
     assert (closed.flows["state"] == layout.CLOSING).all()
     program.delete_flows(closed.keys, closed.family)
-    assert len(program.snapshot().keys) == 0
+    assert len(snapshot(program).keys) == 0

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support import frames
 from support.capture import Captured, write_pcapng
 from support.frames import ACK, FIN, RST, SYN, TCP, UDP
-from support.lab import TUNNEL_PORTS
+from support.lab import TUNNEL_PORTS, snapshot
 from support.needs import root, tool
 
 from exporters.bpf.libbpf import LibbpfLoader
@@ -52,7 +52,7 @@ def program(loaded: FlowProgram) -> FlowProgram:
 
 
 def emptied(program: FlowProgram) -> FlowProgram:
-    left = program.snapshot()
+    left = snapshot(program)
     program.delete_flows(left.keys, left.family)
     program.set_point(0, 0)
     return program

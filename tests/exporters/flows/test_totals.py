@@ -27,9 +27,10 @@ def test_new_and_ended_flows_are_counted_by_point_transport_and_finish() -> None
     finish = random.integers(0, 3, len(rows)).astype(np.uint8)
     totals = Totals(points, Applications(), time.time_ns())
 
-    totals.began(rows)
-    totals.ended(rows[:3_000], finish[:3_000])
-    totals.ended(rows[3_000:], finish[3_000:])
+    of_row = rows["point"], protos.astype(np.uint8)
+    totals.began(*of_row)
+    totals.ended(*(column[:3_000] for column in of_row), finish[:3_000])
+    totals.ended(*(column[3_000:] for column in of_row), finish[3_000:])
 
     devices = [f"eth{number - 1}" for number in rows["point"].tolist()]
     transports = [_NAMES[proto] for proto in protos.tolist()]
