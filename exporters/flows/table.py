@@ -51,7 +51,7 @@ _COLUMNS: dict[str, Any] = {
     "last": "i8",  # the kernel's clock, ns
     "limit": "i8",  # ns without a packet after which the flow ends
     "due": "i8",  # ns since the epoch: when an update is due
-    "closing_at": "i8",  # the kernel's clock when the entry was first read as closing; 0: it is not
+    "closing_at": "i8",  # the kernel's clock when the entry was last marked: who counted on it then has left
     "point": "i4",
     "label": "i4",
     "state": "u1",
@@ -146,7 +146,7 @@ class FlowTable:
         timeouts: when to report and end flows.
         clock: monotonic time, ns, of the same clock as the kernel's time stamps.
         offset: ns from that clock to the epoch.
-        grace_ns: a closing entry read this long after it was first seen closing cannot change any more; below 0: at once.
+        grace_ns: an entry read this long after it was marked cannot change any more; below 0: at once.
         growth: is told of all growth.
 
     Attributes:
@@ -218,11 +218,11 @@ class FlowTable:
         with self._lock:
             began = self._clock()
             offset = self._offset()
-            new = [self._merge(entries, began, offset) for entries in self._program.entries()]
+            new = [self._merge(entries, offset) for entries in self._program.entries()]
             self._name_parents(np.concatenate(new))
             self._read_at = began
             batch = self._end(began, identified=identified)
-            self._mark(began)
+            self._mark(began, [len(slots) for slots in new])
             self.counters.drains += 1
             self.counters.drain_seconds += (self._clock() - began) / 1e9
             return batch
@@ -244,7 +244,7 @@ class FlowTable:
             whole(self._rows)[slots] = whole(rows)
         return rows
 
-    def _merge(self, entries: Entries, now: int, offset: int) -> NDArray[np.intp]:
+    def _merge(self, entries: Entries, offset: int) -> NDArray[np.intp]:
         """Take in what one map holds; returns the slots of new flows."""
         columns, flows = self._columns, entries.flows
         packets = flows["dir"]["packets"]
@@ -260,7 +260,7 @@ class FlowTable:
         at = np.concatenate([at[changed], new])
         latest = whole(flows)[np.concatenate([known[changed], fresh])]
         whole(self._rows["flow"])[at] = latest
-        self._account(at, latest.view(layout.FLOW), now)
+        self._account(at, latest.view(layout.FLOW))
         return new
 
     def _add(self, entries: Entries, fresh: NDArray[np.intp], offset: int) -> NDArray[np.intp]:
@@ -294,7 +294,7 @@ class FlowTable:
         self._columns = {name: _longer(column, missing) for name, column in self._columns.items()}
         self._columns["state"][-missing:] = _UNUSED
 
-    def _account(self, at: NDArray[np.intp], flows: NDArray[Any], now: int) -> None:
+    def _account(self, at: NDArray[np.intp], flows: NDArray[Any]) -> None:
         """Add the growth of flows, given by slot and latest counters, to the totals."""
         columns = self._columns
         packets, bytes_ = flows["dir"]["packets"], flows["dir"]["bytes"]
@@ -304,9 +304,6 @@ class FlowTable:
         columns["last"][at], columns["state"][at] = flows["last"], flows["state"]
         proto = columns["proto"][at]
         columns["limit"][at] = np.where(flows["ended"] > 0, int(self._timeouts.linger * 1e9), self._idle[proto])
-        closing = at[flows["state"] == layout.CLOSING]
-        closing = closing[columns["closing_at"][closing] == 0]
-        columns["closing_at"][closing] = now
         self._totals.grew(columns["label"][at], columns["inner"][at], flows["hooks"], more_packets, more_bytes)
         tcp = np.flatnonzero(proto == _TCP)
         measured = at[tcp[(flows["rtt"][tcp, 0] > 0) & ~columns["rtt_seen"][at[tcp]]]]
@@ -360,27 +357,29 @@ class FlowTable:
             self._slots.remove(gone["id"])
         return Batch(rows, ended, epoch)
 
-    def _mark(self, now: int) -> None:
-        """Begin to close what is idle, what ended and lingered, and, when the map fills up, what was idle longest."""
+    def _mark(self, now: int, new: list[int]) -> None:
+        """Begin to close what is idle, what ended and lingered, and, when a map fills up, what was idle longest.
+
+        ``new``: how many flows of the IPv4 map, and of the other, began since the last drain. What is marked leaves with the
+        next drain; so a map keeps room for those that come until then and a little longer, at least a quarter of it.
+        """
         columns = self._columns
         live = columns["state"] == layout.LIVE
         age = now - columns["last"]
         done = live & (age > columns["limit"])
-        used = columns["state"] != _UNUSED
-        for four in (True, False):
-            of_map = columns["four"] == four
-            excess = int((used & of_map).sum()) - self._program.max_flows * 3 // 4
+        most = self._program.max_flows
+        for four, began in zip((True, False), new, strict=True):
+            candidates = np.flatnonzero(live & ~done & (columns["four"] == four))
+            excess = len(candidates) - (most - min(max(most // 4, 3 * began), most // 2))
             if excess > 0:
-                self._evict(done, np.flatnonzero(live & ~done & of_map), age, excess)
+                self._evict(done, candidates, age, excess)
         marked = np.flatnonzero(done)
+        columns["closing_at"][marked] = now
         self.closing = len(marked)
         part = whole(self._rows)[marked].view(ROW)
         self._program.close_flows(part["key"], part["id"], part["family"])
 
     def _evict(self, done: NDArray[np.bool_], candidates: NDArray[np.intp], age: NDArray[np.int64], excess: int) -> None:
-        excess = min(excess, len(candidates))
-        if not excess:
-            return
         oldest = candidates[np.argpartition(-age[candidates], excess - 1)[:excess]]
         done[oldest] = True
         self.counters.evicted += len(oldest)

@@ -19,6 +19,13 @@ BENCHES = {
     "cpus": "packets:both_cpus",
     "drain": "table:drain",
     "otlp": "otlp:spans",
+    "pcap": "capture_file:pcap",
+    "memory": "agent:memory",
+    "idle": "agent:idle",
+    "latency": "agent:latency",
+    "load": "agent:load",
+    "churn": "agent:churn",
+    "veth": "veth:veth",
 }
 
 
@@ -29,6 +36,7 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("the benchmarks load programs into the kernel: run them as root")
     print(f"{time.strftime('%Y-%m-%d %H:%M')}  {_machine()}\n{HEAD}", flush=True)
+    sys.path.append(str(Path(__file__).parents[1]))  # tests/support; last: tests/exporters is no part of the package exporters
     short = 0
     for name in names:
         module, _, function = BENCHES[name].partition(":")

@@ -36,7 +36,7 @@ def drain() -> Iterator[Line]:
             ours.append(_cpu(table.drain))
             reading.append(_cpu(program.entries))
             assert len(table) == FLOWS
-            for _ in ("idle", "closing", "gone"):
+            for _ in ("idle", "gone"):
                 later += 100_000_000_000
                 table.drain()
             assert len(table) == 0
