@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,7 +36,7 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """All entries of one flow map at one moment, valid until they are read again.
+    """Entries of one flow map, valid until the next are read.
 
     ``family``: 4, or 6 for all others; ``keys``: :data:`layout.KEY4` or :data:`layout.KEY6`; ``flows``: :data:`layout.FLOW`.
     """
@@ -82,10 +82,10 @@ class FlowProgram:
         self._objects = [self._main]
         self._entries: dict[bool, EntryLoader] = {}
         maps = self._main.maps
-        self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW, max_flows)
-        self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW, max_flows)
+        self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW)
+        self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW)
         self._cpus = _possible_cpus()
-        self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), np.dtype((layout.POINT, (self._cpus,))), max_points)
+        self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), np.dtype((layout.POINT, (self._cpus,))), 256)
         self._closer = syscall.TestRun(self._main.programs["close_flow"], 64)
 
     @property
@@ -111,9 +111,11 @@ class FlowProgram:
             self._entries[socket] = entries
         return entries.load(point, direction)
 
-    def entries(self) -> tuple[Entries, Entries]:
-        """Read both flow maps."""
-        return Entries(4, *self._reader4.read()), Entries(6, *self._reader6.read())
+    def entries(self) -> Iterator[Entries]:
+        """Read both flow maps, part by part."""
+        for family, reader in ((4, self._reader4), (6, self._reader6)):
+            for keys, flows in reader.read():
+                yield Entries(family, keys, flows)
 
     def close_flows(self, keys: NDArray[Any], ids: NDArray[Any], family: NDArray[np.uint8]) -> None:
         """Mark flows: nobody counts on them any more once this returns. Their last counts are in the next :meth:`entries`."""
@@ -165,13 +167,17 @@ class FlowProgram:
 
     def points(self, most: int | None = None) -> NDArray[Any]:
         """The counters of capture points (the first ``most`` numbers; 0: replays), summed over CPUs: :data:`layout.POINT`."""
-        _, values = self._points.read(most)
-        result = np.zeros(len(values), layout.POINT)
-        result["link"] = values["link"][:, 0]
-        result["header_bytes"] = values["header_bytes"].sum(axis=1)
-        for name in ("seen", "lost"):
-            for field in layout.TALLY.names or ():
-                result[name][field] = values[name][field].sum(axis=1)
+        result = np.zeros(most or self.max_points, layout.POINT)
+        for numbers, values in self._points.read():
+            part = result[numbers[0] : numbers[-1] + 1]
+            of_cpus = values[: len(part)]
+            part["link"] = of_cpus["link"][:, 0]
+            part["header_bytes"] = of_cpus["header_bytes"].sum(axis=1)
+            for name in ("seen", "lost"):
+                for field in layout.TALLY.names or ():
+                    part[name][field] = of_cpus[name][field].sum(axis=1)
+            if numbers[-1] + 1 >= len(result):
+                break
         return result
 
     def test_run(self, capacity: int = 4096) -> syscall.TestRun:

@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,65 +105,43 @@ def map_delete_batch(fd: int, keys: Array) -> int:
 
 
 class BatchReader:
-    """Reads a whole hash or array map by BPF_MAP_LOOKUP_BATCH into buffers that are kept for the next time.
-
-    Room for all entries is reserved at once; it is memory only where it was written to.
+    """Reads a hash or array map by BPF_MAP_LOOKUP_BATCH, part by part: each is used while the CPU has it cached.
 
     Args:
         fd: the map.
         key, value: numpy types of one key and one value.
-        entries: the map's.
+        step: entries in one part at most; more where one bucket of a hash holds more.
     """
 
-    SLACK = 4096
-    """Entries that come and go while others are read can make more than the map holds."""
+    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 16384) -> None:
+        self._fd, self._types = fd, (key, value)
+        self._reserve(step)
 
-    _PATIENCE = 60
-    """Readings after which a small map's large buffers are given back."""
-
-    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], entries: int) -> None:
-        self._fd, self._types, self._size = fd, (key, value), entries + self.SLACK
-        self._touched = self._quiet = 0
-        self._reserve()
-
-    def _reserve(self) -> None:
+    def _reserve(self, step: int) -> None:
         key, value = self._types
-        self._keys: Array = np.empty(self._size, key)
-        self._values: Array = np.empty(self._size, value)
+        self._keys: Array = np.empty(step, key)
+        self._values: Array = np.empty(step, value)
 
-    def read(self, most: int | None = None) -> tuple[Array, Array]:
-        """Read all entries (of an array: the first ``most``). Returns views of the buffers, valid until the next call."""
-        token = [ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)]
-        count = 0
-        while count != most:
-            place = self._keys[count:].ctypes.data, self._values[count:].ctypes.data
-            before = ctypes.addressof(token[0]) if count else 0
-            room = (most or self._size) - count
-            attr = _attr("QQQQIIQQ", before, ctypes.addressof(token[1]), *place, room, self._fd, 0, 0)
+    def read(self) -> Iterator[tuple[Array, Array]]:
+        """All entries. Each part is a view of this reader's buffers, valid until the next one."""
+        tokens = [ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)]
+        before, more = 0, True
+        while more:
+            places = self._keys.ctypes.data, self._values.ctypes.data
+            attr = _attr("QQQQIIQQ", before, ctypes.addressof(tokens[0]), *places, len(self._keys), self._fd, 0, 0)
             try:
                 bpf(MAP_LOOKUP_BATCH, attr)
             except OSError as error:
-                if error.errno == errno.ENOENT:  # that was the end
-                    count += struct.unpack_from("=I", attr, 32)[0]
-                    break
-                if error.errno != errno.ENOSPC:  # ENOSPC: a bucket longer than the room left
+                if error.errno == errno.ENOSPC:  # a bucket longer than the room
+                    self._reserve(2 * len(self._keys))
+                    continue
+                if error.errno != errno.ENOENT:
                     raise
-                room = 0
-            else:
-                room -= struct.unpack_from("=I", attr, 32)[0]
-                token.reverse()
-            count = (most or self._size) - room
-            if not room and not most:  # what came meanwhile was more than the slack: once more, with more room
-                self._size *= 2
-                self._reserve()
-                count = 0
-        found = self._keys[:count], self._values[:count]
-        self._touched = max(self._touched, count)
-        self._quiet = self._quiet + 1 if self._touched > 4 * max(count, self.SLACK) else 0
-        if self._quiet == self._PATIENCE:  # the map has become much smaller, and stays so: give memory back
-            self._reserve()
-            self._touched = self._quiet = 0
-        return found
+                more = False  # that was the end
+            before = ctypes.addressof(tokens[0])
+            tokens.reverse()
+            if count := struct.unpack_from("=I", attr, 32)[0]:
+                yield self._keys[:count], self._values[:count]
 
 
 class TestRun:

@@ -1,7 +1,7 @@
 """The flow table: the kernel's cumulative counters, read in batches, as records with a beginning and an end.
 
-One *drain*: read both maps; add what is new; copy what has changed (by the entry's id); add the growth to the totals; report
-what ended; mark what is idle or has lingered long enough, to be read once more and deleted by the next drain.
+One *drain*: read both maps, part by part; add what is new; copy what has changed (by the entry's id); add the growth to the
+totals; report what ended; mark what is idle or has lingered long enough, to be read once more and deleted by the next drain.
 
 What every drain looks at for every flow is in columns; what it needs of those that changed, in whole records.
 """
@@ -9,7 +9,7 @@ What every drain looks at for every flow is in columns; what it needs of those t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -218,11 +218,14 @@ class FlowTable:
         with self._lock:
             began = self._clock()
             offset = self._offset()
-            new = [self._merge(entries, offset) for entries in self._program.entries()]
+            new, came = [np.zeros(0, np.intp)], {4: 0, 6: 0}
+            for entries in self._program.entries():
+                new.append(self._merge(entries, offset))
+                came[entries.family] += len(new[-1])
             self._name_parents(np.concatenate(new))
             self._read_at = began
             batch = self._end(began, identified=identified)
-            self._mark(began, [len(slots) for slots in new])
+            self._mark(began, came)
             self.counters.drains += 1
             self.counters.drain_seconds += (self._clock() - began) / 1e9
             return batch
@@ -357,20 +360,20 @@ class FlowTable:
             self._slots.remove(gone["id"])
         return Batch(rows, ended, epoch)
 
-    def _mark(self, now: int, new: list[int]) -> None:
+    def _mark(self, now: int, came: Mapping[int, int]) -> None:
         """Begin to close what is idle, what ended and lingered, and, when a map fills up, what was idle longest.
 
-        ``new``: how many flows of the IPv4 map, and of the other, began since the last drain. What is marked leaves with the
-        next drain; so a map keeps room for those that come until then and a little longer, at least a quarter of it.
+        ``came``: by family, how many flows began since the last drain. What is marked leaves with the next drain; so a map
+        keeps room for those that come until then and a little longer, at least a quarter of it.
         """
         columns = self._columns
         live = columns["state"] == layout.LIVE
         age = now - columns["last"]
         done = live & (age > columns["limit"])
         most = self._program.max_flows
-        for four, began in zip((True, False), new, strict=True):
-            candidates = np.flatnonzero(live & ~done & (columns["four"] == four))
-            excess = len(candidates) - (most - min(max(most // 4, 3 * began), most // 2))
+        for family, new in came.items():
+            candidates = np.flatnonzero(live & ~done & (columns["four"] == (family == 4)))
+            excess = len(candidates) - (most - min(max(most // 4, 3 * new), most // 2))
             if excess > 0:
                 self._evict(done, candidates, age, excess)
         marked = np.flatnonzero(done)

@@ -25,7 +25,6 @@ from support.capture import Captured
 
 TUNNEL_PORTS = {"vxlan": frozenset({4789, 8472}), "geneve": frozenset({6081})}
 MAX_POINTS = 512
-FRAGMENTS = 8192  # as in flows.h
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,14 @@ class Snapshot:
 
 def snapshot(program: FlowProgram) -> Snapshot:
     """A copy of all entries."""
-    four, other = program.entries()
-    keys = np.zeros(len(four.keys) + len(other.keys), layout.KEY6)  # numpy's concatenate changes the byte order of ports
-    keys[: len(four.keys)], keys[len(four.keys) :] = four.wide_keys(np.arange(len(four.keys))), other.keys
-    return Snapshot(
-        keys,
-        np.concatenate([four.flows, other.flows]),
-        np.repeat(np.array([4, 6], np.uint8), [len(four.keys), len(other.keys)]),
-    )
+    keys, flows, family = np.zeros(0, layout.KEY6), np.zeros(0, layout.FLOW), np.zeros(0, np.uint8)
+    for part in program.entries():
+        count, wide = len(keys), part.wide_keys(np.arange(len(part.keys)))
+        keys, before = np.zeros(count + len(wide), layout.KEY6), keys  # numpy's concatenate changes the byte order of ports
+        keys[:count], keys[count:] = before, wide
+        flows = np.concatenate([flows, part.flows])
+        family = np.append(family, np.full(len(wide), part.family, np.uint8))
+    return Snapshot(keys, flows, family)
 
 
 class Lab:
@@ -144,8 +143,8 @@ def forget_fragments(program: FlowProgram) -> None:
     """Empty the map of first fragments, whose keys hold numbers of points that come again."""
     key, value = np.dtype("V64"), np.dtype("V16")
     descriptor = program._main.maps["fragments"]
-    keys, _ = syscall.BatchReader(descriptor, key, value, FRAGMENTS).read()
-    syscall.map_delete_batch(descriptor, keys.copy())
+    for keys in [keys.copy() for keys, _ in syscall.BatchReader(descriptor, key, value).read()]:
+        syscall.map_delete_batch(descriptor, keys)
 
 
 def assert_balanced(tally: Any, found: Snapshot) -> None:
