@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 Sink = Callable[[Batch], None]
 _QUERY_ROWS = 1_000
+_LOOK = 0.02  # seconds between two looks for new flows
 
 
 class FlowsCollector:
@@ -142,6 +143,19 @@ class FlowsCollector:
             if query.limit and len(result) >= query.limit:
                 return result[: query.limit]
         return result
+
+    def wait_for_flows(self, begun: int, seconds: float) -> int:
+        """Wait until other than ``begun`` flows have begun since the start, at most so long; returns how many have."""
+        until = time.monotonic() + seconds
+        while True:
+            before = time.monotonic()
+            self.drain()
+            now, counters = time.monotonic(), self.table.counters
+            if counters.begun != begun or now >= until:
+                return counters.begun
+            # a twentieth of the time at most goes into looking
+            if self._stop.wait(min(max(_LOOK, 20 * (now - before)), until - now)):
+                return counters.begun
 
     def families(self) -> Iterable[Family]:
         """All metrics of this collector, as of now."""

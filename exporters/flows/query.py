@@ -9,6 +9,7 @@ from exporters.flows.records import SORT_KEYS
 from skytrail.errors import UsageError
 
 MOST = 100_000
+LONGEST_WAIT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,25 @@ class Query:
     filter: Filter | None = None
     sort: str = "bytes"
     limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Answer when other than ``begun`` flows have begun since the agent's start, or after so many seconds."""
+
+    begun: int
+    seconds: float
+
+
+def read_wait(begun: str | None, seconds: str | None) -> Wait | None:
+    """A wait from the words of a URL; None where none is asked for. Raises UsageError."""
+    if seconds is None:
+        return None
+    if not (seconds.isdecimal() and int(seconds) <= LONGEST_WAIT):
+        raise UsageError(f"wait: '{seconds}' is not a number of seconds from 0 to {LONGEST_WAIT}")
+    if begun is None or not begun.isdecimal():
+        raise UsageError("begun: give the number that the last answer's header Skytrail-Flows-Begun gave, at first 0")
+    return Wait(int(begun), int(seconds))
 
 
 def read_query(text: str | None, sort: str | None, limit: str | None) -> Query:

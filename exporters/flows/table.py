@@ -133,6 +133,7 @@ class TableCounters:
 
     drains: int = 0
     drain_seconds: float = 0.0
+    begun: int = 0
     evicted: int = 0
 
 
@@ -287,6 +288,7 @@ class FlowTable:
         ):
             columns[name][slots] = column
         self._totals.began(columns["point"][slots], proto)
+        self.counters.begun += len(slots)
         return slots
 
     def _grow(self) -> None:

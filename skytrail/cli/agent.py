@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
@@ -297,7 +297,13 @@ def _show(process: AgentProcess, done: threading.Event) -> None:
     from exporters.flows.query import Query  # noqa: PLC0415
     from skytrail.cli.flows import TABLE_ROWS, show_live  # noqa: PLC0415
 
-    show_live(lambda: process.collector.flows(Query(limit=TABLE_ROWS)), done, f"{process.server.url}/metrics   Ctrl-C ends")
+    collector, query = process.collector, Query(limit=TABLE_ROWS)
+
+    def ask(begun: int, seconds: float) -> tuple[list[dict[str, Any]], int]:
+        begun = collector.wait_for_flows(begun, seconds)
+        return collector.flows(query), begun
+
+    show_live(ask, done, f"{process.server.url}/metrics   Ctrl-C ends")
 
 
 @click.command()

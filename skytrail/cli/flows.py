@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 Flow = dict[str, Any]
 
-_REFRESH = 1.0
+_REFRESH, _PAUSE = 1.0, 0.2
+Ask = Callable[[int, float], tuple[list[Flow], int]]
+"""Gives flows once other than so many have begun, or after so many seconds; and how many have begun."""
+
 TABLE_ROWS = 30
 
 
@@ -61,7 +64,7 @@ def flows(
     if live:
         show_live(ask, threading.Event())
         return
-    _print(iter(ask()), as_json=as_json, query=query)
+    _print(iter(ask(0, 0)[0]), as_json=as_json, query=query)
 
 
 def _print(found: Iterator[Flow], *, as_json: bool, query: Query) -> None:
@@ -90,38 +93,41 @@ def _largest(found: list[Flow], query: Query) -> list[Flow]:
     return ordered[: query.limit] if query.limit else ordered
 
 
-def _agent(settings: Settings, text: str | None, sort: str, limit: str) -> Callable[[], list[Flow]]:
+def _agent(settings: Settings, text: str | None, sort: str, limit: str) -> Ask:
     """A function that asks the agent once more over one kept connection."""
     from skytrail.http.client import Client  # noqa: PLC0415
 
     client = Client(settings)
     arguments = {"sort": sort, "limit": limit, **({"filter": text} if text else {})}
 
-    def ask() -> list[Flow]:
-        found: list[Flow] = client.get("/api/v1/flows", arguments)
-        return found
+    def ask(begun: int, seconds: float) -> tuple[list[Flow], int]:
+        wait = {"begun": str(begun), "wait": f"{seconds:.0f}"}
+        found, headers = client.get_with_headers("/api/v1/flows", arguments | wait)
+        return found, int(headers["Skytrail-Flows-Begun"])
 
     return ask
 
 
-def show_live(ask: Callable[[], list[Flow]], done: threading.Event, caption: str = "Ctrl-C ends") -> None:
-    """The table, once a second, until ``done``."""
+def show_live(ask: Ask, done: threading.Event, caption: str = "Ctrl-C ends") -> None:
+    """The table, once a second and as soon as a flow begins, until ``done``; rates are of the last second."""
     from rich.live import Live  # noqa: PLC0415
 
     before: dict[str, tuple[float, int]] = {}
+    begun, began = 0, 0.0
     with Live(auto_refresh=False, screen=True) as live:
         while not done.is_set():
-            now, found = time.monotonic(), ask()
-            rates, seen = {}, {}
+            found, begun = ask(begun, _REFRESH)
+            now, rates, seen = time.monotonic(), {}, {}
             for flow in found:
                 total = flow["Metric"]["ABBytes"] + flow["Metric"]["BABytes"]
                 earlier = before.get(flow["UUID"])
                 if earlier and now > earlier[0]:
                     rates[flow["UUID"]] = (total - earlier[1]) / (now - earlier[0])
                 seen[flow["UUID"]] = now, total
-            before = seen
+            if now >= began + _REFRESH:
+                before, began = seen, now
             live.update(_table(found, rates, caption), refresh=True)
-            done.wait(_REFRESH)
+            done.wait(_PAUSE)
 
 
 def _table(found: list[Flow], rates: dict[str, float], caption: str | None = None) -> Table:

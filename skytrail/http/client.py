@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -45,7 +46,11 @@ class Client:
             self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
 
     def get(self, path: str, arguments: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-        """The JSON of an answer.
+        """The JSON of an answer; errors as :meth:`get_with_headers`."""
+        return self.get_with_headers(path, arguments)[0]
+
+    def get_with_headers(self, path: str, arguments: Mapping[str, str]) -> tuple[Any, Message]:
+        """The JSON of an answer, and its headers.
 
         Raises:
             AgentAwayError: nobody listens there.
@@ -63,7 +68,7 @@ class Client:
                 f"no agent answers on {self._where} ({error}): start one by 'skytrail up', or name it by --set agent.listen=…"
             ) from error
         if answer.status == 200:
-            return json.loads(body)
+            return json.loads(body), answer.headers
         message = _message(body) or f"HTTP {answer.status}"
         raise UsageError(message) if answer.status == 400 else RunError(f"the agent on {self._where} says: {message}")
 

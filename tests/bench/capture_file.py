@@ -36,7 +36,7 @@ def _write(path: Path) -> None:
         transport = TCP if number % 2 else UDP
         ends = IP(src=f"10.0.{number >> 8}.{number & 255}", dst="10.9.9.9") / transport(sport=1024 + number, dport=443)
         frames.append(bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / ends / bytes(chosen.randrange(1400))))
-    packets = [Captured(chosen.choice(frames), 1, time_ns=1_700_000_000_000_000_000 + at * 10_000) for at in range(PACKETS)]
+    packets = [Captured(chosen.choice(frames), 1_700_000_000_000_000_000 + at * 10_000) for at in range(PACKETS)]
     write_pcapng(path, packets)
 
 
