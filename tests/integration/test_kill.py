@@ -1,0 +1,130 @@
+"""After SIGKILL nothing of ours remains in the kernel, what is others' does, and the next agent finds a clean host."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.agentlab import Agent, StartAgent
+from support.foreign import Counter
+from support.needs import tool
+from support.netlab import End, Net, until
+
+MODES = ("tcx", "tc", "socket")
+
+
+def programs() -> set[int]:
+    """All BPF programs in the kernel, by bpftool."""
+    done = subprocess.run([tool("bpftool", "bpftool"), "-j", "prog", "list"], capture_output=True, check=True)
+    return {program["id"] for program in json.loads(done.stdout)}
+
+
+def attached(net: Net, end: End) -> int:
+    """Programs on an interface's TCX hooks and tc filters, by tc and the kernel's own count of an interface's programs."""
+    filters = "".join(net.run(end.netns, "tc", "filter", "show", "dev", end.interface, way) for way in ("ingress", "egress"))
+    return filters.count("direct-action")
+
+
+def guard_of(agent: Agent) -> int:
+    """The guard's process."""
+    children = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children")
+    found = [int(child) for task in children.parents[1].iterdir() for child in (task / "children").read_text().split()]
+    [guard] = [pid for pid in found if b"exporters.bpf.guard" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return guard
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_killed_agent_leaves_nothing_in_the_kernel(net: Net, start_agent: StartAgent, mode: str) -> None:
+    ends = net.pair()
+    before = programs()
+    agent = start_agent("--attach", mode)
+    assert set(agent.points().values()) == {mode}
+    ours = programs() - before
+    assert ours
+    assert sum(attached(net, end) for end in ends) == (4 if mode == "tc" else 0)
+
+    agent.kill()
+
+    until(lambda: not programs() & ours, 5.0)
+    for end in ends:
+        assert "clsact" not in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)
+    second = start_agent("--attach", mode)
+    net.ping(ends[0].netns, ends[1].ip4)
+    second.wait_flows(2, "icmp")
+
+
+def test_foreign_filters_and_qdiscs_outlive_a_killed_agent(net: Net, start_agent: StartAgent) -> None:
+    left, right = net.pair()
+    index = int(net.link(left.netns, left.interface)["ifindex"])
+    net.run(right.netns, "tc", "qdisc", "add", "dev", right.interface, "clsact")
+    foreign = Counter()
+    foreign.attach_tc(left.netns, index)
+    try:
+        before = programs()
+        agent = start_agent("--attach", "tc")
+        ours = programs() - before
+        assert (attached(net, left), attached(net, right)) == (3, 2)
+
+        agent.kill()
+
+        until(lambda: not programs() & ours, 5.0)
+        assert (attached(net, left), attached(net, right)) == (1, 0)
+        for end in (left, right):
+            assert "clsact" in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)
+        seen = foreign.count()
+        net.ping(left.netns, right.ip4, count=3)
+        assert foreign.count() > seen
+    finally:
+        foreign.close()
+
+
+def test_qdisc_ingress_of_somebody_else_is_left_alone(net: Net, start_agent: StartAgent) -> None:
+    left, right = net.pair()
+    net.run(left.netns, "tc", "qdisc", "add", "dev", left.interface, "ingress")
+
+    agent = start_agent()
+
+    net.ping(left.netns, right.ip4)
+    agent.wait_flows(2, "icmp")
+    agent.stop()
+    assert "ingress" in net.run(left.netns, "tc", "qdisc", "show", "dev", left.interface)
+
+
+def test_cleanup_removes_what_agent_and_guard_left(net: Net, start_agent: StartAgent) -> None:
+    ends = net.pair()
+    before = programs()
+    agent = start_agent("--attach", "tc")
+    ours = programs() - before
+    guard = guard_of(agent)
+    os.kill(guard, signal.SIGKILL)
+    agent.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(guard, signal.SIGKILL)
+    assert sum(attached(net, end) for end in ends) == 4
+
+    done = subprocess.run([sys.executable, "-m", "skytrail", "cleanup"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "4 filters removed\n")
+    assert sum(attached(net, end) for end in ends) == 0
+    until(lambda: not programs() & ours, 5.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stopped_agent_leaves_nothing_in_the_kernel(net: Net, start_agent: StartAgent, mode: str) -> None:
+    ends = net.pair()
+    before = programs()
+    agent = start_agent("--attach", mode)
+    ours = programs() - before
+    assert ours
+
+    agent.stop()
+
+    until(lambda: not programs() & ours, 2.0)
+    for end in ends:
+        assert "clsact" not in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)
