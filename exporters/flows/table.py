@@ -51,7 +51,7 @@ _COLUMNS: dict[str, Any] = {
     "last": "i8",  # the kernel's clock, ns
     "limit": "i8",  # ns without a packet after which the flow ends
     "due": "i8",  # ns since the epoch: when an update is due
-    "closing_at": "i8",  # the kernel's clock when the entry was last marked: who counted on it then has left
+    "closing_at": "i8",  # the kernel's clock when the entry was marked, or first read as marked by a new SYN; 0: it is not
     "point": "i4",
     "label": "i4",
     "state": "u1",
@@ -221,7 +221,7 @@ class FlowTable:
             offset = self._offset()
             new, came = [np.zeros(0, np.intp)], {4: 0, 6: 0}
             for entries in self._program.entries():
-                new.append(self._merge(entries, offset))
+                new.append(self._merge(entries, began, offset))
                 came[entries.family] += len(new[-1])
             self._name_parents(np.concatenate(new))
             self._read_at = began
@@ -248,7 +248,7 @@ class FlowTable:
             whole(self._rows)[slots] = whole(rows)
         return rows
 
-    def _merge(self, entries: Entries, offset: int) -> NDArray[np.intp]:
+    def _merge(self, entries: Entries, now: int, offset: int) -> NDArray[np.intp]:
         """Take in what one map holds; returns the slots of new flows."""
         columns, flows = self._columns, entries.flows
         packets = flows["dir"]["packets"]
@@ -264,7 +264,7 @@ class FlowTable:
         at = np.concatenate([at[changed], new])
         latest = whole(flows)[np.concatenate([known[changed], fresh])]
         whole(self._rows["flow"])[at] = latest
-        self._account(at, latest.view(layout.FLOW))
+        self._account(at, latest.view(layout.FLOW), now)
         return new
 
     def _add(self, entries: Entries, fresh: NDArray[np.intp], offset: int) -> NDArray[np.intp]:
@@ -299,7 +299,7 @@ class FlowTable:
         self._columns = {name: _longer(column, missing) for name, column in self._columns.items()}
         self._columns["state"][-missing:] = _UNUSED
 
-    def _account(self, at: NDArray[np.intp], flows: NDArray[Any]) -> None:
+    def _account(self, at: NDArray[np.intp], flows: NDArray[Any], now: int) -> None:
         """Add the growth of flows, given by slot and latest counters, to the totals."""
         columns = self._columns
         packets, bytes_ = flows["dir"]["packets"], flows["dir"]["bytes"]
@@ -309,6 +309,8 @@ class FlowTable:
         columns["last"][at], columns["state"][at] = flows["last"], flows["state"]
         proto = columns["proto"][at]
         columns["limit"][at] = np.where(flows["ended"] > 0, int(self._timeouts.linger * 1e9), self._idle[proto])
+        closing = at[flows["state"] == layout.CLOSING]
+        columns["closing_at"][closing[columns["closing_at"][closing] == 0]] = now
         self._totals.grew(columns["label"][at], columns["inner"][at], flows["hooks"], more_packets, more_bytes)
         tcp = np.flatnonzero(proto == _TCP)
         measured = at[tcp[(flows["rtt"][tcp, 0] > 0) & ~columns["rtt_seen"][at[tcp]]]]

@@ -158,10 +158,26 @@ class Net:
     @contextmanager
     def capture(self, end: End, path: Path, snaplen: int = 0) -> Iterator[None]:
         """Have tcpdump write what passes an interface; inside, it listens already, and after, the file is whole."""
-        command = ["tcpdump", "-i", end.interface, "-w", str(path), "-s", str(snaplen), "-U", "-n", "-B", "65536"]
+        command = [
+            "tcpdump",
+            "-i",
+            end.interface,
+            "-w",
+            str(path),
+            "-s",
+            str(snaplen),
+            "-U",
+            "-n",
+            "-B",
+            "65536",
+            "--immediate-mode",
+        ]
         process = self.spawn(end.netns, *command)
         assert process.stdout
-        assert "listening" in process.stdout.readline() + process.stdout.readline()
+        said = ""
+        while "listening" not in said:
+            said = process.stdout.readline()
+            assert said, "tcpdump has ended"
         yield
         before = -1
         while path.stat().st_size != before:  # what is on its way to the file
