@@ -1,0 +1,85 @@
+"""Flows of a real agent in the real OpenTelemetry Collector: all of them, also those of the time when it was away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import otelcol
+from support.agentlab import Agent, StartAgent
+from support.identity import ICMP, echo_id
+from support.netlab import End, Net, until
+
+QUICK = {"flow__update": "500ms", "flow__drain": "100ms", "flow__idle__other": "1s", "otlp__metrics_interval": "1s"}
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Any]:
+    folder = tmp_path / "collector"
+    folder.mkdir()
+    made = otelcol.Collector(otelcol.demand(folder), folder)
+    made.start()
+    yield made
+    made.stop()
+
+
+def echo(left: End, right: End, identifier: int) -> str:
+    return echo_id(ICMP, left.ip4, right.ip4, True, identifier)
+
+
+def of_echoes(collector: Any) -> dict[str, list[dict[str, Any]]]:
+    """The spans of ICMP flows by trace id."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for span in collector.spans():
+        if otelcol.attributes(span).get("network.transport") == "icmp":
+            found.setdefault(span["traceId"], []).append(span)
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_every_flow_becomes_spans_of_one_trace(net: Net, start_agent: StartAgent, collector: Any, protocol: str) -> None:
+    left, right = net.pair()
+    endpoint = collector.grpc if protocol == "grpc" else collector.http
+    agent = start_agent(interfaces=(f"{net.prefix}*", "lo"), otlp__endpoint=endpoint, otlp__protocol=protocol, **QUICK)
+
+    for identifier in (1, 2, 3):
+        net.ping(left.netns, right.ip4, identifier=identifier)
+
+    traces = {echo(left, right, identifier) for identifier in (1, 2, 3)}
+    until(lambda: sum(len(spans) for spans in of_echoes(collector).values()) >= 6, 20.0, 0.1)
+    agent.stop()
+    found = of_echoes(collector)
+    assert set(found) == traces
+    for spans in found.values():
+        assert {span["resource"]["service.name"] for span in spans} == {"skytrail"}
+        where = {otelcol.attributes(span)["skytrail.netns"] for span in spans}
+        assert where == {left.netns, right.netns}
+        windows = {
+            (span["spanId"], otelcol.attributes(span)["skytrail.flow.uuid"], span["startTimeUnixNano"]) for span in spans
+        }
+        assert len(windows) == len({span["spanId"] for span in spans})  # one id for one record and window
+    port = int(endpoint.rpartition(":")[2])
+    ends = [otelcol.attributes(span) for span in collector.spans()]
+    assert not [e for e in ends if port in (e.get("source.port"), e.get("destination.port"))]  # we ourselves
+    assert "skytrail.flow.packets" in collector.metrics()
+
+
+def test_flows_of_the_time_when_the_collector_was_away_arrive_later(net: Net, start_agent: StartAgent, collector: Any) -> None:
+    left, right = net.pair()
+    agent: Agent = start_agent(otlp__endpoint=collector.grpc, **QUICK)
+    net.ping(left.netns, right.ip4, identifier=1)
+    until(lambda: echo(left, right, 1) in of_echoes(collector), 20.0, 0.1)
+
+    collector.stop()
+    for identifier in range(2, 12):
+        net.ping(left.netns, right.ip4, count=1, identifier=identifier)
+    until(lambda: agent.metrics().value("skytrail_flows_active", transport="icmp") == 0, 20.0)
+    collector.start()
+
+    expected = {echo(left, right, identifier) for identifier in range(1, 12)}
+    until(lambda: set(of_echoes(collector)) == expected, 40.0, 0.2)
+    dropped = [sample.value for sample in agent.metrics().samples if sample.name == "skytrail_export_dropped_total"]
+    assert dropped
+    assert not any(dropped)
