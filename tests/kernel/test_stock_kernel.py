@@ -159,7 +159,8 @@ def test_short_vlan_tag_stripped_by_the_kernel_is_in_the_parents_flow(hosts: tup
 TUNNELS = {
     "gre": (["type", "gre", "local", "{a}", "remote", "{b}", "key", "7"], "GRE", 7),
     "gretap": (["type", "gretap", "local", "{a}", "remote", "{b}"], "GRE", 0),
-    "erspan": (["type", "erspan", "local", "{a}", "remote", "{b}", "key", "9", "seq", "erspan", "1"], "ERSPANII", 9),
+    # its key is the session of ERSPAN's own header: GRE's has none
+    "erspan": (["type", "erspan", "local", "{a}", "remote", "{b}", "key", "9", "seq", "erspan", "1"], "ERSPANII", 0),
     "ipip": (["type", "ipip", "local", "{a}", "remote", "{b}"], "IPv4", 0),
     "geneve": (["type", "geneve", "id", "11", "remote", "{b}"], "Geneve", 11),
     "vxlan": (["type", "vxlan", "id", "13", "remote", "{b}", "dstport", "4789"], "VXLAN", 13),
@@ -198,6 +199,97 @@ def test_short_gre_is_an_outer_and_an_inner_flow(hosts: tuple[str, str], tmp_pat
 @pytest.mark.parametrize("kind", [kind for kind in TUNNELS if kind != "gre"])
 def test_long_tunnel_is_an_outer_and_an_inner_flow(kind: str, hosts: tuple[str, str], tmp_path: Path) -> None:
     _tunnel(kind, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "inner", "layers"),
+    [
+        ((f"type sit local {A} remote {B}", f"type sit local {B} remote {A}"), "IPv6", "Ethernet/IPv4"),
+        (
+            ("type ip6tnl mode ipip6 local fd50::1 remote fd50::2", "type ip6tnl mode ipip6 local fd50::2 remote fd50::1"),
+            "IPv4",
+            "Ethernet/IPv6/IPv6Destination",  # with its encapsulation limit, RFC 2473 §4.1.1
+        ),
+        (
+            ("type ip6gre local fd50::1 remote fd50::2", "type ip6gre local fd50::2 remote fd50::1"),
+            "IPv4",
+            "Ethernet/IPv6/IPv6Destination/GRE",
+        ),
+    ],
+    ids=["sit", "ip6tnl", "ip6gre"],
+)
+def test_long_tunnel_of_the_other_ip_version(
+    words: tuple[str, str], inner: str, layers: str, hosts: tuple[str, str], tmp_path: Path
+) -> None:
+    addresses = ("fd52::1", "fd52::2") if inner == "IPv6" else ("10.52.0.1", "10.52.0.2")
+    length = 64 if inner == "IPv6" else 24
+    for number, (name, device) in enumerate((("ka", "va"), ("kb", "vb"))):
+        sh("ip", "-n", name, "addr", "add", f"fd50::{number + 1}/64", "dev", device, "nodad")
+        sh("ip", "-n", name, "link", "add", "tun7", *words[number].split())
+        sh("ip", "-n", name, "addr", "add", f"{addresses[number]}/{length}", "dev", "tun7", *(["nodad"] * (inner == "IPv6")))
+        sh("ip", "-n", name, "link", "set", "tun7", "up")
+    path = "ICMPv6Echo" if inner == "IPv6" else "ICMPv4"
+
+    def echoes(running: Agent, interface: str) -> list[Flow]:
+        return [
+            flow
+            for flow in running.flows(interface, path)
+            if flow["Network"]["A"] == addresses[0] and flow["ICMP"]["Type"] == "ECHO"
+        ]
+
+    with agent("auto", tmp_path) as running:
+        until(lambda: running.attached("tun7"), "the tunnel is captured")
+        ping("ka", addresses[1])
+        inside = until(lambda: echoes(running, "va"), "the inner flow")[0]
+        above = until(lambda: echoes(running, "tun7"), "the flow on the tunnel device")[0]
+        every = running.get("/api/v1/flows")
+    outer = next(flow for flow in every if flow["UUID"] == inside["ParentUUID"])
+
+    assert inside["TrackingID"] == above["TrackingID"]
+    assert outer["LayersPath"] == layers
+    assert (above["Metric"]["ABPackets"], inside["Metric"]["ABPackets"]) == (3, 3)
+
+
+def test_long_two_vlan_tags_are_in_the_flow(hosts: tuple[str, str], tmp_path: Path) -> None:
+    for name, device, address in (("ka", "va", "10.53.0.1"), ("kb", "vb", "10.53.0.2")):
+        sh("ip", "-n", name, "link", "add", "link", device, "name", "s20", "type", "vlan", "proto", "802.1ad", "id", "20")
+        sh("ip", "-n", name, "link", "add", "link", "s20", "name", "c10", "type", "vlan", "id", "10")
+        sh("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "c10")
+        for link in ("s20", "c10"):
+            sh("ip", "-n", name, "link", "set", link, "up")
+    with agent("auto", tmp_path) as running:
+        until(lambda: running.attached("c10"), "c10 is captured")
+        ping("ka", "10.53.0.2")
+        ids = {}
+        for interface in ("va", "vb", "s20", "c10"):
+            flow = until(lambda at=interface: running.flows(at, "ICMPv4"), f"the ping on {interface}")[0]
+            ids[interface] = flow["Link"]["ID"]
+            assert (flow["Metric"]["ABPackets"], flow["Metric"]["BAPackets"]) == (3, 3)
+
+    assert ids == {"va": 20 | 10 << 12, "vb": 20 | 10 << 12, "s20": 10, "c10": 0}
+
+
+def test_long_bond_and_its_members_each_count(hosts: tuple[str, str], tmp_path: Path) -> None:
+    sh("ip", "link", "add", "va2", "netns", "ka", "type", "veth", "peer", "name", "vb2", "netns", "kb")
+    for name, members, address in (("ka", ("va", "va2"), "10.54.0.1"), ("kb", ("vb", "vb2"), "10.54.0.2")):
+        sh("ip", "-n", name, "link", "add", "bond7", "type", "bond", "mode", "balance-rr", "miimon", "50")
+        for member in members:
+            sh("ip", "-n", name, "addr", "flush", "dev", member)
+            sh("ip", "-n", name, "link", "set", member, "down")
+            sh("ip", "-n", name, "link", "set", member, "master", "bond7")
+            sh("ip", "-n", name, "link", "set", member, "up")
+        sh("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "bond7")
+        sh("ip", "-n", name, "link", "set", "bond7", "up")
+    with agent("auto", tmp_path) as running:
+        until(lambda: running.attached("bond7"), "bond7 is captured")
+        ping("ka", "10.54.0.2")
+        whole = until(lambda: running.flows("bond7", "ICMPv4"), "the ping on the bond")
+        parts = [flow for member in ("va", "va2") for flow in running.flows(member, "ICMPv4")]
+
+    assert {flow["TrackingID"] for flow in (*whole, *parts)} == {whole[0]["TrackingID"]}
+    for flow in whole:  # one at each end
+        assert (flow["Metric"]["ABPackets"], flow["Metric"]["BAPackets"]) == (3, 3)
+    assert sum(flow["Metric"]["ABPackets"] for flow in parts) == 3
 
 
 def test_short_nothing_is_left_by_a_killed_agent(hosts: tuple[str, str], tmp_path: Path) -> None:
