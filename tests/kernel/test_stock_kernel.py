@@ -19,6 +19,8 @@ from typing import Any
 
 import communityid
 import pytest
+from support.netlab import Net
+from support.ovs import Switch
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("SKYTRAIL_KERNEL_VM") != "1", reason="runs inside the virtual machines of `make kernels`"
@@ -98,6 +100,9 @@ class Agent:
     def attached(self, interface: str) -> str | None:
         points = self.get("/api/status")["capture_points"]
         return next((point["attach"] for point in points if point["interface"] == interface), None)
+
+    def points(self, interface: str) -> int:
+        return sum(point["interface"] == interface for point in self.get("/api/status")["capture_points"])
 
     def flows(self, interface: str, application: str) -> list[Flow]:
         found: list[Flow] = self.get("/api/v1/flows")
@@ -291,7 +296,49 @@ def test_long_bond_and_its_members_each_count(hosts: tuple[str, str], tmp_path: 
         assert (flow["Metric"]["ABPackets"], flow["Metric"]["BAPackets"]) == (3, 3)
     # the round-robin of the two ends decides which member sees a reply first, and so which end is its A
     requests = [flow["Metric"]["ABPackets" if flow["Network"]["A"] == "10.54.0.1" else "BAPackets"] for flow in parts]
-    assert len(parts) == 2 and sum(requests) == 3
+    assert (len(parts), sum(requests)) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "layer"),
+    [("geneve", "genev_sys_6081", "Geneve"), ("gre", "gre_sys", "GRE"), ("vxlan", "vxlan_sys_4789", "VXLAN")],
+)
+def test_long_open_vswitch_in_the_kernel(
+    kind: str, device: str, layer: str, hosts: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    sh("modprobe", f"vport-{kind}")
+    # ovs-vswitchd 3.1 counts the CPUs 10 s after boot; started before, it has no thread that handles the first packets
+    until(lambda: float(Path("/proc/uptime").read_text().split()[0]) > 11, "the machine is up for 11 s")
+    net = Net()
+    request.addfinalizer(net.close)
+    for number, (host, remote) in enumerate(zip(hosts, (B, A), strict=True), 1):
+        tenant, port = net.netns(f"t{number}"), f"port{number}"
+        switch = Switch(net, host, Path("/run") / f"{net.prefix}{number}")
+        switch.vsctl("add-br br-int -- add-port br-int tun0 -- set interface tun0", f"type={kind}")
+        switch.vsctl(f"set interface tun0 options:remote_ip={remote} options:key=7")
+        assert switch.vsctl("get bridge br-int datapath_type").strip() in ('""', "system")
+        net.ip(f"link add eth0 netns {tenant} type veth peer name {port} netns {host}")
+        net.ip(f"address add 10.55.0.{number}/24 dev eth0", netns=tenant)
+        net.ip("link set eth0 mtu 1400 up", netns=tenant)
+        net.ip(f"link set {port} up", netns=host)
+        switch.vsctl(f"add-port br-int {port}")
+    with agent("auto", tmp_path) as running:
+        for interface in (device, "eth0"):
+            until(lambda name=interface: running.points(name) == 2, f"{interface} is captured on both hosts")
+        net.ping(net.name("t1"), "10.55.0.2")
+        places = ("eth0", "port1", device, "va", "vb", "port2")
+        seen = {at: until(lambda at=at: running.flows(at, "ICMPv4"), f"the ping on {at}") for at in places}
+        every = running.get("/api/v1/flows")
+
+    flows = [flow for found in seen.values() for flow in found]
+    assert {flow["TrackingID"] for flow in flows} == {flows[0]["TrackingID"]}
+    assert {flow["CommunityID"] for flow in flows} == {echo_community_id("10.55.0.1", "10.55.0.2")}
+    assert {(flow["Metric"]["ABPackets"], flow["Metric"]["BAPackets"]) for flow in flows} == {(3, 3)}
+    assert len(seen["eth0"]) == len(seen[device]) == 2  # one on each host
+    for inner in (*seen["va"], *seen["vb"]):
+        outer = next(flow for flow in every if flow["UUID"] == inner["ParentUUID"])
+        assert outer["LayersPath"].rsplit("/", 1)[-1] == layer
+        assert ({outer["Network"]["A"], outer["Network"]["B"]}, outer["Network"]["ID"]) == ({A, B}, 7)
 
 
 def test_short_nothing_is_left_by_a_killed_agent(hosts: tuple[str, str], tmp_path: Path) -> None:
