@@ -84,7 +84,9 @@ def _bcc() -> tuple[bool, str]:
     headers = Path(os.environ.get("BCC_KERNEL_SOURCE", f"/lib/modules/{os.uname().release}/build"))
     if not DEBIAN_PACKAGES.joinpath("bcc").is_dir():
         return False, "python3-bpfcc is not installed"
-    return headers.exists(), f"installed; kernel headers {'' if headers.exists() else 'not '}at {headers}"
+    if not headers.exists():
+        return False, f"installed, but there are no kernel headers at {headers}"
+    return True, f"installed, with kernel headers at {headers}"
 
 
 def _tcx() -> tuple[bool | None, str]:
@@ -124,9 +126,14 @@ def _packet_socket() -> tuple[bool, str]:
     return True, "AF_PACKET"
 
 
+def _lockdown() -> tuple[bool | None, str]:
+    state = lockdown(Roots())
+    return (None, "/sys/kernel/security is not mounted, or says nothing of it") if state == "unknown" else (True, state)
+
+
 FEATURES = (
     Feature("kernel", "proven: 6.1, 6.12, 6.18", False, "none", lambda: (True, os.uname().release)),
-    Feature("lockdown", "5.4", False, "none needed: the program loads under it", lambda: (True, lockdown(Roots()))),
+    Feature("lockdown", "5.4", False, "none needed: the program loads under it", _lockdown),
     Feature("privileges", "5.8", True, "run as root", _root),
     Feature("kernel BTF", "CONFIG_DEBUG_INFO_BTF, 5.2", False, "without it bcc compiles the program: install python3-bpfcc "
             "and the kernel's headers", lambda: (KERNEL_BTF.exists(), str(KERNEL_BTF))),

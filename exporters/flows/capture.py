@@ -131,8 +131,11 @@ class Capture:
                 try:
                     self._tids.follow(event)
                     self._take(event)
-                except (SkytrailError, OSError) as error:
-                    _log.warning("event of a link failed", kind=type(event).__name__, error=str(error))
+                except Exception as error:  # noqa: BLE001 - one event's failure must not end the following of all others
+                    unforeseen = not isinstance(error, (SkytrailError, OSError))
+                    _log.warning(
+                        "event of a link failed", event_kind=type(event).__name__, error=str(error), exc_info=unforeseen
+                    )
 
     def _take(self, event: Event) -> None:
         match event:

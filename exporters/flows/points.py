@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 
@@ -28,7 +29,8 @@ class Points:
     """The capture points by number. Number 0 is a capture file's.
 
     A point that went away keeps its number until no record refers to it (:meth:`forget`): a last report of its flows still
-    has its name, and the same device, if it comes back meanwhile, goes on where it was.
+    has its name, and the same device, if it comes back meanwhile, goes on where it was. One thread attaches (adds, renames,
+    removes), others read out and forget.
 
     Args:
         most: numbers there are, 0 among them.
@@ -41,22 +43,24 @@ class Points:
         self._most = most
         self._gone: set[int] = set()
         self._free: list[int] = []
+        self._lock = threading.Lock()
 
     def add(self, point: Point) -> tuple[int, bool] | None:
         """A point begins; returns its number and whether that is a new one. None: there is no room."""
-        for number in self._gone:
-            if self.all[number].tid == point.tid:
-                self._gone.discard(number)
+        with self._lock:
+            for number in self._gone:
+                if self.all[number].tid == point.tid:
+                    self._gone.discard(number)
+                    self.all[number] = point
+                    return number, False
+            if self._free:
+                number = self._free.pop()
                 self.all[number] = point
-                return number, False
-        if self._free:
-            number = self._free.pop()
-            self.all[number] = point
-            return number, True
-        if len(self.all) >= self._most:
-            return None
-        self.all.append(point)
-        return len(self.all) - 1, True
+                return number, True
+            if len(self.all) >= self._most:
+                return None
+            self.all.append(point)
+            return len(self.all) - 1, True
 
     def rename(self, number: int, point: Point) -> None:
         """A point has another name, or is in another namespace."""
@@ -64,7 +68,8 @@ class Points:
 
     def remove(self, number: int) -> None:
         """The interface is gone; its number stays valid until forgotten."""
-        self._gone.add(number)
+        with self._lock:
+            self._gone.add(number)
 
     @property
     def gone(self) -> bool:
@@ -73,14 +78,16 @@ class Points:
 
     def present(self) -> list[int]:
         """Numbers in use, those that went away but have records among them."""
-        free = set(self._free)
-        return [number for number in range(len(self.all)) if number not in free]
+        with self._lock:
+            free = set(self._free)
+            return [number for number in range(len(self.all)) if number not in free]
 
     def forget(self, in_use: set[int]) -> set[int]:
         """Free the numbers of points that are gone and in no record; returns them."""
-        done = self._gone - in_use
-        self._gone -= done
-        for number in done:
-            self.all[number] = UNKNOWN
-            self._free.append(number)
-        return done
+        with self._lock:
+            done = self._gone - in_use
+            self._gone -= done
+            for number in done:
+                self.all[number] = UNKNOWN
+                self._free.append(number)
+            return done

@@ -33,9 +33,9 @@ def read_wait(begun: str | None, seconds: str | None) -> Wait | None:
     """A wait from the words of a URL; None where none is asked for. Raises UsageError."""
     if seconds is None:
         return None
-    if not (seconds.isdecimal() and int(seconds) <= LONGEST_WAIT):
+    if not _up_to(LONGEST_WAIT, seconds):
         raise UsageError(f"wait: '{seconds}' is not a number of seconds from 0 to {LONGEST_WAIT}")
-    if begun is None or not begun.isdecimal():
+    if begun is None or not _up_to(2**63, begun):
         raise UsageError("begun: give the number that the last answer's header Skytrail-Flows-Begun gave, at first 0")
     return Wait(int(begun), int(seconds))
 
@@ -44,6 +44,11 @@ def read_query(text: str | None, sort: str | None, limit: str | None) -> Query:
     """A query from the words of a URL or a command line. Raises UsageError, FilterError."""
     if sort is not None and sort not in SORT_KEYS:
         raise UsageError(f"sort: '{sort}' is not known: use one of {', '.join(SORT_KEYS)}")
-    if limit is not None and not (limit.isdecimal() and int(limit) <= MOST):
+    if limit is not None and not _up_to(MOST, limit):
         raise UsageError(f"limit: '{limit}' is not a number from 0 (all) to {MOST}")
     return Query(parse(text) if text else None, sort or "bytes", int(limit or 0))
+
+
+def _up_to(most: int, text: str) -> bool:
+    """Whether a text is a whole number from 0 to ``most``; one far too long is not even read."""
+    return text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most

@@ -16,7 +16,7 @@ class Subnets:
     """Longest-prefix match of addresses, each looked up once.
 
     Args:
-        named: network (CIDR) → name.
+        named: network (CIDR) → name; at most 255 different names.
 
     """
 

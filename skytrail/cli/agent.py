@@ -59,7 +59,7 @@ class AgentProcess:
         self._host: Host = read_host(settings.host_id or "")
         self._started = time.time()
         self._stopping = threading.Event()
-        self._closers: list[Callable[[], None]] = []
+        self._closers = contextlib.ExitStack()
         self._otlp: OtlpExporter | None = None
         self.collector: FlowsCollector
         self.server: Server
@@ -79,6 +79,7 @@ class AgentProcess:
         check_exposure(self._settings.agent.listen, self._settings.http)
         self._start_otlp()
         self._start_flows()
+        self._start_metrics()
         self._start_http()
 
     def _start_flows(self) -> None:
@@ -101,11 +102,11 @@ class AgentProcess:
         program: FlowProgram = choose_loader(
             flow.bpf_loader, max_flows=flow.max_flows, max_points=flow.max_points, sampling=flow.sampling
         )
-        self._closers.append(program.close)
+        self._closers.callback(program.close)
         worker = NamespaceWorker()
-        self._closers.append(worker.close)
+        self._closers.callback(worker.close)
         tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
-        self._closers.append(tids.close)
+        self._closers.callback(tids.close)
         points = Points(flow.max_points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         self.collector = FlowsCollector(
@@ -138,8 +139,8 @@ class AgentProcess:
         )
         self.collector.capture = capture
         self.collector.start()
-        self._closers.append(self.collector.stop)
-        self._closers.append(capture.stop)  # run first: nothing is counted while the last records are read
+        self._closers.callback(self.collector.stop)
+        self._closers.callback(capture.stop)  # run first: nothing is counted while the last records are read
         capture.start()
 
     def _start_otlp(self) -> None:
@@ -166,17 +167,22 @@ class AgentProcess:
             limits=Limits(max_bytes=settings.queue_max),
             batch_max=settings.batch_max,
         )
-        self._closers.append(lambda otlp=self._otlp: otlp.close(_CLOSE_TIMEOUT))  # type: ignore[misc]  # a bound default
-        if "metrics" in wanted:
-            thread = threading.Thread(target=self._export_metrics, name="otlp-metrics", daemon=True)
-            thread.start()
-            self._closers.append(thread.join)
-            self._closers.append(self._stopping.set)
+        self._closers.callback(self._otlp.close, _CLOSE_TIMEOUT)
 
-    def _export_metrics(self) -> None:
+    def _start_metrics(self) -> None:
+        if self._otlp is None or not self._settings.otlp.exports("metrics"):
+            return
+        thread = threading.Thread(target=self._export_metrics, args=(self._otlp,), name="otlp-metrics", daemon=True)
+        thread.start()
+        self._closers.callback(thread.join)
+        self._closers.callback(self._stopping.set)
+
+    def _export_metrics(self, otlp: OtlpExporter) -> None:
         while not self._stopping.wait(self._settings.otlp.metrics_interval):
-            if self._otlp and hasattr(self, "collector"):
-                self._otlp.export_metrics([family for source in self._sources() for family in source()])
+            try:
+                otlp.export_metrics([family for source in self._sources() for family in source()])
+            except Exception as error:  # noqa: BLE001 - whatever a source does, the next export is tried
+                _log.error("otlp_metrics_failed", error=str(error), exc_info=True)
 
     def _sources(self) -> list[Callable[[], Iterable[Family]]]:
         from exporters.outputs.process import process_families  # noqa: PLC0415
@@ -200,7 +206,7 @@ class AgentProcess:
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)
         self.server.start()
-        self._closers.append(self.server.stop)
+        self._closers.callback(self.server.stop)
 
     def _status(self) -> dict[str, object]:
         captured = self.collector.capture.captured() if self.collector.capture else []
@@ -231,9 +237,8 @@ class AgentProcess:
         }
 
     def stop(self) -> None:
-        """Stop every part, the last one first."""
-        while self._closers:
-            self._closers.pop()()
+        """Stop every part, the last one first; one that fails keeps no other from it."""
+        self._closers.close()
 
 
 def timeouts(settings: Settings) -> Timeouts:
@@ -303,7 +308,9 @@ def _show(process: AgentProcess, done: threading.Event) -> None:
         begun = collector.wait_for_flows(begun, seconds)
         return collector.flows(query), begun
 
-    show_live(ask, done, f"{process.server.url}/metrics   Ctrl-C ends")
+    captured = collector.capture.captured() if collector.capture else []
+    names = ", ".join(point.name for point, _ in captured[:4]) + (" …" if len(captured) > 4 else "")
+    show_live(ask, done, f"captured: {names or 'no interface'}   {process.server.url}/metrics   Ctrl-C ends")
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skytrail.cli.options import Session, common
+from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import CaptureFileError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ TABLE_ROWS = 30
 )
 @click.option("--once", is_flag=True, help="Print the table once.")
 @click.option("--pcap", metavar="FILE", help="Read a capture file (pcap or pcapng, also gzip'ed; -: standard input).")
+@settings_options("agent.listen")
 @common
 @click.pass_obj
 def flows(
@@ -126,7 +127,7 @@ def show_live(ask: Ask, done: threading.Event, caption: str = "Ctrl-C ends") -> 
                 seen[flow["UUID"]] = now, total
             if now >= began + _REFRESH:
                 before, began = seen, now
-            live.update(_table(found, rates, caption), refresh=True)
+            live.update(_table(found, rates, caption if found else f"no flow yet   {caption}"), refresh=True)
             done.wait(_PAUSE)
 
 

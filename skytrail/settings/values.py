@@ -100,8 +100,13 @@ def check_interfaces(patterns: Sequence[str]) -> None:
             raise ValueError(f"{pattern!r} names nothing: expected a glob, ~regex or type:kind after it")
 
 
+_SUBNET_NAMES = 255
+
+
 def check_subnets(subnets: Mapping[str, str]) -> None:
-    """Refuse a key that is no CIDR network (host bits must be zero) and an empty name."""
+    """Refuse a key that is no CIDR network (host bits must be zero), an empty name, and more names than labels can be."""
+    if len(set(subnets.values())) > _SUBNET_NAMES:
+        raise ValueError(f"expected at most {_SUBNET_NAMES} different names, for each is a label of metrics")
     for cidr, name in subnets.items():
         try:
             ipaddress.ip_network(cidr)

@@ -80,7 +80,10 @@ def test_interface_patterns_that_mean_nothing_are_refused(patterns: list[str]) -
         values.check_interfaces(patterns)
 
 
-@pytest.mark.parametrize("subnets", [{"10.0.0.1/8": "x"}, {"office": "x"}, {"10.0.0.0/8": ""}])
+@pytest.mark.parametrize(
+    "subnets",
+    [{"10.0.0.1/8": "x"}, {"office": "x"}, {"10.0.0.0/8": ""}, {f"10.{n // 256}.{n % 256}.0/24": f"n{n}" for n in range(256)}],
+)
 def test_subnets_that_are_none_are_refused(subnets: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"."):
         values.check_subnets(subnets)
