@@ -10,7 +10,8 @@ SkytrailError
     ├── AttachError       a capture point could not be attached
     ├── CaptureFileError  a file of packets that cannot be read
     ├── ListenError       an address that cannot be listened on, or must not be
-    └── AgentAwayError    no agent answers
+    ├── AgentAwayError    no agent answers
+    └── BusyError         too many ask at once
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class CaptureFileError(RunError):
 
 class ListenError(RunError):
     """An address that cannot be listened on, or must not be without TLS and authentication."""
+
+
+class BusyError(RunError):
+    """Too many ask at once; the same will do later."""
 
 
 class AgentAwayError(RunError):

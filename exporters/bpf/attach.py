@@ -3,8 +3,8 @@
 All functions act in the network namespace of the calling thread (:class:`skytrail.kernel.worker.NamespaceWorker`).
 
 * TCX (Linux 6.6): at the head of ingress, at the tail of egress. The link goes with its descriptor, so with the process.
-* clsact: filters that anybody can see by ``tc filter show``, named ``skytrail_…``. They outlive the process:
-  :mod:`exporters.bpf.guard` removes them when it dies.
+* clsact: filters that anybody can see by ``tc filter show``, named ``skytrail_flows_…`` with the number of their owner
+  (:func:`exporters.bpf.entry.owner_lives`). They outlive the process: :mod:`exporters.bpf.guard` removes them when it dies.
 * socket: the program as the filter of an AF_PACKET socket that keeps nothing.
 """
 
@@ -13,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,8 +30,9 @@ FILTER_NAME = "skytrail_flows"
 INGRESS_PRIORITY, EGRESS_PRIORITY = 1, 49151
 """First of all filters coming in, last going out (the kernel itself gives out 49152 downwards to filters without one)."""
 
-_HANDLE = 0x736B7931
-"""Ours among the filters of one priority: the kernel gives out 1, 2, … to those that name none, and must not meet it."""
+_HANDLE = 0x73000000
+"""With the owner's number in its low bits, ours among the filters of one priority: the kernel gives out 1, 2, … to those
+that name none, and must not meet it; nor may two agents on one interface meet."""
 
 _CLSACT, _INGRESS, _EGRESS = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3  # uapi/linux/pkt_sched.h: TC_H_CLSACT, …MIN_INGRESS, …
 _ETH_P_ALL = 0x0003
@@ -78,6 +81,7 @@ class TcAttachment:
     """Two clsact filters. Must be closed in the namespace of the interface."""
 
     ifindex: int
+    owner: int
     made_qdisc: bool
     kind: str = "tc"
     parents: tuple[int, ...] = field(default=(_INGRESS, _EGRESS))
@@ -85,7 +89,7 @@ class TcAttachment:
     def close(self) -> None:
         """Remove the filters, and the qdisc where it was made for them and serves nobody else."""
         with _route() as route:
-            remove_filters(route, self.ifindex, with_qdisc=self.made_qdisc)
+            remove_filters(route, self.ifindex, lambda owner: owner == self.owner, with_qdisc=self.made_qdisc)
 
 
 def attach_tcx(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcxAttachment:
@@ -101,8 +105,8 @@ def attach_tcx(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> Tc
     return attached
 
 
-def attach_tc(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcAttachment:
-    """Attach by clsact filters in direct-action mode. Raises AttachError."""
+def attach_tc(ingress: int, egress: int, ifindex: int, *, owner: int, loopback: bool) -> TcAttachment:
+    """Attach by clsact filters in direct-action mode, marked with the owner's number. Raises AttachError."""
     from pyroute2 import NetlinkError  # noqa: PLC0415 - 10 MB, for old kernels only
 
     with _route() as route:
@@ -112,12 +116,13 @@ def attach_tc(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcA
                 made = not any(message["handle"] == _CLSACT for message in route.get_qdiscs(index=ifindex))
             if made:
                 route.tc("add", "clsact", ifindex)
-            attached = TcAttachment(ifindex, made, parents=(_INGRESS,) if loopback else (_INGRESS, _EGRESS))
+            attached = TcAttachment(ifindex, owner, made, parents=(_INGRESS,) if loopback else (_INGRESS, _EGRESS))
             for parent in attached.parents:
-                _filter(route, "replace-filter", ifindex, parent, ingress if parent == _INGRESS else egress)
+                _add_filter(route, ifindex, parent, ingress if parent == _INGRESS else egress, owner)
         except NetlinkError as error:
             with contextlib.suppress(AttachError):
-                remove_filters(route, ifindex, with_qdisc=made)  # one of the two may stand
+                # one of the two may stand
+                remove_filters(route, ifindex, lambda found: found == owner, with_qdisc=made)
             raise AttachError(f"interface {ifindex}: clsact filter refused: {error}") from error
     return attached
 
@@ -154,27 +159,28 @@ def _route() -> IPRoute:
     return IPRoute()
 
 
-def _filter(route: IPRoute, command: str, ifindex: int, parent: int, program: int) -> None:
+def _add_filter(route: IPRoute, ifindex: int, parent: int, program: int, owner: int) -> None:
     ingress = parent == _INGRESS
     route.tc(
-        command,
+        "add-filter",
         "bpf",
         ifindex,
-        handle=_HANDLE,
+        handle=_HANDLE | owner & 0xFFFFFF,
         fd=program,
-        name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}",
+        name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}_{owner}",
         parent=parent,
         prio=INGRESS_PRIORITY if ingress else EGRESS_PRIORITY,
         direct_action=True,
     )
 
 
-def remove_filters(route: IPRoute, ifindex: int, *, with_qdisc: bool) -> int:
-    """Remove our clsact filters from one interface; returns how many there were.
+def remove_filters(route: IPRoute, ifindex: int, of: Callable[[int], bool], *, with_qdisc: bool) -> int:
+    """Remove clsact filters of some owners from one interface; returns how many there were.
 
     Args:
         route: in the interface's namespace.
         ifindex: the interface; one that is gone has no filters.
+        of: told an owner's number, says whether its filters go.
         with_qdisc: remove the clsact qdisc too, if no filter of anybody is left.
 
     Raises:
@@ -183,17 +189,18 @@ def remove_filters(route: IPRoute, ifindex: int, *, with_qdisc: bool) -> int:
     """
     from pyroute2 import NetlinkError  # noqa: PLC0415 - as above
 
-    removed = foreign = 0
+    removed = others = 0
     try:
         for parent in (_INGRESS, _EGRESS):
             for message in route.get_filters(index=ifindex, parent=parent):
-                if _is_ours(message):
+                owner = _owner(message)
+                if owner is not None and of(owner):
                     protocol_and_priority = message["info"]
                     route.tc("del-filter", "bpf", ifindex, handle=message["handle"], parent=parent, info=protocol_and_priority)
                     removed += 1
                 elif message["handle"]:
-                    foreign += 1
-        if with_qdisc and not foreign:
+                    others += 1
+        if with_qdisc and not others:
             route.tc("del", "clsact", ifindex)
     except NetlinkError as error:
         if error.code not in (errno.ENODEV, errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
@@ -201,7 +208,9 @@ def remove_filters(route: IPRoute, ifindex: int, *, with_qdisc: bool) -> int:
     return removed
 
 
-def _is_ours(message: Any) -> bool:  # noqa: ANN401 - pyroute2's message
+def _owner(message: Any) -> int | None:  # noqa: ANN401 - pyroute2's message
+    """The owner's number of one of our filters; None of those of others."""
     options = message.get_attr("TCA_OPTIONS")
     name = options.get_attr("TCA_BPF_NAME") if options is not None and hasattr(options, "get_attr") else None
-    return isinstance(name, str) and name.startswith(FILTER_NAME)
+    found = re.fullmatch(FILTER_NAME + r"_(?:in|e)gress_(\d+)", name) if isinstance(name, str) else None
+    return int(found[1]) if found else None

@@ -17,6 +17,7 @@ Instruction format: Documentation/bpf/standardization/instruction-set.rst.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -31,6 +32,7 @@ _LOOKUP, _TAIL_CALL = 1, 12  # enum bpf_func_id
 _PSEUDO_MAP_FD = 1
 _PASS = {_SCHED_CLS: -1, _SOCKET_FILTER: 0}  # TC_ACT_UNSPEC; a socket that keeps nothing
 
+_TABLE_NAME = "skytrail_calls"
 _POINT_OFFSET, _DIRECTION_OFFSET = 0, 4  # struct entry of flows.h
 
 
@@ -69,6 +71,43 @@ def _program(kind: int, scratches: int, programs: int, point: int, direction: in
     )
 
 
+def owner_lives(owner: int) -> bool:
+    """Whether the process lives whose entry programs these are, in whatever namespaces it is.
+
+    The kernel empties a table of programs when the last process that had it open is gone (kernel/bpf/arraymap.c,
+    fd_array_map_clear); the table itself lives as long as the entry programs do. Where it may not be looked at (without
+    CAP_SYS_ADMIN), the process is taken to live.
+    """
+    try:
+        table = syscall.map_by_id(owner)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    try:
+        return syscall.map_type(table) == _PROG_ARRAY and syscall.map_lookup(table, np.zeros(1, "u4"), np.zeros(1, "u4"))
+    finally:
+        os.close(table)
+
+
+def dead_are_left() -> bool:
+    """Whether this kernel holds entry programs of an agent that is dead; quick, for every start."""
+    try:
+        return any(_is_dead_table(number) for number in syscall.map_ids())
+    except OSError:  # without CAP_SYS_ADMIN nobody can tell
+        return False
+
+
+def _is_dead_table(number: int) -> bool:
+    try:
+        table = syscall.map_by_id(number)
+    except FileNotFoundError:
+        return False  # gone meanwhile
+    try:
+        ours = syscall.map_type(table) == _PROG_ARRAY and syscall.map_name(table) == _TABLE_NAME
+        return ours and not syscall.map_lookup(table, np.zeros(1, "u4"), np.zeros(1, "u4"))
+    finally:
+        os.close(table)
+
+
 class EntryLoader:
     """Makes entry programs for one program proper.
 
@@ -86,10 +125,15 @@ class EntryLoader:
         self._kind = _SOCKET_FILTER if socket else _SCHED_CLS
         self._scratches = scratches
         try:
-            self._programs = syscall.map_create(_PROG_ARRAY, 4, 4, 1, "skytrail_calls")
+            self._programs = syscall.map_create(_PROG_ARRAY, 4, 4, 1, _TABLE_NAME)
             syscall.map_update(self._programs, np.zeros(1, "u4"), np.array([program], "u4"))
         except OSError as error:
             raise LoadError(f"the kernel refused the table of programs ({error.strerror})") from error
+
+    @property
+    def owner(self) -> int:
+        """The table's number in this kernel: who it is that attached these programs; see :func:`owner_lives`."""
+        return syscall.map_id(self._programs)
 
     def load(self, point: int, direction: int) -> int:
         """The descriptor of a point's program; the caller closes it. Raises LoadError."""

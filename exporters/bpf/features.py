@@ -59,7 +59,9 @@ def _finding(feature: Feature) -> Finding:
         there, found = feature.probe()
     except (OSError, SkytrailError) as error:
         there, found = None, str(error)
-    state = "ok" if there else "unknown" if there is None else "missing" if feature.needed else "optional"
+    if there is None:
+        return Finding(feature.name, "unknown", found, "run as root" if os.geteuid() else "")
+    state = "ok" if there else "missing" if feature.needed else "optional"
     return Finding(feature.name, state, found, f"{feature.remedy} ({feature.since})")
 
 

@@ -1,8 +1,9 @@
-"""Removes our clsact filters: when the agent dies (``python -m exporters.bpf.guard``), and by ``skytrail cleanup``.
+"""Removes clsact filters whose agent is dead: TCX links and sockets go with their process, clsact filters do not.
 
-TCX links and sockets go with their process; clsact filters do not. The guard is a small process that outlives the agent:
-it waits for the end of its standard input, which is a pipe from the agent, and then removes what the agent left. Lines
-``qdisc COOKIE IFINDEX`` on it name the clsact qdiscs that the agent made; those of others are left alone.
+When it dies (``python -m exporters.bpf.guard OWNER``), at the next agent's start (``python -m exporters.bpf.guard``: those of
+all dead agents), and by ``skytrail cleanup``. The guard is a small process that outlives the agent: it waits for the end of
+its standard input, which is a pipe from the agent, and then removes what that agent left. Lines ``qdisc COOKIE IFINDEX`` on
+it name the clsact qdiscs that the agent made; those of others are left alone.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Qdiscs = frozenset[tuple[int, int]]
 
 
 def main() -> None:
-    """Wait for the agent's death, then clean up."""
+    """Wait for the agent's death, then clean up; or clean up at once."""
+    if not sys.argv[1:]:
+        remove_of_the_dead()
+        return
+    owner = int(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the agent; its end ends us
     made = set()
@@ -27,15 +32,33 @@ def main() -> None:
             made.add((int(numbers[0]), int(numbers[1])))
         elif word == "done":
             return
-    remove_everywhere(frozenset(made))
+    _remove_everywhere(lambda found: found == owner, frozenset(made))
 
 
-def remove_everywhere(made: Qdiscs = frozenset()) -> int:
-    """Remove our clsact filters in every network namespace of this host; returns how many there were.
+def remove_of_the_dead() -> tuple[int, int]:
+    """Remove the clsact filters of dead agents in every network namespace of this host.
 
-    Args:
-        made: (namespace cookie, ifindex) of the clsact qdiscs that we made: removed too, if empty.
+    Returns:
+        How many were removed, and how many are left because their agent lives.
 
+    """
+    from exporters.bpf.entry import owner_lives  # noqa: PLC0415 - numpy, not while waiting
+
+    left = 0
+
+    def dead(owner: int) -> bool:
+        nonlocal left
+        lives = owner_lives(owner)
+        left += lives
+        return not lives
+
+    return _remove_everywhere(dead), left
+
+
+def _remove_everywhere(of: Callable[[int], bool], made: Qdiscs = frozenset()) -> int:
+    """Remove the clsact filters of some owners in every network namespace; returns how many there were.
+
+    ``made``: (namespace cookie, ifindex) of the clsact qdiscs that they made, which go too, if empty.
     """
     from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB, not while waiting
 
@@ -52,7 +75,7 @@ def remove_everywhere(made: Qdiscs = frozenset()) -> int:
             with IPRoute() as route:
                 for link in route.get_links():
                     index = link["index"]
-                    removed += remove_filters(route, index, with_qdisc=(cookie, index) in made)
+                    removed += remove_filters(route, index, of, with_qdisc=(cookie, index) in made)
     finally:
         setns(home)
         os.close(home)

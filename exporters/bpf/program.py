@@ -100,6 +100,14 @@ class FlowProgram:
             LoadError: the kernel refuses.
 
         """
+        return self._entry_loader(socket=socket).load(point, direction)
+
+    @property
+    def owner(self) -> int:
+        """Under what number the entry programs of interfaces tell that they are this program's."""
+        return self._entry_loader(socket=False).owner
+
+    def _entry_loader(self, *, socket: bool) -> EntryLoader:
         entries = self._entries.get(socket)
         if entries is None:
             name, loaded = "flows_tc", self._main
@@ -109,7 +117,7 @@ class FlowProgram:
                 self._objects.append(loaded)
             entries = EntryLoader(loaded.programs[name], self._main.maps["scratches"], socket=socket)
             self._entries[socket] = entries
-        return entries.load(point, direction)
+        return entries
 
     def entries(self) -> Iterator[Entries]:
         """Read both flow maps, part by part."""

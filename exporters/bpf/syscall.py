@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, PROG_LOAD = 0, 1, 2, 5
 PROG_TEST_RUN = 10
+MAP_GET_NEXT_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD = 12, 14, 15
 MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 24, 26, 27
 LINK_CREATE = 28
 
@@ -190,10 +191,52 @@ def tcx_attach(prog_fd: int, ifindex: int, attach_type: int) -> int:
     return bpf(LINK_CREATE, _attr("IIIIIIQ", prog_fd, ifindex, attach_type, flags, 0, 0, 0))
 
 
+def map_ids() -> Iterator[int]:
+    """Ids of all maps of this kernel. Raises OSError: EPERM without CAP_SYS_ADMIN."""
+    attr = _attr("III", 0, 0, 0)
+    while True:
+        try:
+            bpf(MAP_GET_NEXT_ID, attr)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return
+            raise
+        number = struct.unpack_from("=I", attr, 4)[0]
+        yield number
+        struct.pack_into("=I", attr, 0, number)
+
+
+def map_by_id(number: int) -> int:
+    """A descriptor of a map. Raises OSError: ENOENT where it is gone, EPERM without CAP_SYS_ADMIN."""
+    return bpf(MAP_GET_FD_BY_ID, _attr("III", number, 0, 0))
+
+
+def map_type(fd: int) -> int:
+    """``enum bpf_map_type`` of a map."""
+    return _map_info(fd, "map_type")
+
+
+def map_name(fd: int) -> str:
+    """The name that a map was made with (``struct bpf_map_info``, 88 bytes in all kernels that we run on)."""
+    info = ctypes.create_string_buffer(88)
+    bpf(OBJ_GET_INFO_BY_FD, _attr("IIQ", fd, len(info), ctypes.addressof(info)))
+    return info.raw[24:40].rstrip(b"\0").decode()
+
+
+def map_id(fd: int) -> int:
+    """A map's number among all of this kernel: not given out again for a very long time."""
+    return _map_info(fd, "map_id")
+
+
 def map_memory(fd: int) -> int:
-    """Tell the bytes of kernel memory a map is charged for (/proc/self/fdinfo); 0 where the kernel does not say."""
+    """Tell the bytes of kernel memory a map is charged for; 0 where the kernel does not say."""
+    return _map_info(fd, "memlock")
+
+
+def _map_info(fd: int, key: str) -> int:
+    """One number of /proc/self/fdinfo; 0 where it is not there."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
         for line in info:
-            if line.startswith("memlock:"):
+            if line.startswith(f"{key}:"):
                 return int(line.split()[1])
     return 0

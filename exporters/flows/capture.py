@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from exporters.bpf.attach import Attachment, attach_socket, attach_tc, attach_tcx
+from exporters.bpf.entry import dead_are_left
 from exporters.bpf.program import FlowProgram
 from exporters.flows.choice import Choice, is_loopback, link_type
 from exporters.flows.points import Point, Points
@@ -87,12 +88,16 @@ class Capture:
         self._events: queue.Queue[Sequence[Event] | None] = queue.Queue(_BATCHES)
         self._ready = threading.Event()
         self._failures: dict[LinkKey, str] = {}
+        self._roomless: dict[LinkKey, Link] = {}
         self._guard: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self.watcher = LinkWatcher(self._events.put, worker, every_namespace=every_namespace)
 
     def start(self, timeout: float = 30.0) -> None:
         """Attach to all that is there. Raises RunError where nothing at all can be attached, AttachError with its reason."""
+        if dead_are_left():
+            _log.info("removing the filters of an agent that was killed")
+            subprocess.run([sys.executable, "-m", "exporters.bpf.guard"], stdin=subprocess.DEVNULL, timeout=60, check=False)
         self._tell_tunnel_ports()
         self._thread.start()
         self.watcher.start()
@@ -100,6 +105,8 @@ class Capture:
             raise RunError(f"the links of this host were not listed within {timeout:g} s: see the log")
         if self._failures and not self._captured:
             raise AttachError(next(iter(self._failures.values())))
+        if not self._captured:
+            _log.warning("no interface that is up is chosen by flow.interfaces: nothing is counted until one comes")
 
     def stop(self) -> None:
         """Detach from everything."""
@@ -114,6 +121,12 @@ class Capture:
                 self._guard.stdin.close()
             self._guard.wait(5)
 
+    def room(self) -> None:
+        """There are numbers of capture points again: links that found none are tried once more."""
+        if self._roomless:
+            with contextlib.suppress(queue.Full):  # then the next one that frees a number says it again
+                self._events.put_nowait(())
+
     def captured(self) -> list[tuple[Point, str]]:
         """Each capture point with the way it is attached."""
         return [(item.point, item.attachment.kind) for item in list(self._captured.values())]
@@ -127,7 +140,7 @@ class Capture:
             if not self._ready.is_set():  # the first batch is all that there is
                 links = [event.link for event in batch if isinstance(event, LinkChanged)]
                 self._tids.prune(links, [event.namespace for event in batch if isinstance(event, NamespaceFound)])
-            for event in batch:
+            for event in batch or [LinkChanged(link) for link in self._roomless.values()]:
                 try:
                     self._tids.follow(event)
                     self._take(event)
@@ -174,8 +187,12 @@ class Capture:
         key, point = (link.cookie, link.ifindex), self._point(link)
         added = self._points.add(point)
         if added is None:
-            self._fail(key, link, f"there are {self._program.max_points - 1} capture points already")
+            if key not in self._roomless:
+                most = self._program.max_points - 1
+                self._fail(key, link, f"there are {most} capture points already; raise flow.max_points")
+            self._roomless[key] = link
             return
+        self._roomless.pop(key, None)
         number, fresh = added
         if fresh:
             self._program.set_point(number, link_type(link))
@@ -215,7 +232,7 @@ class Capture:
             if self._mode in ("auto", "tc"):
                 self._start_guard()
                 try:
-                    return attach_tc(entry(0), entry(1), link.ifindex, loopback=loopback)
+                    return attach_tc(entry(0), entry(1), link.ifindex, owner=self._program.owner, loopback=loopback)
                 except AttachError:
                     if self._mode == "tc":
                         raise
@@ -223,7 +240,7 @@ class Capture:
 
     def _start_guard(self) -> None:
         if self._guard is None:
-            command = [sys.executable, "-m", "exporters.bpf.guard"]
+            command = [sys.executable, "-m", "exporters.bpf.guard", str(self._program.owner)]
             self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
     def _watch_over(self, link: Link) -> None:
@@ -234,6 +251,7 @@ class Capture:
 
     def _detach(self, key: LinkKey) -> None:
         self._failures.pop(key, None)
+        self._roomless.pop(key, None)
         self._forget_tunnel_port(key)
         item = self._captured.pop(key, None)
         if item is None:

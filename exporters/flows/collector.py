@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -110,12 +110,13 @@ class FlowsCollector:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""
         with self._lock:
             seen = int(self._counters()["seen"]["skbs"].sum())
-            if seen == self._seen and not len(self.table):
-                return
-            self._seen = seen
-            self._hand_on(self.table.drain(identified=bool(self._sinks)))
-            if self._points.gone:
-                self._totals.forget(self._points.forget(self.table.points_in_use()))
+            if seen != self._seen or len(self.table):
+                self._seen = seen
+                self._hand_on(self.table.drain(identified=bool(self._sinks)))
+            if self._points.gone and (freed := self._points.forget(self.table.points_in_use())):
+                self._totals.forget(freed)
+                if self.capture:
+                    self.capture.room()
 
     def _counters(self) -> NDArray[Any]:
         return self._program.points(len(self._points.all))
@@ -130,19 +131,24 @@ class FlowsCollector:
 
     def flows(self, query: Query) -> list[dict[str, Any]]:
         """Flow JSON of the living flows, as of now."""
+        return [flow for batch in self.flow_batches(query) for flow in batch]
+
+    def flow_batches(self, query: Query) -> Iterator[list[dict[str, Any]]]:
+        """The same, part by part: a part is made when it is asked for, and leaves out what has ended meanwhile."""
         self.drain()
         ids = self.table.order(lambda rows: sort_values(rows, query.sort))
-        result: list[dict[str, Any]] = []
+        missing = query.limit or len(ids)
         step = min(query.limit or _QUERY_ROWS, _QUERY_ROWS) if query.filter is None else _QUERY_ROWS
         for at in range(0, len(ids), step):
             rows = self.table.rows(ids[at : at + step])
             if self._own:
                 rows = rows[~self._own.mask(rows)]
             flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows))
-            result += [flow for flow in flows if query.filter is None or query.filter.matches(flow)]
-            if query.limit and len(result) >= query.limit:
-                return result[: query.limit]
-        return result
+            found = [flow for flow in flows if query.filter is None or query.filter.matches(flow)][:missing]
+            missing -= len(found)
+            yield found
+            if not missing:
+                return
 
     def wait_for_flows(self, begun: int, seconds: float) -> int:
         """Wait until other than ``begun`` flows have begun since the start, at most so long; returns how many have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,9 @@ def _host(settings: Settings) -> list[Finding]:
     found = []
     state_dir = Path(settings.state_dir)
     try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = state_dir / ".check"
-        probe.touch()
-        probe.unlink()
-        found.append(Finding("state folder", "ok", f"{state_dir} can be written", ""))
+        there = next(folder for folder in (state_dir, *state_dir.parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
+            found.append(Finding("state folder", "ok", f"{state_dir} can be {'written' if there == state_dir else 'made'}", ""))
     except OSError as error:
         remedy = "set state_dir; until then a renamed interface gets a new identity after a restart"
         found.append(Finding("state folder", "note", f"{state_dir}: {error.strerror}", remedy))
@@ -93,9 +92,9 @@ def _interfaces(settings: Settings) -> list[Finding]:
     for link in links:
         wanted = choice.wants(link)
         if wanted and link.up:
-            state, found, remedy = "ok", "captured", ""
+            state, found, remedy = "ok", "chosen", ""
         elif wanted:
-            state, found, remedy = "note", "down: captured once it is up", ""
+            state, found, remedy = "note", "chosen, but down: captured once it is up", ""
         else:
             reason = "loopback: name it to capture it" if is_loopback(link) else "not chosen by flow.interfaces"
             state, found, remedy = "note", reason, ""

@@ -12,12 +12,13 @@ from skytrail.errors import NotSupportedError
 @common
 @click.pass_obj
 def cleanup(session: Session) -> None:
-    """Remove our clsact filters from every network namespace (TCX links and sockets go with their process)."""
+    """Remove the clsact filters of killed agents from every network namespace (TCX links and sockets go by themselves)."""
     session.start_logs()
-    from exporters.bpf.guard import remove_everywhere  # noqa: PLC0415 - --help needs no netlink
+    from exporters.bpf.guard import remove_of_the_dead  # noqa: PLC0415 - --help needs no netlink
 
     try:
-        removed = remove_everywhere()
+        removed, left = remove_of_the_dead()
     except PermissionError as error:
         raise NotSupportedError("network namespaces cannot be entered", "run as root") from error
-    click.echo(f"{removed} filter{'' if removed == 1 else 's'} removed")
+    living = f"; {left} of a running agent left" if left else ""
+    click.echo(f"{removed} filter{'' if removed == 1 else 's'} removed{living}")

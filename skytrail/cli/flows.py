@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import heapq
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -30,6 +30,19 @@ Ask = Callable[[int, float], tuple[list[Flow], int]]
 """Gives flows once other than so many have begun, or after so many seconds; and how many have begun."""
 
 TABLE_ROWS = 30
+_COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
+    ("Interface", "left"),
+    ("Application", "left"),
+    ("A", "left"),
+    ("B", "left"),
+    ("A→B", "right"),
+    ("B→A", "right"),
+    ("Rate", "right"),
+    ("RTT", "right"),
+    ("Tracking ID", "left"),
+)
+_DISPENSABLE = ("Tracking ID", "RTT", "Rate", "Interface", "Application", "B→A")
+_GAP, _FRAME_LINES = 2, 6  # blanks between columns; lines of the table's frame, headings and caption
 
 
 @click.command()
@@ -38,18 +51,26 @@ TABLE_ROWS = 30
     "--filter", "text", metavar="EXPRESSION", help="As in pcap-filter (host, net, port, tcp …) or FIELD=VALUE; and, or, not."
 )
 @click.option(
-    "--sort", metavar="KEY", default="bytes", show_default=True, help="bytes, packets, last, start or rtt; largest first."
+    "--sort",
+    metavar="KEY",
+    shell_complete=lambda *_: ["bytes", "packets", "last", "start", "rtt"],
+    help="bytes, packets, last, start or rtt; largest first.  [default: bytes; of a file as JSON: as they end]",
 )
 @click.option(
     "--limit", metavar="N", default=None, help=f"At most N flows (0: all). Default: all as JSON, {TABLE_ROWS} in the table."
 )
 @click.option("--once", is_flag=True, help="Print the table once.")
-@click.option("--pcap", metavar="FILE", help="Read a capture file (pcap or pcapng, also gzip'ed; -: standard input).")
+@click.option(
+    "--pcap",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    help="Read a capture file (pcap or pcapng, also gzip'ed; -: standard input).",
+)
 @settings_options("agent.listen")
 @common
 @click.pass_obj
 def flows(
-    session: Session, *, as_json: bool, text: str | None, sort: str, limit: str | None, once: bool, pcap: str | None
+    session: Session, *, as_json: bool, text: str | None, sort: str | None, limit: str | None, once: bool, pcap: str | None
 ) -> None:
     """Show the flows of the running agent, or of a capture file."""
     from exporters.flows.query import read_query  # noqa: PLC0415 - --help needs none of it
@@ -58,40 +79,44 @@ def flows(
     live = not (as_json or once or pcap) and sys.stdout.isatty()
     query = read_query(text, sort, limit or ("0" if as_json else str(TABLE_ROWS)))
     if pcap:
-        found = _read_file(pcap, query, session.settings, progress=sys.stderr.isatty())
-        _print(found, as_json=as_json, query=query)
+        damaged: list[CaptureFileError] = []
+        found = _read_file(pcap, query, session.settings, damaged, progress=sys.stderr.isatty())
+        ordered = found if as_json and sort is None and not query.limit else _largest(found, query)
+        _print(ordered, as_json=as_json)
+        if damaged:  # what came before is shown all the same
+            raise damaged[0]
         return
-    ask = _agent(session.settings, text, sort, str(query.limit))
+    ask = _agent(session.settings, text, query.sort, str(query.limit))
     if live:
         show_live(ask, threading.Event())
         return
-    _print(iter(ask(0, 0)[0]), as_json=as_json, query=query)
+    _print(ask(0, 0)[0], as_json=as_json)
 
 
-def _print(found: Iterator[Flow], *, as_json: bool, query: Query) -> None:
+def _print(found: Iterable[Flow], *, as_json: bool) -> None:
     import msgspec  # noqa: PLC0415
 
     if as_json:
-        for flow in itertools.islice(found, query.limit or None):
+        for flow in found:
             sys.stdout.write(msgspec.json.encode(flow).decode() + "\n")
         sys.stdout.flush()
         return
     from rich.console import Console  # noqa: PLC0415
 
-    flows_found = list(found)
-    Console(width=None if sys.stdout.isatty() else 200).print(_table(_largest(flows_found, query), {}))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(_table(list(found), {}, console.width))
 
 
-def _largest(found: list[Flow], query: Query) -> list[Flow]:
-    metric = {
+def _largest(found: Iterable[Flow], query: Query) -> list[Flow]:
+    """As the agent orders and limits; at most so many stand in memory."""
+    metric: Callable[[Flow], int] = {
         "bytes": lambda flow: flow["Metric"]["ABBytes"] + flow["Metric"]["BABytes"],
         "packets": lambda flow: flow["Metric"]["ABPackets"] + flow["Metric"]["BAPackets"],
         "last": lambda flow: flow["Last"],
         "start": lambda flow: flow["Start"],
         "rtt": lambda flow: flow["Metric"].get("RTT", 0),
     }[query.sort]
-    ordered = sorted(found, key=metric, reverse=True)
-    return ordered[: query.limit] if query.limit else ordered
+    return heapq.nlargest(query.limit, found, metric) if query.limit else sorted(found, key=metric, reverse=True)
 
 
 def _agent(settings: Settings, text: str | None, sort: str, limit: str) -> Ask:
@@ -127,35 +152,45 @@ def show_live(ask: Ask, done: threading.Event, caption: str = "Ctrl-C ends") -> 
                 seen[flow["UUID"]] = now, total
             if now >= began + _REFRESH:
                 before, began = seen, now
-            live.update(_table(found, rates, caption if found else f"no flow yet   {caption}"), refresh=True)
+            shown = found[: max(live.console.height - _FRAME_LINES, 1)]
+            said = caption if found else f"no flow yet   {caption}"
+            live.update(_table(shown, rates, live.console.width, said), refresh=True)
             done.wait(_PAUSE)
 
 
-def _table(found: list[Flow], rates: dict[str, float], caption: str | None = None) -> Table:
+def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str | None = None) -> Table:
+    """Rows of text; columns that find no room in a narrow terminal are left out, the last named first."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    rows = [_cells(flow, rates) for flow in found]
+    needed = {title: max([len(title), *(len(row[title]) for row in rows)]) + _GAP for title, _ in _COLUMNS}
+    for title in _DISPENSABLE:
+        if sum(needed.values()) > width:
+            del needed[title]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
-    for title, right in (
-        ("Interface", False), ("Application", False), ("A", False), ("B", False), ("A→B", True), ("B→A", True),
-        ("Rate", True), ("RTT", True), ("Tracking ID", False),
-    ):  # fmt: skip
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
-    for flow in found:
-        metric, rate = flow["Metric"], rates.get(flow["UUID"])
-        indent = "↳ " if flow["ParentUUID"] else ""
-        table.add_row(
-            f"{flow['Namespace']}/{flow['Interface']}" if flow["Namespace"] else flow["Interface"],
-            indent + flow["Application"],
-            _end(flow, "A"),
-            _end(flow, "B"),
-            f"{metric['ABPackets']} / {_size(metric['ABBytes'])}",
-            f"{metric['BAPackets']} / {_size(metric['BABytes'])}",
-            f"{_size(rate)}/s" if rate is not None else "",
-            f"{metric['RTT'] / 1e6:.3f} ms" if "RTT" in metric else "",
-            flow["TrackingID"][:16],
-        )
+    for title, justify in _COLUMNS:
+        if title in needed:
+            table.add_column(title, justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[title] for title in needed))
     return table
+
+
+def _cells(flow: Flow, rates: dict[str, float]) -> dict[str, str]:
+    metric, rate = flow["Metric"], rates.get(flow["UUID"])
+    indent = "↳ " if flow["ParentUUID"] else ""
+    return {
+        "Interface": f"{flow['Namespace']}/{flow['Interface']}" if flow["Namespace"] else flow["Interface"],
+        "Application": indent + flow["Application"],
+        "A": _end(flow, "A"),
+        "B": _end(flow, "B"),
+        "A→B": f"{metric['ABPackets']} / {_size(metric['ABBytes'])}",
+        "B→A": f"{metric['BAPackets']} / {_size(metric['BABytes'])}",
+        "Rate": f"{_size(rate)}/s" if rate is not None else "",
+        "RTT": f"{metric['RTT'] / 1e6:.3f} ms" if "RTT" in metric else "",
+        "Tracking ID": flow["TrackingID"][:16],
+    }
 
 
 def _end(flow: Flow, side: str) -> str:
@@ -176,8 +211,10 @@ def _size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _read_file(path: str, query: Query, settings: Settings, *, progress: bool) -> Iterator[Flow]:
-    """Flows of a capture file, as they end."""
+def _read_file(
+    path: str, query: Query, settings: Settings, damaged: list[CaptureFileError], *, progress: bool
+) -> Iterator[Flow]:
+    """Flows of a capture file, as they end; where it cannot be read to its end, why is added to ``damaged``."""
     from exporters.bpf.select import choose_loader  # noqa: PLC0415
     from exporters.flows.applications import Applications  # noqa: PLC0415
     from exporters.flows.capture_file import CaptureFile  # noqa: PLC0415
@@ -198,7 +235,7 @@ def _read_file(path: str, query: Query, settings: Settings, *, progress: bool) -
             applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
             replay = Replay(program, Totals(points, applications, 0), points, timeouts(settings))
             renderer = Renderer(points, applications)
-            for batch in _batches(capture, replay, progress=progress):
+            for batch in _batches(capture, replay, damaged, progress=progress):
                 for item in renderer.render(batch.rows, ended=batch.ended, quoted=replay.quoted(batch.rows)):
                     if query.filter is None or query.filter.matches(item):
                         yield item
@@ -206,13 +243,12 @@ def _read_file(path: str, query: Query, settings: Settings, *, progress: bool) -
             program.close()
 
 
-def _batches(capture: CaptureFile, replay: Replay, *, progress: bool) -> Iterator[Batch]:
+def _batches(capture: CaptureFile, replay: Replay, damaged: list[CaptureFileError], *, progress: bool) -> Iterator[Batch]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from exporters.flows.table import Batch  # noqa: PLC0415
 
-    error: CaptureFileError | None = None
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("reading", total=capture.bytes_total)
         try:
@@ -220,8 +256,6 @@ def _batches(capture: CaptureFile, replay: Replay, *, progress: bool) -> Iterato
                 for batch in replay.packets(packets):
                     yield Batch(batch.rows[batch.ended], batch.ended[batch.ended], batch.now)
                 bar.update(task, completed=capture.bytes_read)
-        except CaptureFileError as damaged:
-            error = damaged  # what came before is shown all the same
+        except CaptureFileError as error:
+            damaged.append(error)
     yield replay.finish()
-    if error:
-        raise error

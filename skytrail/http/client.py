@@ -5,15 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from skytrail.errors import AgentAwayError, RunError, UsageError
+from skytrail.http.credentials import read_tokens
 from skytrail.settings.tree import Settings
 from skytrail.settings.values import parse_address
+
+T = TypeVar("T")
 
 _TIMEOUT = 10.0
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
@@ -25,6 +28,9 @@ class Client:
     Args:
         settings: ``agent.listen`` says where; ``http.tls_cert`` is trusted, ``http.token_file``'s first token is sent.
 
+    Raises:
+        RunError: the certificate or the file of tokens cannot be read.
+
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,10 +40,10 @@ class Client:
         http_settings = settings.http
         self._headers = {"Accept": "application/json"}
         if http_settings.token_file:
-            token = Path(http_settings.token_file).read_text(encoding="utf-8").split()
-            self._headers["Authorization"] = f"Bearer {token[0]}" if token else ""
+            tokens = _read("http.token_file", lambda: read_tokens(Path(str(http_settings.token_file))))
+            self._headers["Authorization"] = f"Bearer {tokens[0]}"
         if http_settings.tls_cert:
-            context = ssl.create_default_context(cafile=http_settings.tls_cert)
+            context = _read("http.tls_cert", lambda: ssl.create_default_context(cafile=http_settings.tls_cert))
             context.check_hostname = False  # the certificate itself is the proof: it is the one we serve with
             self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 host, port, timeout=_TIMEOUT, context=context
@@ -70,7 +76,17 @@ class Client:
         if answer.status == 200:
             return json.loads(body), answer.headers
         message = _message(body) or f"HTTP {answer.status}"
+        if answer.status == 401:
+            message += ": name a file with a token by --set http.token_file=…"
         raise UsageError(message) if answer.status == 400 else RunError(f"the agent on {self._where} says: {message}")
+
+
+def _read(key: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RunError(f"{key}: cannot be read: {reason}: run as a user who may read it, or set {key}") from error
 
 
 def _message(body: bytes) -> str:

@@ -76,9 +76,18 @@ def _lines(text: str) -> Iterable[str]:
     return (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
+def read_tokens(path: Path) -> list[str]:
+    """The tokens in a file: one a line, # begins a comment. Raises OSError, ValueError."""
+    return _tokens(path.read_text("utf-8"))
+
+
 def parse_tokens(text: str) -> tuple[bytes, ...]:
-    """Return the SHA-256 of each token: one a line, # begins a comment. Raises ValueError."""
-    tokens = tuple(hashlib.sha256(line.encode()).digest() for line in _lines(text))
+    """Return the SHA-256 of each token of such a file's text. Raises ValueError."""
+    return tuple(hashlib.sha256(token.encode()).digest() for token in _tokens(text))
+
+
+def _tokens(text: str) -> list[str]:
+    tokens = list(_lines(text))
     if not tokens:
         raise ValueError("no token in it; write one a line")
     return tokens

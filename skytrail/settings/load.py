@@ -81,7 +81,8 @@ def _read_yaml(path: Path) -> object:
         raise SettingsError(f"{path}: cannot be read: {exc.strerror}; give another file with --config") from exc
     except yaml.MarkedYAMLError as exc:
         line = f":{exc.problem_mark.line + 1}" if exc.problem_mark else ""
-        raise SettingsError(f"{path}{line}: not valid YAML: {exc.problem or exc.context}; {_QUOTE}") from exc
+        hint = "" if isinstance(exc, yaml.constructor.ConstructorError) else f"; {_QUOTE}"
+        raise SettingsError(f"{path}{line}: not valid YAML: {exc.problem or exc.context}{hint}") from exc
     except (yaml.YAMLError, ValueError) as exc:  # a byte that is no text; a number or date out of range
         raise SettingsError(f"{path}: not valid YAML: {_one_line(exc)}") from exc
 

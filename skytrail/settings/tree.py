@@ -140,17 +140,6 @@ class Agent(Section, frozen=True):
     ] = "127.0.0.1:8081"
 
 
-class Hub(Section, frozen=True):
-    """The hub's servers."""
-
-    listen: Annotated[str, key("address and port of HTTP", reason="loopback, as the agent's", check=check_address)] = (
-        "127.0.0.1:8082"
-    )
-    grpc: Annotated[str, key("address and port for agents", reason="loopback, as the agent's", check=check_address)] = (
-        "127.0.0.1:8083"
-    )
-
-
 class Http(Section, frozen=True):
     """TLS, authentication and limits of every HTTP server of the process."""
 
@@ -299,7 +288,6 @@ class Settings(Section, frozen=True):
         key("network: name, a label of metrics and flows", reason="only you know their names", check=check_subnets),
     ] = {}
     agent: Agent = Agent()
-    hub: Hub = Hub()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()
     otlp: Otlp = Otlp()

@@ -103,6 +103,31 @@ def test_same_index_in_two_namespaces_stays_apart(net: Net, start_agent: StartAg
         assert_hooks_saw_what_the_interface_counted(agent, net, end)
 
 
+def test_interfaces_that_found_no_room_are_captured_when_others_have_gone(net: Net, start_agent: StartAgent) -> None:
+    """No packet passes at all: numbers of what has gone come free all the same."""
+    namespace, most = net.netns("a"), 15  # and number 0
+    pairs = [(net.name(f"x{number}"), net.name(f"y{number}")) for number in range(9)]
+
+    def make(first: str, second: str) -> None:
+        net.ip(f"link add {first} type veth peer name {second}", netns=namespace)
+        for name in (first, second):
+            net.ip(f"link set {name} up", netns=namespace)
+
+    agent = start_agent(flow__max_points="16")
+    for pair in pairs[:-1]:
+        make(*pair)
+    until(lambda: len(agent.points()) == most, 5.0)
+    assert "there are 15 capture points already; raise flow.max_points" in agent.status()["failures"][0]
+
+    net.ip(f"link del {pairs[0][0]}", netns=namespace)
+    until(lambda: len(agent.points()) == 14, 5.0)
+    assert agent.status()["failures"] == []
+    net.ip(f"link del {pairs[1][0]}", netns=namespace)
+    make(*pairs[-1])
+    until(lambda: set(agent.points()) == {(namespace, name) for pair in pairs[2:] for name in pair}, 5.0)
+    assert agent.status()["failures"] == []
+
+
 def test_namespace_without_a_name_is_captured_too(net: Net, start_agent: StartAgent) -> None:
     agent = start_agent()
     left = End(net.netns("a"), net.name("va"), "10.0.0.1")

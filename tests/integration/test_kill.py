@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -37,6 +36,12 @@ def guard_of(agent: Agent) -> int:
     found = [int(child) for task in children.parents[1].iterdir() for child in (task / "children").read_text().split()]
     [guard] = [pid for pid in found if b"exporters.bpf.guard" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return guard
+
+
+def kill_with_guard(agent: Agent) -> None:
+    guard = guard_of(agent)
+    os.kill(guard, signal.SIGKILL)
+    agent.kill()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -101,11 +106,7 @@ def test_cleanup_removes_what_agent_and_guard_left(net: Net, start_agent: StartA
     before = programs()
     agent = start_agent("--attach", "tc")
     ours = programs() - before
-    guard = guard_of(agent)
-    os.kill(guard, signal.SIGKILL)
-    agent.kill()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(guard, signal.SIGKILL)
+    kill_with_guard(agent)
     assert sum(attached(net, end) for end in ends) == 4
 
     done = subprocess.run([sys.executable, "-m", "skytrail", "cleanup"], capture_output=True, text=True)
@@ -113,6 +114,37 @@ def test_cleanup_removes_what_agent_and_guard_left(net: Net, start_agent: StartA
     assert (done.returncode, done.stdout) == (0, "4 filters removed\n")
     assert sum(attached(net, end) for end in ends) == 0
     until(lambda: not programs() & ours, 5.0)
+
+
+def test_next_start_removes_what_agent_and_guard_left_on_interfaces_it_does_not_choose(
+    net: Net, start_agent: StartAgent
+) -> None:
+    left, right = net.pair()
+    agent = start_agent("--attach", "tc")
+    kill_with_guard(agent)
+    assert attached(net, left) == attached(net, right) == 2
+
+    start_agent("--attach", "socket", interfaces=(left.interface,))
+
+    assert attached(net, left) == attached(net, right) == 0
+
+
+def test_living_agent_keeps_its_filters_whoever_else_ends_or_cleans_up(net: Net, start_agent: StartAgent) -> None:
+    left, right = net.pair()
+    living = start_agent("--attach", "tc")
+    other = start_agent("--attach", "tc")
+    assert attached(net, left) == attached(net, right) == 4
+    other.kill()
+    until(lambda: attached(net, left) == attached(net, right) == 2, 5.0)
+    kill_with_guard(start_agent("--attach", "tc", interfaces=(left.interface,)))
+    assert (attached(net, left), attached(net, right)) == (4, 2)
+
+    done = subprocess.run([sys.executable, "-m", "skytrail", "cleanup"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "2 filters removed; 4 of a running agent left\n")
+    net.ping(left.netns, right.ip4, count=3, identifier=77)
+    flows = living.wait_flows(2, "icmp and ICMP.ID=77")
+    assert [flow["Metric"]["ABPackets"] for flow in flows] == [3, 3]
 
 
 @pytest.mark.parametrize("mode", MODES)

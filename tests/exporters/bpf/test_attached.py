@@ -54,7 +54,10 @@ class Veth:
                 attached: Attachment = attach_socket(entries[0], ifindex, loopback=False)
             else:
                 entries = [self.program.entry(point, direction) for direction in (INGRESS, EGRESS)]
-                attached = (attach_tcx if self.how == "tcx" else attach_tc)(*entries, ifindex, loopback=False)
+                if self.how == "tcx":
+                    attached = attach_tcx(*entries, ifindex, loopback=False)
+                else:
+                    attached = attach_tc(*entries, ifindex, owner=self.program.owner, loopback=False)
             for entry in entries:
                 os.close(entry)
             return attached

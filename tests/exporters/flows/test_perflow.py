@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from exporters.bpf import layout
 from exporters.flows.perflow import TopTalkers
 from exporters.flows.points import Point, Points
 from exporters.flows.table import ROW, Growth, Rows
@@ -37,13 +38,13 @@ class Talk:
         self.talkers = TopTalkers(Points(zero=Point("eth7", "blue", "tid")), MOST, TTL, lambda: self.now)
 
     def grow(self, grown: dict[int, tuple[int, int]]) -> None:
-        """Flows grow by packets of 100 bytes: from A, from B."""
+        """Flows grow by packets of 100 bytes: from A, from B; beyond FLOWS are later records of the same conversations."""
         numbers = sorted(grown)
         packets = np.zeros((len(numbers), 2), np.uint64)
         for at, number in enumerate(numbers):
             a = number % 2
             packets[at, a], packets[at, 1 - a] = grown[number]
-        rows = np.concatenate([np.zeros(0, ROW), *(row_of(number) for number in numbers)])
+        rows = np.concatenate([np.zeros(0, ROW), *(row_of(number % FLOWS) for number in numbers)])
         reverse = np.array([number % 2 for number in numbers], np.uint8)
         ids = np.array([16 + number for number in numbers], np.uint64)
         self.talkers.grew(Growth(ids, packets, packets * np.uint64(100), reverse, lambda some: rows[some]))
@@ -77,7 +78,7 @@ class TalkMachine(RuleBasedStateMachine):
         self.before: dict[str, float] = {}
 
     @rule(
-        grown=st.dictionaries(st.integers(0, FLOWS - 1), st.tuples(st.integers(0, 9), st.integers(0, 9))),
+        grown=st.dictionaries(st.integers(0, 3 * FLOWS - 1), st.tuples(st.integers(0, 9), st.integers(0, 9))),
         wait=st.sampled_from([0.0, 1.0, TTL + 1]),
     )
     def grow(self, grown: dict[int, tuple[int, int]], wait: float) -> None:
@@ -94,6 +95,11 @@ class TalkMachine(RuleBasedStateMachine):
     @invariant()
     def there_are_never_more_than_allowed(self) -> None:
         assert len(self.talk.chosen()) <= MOST
+
+    @invariant()
+    def no_series_is_there_twice(self) -> None:
+        named = [(name, *sorted(labels.items())) for name, labels, _ in self.talk.series()]
+        assert len(set(named)) == len(named)
 
     @invariant()
     def overflow_never_shrinks(self) -> None:
@@ -128,6 +134,29 @@ def test_series_goes_a_while_after_its_last_packet() -> None:
     talk.now += 2
     talk.grow({})
     assert talk.chosen() == {2}
+
+
+def test_records_of_one_conversation_are_one_series() -> None:
+    talk = Talk()
+    for record in range(12):  # more than are remembered
+        talk.grow({3 + record * FLOWS: (1, 2)})
+    talk.grow({3 + record * FLOWS: (10, 0) for record in range(12)})
+    assert talk.chosen() == {3}
+    assert talk.sums("skytrail_flow_record_packets_total") == {"ab": 12 + 120, "ba": 24}
+
+
+def test_flow_without_addresses_is_labelled_by_its_macs() -> None:
+    talk = Talk()
+    arp = np.zeros(1, ROW)
+    arp["key"]["tags"], arp["family"], arp["identified"] = layout.KIND_LINK, 6, True
+    arp["key"]["addr"][0, 0, :6], arp["key"]["addr"][0, 1, :6] = (2, 0, 0, 0, 0, 1), 255
+    counts = np.ones((1, 2), np.uint64)
+    talk.talkers.grew(Growth(np.array([16], np.uint64), counts, counts, np.zeros(1, np.uint8), lambda some: arp[some]))
+
+    [labels] = [
+        labels for _, labels, _ in talk.series() if labels.get("direction") == "ab" and labels["tracking_id"] != "overflow"
+    ][:1]
+    assert (labels["source"], labels["destination"], labels["source_port"]) == ("02:00:00:00:00:01", "ff:ff:ff:ff:ff:ff", "")
 
 
 def test_labels_tell_who_sends() -> None:

@@ -1,0 +1,153 @@
+"""``skytrail flows`` of capture files and of a running agent: order, limits, damaged files, narrow terminals."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import frames
+from support.capture import Captured, write_pcapng
+from support.needs import root
+
+pytestmark = pytest.mark.kernel
+
+START_NS = 1_700_000_000_000_000_000
+MESSAGES = {"one": 10, "two": 400, "three": 30, "four": 200}
+
+
+@pytest.fixture(scope="module")
+def pcap(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four UDP flows: ports 1001 to 1004, one packet each, of different sizes."""
+    root()
+    path = tmp_path_factory.mktemp("cli") / "four.pcapng"
+    packets = []
+    for at, size in enumerate(MESSAGES.values()):
+        datagram = frames.udp(1001 + at, 9, b"x" * size)
+        frame = frames.ethernet(*frames.ip("192.0.2.101", "198.51.100.102", frames.UDP, datagram))
+        packets.append(Captured(frame, START_NS + at * 1_000_000_000))
+    write_pcapng(path, packets)
+    return path
+
+
+def skytrail(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "skytrail", "flows", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def ports(output: str) -> list[int]:
+    return [json.loads(line)["Transport"]["A"] for line in output.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--sort", "bytes"], [1002, 1004, 1003, 1001]),
+        (["--sort", "start"], [1004, 1003, 1002, 1001]),
+        (["--limit", "1"], [1002]),
+        (["--limit", "2", "--sort", "last"], [1004, 1003]),
+        (["--filter", "port 1003 or port 1001", "--limit", "5"], [1003, 1001]),
+    ],
+)
+def test_flows_of_a_file_are_ordered_and_limited(pcap: Path, words: list[str], expected: list[int]) -> None:
+    done = skytrail("--pcap", pcap, "--json", *words)
+    assert (done.returncode, ports(done.stdout)) == (0, expected)
+
+
+def test_file_from_standard_input(pcap: Path) -> None:
+    with pcap.open() as stream:
+        done = skytrail("--pcap", "-", "--json", stdin=stream)
+    assert sorted(ports(done.stdout)) == [1001, 1002, 1003, 1004]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_came_before_a_damage_is_shown_and_the_damage_named(pcap: Path, tmp_path: Path, as_json: bool) -> None:
+    cut = tmp_path / "cut.pcapng"
+    cut.write_bytes(pcap.read_bytes()[:-20])
+
+    done = skytrail("--pcap", cut, *(["--json"] * as_json))
+
+    assert done.returncode == 1
+    for port in (1001, 1002, 1003):
+        assert (f'"A":{port}' if as_json else f":{port} ") in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "cut.pcapng" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--pcap", "/nowhere.pcap"], 1, "/nowhere.pcap"),
+        (["--pcap", "/etc/hostname"], 1, "/etc/hostname"),
+        (["--sort", "size"], 2, "sort: 'size' is not known: use one of bytes"),
+        (["--limit", "many"], 2, "limit: 'many' is not a number"),
+        (["--filter", "port banana"], 2, "banana"),
+        (["--listen", "127.0.0.1:9", "--json"], 1, "no agent answers on 127.0.0.1:9"),
+    ],
+)
+def test_errors_are_one_line(words: list[str], status: int, message: str) -> None:
+    done = skytrail(*words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def on_terminal(columns: int, *arguments: str | Path) -> str:
+    """What the command writes to a terminal of that width."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    for name in ("COLUMNS", "LINES"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "skytrail", "flows", *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.DEVNULL, env=environment)
+    os.close(terminal)
+    said = b""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            part = os.read(controller, 65536)
+        except OSError:  # EIO: the other side is closed
+            break
+        said += part
+    os.close(controller)
+    assert process.wait(10) == 0
+    return re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", said.decode())  # colours
+
+
+@pytest.mark.parametrize(
+    ("columns", "there", "gone"),
+    [
+        (200, ["Interface", "Application", "A→B", "B→A", "Rate", "RTT", "Tracking ID"], []),
+        (80, ["Application", "A→B"], ["Tracking ID"]),
+        (60, ["A→B"], ["Tracking ID", "Rate", "Interface"]),
+    ],
+)
+def test_narrow_terminal_loses_columns_but_no_character_of_the_ends(
+    pcap: Path, columns: int, there: list[str], gone: list[str]
+) -> None:
+    said = on_terminal(columns, "--pcap", pcap)
+    assert "192.0.2.101:1002" in said
+    assert "198.51.100.102:9" in said
+    assert "…" not in said
+    assert [title for title in there if title not in said] == []
+    assert [title for title in gone if title in said] == []
+    assert max(len(line.rstrip()) for line in said.splitlines()) <= columns
+
+
+def test_completion_offers_keys_to_sort_by() -> None:
+    variables = {**os.environ, "_SKYTRAIL_COMPLETE": "bash_complete", "COMP_WORDS": "skytrail flows --sort ", "COMP_CWORD": "3"}
+    command = [Path(sys.executable).parent / "skytrail"]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=30)
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == ["bytes", "packets", "last", "start", "rtt"]
