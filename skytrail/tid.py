@@ -4,7 +4,7 @@ A TID is readable text, like a path; what stands before the last part is where i
 
 ================================================  =======================================================================
 ``host/<host_id>``                                the host
-``host/<host_id>/netns/host``                     the namespace that the agent runs in
+``host/<host_id>/netns/host``                     the host's own: that of process 1
 ``host/<host_id>/netns/name/<name>``              a namespace with a name in /run/netns
 ``host/<host_id>/netns/container/<id>``           a container's
 ``host/<host_id>/netns/boot/<boot id>/<cookie>``  any other: lasts until the next boot, as the namespace itself does
@@ -35,7 +35,7 @@ def host_tid(host_id: str) -> str:
 
 
 def namespace_tid(
-    host: str, boot_id: str, cookie: int, *, own: bool = False, name: str | None = None, container_id: str | None = None
+    host: str, boot_id: str, cookie: int, *, of_host: bool = False, name: str | None = None, container_id: str | None = None
 ) -> str:
     """The TID of a network namespace.
 
@@ -43,11 +43,11 @@ def namespace_tid(
         host: the host's TID.
         boot_id: of this boot.
         cookie: SO_NETNS_COOKIE.
-        own: whether it is the one that the agent runs in.
+        of_host: whether it is the host's own.
         name: its name in /run/netns, if it has one.
         container_id: of the container that it was made for, if it is known.
     """
-    if own:
+    if of_host:
         return _under(host, "netns", "host")
     if container_id:
         return _under(host, "netns", "container", container_id)

@@ -32,7 +32,7 @@ from skytrail.kernel.linktable import (
     NamespaceGone,
     Resynced,
 )
-from skytrail.kernel.namespaces import Namespace
+from skytrail.kernel.namespaces import Namespace, NamespaceGoneError
 from skytrail.kernel.tid_state import TidRegistry
 from skytrail.kernel.worker import NamespaceWorker
 
@@ -200,7 +200,8 @@ class Capture:
             attachment = self._worker.run(self._namespaces[link.cookie], self._attach_here, link, number)
         except (OSError, SkytrailError) as error:
             self._points.remove(number)
-            if not (isinstance(error, OSError) and error.errno in _GONE):
+            gone = isinstance(error, NamespaceGoneError) or (isinstance(error, OSError) and error.errno in _GONE)
+            if not gone:  # the watcher will say so
                 self._fail(key, link, str(error))
             return
         self._failures.pop(key, None)

@@ -43,7 +43,7 @@ class FlowsCollector:
         timeouts: when to report and end flows.
         offset: ns from CLOCK_MONOTONIC to the epoch.
         drain: seconds between readings.
-        own_traffic: leaves out our own connections; None: nothing is left out.
+        own_traffic: leaves out our own exports; None: nothing is left out.
         talkers: the opt-in metrics per conversation.
         subnets: names of subnets by CIDR.
 
@@ -112,6 +112,8 @@ class FlowsCollector:
             seen = int(self._counters()["seen"]["skbs"].sum())
             if seen != self._seen or len(self.table):
                 self._seen = seen
+                if self._own:
+                    self._own.look()
                 self._hand_on(self.table.drain(identified=bool(self._sinks)))
             if self._points.gone and (freed := self._points.forget(self.table.points_in_use())):
                 self._totals.forget(freed)

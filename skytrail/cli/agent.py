@@ -23,6 +23,7 @@ from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 if TYPE_CHECKING:
     from exporters.bpf.program import FlowProgram
     from exporters.flows.collector import FlowsCollector
+    from exporters.flows.owntraffic import OwnTraffic
     from exporters.flows.table import Timeouts
     from exporters.metrics import Family
     from exporters.outputs.otlp import config as otlp_config
@@ -61,6 +62,7 @@ class AgentProcess:
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
         self._otlp: OtlpExporter | None = None
+        self._own: OwnTraffic | None = None
         self.collector: FlowsCollector
         self.server: Server
 
@@ -88,7 +90,6 @@ class AgentProcess:
         from exporters.flows.capture import Capture  # noqa: PLC0415
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
-        from exporters.flows.owntraffic import OwnTraffic  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.points import Points  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
@@ -116,7 +117,7 @@ class AgentProcess:
             timeouts(self._settings),
             clock_offset_ns,
             drain=flow.drain,
-            own_traffic=None if flow.own_traffic else OwnTraffic(),
+            own_traffic=self._own,
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
             subnets=self._settings.subnets,
         )
@@ -148,6 +149,7 @@ class AgentProcess:
         wanted = [name for name in ("traces", "metrics") if settings.exports("traces" if name == "traces" else "metrics")]
         if not wanted:
             return
+        from exporters.flows.owntraffic import OwnTraffic  # noqa: PLC0415
         from exporters.outputs.otlp.config import Signal  # noqa: PLC0415
         from exporters.outputs.otlp.exporter import OtlpExporter  # noqa: PLC0415
         from exporters.outputs.otlp.queue import Limits  # noqa: PLC0415
@@ -159,6 +161,7 @@ class AgentProcess:
             "host.id": self._host.host_id,
             **settings.resource_attributes,
         }
+        self._own = None if self._settings.flow.own_traffic else OwnTraffic()
         self._otlp = OtlpExporter(
             _otlp_config(settings),
             resource,
@@ -166,6 +169,7 @@ class AgentProcess:
             signals=[Signal(name) for name in wanted],
             limits=Limits(max_bytes=settings.queue_max),
             batch_max=settings.batch_max,
+            connections=self._own,
         )
         self._closers.callback(self._otlp.close, _CLOSE_TIMEOUT)
 

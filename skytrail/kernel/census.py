@@ -21,6 +21,8 @@ from skytrail.kernel.namespaces import (
     Namespace,
     NameWatcher,
     Sighting,
+    host_key,
+    name_of,
     open_sighting,
     own_key,
     process_sightings,
@@ -54,6 +56,7 @@ class Census:
         self._by_nsid: dict[int, int] = {}
         self._refused: set[Key] = set()
         self._translations: dict[int, dict[int, int]] = {}
+        self._displaced: list[Namespace] = []
         self._numbers = NsidTable() if every else None
         self.names: NameWatcher | None = None
         try:
@@ -120,6 +123,11 @@ class Census:
             return None
         return self._forget(cookie)
 
+    def displaced(self) -> list[Namespace]:
+        """Give, once, the namespaces forgotten because a new one has their number or inode: they had gone unheard."""
+        found, self._displaced = self._displaced, []
+        return found
+
     def audit(self) -> list[Namespace]:
         """After events were lost: forget and give the namespaces that nothing leads to any more.
 
@@ -157,7 +165,9 @@ class Census:
         if self._numbers is not None:
             # with a number of its own, every message of our namespace carries one, as the kernel would do one day
             nsid = self._with_fd(Sighting((device, inode), path), self._numbers.assigned)
-        return Namespace(current_cookie(), inode, device, nsid=nsid, own=True, path=path)
+        name, host = name_of((device, inode), self._roots), host_key(self._roots)
+        of_host = host == (device, inode) if host else name is None
+        return Namespace(current_cookie(), inode, device, name, nsid=nsid, own=True, of_host=of_host, path=path)
 
     @staticmethod
     def _with_fd(sighting: Sighting, ask: Callable[[int], T]) -> T:
@@ -198,6 +208,8 @@ class Census:
                 _log.warning("namespace_not_followed", path=sighting.path, error=str(error), remedy="run as root")
             return None
         namespace = Namespace(cookie, inode, device, sighting.name, nsid, path=sighting.path)
+        former = {self._by_nsid.get(nsid), self._by_key.get(sighting.key)} - {None, cookie}
+        self._displaced += [self._forget(one) for one in former if one is not None]
         self._put(namespace)
         return namespace
 

@@ -287,7 +287,13 @@ class LinkWatcher:
         self._scan_after = end + _SCAN_SHARE * (end - now)
 
     def _admit(self, found: list[Namespace]) -> None:
-        """Tell of namespaces that are new or renamed, and dump the links of the new ones."""
+        """Tell of namespaces that are new or renamed, and dump the links of the new ones.
+
+        What was sent of a namespace whose number a new one has, and is read only now, is taken for the new one's; the dump
+        comes behind it and puts that right.
+        """
+        for gone in self._census.displaced():
+            self._drop(gone)
         for namespace in found:
             self._out.append(NamespaceFound(namespace))
             if namespace.cookie not in self._told:

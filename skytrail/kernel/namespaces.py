@@ -39,6 +39,7 @@ class Namespace:
         name: its file's name in /run/netns; None if it has none there.
         nsid: its number in our own namespace; None if only our own is followed.
         own: whether it is the one that this process runs in.
+        of_host: whether it is the host's: that of process 1, or, where that may not be seen, our own if it has no name.
         path: a file that led to it when it was found; may lead elsewhere by now.
     """
 
@@ -48,6 +49,7 @@ class Namespace:
     name: str | None = None
     nsid: int | None = None
     own: bool = False
+    of_host: bool = field(default=False, compare=False)
     path: str = field(default="", compare=False)
 
     @property
@@ -84,6 +86,21 @@ def own_key(roots: Roots) -> Key:
     """
     status = (roots.proc / "self/ns/net").stat()
     return status.st_dev, status.st_ino
+
+
+def host_key(roots: Roots) -> Key | None:
+    """The key of process 1's namespace; None where that may not be seen."""
+    try:
+        status = (roots.proc / "1/ns/net").stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def name_of(key: Key, roots: Roots) -> str | None:
+    """The name that a namespace has in /run/netns, the first of several; None if it has none."""
+    folder = roots.run / "netns"
+    return next((name for name in sorted(_names(folder)) if _key_of(folder / name, key[0]) == key), None)
 
 
 def open_namespace(namespace: Namespace, roots: Roots) -> int:

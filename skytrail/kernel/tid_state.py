@@ -145,7 +145,7 @@ class TidRegistry:
         if kept is not None:
             return kept
         tid = namespace_tid(
-            self._host, self._boot_id, cookie, own=namespace.own, name=namespace.name, container_id=container_id
+            self._host, self._boot_id, cookie, of_host=namespace.of_host, name=namespace.name, container_id=container_id
         )
         if tid in self._held:  # a namespace that lost its name lives on, and another one got it
             tid = namespace_tid(self._host, self._boot_id, cookie)

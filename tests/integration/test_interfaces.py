@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import struct
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from support import frames
-from support.agentlab import StartAgent, assert_hooks_saw_what_the_interface_counted
+from support.agentlab import Agent, StartAgent, assert_hooks_saw_what_the_interface_counted
+from support.foreign import held_ids
 from support.identity import UDP, plain_id
 from support.netlab import End, Net, in_netns, unnamed_netns, until
 
@@ -128,6 +130,38 @@ def test_interfaces_that_found_no_room_are_captured_when_others_have_gone(net: N
     assert agent.status()["failures"] == []
 
 
+def test_namespaces_that_come_and_go_quickly_leave_nothing(net: Net, start_agent: StartAgent) -> None:
+    """The kernel gives the number of a dead namespace to the next one, before anybody has read of the death."""
+    agent = start_agent()
+    stay = net.netns("s")
+    net.ip(f"link add {net.name('a')} type veth peer name {net.name('b')}", netns=stay)
+    net.ip(f"link set {net.name('a')} up", netns=stay)
+    agent.wait_point(stay, net.name("a"))
+    pid = agent.process.pid
+    links, files = held_ids(pid, "link"), len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    for number in range(60):
+        name = net.name(f"t{number % 7}")
+        commands = [
+            f"netns add {name}",
+            f"-n {name} link add {net.name('x')} type veth peer name {net.name('y')}",
+            f"-n {name} link set {net.name('x')} up",
+            f"-n {name} link set {net.name('y')} up",
+            f"netns del {name}",
+        ]
+        for command in commands:
+            net.ip(command)
+
+    until(lambda: set(agent.points()) == {(stay, net.name("a"))}, 20.0)
+    until(lambda: held_ids(pid, "link") == links, 5.0)
+    until(lambda: len(list(Path(f"/proc/{pid}/fd").iterdir())) <= files + 2, 5.0)
+    assert agent.status()["failures"] == []
+    assert json.loads(agent.get("/readyz"))["ready"]
+    last = net.netns("last")
+    net.ip(f"link add {net.name('x')} type veth peer name {net.name('y')}", netns=last)
+    net.ip(f"link set {net.name('x')} up", netns=last)
+    agent.wait_point(last, net.name("x"))
+
+
 def test_namespace_without_a_name_is_captured_too(net: Net, start_agent: StartAgent) -> None:
     agent = start_agent()
     left = End(net.netns("a"), net.name("va"), "10.0.0.1")
@@ -213,3 +247,23 @@ def test_interface_without_an_ethernet_header_counts_from_the_ip_header_on(
     assert flow["TrackingID"] == plain_id(UDP, "10.7.0.9", "10.7.0.1", (5000, 6000))
     assert (flow["Metric"]["ABPackets"], flow["Metric"]["ABBytes"]) == (3, 3 * (20 + 8 + 5))
     assert_hooks_saw_what_the_interface_counted(agent, net, end)
+
+
+def test_agents_in_two_namespaces_of_a_host_name_their_devices_apart(net: Net, tmp_path: Path) -> None:
+    """Each tells of its own namespace without a name, but by the TID of the namespace as seen from outside."""
+    left, right = (End(net.netns(suffix), "eth0", f"10.0.0.{host}") for host, suffix in ((1, "a"), (2, "b")))
+    net.veth(left, right)
+    tids = []
+    for end in (left, right):
+        agent = Agent(tmp_path / end.netns, ["--interfaces", "eth0"], netns=end.netns)
+        try:
+            agent.start(ready=False)
+            asked = "curl", "-s", f"{agent.url}/api/status"
+            until(lambda at=end.netns, words=asked: "eth0" in net.run(at, *words, check=False), 15.0)
+            [point] = json.loads(net.run(end.netns, *asked))["capture_points"]
+        finally:
+            agent.close()
+        assert (point["interface"], point["namespace"]) == ("eth0", "")
+        tids.append(point["tid"])
+
+    assert [tid.rpartition("/netns/")[2] for tid in tids] == [f"name/{end.netns}/link/veth/eth0" for end in (left, right)]

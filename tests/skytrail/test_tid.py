@@ -42,7 +42,7 @@ def test_a_nameless_namespace_is_told_from_the_next_boots() -> None:
 
 
 def test_our_own_namespace_is_a_fixed_word_even_if_it_has_a_name() -> None:
-    assert namespace_tid(HOST, BOOT, 1, own=True, name="blue") == namespace_tid(HOST, "other", 2, own=True)
+    assert namespace_tid(HOST, BOOT, 1, of_host=True, name="blue") == namespace_tid(HOST, "other", 2, of_host=True)
 
 
 def test_a_physical_device_is_the_same_in_every_namespace_and_under_every_name() -> None:

@@ -56,10 +56,14 @@ class Agent:
         folder: for its state and log.
         options: of the command line.
         settings: by dotted key.
+        netns: where it runs.
     """
 
-    def __init__(self, folder: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None, netns: str = ""
+    ) -> None:
         self._folder, self._options = folder, list(options)
+        self._enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
         self.port = free_port()
         self._settings = {"state_dir": str(folder / "state"), "agent.listen": f"127.0.0.1:{self.port}", **(settings or {})}
         self.process: subprocess.Popen[bytes]
@@ -72,7 +76,7 @@ class Agent:
         """Start it, and wait until it says that it is ready."""
         self._folder.mkdir(exist_ok=True)
         settings = [word for key, value in self._settings.items() for word in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-m", "skytrail", "agent", "-v", *self._options, *settings]
+        command = [*self._enter, sys.executable, "-m", "skytrail", "agent", "-v", *self._options, *settings]
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if ready:

@@ -11,7 +11,7 @@ from exporters.outputs.otlp.columns import SpanColumns
 from exporters.outputs.otlp.config import OtlpConfig, Signal
 from exporters.outputs.otlp.queue import DEFAULT_BACKOFF, DEFAULT_LIMITS, Backoff, Encoded, ExportQueue, Limits
 from exporters.outputs.otlp.spans import encode_spans
-from exporters.outputs.otlp.transport import connect
+from exporters.outputs.otlp.transport import Connections, connect
 
 if TYPE_CHECKING:
     from exporters.outputs.otlp.attributes import Value
@@ -31,6 +31,7 @@ class OtlpExporter:
         limits: of each signal's queue.
         batch_max: spans in one request.
         backoff: between attempts.
+        connections: is told what is sent where.
 
     Raises:
         NotSupportedError: the libraries of the extra ``otlp`` are not installed.
@@ -47,11 +48,12 @@ class OtlpExporter:
         limits: Limits = DEFAULT_LIMITS,
         batch_max: int = 2048,
         backoff: Backoff = DEFAULT_BACKOFF,
+        connections: Connections | None = None,
     ) -> None:
         self._batch_max = batch_max
         self._queues: dict[Signal, ExportQueue] = {}
         targets = {signal: config.target(signal) for signal in signals}
-        transports = {signal: connect(target, f"skytrail/{version}") for signal, target in targets.items()}
+        transports = {signal: connect(target, f"skytrail/{version}", connections) for signal, target in targets.items()}
         from exporters.outputs.otlp import attributes  # noqa: PLC0415 - loads protobuf, only where OTLP is used
 
         self._resource = attributes.resource(resource)

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from exporters.outputs.otlp.config import Target, Wire
 from skytrail.errors import NotSupportedError, SettingsError
@@ -54,8 +54,18 @@ class Transport(Protocol):
         """Give the connection back; an attempt under way may be cut short."""
 
 
-def connect(target: Target, user_agent: str) -> Transport:
-    """The transport of a target; connects with the first request.
+class Connections(Protocol):
+    """Wants to know what a transport does on the network."""
+
+    def trying(self, host: str, port: int) -> None:
+        """Something is about to be sent there."""
+
+    def connected(self, ours: Any, theirs: Any) -> None:  # noqa: ANN401 - as socket.getsockname gives them
+        """A connection was made between these ends."""
+
+
+def connect(target: Target, user_agent: str, connections: Connections | None = None) -> Transport:
+    """The transport of a target; connects with the first request, and tells ``connections``.
 
     Raises:
         NotSupportedError: the libraries of the extra ``otlp`` are not installed.
@@ -65,10 +75,10 @@ def connect(target: Target, user_agent: str) -> Transport:
         if target.protocol is Wire.GRPC:
             from exporters.outputs.otlp.transport_grpc import GrpcTransport  # noqa: PLC0415 - loads grpcio, only where it is used
 
-            return GrpcTransport(target, user_agent)
+            return GrpcTransport(target, user_agent, connections)
         from exporters.outputs.otlp.transport_http import HttpTransport  # noqa: PLC0415 - loads urllib3, only where it is used
 
-        return HttpTransport(target, user_agent)
+        return HttpTransport(target, user_agent, connections)
     except ImportError as error:
         raise NotSupportedError(
             f"OTLP by {target.protocol.value} needs the package {error.name}", "pip install 'skytrail[otlp]'"

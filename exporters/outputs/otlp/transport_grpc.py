@@ -5,11 +5,13 @@ Which status is retried: https://opentelemetry.io/docs/specs/otlp/#failures.
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import grpc
 
 from exporters.outputs.otlp.config import Compression, Signal, Target
 from exporters.outputs.otlp.responses import accepted, retry_delay
-from exporters.outputs.otlp.transport import RESPONSE_MAX, Outcome, Verdict, read_pem, tidy, tls_context
+from exporters.outputs.otlp.transport import RESPONSE_MAX, Connections, Outcome, Verdict, read_pem, tidy, tls_context
 
 METHODS = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -35,8 +37,10 @@ class GrpcTransport:
         SettingsError: a certificate or key that cannot be used.
     """
 
-    def __init__(self, target: Target, user_agent: str) -> None:
-        self._target = target
+    def __init__(self, target: Target, user_agent: str, connections: Connections | None = None) -> None:
+        self._target, self._connections = target, connections
+        parts = urlsplit(f"//{target.address}")
+        self._where = parts.hostname or "", parts.port or 0
         options = [
             ("grpc.primary_user_agent", user_agent),
             ("grpc.max_receive_message_length", RESPONSE_MAX),
@@ -60,6 +64,8 @@ class GrpcTransport:
 
     def send(self, data: bytes, timeout: float) -> Outcome:
         """One attempt."""
+        if self._connections:
+            self._connections.trying(*self._where)
         try:
             body = self._call(data, timeout=timeout, metadata=self._target.headers, compression=self._compression)
         except grpc.RpcError as error:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import gzip
 import math
+import socket
 import time
 from email.utils import parsedate_to_datetime
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from exporters.outputs.otlp.config import Compression, Target
 from exporters.outputs.otlp.responses import accepted, status_message
-from exporters.outputs.otlp.transport import DELAY_MAX, RESPONSE_MAX, Outcome, Verdict, tidy, tls_context
+from exporters.outputs.otlp.transport import DELAY_MAX, RESPONSE_MAX, Connections, Outcome, Verdict, tidy, tls_context
 
 RETRYABLE = frozenset({429, 502, 503, 504})
 _GZIP_LEVEL = 1  # telemetry repeats itself: higher levels take many times the CPU for a few per cent
@@ -29,8 +32,10 @@ class HttpTransport:
         SettingsError: a certificate or key that cannot be used.
     """
 
-    def __init__(self, target: Target, user_agent: str) -> None:
-        self._target = target
+    def __init__(self, target: Target, user_agent: str, connections: Connections | None = None) -> None:
+        self._target, self._connections = target, connections
+        parts = urllib3.util.parse_url(target.address)
+        self._where = (parts.host or "").strip("[]"), parts.port or (443 if target.tls else 80)
         self._headers = {
             **dict(target.headers),
             "content-type": "application/x-protobuf",
@@ -40,11 +45,15 @@ class HttpTransport:
             self._headers["content-encoding"] = "gzip"
         context = tls_context(target) if target.tls else None
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, ssl_context=context)
+        if connections:
+            self._pool.pool_classes_by_scheme = _telling(connections)
 
     def send(self, data: bytes, timeout: float) -> Outcome:
         """One attempt."""
         if self._target.compression is Compression.GZIP:
             data = gzip.compress(data, _GZIP_LEVEL, mtime=0)
+        if self._connections:
+            self._connections.trying(*self._where)
         try:
             response = self._pool.request(
                 "POST",
@@ -73,6 +82,30 @@ class HttpTransport:
     def close(self) -> None:
         """Close idle connections."""
         self._pool.clear()
+
+
+def _telling(connections: Connections) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's classes of pools by scheme, whose connections say between which ends they are."""
+
+    def made(connection: socket.socket) -> socket.socket:
+        connections.connected(connection.getsockname(), connection.getpeername())
+        return connection
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return made(super()._new_conn())
+
+    class Tls(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return made(super()._new_conn())
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}
 
 
 def retry_after(value: str | None, now: float) -> float | None:

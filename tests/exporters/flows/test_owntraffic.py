@@ -1,4 +1,4 @@
-"""Which flows are this process's own connections: of real sockets."""
+"""Which flows are this process's own exports: of real sockets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from exporters.flows.owntraffic import OwnTraffic
 from exporters.flows.table import ROW, Rows
 
 
-def row(one: tuple[str, int], other: tuple[str, int], proto: int = 6) -> Rows:
+def row(one: tuple[str, int], other: tuple[str, int], proto: int = 6, *, answered: bool = False) -> Rows:
+    """A flow; where it was answered, both ends sent SYN."""
     made = np.zeros(1, ROW)
+    made["flow"]["tcp_flags"] = 2 if answered else 0
     made["key"]["tags"] = proto << 8
     for side, (host, port) in enumerate((one, other)):
         packed = ipaddress.ip_address(host).packed
@@ -30,33 +32,78 @@ def joined(*rows: Rows) -> Rows:
     return result
 
 
-@pytest.mark.parametrize(
-    ("family", "host", "listen"),
-    [(socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "::1"), (socket.AF_INET6, "::ffff:127.0.0.1", "::")],
-    ids=["ipv4", "ipv6", "ipv4 of a socket for both"],
-)
-def test_connection_that_we_hold_is_ours_either_way_until_it_is_closed(family: int, host: str, listen: str) -> None:
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ends_of(connection: socket.socket) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Ours, theirs; IPv4 in IPv6 as IPv4."""
+    ends = (connection.getsockname(), connection.getpeername())
+    ours, theirs = ((str(end[0]).removeprefix("::ffff:"), int(end[1])) for end in ends)
+    return ours, theirs
+
+
+FAMILIES = [
+    pytest.param(socket.AF_INET, "127.0.0.1", "127.0.0.1", id="ipv4"),
+    pytest.param(socket.AF_INET6, "::1", "::1", id="ipv6"),
+    pytest.param(socket.AF_INET6, "::ffff:127.0.0.1", "::", id="ipv4 of a socket for both"),
+]
+
+
+@pytest.mark.parametrize(("family", "host", "listen"), FAMILIES)
+@pytest.mark.parametrize("told", [True, False], ids=["told", "found"])
+def test_connection_to_a_collector_is_ours_either_way_for_a_while(family: int, host: str, listen: str, told: bool) -> None:
+    clock = Clock()
+    own = OwnTraffic(clock)
     with socket.create_server((listen, 0), family=socket.AddressFamily(family), dualstack_ipv6=listen == "::") as server:
-        ours = socket.create_connection((host, server.getsockname()[1]))
-        accepted, _ = server.accept()
-        a, b = ours.getsockname()[:2], ours.getpeername()[:2]
-        a, b = ((str(end[0]).removeprefix("::ffff:"), int(end[1])) for end in (a, b))
-        rows = joined(
-            row(a, b),
-            row(b, a),
-            row(a, b, proto=17),
-            row(a, (b[0], b[1] ^ 1)),
-            row(("192.0.2.9" if "." in a[0] else "2001:db8::9", a[1]), b),
-        )
-        assert OwnTraffic().mask(rows).tolist() == [True, True, False, False, False]
-        ours.close()
-        accepted.close()
-        assert not OwnTraffic().mask(rows).any()
+        port = server.getsockname()[1]
+        with socket.create_connection((host, port)) as connection:
+            ours, theirs = ends_of(connection)
+            if told:
+                own.connected(connection.getsockname(), connection.getpeername())
+            else:
+                own.trying(host, port)
+                own.look()
+    flows = joined(
+        row(ours, theirs, answered=True),
+        row(theirs, ours, answered=True),
+        row(ours, theirs, proto=17),
+        row(ours, (theirs[0], theirs[1] ^ 1)),
+        row(("192.0.2.9" if "." in ours[0] else "2001:db8::9", ours[1]), theirs),
+    )
+    assert own.mask(flows).tolist() == [True, True, False, False, False]
+    clock.now += 3600
+    own.connected(("127.0.0.1", 1), ("127.0.0.1", 2))
+    assert not own.mask(flows).any()
 
 
-def test_listening_and_datagram_sockets_are_no_connections() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        datagrams.connect(("127.0.0.1", 9))
-        ends = datagrams.getsockname(), datagrams.getpeername()
-        rows = joined(row(*ends), row(server.getsockname(), ("127.0.0.1", 9)))
-        assert not OwnTraffic().mask(rows).any()
+def test_attempt_that_nobody_answered_is_ours_only_from_here_to_a_collector() -> None:
+    own = OwnTraffic()
+    own.trying("localhost", 4317)
+    collector, here = ("127.0.0.1", 4317), ("127.0.0.1", 40000)
+    flows = joined(
+        row(here, collector),
+        row(collector, here),
+        row(here, collector, answered=True),  # another exporter's on this host
+        row(("192.0.2.9", 40000), collector),
+        row(here, ("127.0.0.1", 4318)),
+    )
+    assert own.mask(flows).tolist() == [True, True, False, False, False]
+
+
+def test_connections_of_our_server_are_flows_like_others() -> None:
+    own = OwnTraffic()
+    own.trying("127.0.0.1", 9)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connection:
+        own.look()
+        assert not own.mask(row(*ends_of(connection), answered=True)).any()
+
+
+def test_host_without_an_address_is_nobodys() -> None:
+    own = OwnTraffic()
+    own.trying("no-such-host.invalid", 4317)
+    own.look()
+    assert not own.mask(row(("127.0.0.1", 1), ("127.0.0.1", 4317))).any()

@@ -29,7 +29,7 @@ from skytrail.kernel.worker import NamespaceWorker
 
 HOST = "host/node-1"
 BOOT = "4a1b1ed9-91a2-41b5-959c-d019ebc30408"
-OWN = Namespace(2**64 - 1, 10, 4, own=True)  # a cookie of 64 bits
+OWN = Namespace(2**64 - 1, 10, 4, own=True, of_host=True)  # a cookie of 64 bits
 BLUE = Namespace(7, 11, 4, name="blue", nsid=1)
 VETH = Link(BLUE.cookie, 5, "v0", "veth")
 ETH = Link(OWN.cookie, 2, "eth0", perm_mac=bytes.fromhex("02fc00000001"), bus="pci/0000:01:00.0")
