@@ -4,7 +4,8 @@ All functions act in the network namespace of the calling thread (:class:`skytra
 
 * TCX (Linux 6.6): at the head of ingress, at the tail of egress. The link goes with its descriptor, so with the process.
 * clsact: filters that anybody can see by ``tc filter show``, named ``skytrail_flows_…`` with the number of their owner
-  (:func:`exporters.bpf.entry.owner_lives`). They outlive the process: :mod:`exporters.bpf.guard` removes them when it dies.
+  (:func:`exporters.bpf.entry.owner_lives`), and ``_qdisc`` where one of us made the qdisc that they stand in. They outlive
+  the process: :mod:`exporters.bpf.guard` removes them when it dies.
 * socket: the program as the filter of an AF_PACKET socket that keeps nothing.
 """
 
@@ -18,7 +19,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from exporters.bpf import syscall
 from skytrail.errors import AttachError
@@ -82,14 +83,13 @@ class TcAttachment:
 
     ifindex: int
     owner: int
-    made_qdisc: bool
     kind: str = "tc"
     parents: tuple[int, ...] = field(default=(_INGRESS, _EGRESS))
 
     def close(self) -> None:
         """Remove the filters, and the qdisc where it was made for them and serves nobody else."""
         with _route() as route:
-            remove_filters(route, self.ifindex, lambda owner: owner == self.owner, with_qdisc=self.made_qdisc)
+            remove_filters(route, self.ifindex, lambda owner: owner == self.owner)
 
 
 def attach_tcx(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> TcxAttachment:
@@ -106,23 +106,31 @@ def attach_tcx(ingress: int, egress: int, ifindex: int, *, loopback: bool) -> Tc
 
 
 def attach_tc(ingress: int, egress: int, ifindex: int, *, owner: int, loopback: bool) -> TcAttachment:
-    """Attach by clsact filters in direct-action mode, marked with the owner's number. Raises AttachError."""
+    """Attach by clsact filters in direct-action mode, marked with the owner's number.
+
+    Raises:
+        AttachError: the kernel refuses.
+        OSError: ENODEV, the interface is gone.
+
+    """
     from pyroute2 import NetlinkError  # noqa: PLC0415 - 10 MB, for old kernels only
 
     with _route() as route:
-        made = False
         try:
-            with contextlib.suppress(NetlinkError):
-                made = not any(message["handle"] == _CLSACT for message in route.get_qdiscs(index=ifindex))
-            if made:
+            if any(message["handle"] == _CLSACT for message in route.get_qdiscs(index=ifindex)):
+                marks = [mark for parent in (_INGRESS, _EGRESS) for mark in _marks(route, ifindex, parent)]
+                ours = any(mark.our_qdisc for mark in marks if mark)
+            else:
                 route.tc("add", "clsact", ifindex)
-            attached = TcAttachment(ifindex, owner, made, parents=(_INGRESS,) if loopback else (_INGRESS, _EGRESS))
+                ours = True
+            attached = TcAttachment(ifindex, owner, parents=(_INGRESS,) if loopback else (_INGRESS, _EGRESS))
             for parent in attached.parents:
-                _add_filter(route, ifindex, parent, ingress if parent == _INGRESS else egress, owner)
+                _add_filter(route, ifindex, parent, ingress if parent == _INGRESS else egress, _Mark(owner, ours))
         except NetlinkError as error:
             with contextlib.suppress(AttachError):
-                # one of the two may stand
-                remove_filters(route, ifindex, lambda found: found == owner, with_qdisc=made)
+                remove_filters(route, ifindex, lambda found: found == owner)  # one of the two may stand
+            if error.code == errno.ENODEV:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
             raise AttachError(f"interface {ifindex}: clsact filter refused: {error}") from error
     return attached
 
@@ -159,29 +167,37 @@ def _route() -> IPRoute:
     return IPRoute()
 
 
-def _add_filter(route: IPRoute, ifindex: int, parent: int, program: int, owner: int) -> None:
+def _add_filter(route: IPRoute, ifindex: int, parent: int, program: int, mark: _Mark) -> None:
     ingress = parent == _INGRESS
     route.tc(
         "add-filter",
         "bpf",
         ifindex,
-        handle=_HANDLE | owner & 0xFFFFFF,
+        handle=_HANDLE | mark.owner & 0xFFFFFF,
         fd=program,
-        name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}_{owner}",
+        name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}_{mark.owner}{'_qdisc' if mark.our_qdisc else ''}",
         parent=parent,
         prio=INGRESS_PRIORITY if ingress else EGRESS_PRIORITY,
         direct_action=True,
     )
 
 
-def remove_filters(route: IPRoute, ifindex: int, of: Callable[[int], bool], *, with_qdisc: bool) -> int:
+class _Mark(NamedTuple):
+    """What a filter's name says: whose it is, and whether one of us made the qdisc that it stands in."""
+
+    owner: int
+    our_qdisc: bool
+
+
+def remove_filters(route: IPRoute, ifindex: int, of: Callable[[int], bool]) -> int:
     """Remove clsact filters of some owners from one interface; returns how many there were.
+
+    The clsact qdisc goes too, if one of us made it and no filter of anybody is left.
 
     Args:
         route: in the interface's namespace.
         ifindex: the interface; one that is gone has no filters.
         of: told an owner's number, says whether its filters go.
-        with_qdisc: remove the clsact qdisc too, if no filter of anybody is left.
 
     Raises:
         AttachError: the kernel refuses, other than because nothing is there.
@@ -189,18 +205,19 @@ def remove_filters(route: IPRoute, ifindex: int, of: Callable[[int], bool], *, w
     """
     from pyroute2 import NetlinkError  # noqa: PLC0415 - as above
 
-    removed = others = 0
+    removed, others, our_qdisc = 0, 0, False
     try:
         for parent in (_INGRESS, _EGRESS):
             for message in route.get_filters(index=ifindex, parent=parent):
-                owner = _owner(message)
-                if owner is not None and of(owner):
+                mark = _mark(message)
+                if mark and of(mark.owner):
                     protocol_and_priority = message["info"]
                     route.tc("del-filter", "bpf", ifindex, handle=message["handle"], parent=parent, info=protocol_and_priority)
                     removed += 1
+                    our_qdisc |= mark.our_qdisc
                 elif message["handle"]:
                     others += 1
-        if with_qdisc and not others:
+        if our_qdisc and not others:
             route.tc("del", "clsact", ifindex)
     except NetlinkError as error:
         if error.code not in (errno.ENODEV, errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
@@ -208,9 +225,13 @@ def remove_filters(route: IPRoute, ifindex: int, of: Callable[[int], bool], *, w
     return removed
 
 
-def _owner(message: Any) -> int | None:  # noqa: ANN401 - pyroute2's message
-    """The owner's number of one of our filters; None of those of others."""
+def _marks(route: IPRoute, ifindex: int, parent: int) -> list[_Mark | None]:
+    return [_mark(message) for message in route.get_filters(index=ifindex, parent=parent)]
+
+
+def _mark(message: Any) -> _Mark | None:  # noqa: ANN401 - pyroute2's message
+    """The mark of one of our filters; None of those of others."""
     options = message.get_attr("TCA_OPTIONS")
     name = options.get_attr("TCA_BPF_NAME") if options is not None and hasattr(options, "get_attr") else None
-    found = re.fullmatch(FILTER_NAME + r"_(?:in|e)gress_(\d+)", name) if isinstance(name, str) else None
-    return int(found[1]) if found else None
+    found = re.fullmatch(FILTER_NAME + r"_(?:in|e)gress_(\d+)(_qdisc)?", name) if isinstance(name, str) else None
+    return _Mark(int(found[1]), bool(found[2])) if found else None

@@ -32,7 +32,7 @@ _LOOKUP, _TAIL_CALL = 1, 12  # enum bpf_func_id
 _PSEUDO_MAP_FD = 1
 _PASS = {_SCHED_CLS: -1, _SOCKET_FILTER: 0}  # TC_ACT_UNSPEC; a socket that keeps nothing
 
-_TABLE_NAME = "skytrail_calls"
+_NAMES = ("skytrail_in", "skytrail_out")
 _POINT_OFFSET, _DIRECTION_OFFSET = 0, 4  # struct entry of flows.h
 
 
@@ -91,21 +91,22 @@ def owner_lives(owner: int) -> bool:
 def dead_are_left() -> bool:
     """Whether this kernel holds entry programs of an agent that is dead; quick, for every start."""
     try:
-        return any(_is_dead_table(number) for number in syscall.map_ids())
+        return any(_of_a_dead(number) for number in syscall.program_ids())
     except OSError:  # without CAP_SYS_ADMIN nobody can tell
         return False
 
 
-def _is_dead_table(number: int) -> bool:
+def _of_a_dead(number: int) -> bool:
+    """Whether a program is an entry program whose owner is dead. Raises OSError: EPERM."""
     try:
-        table = syscall.map_by_id(number)
+        program = syscall.program_by_id(number)
     except FileNotFoundError:
         return False  # gone meanwhile
     try:
-        ours = syscall.map_type(table) == _PROG_ARRAY and syscall.map_name(table) == _TABLE_NAME
-        return ours and not syscall.map_lookup(table, np.zeros(1, "u4"), np.zeros(1, "u4"))
+        name, maps = syscall.program_info(program)
+        return name in _NAMES and not any(owner_lives(number) for number in maps)
     finally:
-        os.close(table)
+        os.close(program)
 
 
 class EntryLoader:
@@ -125,7 +126,7 @@ class EntryLoader:
         self._kind = _SOCKET_FILTER if socket else _SCHED_CLS
         self._scratches = scratches
         try:
-            self._programs = syscall.map_create(_PROG_ARRAY, 4, 4, 1, _TABLE_NAME)
+            self._programs = syscall.map_create(_PROG_ARRAY, 4, 4, 1, "skytrail_calls")
             syscall.map_update(self._programs, np.zeros(1, "u4"), np.array([program], "u4"))
         except OSError as error:
             raise LoadError(f"the kernel refused the table of programs ({error.strerror})") from error
@@ -138,7 +139,7 @@ class EntryLoader:
     def load(self, point: int, direction: int) -> int:
         """The descriptor of a point's program; the caller closes it. Raises LoadError."""
         code = _program(self._kind, self._scratches, self._programs, point, direction)
-        name = "skytrail_flows" if self._kind == _SOCKET_FILTER else ("skytrail_in", "skytrail_out")[direction]
+        name = "skytrail_flows" if self._kind == _SOCKET_FILTER else _NAMES[direction]
         buffer = ctypes.create_string_buffer(code, len(code))
         try:
             return syscall.prog_load(self._kind, buffer, name)

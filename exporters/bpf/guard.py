@@ -2,8 +2,7 @@
 
 When it dies (``python -m exporters.bpf.guard OWNER``), at the next agent's start (``python -m exporters.bpf.guard``: those of
 all dead agents), and by ``skytrail cleanup``. The guard is a small process that outlives the agent: it waits for the end of
-its standard input, which is a pipe from the agent, and then removes what that agent left. Lines ``qdisc COOKIE IFINDEX`` on
-it name the clsact qdiscs that the agent made; those of others are left alone.
+its standard input, which is a pipe from the agent, and then removes what that agent left; unless it was told ``done``.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-Qdiscs = frozenset[tuple[int, int]]
-
 
 def main() -> None:
     """Wait for the agent's death, then clean up; or clean up at once."""
@@ -25,14 +22,8 @@ def main() -> None:
     owner = int(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the agent; its end ends us
-    made = set()
-    for line in sys.stdin:
-        word, *numbers = line.split()
-        if word == "qdisc" and len(numbers) == 2:
-            made.add((int(numbers[0]), int(numbers[1])))
-        elif word == "done":
-            return
-    _remove_everywhere(lambda found: found == owner, frozenset(made))
+    if sys.stdin.read().strip() != "done":
+        _remove_everywhere(lambda found: found == owner)
 
 
 def remove_of_the_dead() -> tuple[int, int]:
@@ -55,15 +46,12 @@ def remove_of_the_dead() -> tuple[int, int]:
     return _remove_everywhere(dead), left
 
 
-def _remove_everywhere(of: Callable[[int], bool], made: Qdiscs = frozenset()) -> int:
-    """Remove the clsact filters of some owners in every network namespace; returns how many there were.
-
-    ``made``: (namespace cookie, ifindex) of the clsact qdiscs that they made, which go too, if empty.
-    """
+def _remove_everywhere(of: Callable[[int], bool]) -> int:
+    """Remove the clsact filters of some owners in every network namespace; returns how many there were."""
     from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB, not while waiting
 
     from exporters.bpf.attach import remove_filters  # noqa: PLC0415
-    from skytrail.kernel.worker import current_cookie, setns  # noqa: PLC0415
+    from skytrail.kernel.worker import setns  # noqa: PLC0415
 
     removed = 0
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -71,11 +59,8 @@ def _remove_everywhere(of: Callable[[int], bool], made: Qdiscs = frozenset()) ->
         for fd in _namespaces():
             setns(fd)
             os.close(fd)
-            cookie = current_cookie()
             with IPRoute() as route:
-                for link in route.get_links():
-                    index = link["index"]
-                    removed += remove_filters(route, index, of, with_qdisc=(cookie, index) in made)
+                removed += sum(remove_filters(route, link["index"], of) for link in route.get_links())
     finally:
         setns(home)
         os.close(home)

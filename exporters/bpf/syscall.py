@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, PROG_LOAD = 0, 1, 2, 5
 PROG_TEST_RUN = 10
-MAP_GET_NEXT_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD = 12, 14, 15
+PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD = 11, 13, 14, 15
 MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 24, 26, 27
 LINK_CREATE = 28
 
@@ -191,12 +191,12 @@ def tcx_attach(prog_fd: int, ifindex: int, attach_type: int) -> int:
     return bpf(LINK_CREATE, _attr("IIIIIIQ", prog_fd, ifindex, attach_type, flags, 0, 0, 0))
 
 
-def map_ids() -> Iterator[int]:
-    """Ids of all maps of this kernel. Raises OSError: EPERM without CAP_SYS_ADMIN."""
+def program_ids() -> Iterator[int]:
+    """Ids of all programs of this kernel. Raises OSError: EPERM without CAP_SYS_ADMIN."""
     attr = _attr("III", 0, 0, 0)
     while True:
         try:
-            bpf(MAP_GET_NEXT_ID, attr)
+            bpf(PROG_GET_NEXT_ID, attr)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return
@@ -204,6 +204,20 @@ def map_ids() -> Iterator[int]:
         number = struct.unpack_from("=I", attr, 4)[0]
         yield number
         struct.pack_into("=I", attr, 0, number)
+
+
+def program_by_id(number: int) -> int:
+    """A descriptor of a program. Raises OSError: ENOENT where it is gone, EPERM without CAP_SYS_ADMIN."""
+    return bpf(PROG_GET_FD_BY_ID, _attr("III", number, 0, 0))
+
+
+def program_info(fd: int) -> tuple[str, list[int]]:
+    """The name of a program, and the ids of its maps, 64 at most (``struct bpf_prog_info``)."""
+    maps, info = (ctypes.c_uint32 * 64)(), ctypes.create_string_buffer(80)
+    struct.pack_into("=IQ", info, 52, len(maps), ctypes.addressof(maps))
+    bpf(OBJ_GET_INFO_BY_FD, _attr("IIQ", fd, len(info), ctypes.addressof(info)))
+    count = struct.unpack_from("=I", info, 52)[0]
+    return info.raw[64:80].rstrip(b"\0").decode(), list(maps[:count])
 
 
 def map_by_id(number: int) -> int:
@@ -214,13 +228,6 @@ def map_by_id(number: int) -> int:
 def map_type(fd: int) -> int:
     """``enum bpf_map_type`` of a map."""
     return _map_info(fd, "map_type")
-
-
-def map_name(fd: int) -> str:
-    """The name that a map was made with (``struct bpf_map_info``, 88 bytes in all kernels that we run on)."""
-    info = ctypes.create_string_buffer(88)
-    bpf(OBJ_GET_INFO_BY_FD, _attr("IIQ", fd, len(info), ctypes.addressof(info)))
-    return info.raw[24:40].rstrip(b"\0").decode()
 
 
 def map_id(fd: int) -> int:

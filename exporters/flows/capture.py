@@ -206,8 +206,6 @@ class Capture:
             return
         self._failures.pop(key, None)
         self._captured[key] = _Captured(link, attachment, number, point)
-        if attachment.kind == "tc":
-            self._watch_over(link)
         _log.debug("captured", interface=link.name, namespace=point.namespace, attach=attachment.kind)
 
     def _fail(self, key: LinkKey, link: Link, reason: str) -> None:
@@ -243,12 +241,6 @@ class Capture:
         if self._guard is None:
             command = [sys.executable, "-m", "exporters.bpf.guard", str(self._program.owner)]
             self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
-
-    def _watch_over(self, link: Link) -> None:
-        attachment = self._captured[link.cookie, link.ifindex].attachment
-        if self._guard and self._guard.stdin and getattr(attachment, "made_qdisc", False):
-            self._guard.stdin.write(f"qdisc {link.cookie} {link.ifindex}\n")
-            self._guard.stdin.flush()
 
     def _detach(self, key: LinkKey) -> None:
         self._failures.pop(key, None)

@@ -129,6 +129,22 @@ def test_next_start_removes_what_agent_and_guard_left_on_interfaces_it_does_not_
     assert attached(net, left) == attached(net, right) == 0
 
 
+def test_last_of_several_agents_takes_the_qdisc_along(net: Net, start_agent: StartAgent) -> None:
+    left, right = net.pair()
+    agents = [start_agent("--attach", "tc") for _ in range(3)]
+    agents[0].kill()
+    until(lambda: attached(net, left) == attached(net, right) == 4, 5.0)
+    agents[1].stop()
+    assert attached(net, left) == attached(net, right) == 2
+    kill_with_guard(agents[2])
+    assert "clsact" in net.run(left.netns, "tc", "qdisc", "show", "dev", left.interface)
+
+    subprocess.run([sys.executable, "-m", "skytrail", "cleanup"], capture_output=True, check=True)
+
+    for end in (left, right):
+        assert "clsact" not in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)
+
+
 def test_living_agent_keeps_its_filters_whoever_else_ends_or_cleans_up(net: Net, start_agent: StartAgent) -> None:
     left, right = net.pair()
     living = start_agent("--attach", "tc")
