@@ -4,8 +4,8 @@
  *
  * A packet is counted first (its capture point's `seen`), then parsed (parse.h) into one flow or, in tunnels, several, then
  * counted on each of them. Counters only grow; user space reads them in batches and deletes an entry only after it was
- * marked FLOW_CLOSING (close_flows) and read once more: nobody adds to a closing entry, a packet that meets one opens the
- * second entry of its key. So no packet is lost between reading and deleting.
+ * marked FLOW_CLOSING (close_flows) and read once more: nobody adds to a closing entry, a packet that meets one opens
+ * another record of its conversation. So no packet is lost between reading and deleting.
  */
 #include "packet.h"
 #include "flows.h"
@@ -33,6 +33,7 @@ struct scratch {
 	__u64 wire_bytes;
 	__u32 segments, headers;
 	bool replay;
+	bool crowded;	/* the last free record of some conversation was taken: time for a drain */
 };
 
 #if defined(SKYTRAIL_BCC)
@@ -77,12 +78,15 @@ static __always_inline __u32 tunnel_of(__u16 port)
 	return ports ? ports->kind[index] : TUNNEL_NONE;
 }
 
-static __always_inline void other_entry(struct level *l)
+/* From here on the level's key is that of a conversation's n-th record. */
+static __always_inline void set_record(struct level *l, __u32 n)
 {
+	__u64 bits = (__u64)n << KIND_RECORD_SHIFT;
+
 	if (l->family == 4)
-		l->k4.tags ^= KIND_SECOND;
+		l->k4.tags = (l->k4.tags & ~(__u64)KIND_RECORD) | bits;
 	else
-		l->k6.tags ^= KIND_SECOND;
+		l->k6.tags = (l->k6.tags & ~(__u64)KIND_RECORD) | bits;
 }
 
 static __always_inline bool is_syn(struct level *l)
@@ -96,9 +100,66 @@ static __always_inline bool usable(struct flow *flow, struct level *l)
 	return likely(flow->state == FLOW_LIVE) && likely(!flow->ended || !is_syn(l));
 }
 
+/* The protocol behind a quoted packet's IPv6 extension headers, at *transport; 0 where that is not to be had. */
+static __always_inline __u8 behind_extensions(struct __sk_buff *ctx, __u8 next, __u32 *transport)
+{
+	__u8 h[8];
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < 4; i++) {
+		if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
+			return next;
+		if (bpf_skb_load_bytes(ctx, *transport, h, 8))
+			return 0;
+		if (next == 44 && (get16(h + 2) & 0xfff8))
+			return 0; /* a later fragment: no ports */
+		*transport += next == 44 ? 8 : next == 51 ? (h[1] + 2) * 4 : (h[1] + 1) * 8;
+		next = h[0];
+	}
+	return 0;
+}
+
+/* What tells a quoted packet's flow beyond addresses and protocol. False where too little of it is there. */
+static __always_inline bool quote_transport(struct __sk_buff *ctx, __u32 transport, struct quote *quote)
+{
+	__u8 h[16];
+
+	if (bpf_skb_load_bytes(ctx, transport, h, 8))
+		return false;
+	if (quote->proto == (quote->family == 4 ? PROTO_ICMP : PROTO_ICMP6)) {
+		__u32 counterpart = icmp_counterpart(h[0], quote->family == 6);
+
+		quote->source = be16((__u16)h[0]);
+		quote->kind = counterpart == 0xffff ? KIND_ONE_WAY : KIND_PLAIN;
+		quote->destination = be16((__u16)(counterpart == 0xffff ? h[1] : counterpart & 0xff));
+		quote->id = get16(h + 4);
+		return true;
+	}
+	if (quote->proto == PROTO_GRE) {
+		if ((h[0] & 0x20) && (h[1] & 7) == 0) { /* a key; behind a checksum it stands 4 bytes later (RFC 2890) */
+			if ((h[0] & 0x80) && bpf_skb_load_bytes(ctx, transport + 4, h, 8))
+				return false;
+			quote->kind = KIND_GRE_KEY;
+			quote->id = get32(h + 4);
+		}
+		return true;
+	}
+	quote->source = raw16(h);
+	quote->destination = raw16(h + 2);
+	if (quote->proto == PROTO_UDP) {
+		__u32 tunnel = tunnel_of(be16(quote->destination));
+
+		if (tunnel != TUNNEL_NONE && !bpf_skb_load_bytes(ctx, transport, h, 16)) {
+			quote->kind = tunnel == TUNNEL_VXLAN ? KIND_VXLAN : KIND_GENEVE;
+			quote->id = get32(h + 12) >> 8;
+		}
+	}
+	return true;
+}
+
 static __always_inline void remember_quote(struct __sk_buff *ctx, struct level *l, __u64 id)
 {
-	struct quote quote = {};
+	struct quote quote = {.family = l->family == 4 ? 4 : 6};
 	__u8 h[40];
 	__u32 transport;
 
@@ -115,21 +176,13 @@ static __always_inline void remember_quote(struct __sk_buff *ctx, struct level *
 		if (bpf_skb_load_bytes(ctx, l->quote, h, 40) || (h[0] >> 4) != 6)
 			return;
 		__builtin_memcpy(quote.addr, h + 8, 32);
-		quote.proto = h[6];
 		transport = l->quote + 40;
+		quote.proto = behind_extensions(ctx, h[6], &transport);
+		if (!quote.proto)
+			return;
 	}
-	quote.family = l->family;
-	if (bpf_skb_load_bytes(ctx, transport, h, 8))
-		return;
-	if (quote.proto == PROTO_ICMP || quote.proto == PROTO_ICMP6) {
-		quote.source = be16((__u16)h[0]);
-		quote.destination = be16((__u16)h[1]);
-		quote.icmp_id = get16(h + 4);
-	} else {
-		quote.source = raw16(h);
-		quote.destination = raw16(h + 2);
-	}
-	store_quote(&id, &quote);
+	if (quote_transport(ctx, transport, &quote))
+		store_quote(&id, &quote);
 }
 
 /* Unique while the maps live: the CPU and a number of its own. */
@@ -152,38 +205,46 @@ static __always_inline void describe(struct __sk_buff *ctx, struct scratch *s, s
 	new->info = l->info | (l->fragment_bits ? INFO_FRAGMENTED : 0);
 	new->reversed = l->reversed;
 	new->icmp_code = l->icmp_code;
+	if (l->family == 4 && l->proto == PROTO_ICMP)
+		new->expect = l->ack;
 	if (l->quote)
 		remember_quote(ctx, l, new->id);
 }
 
-/* The entry that counts this packet; a new one where there is none. NULL with *lost set where there is no room. */
-static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scratch *s, struct level *l, __u32 *lost)
+/* As find_flow, where the conversation's first record is not there, or not to be used. */
+static __always_inline struct flow *find_other_record(struct __sk_buff *ctx, struct scratch *s, struct level *l, __u32 *lost)
 {
-	struct flow *flow = lookup_flow(l), *second;
+	__u32 free = FLOW_RECORDS, taken = 0;
+	struct flow *ended = 0, *flow;
 	long error;
 
-	if (likely(flow && usable(flow, l)))
-		return flow;
-	other_entry(l);
-	second = lookup_flow(l);
-	/* A third record has no place before the next drain: then a new connection is counted on an ended one. */
-	if (second && (usable(second, l) || (flow && second->state == FLOW_LIVE))) {
-		if (flow)
-			flow->state = FLOW_CLOSING;
-		return second;
-	}
-	if (flow && second) {
-		if (flow->state == FLOW_LIVE)
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOW_RECORDS; i++) {
+		set_record(l, i);
+		flow = lookup_flow(l);
+		if (!flow) {
+			if (free == FLOW_RECORDS)
+				free = i;
+			continue;
+		}
+		taken++;
+		if (usable(flow, l)) {
+			if (ended)
+				ended->state = FLOW_CLOSING;
 			return flow;
-		*lost = LOST_CLOSING;
-		return 0;
+		}
+		if (flow->state == FLOW_LIVE)
+			ended = flow;
 	}
-	if (flow)
-		flow->state = FLOW_CLOSING;
-	else if (second)
-		second->state = FLOW_CLOSING;
-	if (!flow)
-		other_entry(l);
+	if (free == FLOW_RECORDS) {
+		if (!ended)
+			*lost = LOST_CLOSING;
+		return ended;
+	}
+	if (ended)
+		ended->state = FLOW_CLOSING;
+	s->crowded = taken == FLOW_RECORDS - 1;
+	set_record(l, free);
 	describe(ctx, s, l);
 	error = insert_flow(l, &s->new_flow);
 	if (error && error != E_EXIST) {
@@ -196,9 +257,25 @@ static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scra
 	return flow;
 }
 
+/* The entry that counts this packet; a new one where there is none. NULL with *lost set where there is no room. */
+static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scratch *s, struct level *l, __u32 *lost)
+{
+	struct flow *flow = lookup_flow(l);
+
+	if (likely(flow && usable(flow, l)))
+		return flow;
+	return find_other_record(ctx, s, l, lost);
+}
+
 static __always_inline __u64 fine_clock(struct scratch *s)
 {
 	return s->replay ? s->now : bpf_ktime_get_ns();
+}
+
+/* Not 0 unless clock and packets disagree, as in a capture file that is out of order. */
+static __always_inline __u64 elapsed(__u64 now, __u64 then)
+{
+	return now > then ? now - then : 0;
 }
 
 static __always_inline __u32 since(struct flow *flow, __u64 now)
@@ -226,7 +303,7 @@ static __always_inline void note_tcp(struct scratch *s, struct flow *flow, struc
 			flow->rtt_state = RTT_ASKED;
 			flow->expect = l->seq + 1;
 		} else if (answer && flow->rtt_state == RTT_ASKED && flow->asked[!dir] && l->ack == flow->expect) {
-			flow->rtt[0] = now - flow->asked[!dir];
+			flow->rtt[0] = elapsed(now, flow->asked[!dir]);
 			flow->rtt_state = RTT_ANSWERED;
 			flow->expect = l->seq + 1;
 		}
@@ -234,7 +311,7 @@ static __always_inline void note_tcp(struct scratch *s, struct flow *flow, struc
 		   flow->asked[dir] && flow->asked[!dir] > flow->asked[dir]) {
 		__u64 now = fine_clock(s);
 
-		flow->rtt[1] = now - flow->asked[!dir];
+		flow->rtt[1] = elapsed(now, flow->asked[!dir]);
 		flow->rtt_state = RTT_DONE;
 	}
 	if (flags & TCP_FIN) {
@@ -255,7 +332,7 @@ static __always_inline void note_echo(struct scratch *s, struct flow *flow, stru
 		flow->expect = l->seq;
 		flow->rtt_state = RTT_ASKED;
 	} else if (flow->rtt_state == RTT_ASKED && flow->expect == l->seq) {
-		flow->rtt[0] = fine_clock(s) - flow->asked[0];
+		flow->rtt[0] = elapsed(fine_clock(s), flow->asked[0]);
 		flow->rtt_state = RTT_NONE;
 	}
 }
@@ -273,7 +350,8 @@ static __always_inline void count_flow(struct scratch *s, struct flow *flow, str
 	}
 	__sync_fetch_and_add(&flow->dir[dir].packets, s->segments);
 	__sync_fetch_and_add(&flow->dir[dir].bytes, bytes);
-	flow->last = s->now;
+	if (s->now > flow->last)
+		flow->last = s->now;
 	if (unlikely(flow->ttl[dir] != l->ttl))
 		flow->ttl[dir] = l->ttl;
 	if (unlikely(flow->dscp[dir] != l->dscp))
@@ -399,7 +477,8 @@ static __always_inline __u32 replayed(struct __sk_buff *ctx, struct scratch *s)
 	return ctx->cb[0];
 }
 
-static __always_inline void count_packet(struct source from, bool replay)
+/* Returns whether a capture file's reader should drain before the next packet. */
+static __always_inline bool count_packet(struct source from, bool replay)
 {
 	struct __sk_buff *ctx = from.skb;
 	struct scratch *s = lookup_scratch();
@@ -408,7 +487,7 @@ static __always_inline void count_packet(struct source from, bool replay)
 	struct point *point;
 
 	if (!s)
-		return;
+		return false;
 	p = &s->parse;
 	direction = s->entry.direction & 1;
 	s->replay = replay;
@@ -419,7 +498,7 @@ static __always_inline void count_packet(struct source from, bool replay)
 		s->now = bpf_ktime_get_coarse_ns();
 	point = lookup_point(s->entry.point);
 	if (!point)
-		return;
+		return false;
 
 	p->gso = gso_size;
 	if (unlikely(gso_size))
@@ -431,7 +510,7 @@ static __always_inline void count_packet(struct source from, bool replay)
 	s->wire_bytes = p->length;
 	if (unlikely(sampling() > 1 && bpf_get_prandom_u32() % sampling())) {
 		lose(point, s, LOST_SAMPLED_OUT, p->length);
-		return;
+		return false;
 	}
 
 	p->next = first_header(replay ? link : point->link);
@@ -451,9 +530,11 @@ static __always_inline void count_packet(struct source from, bool replay)
 	}
 	if (unlikely(!p->count)) {
 		lose(point, s, LOST_UNREADABLE, s->wire_bytes);
-		return;
+		return false;
 	}
+	s->crowded = false;
 	count_levels(ctx, s, point);
+	return replay && s->crowded;
 }
 
 SEC("tc")
@@ -461,8 +542,7 @@ int flows_tc(struct __sk_buff *ctx)
 {
 	struct source from = {ctx, true};
 
-	count_packet(from, replaying());
-	return TC_ACT_UNSPEC;
+	return count_packet(from, replaying()) ? REPLAY_CROWDED : TC_ACT_UNSPEC;
 }
 
 /* One socket sees both directions; its entry says ingress. */

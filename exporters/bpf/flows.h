@@ -14,6 +14,7 @@
 #define FLOW_FIRST_ID 16	 /* ids below have a meaning of their own */
 #define CLOSE_BATCH 4096	 /* keys one run of close_flows takes */
 #define FRAGMENTS 8192		 /* first fragments remembered */
+#define REPLAY_CROWDED 1	 /* what flows_tc returns of a capture file's packet: drain before the next one */
 #define QUOTES 4096		 /* packets quoted by ICMP errors remembered */
 
 /* How a key is to be read: flow_tags.kind, low bits. */
@@ -27,8 +28,13 @@ enum flow_kind {
 	KIND_LINK = 6,		/* no network layer: addr holds MACs, port[0] the EtherType, id the bottom MPLS label */
 };
 #define KIND_MASK 0x0f
-/* Of one conversation two entries can exist while one of them is being closed: this bit tells them apart. */
-#define KIND_SECOND 0x80
+/*
+ * Of one conversation several entries can exist, of which all but one are being closed or have ended: these bits tell them
+ * apart. A connection on the same ports beyond that is counted on the last one, until the next drain.
+ */
+#define KIND_RECORD 0xc0
+#define KIND_RECORD_SHIFT 6
+#define FLOW_RECORDS 4
 
 /* Bytes 16..: VLAN ids, 12 bits each, outermost lowest; 8..15: IP protocol; 0..7: kind */
 #define TAGS(vlans, proto, kind) (((__u64)(vlans) << 16) | ((__u64)(proto) << 8) | (kind))
@@ -94,7 +100,7 @@ struct flow {
 	__u64 rtt[2];		/* ns: SYN to SYN-ACK (echo: request to reply); SYN-ACK to ACK */
 	__u32 fin[2];		/* last FIN: 1 + ms since `first`; 0: none */
 	__u32 rst[2];
-	__u32 expect;		/* acknowledgement number, or echo sequence, that ends the measurement */
+	__u32 expect;		/* acknowledgement number, or echo sequence, that ends the measurement; other ICMP: identifier */
 	__u32 fragments;	/* all fragments, first ones too */
 	__u8 mac[12];		/* destination, source of the first packet */
 	__u16 ethertype;	/* behind all tags, host order; 0: 802.3 */
@@ -174,11 +180,13 @@ struct fragment {
 /* The packet that an ICMP error quotes, as far as the tracking ID needs it. */
 struct quote {
 	__u8 addr[2][16];	/* source, destination */
+	__u32 id;		/* ICMP identifier, GRE key, VNI */
 	__be16 source;		/* or ICMP type */
-	__be16 destination;	/* or ICMP code */
-	__u16 icmp_id;
+	__be16 destination;	/* or ICMP's counterpart; code, where it has none */
 	__u8 proto;
 	__u8 family;		/* 4 or 6 */
+	__u8 kind;		/* enum flow_kind */
+	__u8 pad;
 };
 
 struct close_request {

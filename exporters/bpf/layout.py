@@ -18,7 +18,8 @@ PARENT_LOST = 1
 FIRST_ID = 16
 
 KIND_PLAIN, KIND_ONE_WAY, KIND_FRAGMENT, KIND_VXLAN, KIND_GENEVE, KIND_GRE_KEY, KIND_LINK = range(7)
-KIND_MASK, KIND_SECOND = 0x0F, 0x80
+KIND_MASK, KIND_RECORD, RECORDS = 0x0F, 0xC0, 4
+REPLAY_CROWDED = 1
 LIVE, CLOSING = 0, 1
 INFO_ETHERNET, INFO_MPLS, INFO_FRAGMENTED, INFO_QUOTES, INFO_ERSPAN = 1, 2, 4, 8, 16
 LINK_ETHERNET, LINK_RAW, LINK_COOKED, LINK_COOKED2, LINK_LOOPBACK, LINK_OTHER = range(6)
@@ -93,11 +94,13 @@ POINT = np.dtype(
 QUOTE = np.dtype(
     [
         ("addr", "u1", (2, 16)),
+        ("id", "u4"),
         ("source", ">u2"),
         ("destination", ">u2"),
-        ("icmp_id", "u2"),
         ("proto", "u1"),
         ("family", "u1"),
+        ("kind", "u1"),
+        ("pad", "u1"),
     ]
 )
 CLOSE_REQUEST = np.dtype([("id", "u8"), ("key", "u1", KEY6.itemsize), ("family", "u4")])

@@ -290,8 +290,10 @@ static __always_inline void parse_icmp(struct source from, struct parse *p, stru
 	__u8 type = h[0];
 	__u32 counterpart = icmp_counterpart(type, six);
 	bool echo = six ? type == 128 || type == 129 : type == 8 || type == 0;
+	bool identified = !six && type >= 13 && type <= 18; /* time stamp, information, address mask */
 
 	l->icmp_code = h[1];
+	l->ack = 0;
 	l->sport = be16((__u16)type);
 	advance(p, 8);
 	if (counterpart == 0xffff) {
@@ -306,6 +308,8 @@ static __always_inline void parse_icmp(struct source from, struct parse *p, stru
 	}
 	l->dport = be16((__u16)(counterpart & 0xff));
 	l->asks = counterpart & 0x100 ? 1 : 2;
+	if (identified)
+		l->ack = get16(h + 4); /* shown, but no part of the flow's identity */
 	if (echo) {
 		l->id = get16(h + 4);
 		l->seq = 1 + get16(h + 6); /* 0: no echo */

@@ -125,28 +125,22 @@ def quoted_tracking_id(quote: NDArray[Any]) -> str:
         quote: one record of :data:`layout.QUOTE`.
 
     """
-    width = 4 if int(quote["family"]) == 4 else 16
-    proto = int(quote["proto"])
-    source, destination = int(quote["source"]), int(quote["destination"])
-    ends = [(quote["addr"][0, :width].tobytes(), source), (quote["addr"][1, :width].tobytes(), destination)]
-    kind = Class.PROTOCOL
-    if proto in _WITH_PORTS:
-        kind = Class.PORTS
-        ends.sort()
-    elif proto in _ECHO:
-        request = _ECHO[proto]
-        reply = 0 if proto == _ICMP else 129
-        if source not in (request, reply):
-            return ""  # only an echo can be told from the few bytes that were kept
-        kind = Class.PORTS_ID
-        other = reply if source == request else request
-        ends = sorted([(ends[0][0], source), (ends[1][0], other)])
-    else:
+    family, kind, proto = (int(quote[name]) for name in ("family", "kind", "proto"))
+    key, width = np.zeros(1, layout.KEY6), 4 if family == 4 else 16
+    ends = [(quote["addr"][side, :width].tobytes(), int(quote[port])) for side, port in ((0, "source"), (1, "destination"))]
+    if kind in (layout.KIND_VXLAN, layout.KIND_GENEVE):
+        ports = (0, ends[1][1])
         ends.sort(key=lambda end: end[0])
-    addresses = np.frombuffer(ends[0][0] + ends[1][0], np.uint8).reshape(1, 2, width)
-    ports = np.array([[ends[0][1], ends[1][1]]])
-    made = messages(kind, addresses, np.array([proto], np.uint8), ports, np.array([int(quote["icmp_id"])]))
-    return tracking_ids(made).hex()
+    elif kind == layout.KIND_ONE_WAY:
+        ports = (ends[0][1], ends[1][1])
+    else:
+        ends.sort()
+        ports = (ends[0][1], ends[1][1])
+    key["tags"], key["port"][0], key["id"] = proto << 8 | kind, ports, int(quote["id"])
+    for side, (address, _) in enumerate(ends):
+        key["addr"][0, side, :width] = list(address)
+    [message] = _hashed(key, np.array([family], np.uint8), public=False)
+    return tracking_ids([message]).hex()
 
 
 def quoted_by(program: FlowProgram, rows: NDArray[Any]) -> dict[int, str]:

@@ -22,6 +22,7 @@ from exporters.flows.table import finish_of
 from exporters.flows.totals import FINISHES
 
 _MS = 1_000_000
+_IDENTIFIED = range(13, 19)  # time stamp, information, address mask
 _TRANSPORT = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _ICMP, _ICMP6 = 1, 58
 TCP_FLAGS = (
@@ -249,13 +250,13 @@ def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # no
         if kind == layout.KIND_PLAIN and not ports.any():  # its header was cut, or is the other IP version's
             return {}
         number = icmp_type(row)
-        kept = int(row["key"]["id"])
+        identified = proto == _ICMP and number in _IDENTIFIED
         return {
             "ICMP": {
                 "Type": ICMP_TYPES.get((proto, number), "UNKNOWN"),
                 "Number": number,
                 "Code": int(flow["icmp_code"]),
-                "ID": kept,
+                "ID": int(flow["expect"] if identified else row["key"]["id"]),
             }
         }
     if proto not in _TRANSPORT:

@@ -86,7 +86,8 @@ class Replay:
                 size = SHORTEST
             pack(context, cb, link, length, captured)
             pack_time(context, tstamp, time_ns)
-            run(size)
+            if run(size) == layout.REPLAY_CROWDED:
+                self._next_drain = 0
             self._now = max(self._now, time_ns)
 
     def _links(self, batch: Packets) -> Any:  # noqa: ANN401 - int array

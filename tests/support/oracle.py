@@ -215,6 +215,8 @@ class _Reader:
                 part.quoted = _quoted_id(layer.quoted)
             return
         part.kind, part.ports, part.asks = "pair", (kind, pair[0]), pair[1]
+        if "icmp.ident" in layer.fields:  # time stamp, information, address mask
+            part.number = layer.number("icmp.ident")
         if _ECHO[proto] in (kind, pair[0]):
             part.kind = "echo"
             part.number = layer.number("icmp.ident" if proto == ICMP else "icmpv6.echo.identifier")

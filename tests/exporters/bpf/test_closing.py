@@ -106,8 +106,7 @@ def test_closing_loses_nothing_while_all_processors_count(program: FlowProgram) 
     assert [int(tally["seen"]["skbs"].sum()), int(tally["seen"]["bytes"].sum())] == sent
     counted = final + _outermost(rest.keys, rest.flows)
     assert (counted + np.array([int(lost["segments"].sum()), int(lost["bytes"].sum())], np.uint64)).tolist() == sent
-    # the second entry of a key takes what comes while the first is closed: a reason is needed only where two processors
-    # make both entries at once
+    # another record of a key takes what comes while one is closed: a reason is needed only where all are
     reasons = dict(zip(layout.LOST_REASONS, lost["skbs"].tolist(), strict=True))
     assert reasons.pop("closing") < sent[0] / 100
     assert not any(reasons.values())
@@ -135,7 +134,7 @@ def test_a_closing_flow_takes_no_more_packets(program: FlowProgram) -> None:
     both = snapshot(program)
     states = dict(zip(both.flows["state"].tolist(), both.flows["dir"]["packets"][:, 0].tolist(), strict=True))
     assert states == {layout.CLOSING: 3, layout.LIVE: 4}
-    assert len({int(tags) & ~layout.KIND_SECOND for tags in both.keys["tags"]}) == 1
+    assert len({int(tags) & ~layout.KIND_RECORD for tags in both.keys["tags"]}) == 1
     assert_balanced(program.points()[POINT], both)
 
 
@@ -154,9 +153,9 @@ def test_deleting_the_closed_entry_leaves_its_second_alone(program: FlowProgram)
         assert snapshot(program).flows["state"].tolist() == [layout.LIVE]
 
 
-def test_packets_with_both_entries_closing_have_a_reason(program: FlowProgram) -> None:
+def test_packets_with_all_records_closing_have_a_reason(program: FlowProgram) -> None:
     frame = _frames()[0]
-    for _ in range(2):
+    for _ in range(layout.RECORDS):
         _send(program, frame)
         found = snapshot(program)
         program.close_flows(found.keys, found.flows["id"], found.family)

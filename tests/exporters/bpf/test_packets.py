@@ -28,7 +28,8 @@ def test_truncated_capture_counts_true_lengths(
     libbpf_lab: Lab, case: Case, packets: dict[str, list[Captured]], dissections: dict[str, list[Dissected]]
 ) -> None:
     """A snap length that keeps the headers, as tcpdump -s 160 does: nothing but the payload is missing."""
-    headers = max(layer.pos for packet in dissections[case.name] for layer in packet.layers) + 60
+    layers = [layer for packet in dissections[case.name] for layer in packet.layers]
+    headers = max(part.pos for layer in layers for part in (layer, *layer.quoted)) + 60
     cut = [Captured(packet.data[:headers], packet.time_ns, packet.link, len(packet.data)) for packet in packets[case.name]]
     libbpf_lab.begin()
     libbpf_lab.count(cut)

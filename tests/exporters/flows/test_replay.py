@@ -282,3 +282,33 @@ def test_classic_pcap_and_pcapng_give_the_same_records(program: FlowProgram, tmp
     path.write_bytes(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1) + body)
     classic = Report(program, path, Timeouts()).records
     assert classic == report(emptied(program), tmp_path, CONNECTION).records
+
+
+def test_each_connection_on_the_same_ports_is_a_record(program: FlowProgram, tmp_path: Path) -> None:
+    """Many within what would be one drain."""
+    packets, count = [], 13
+    for number in range(count):
+        base = 1000 * number
+        for step, frame in enumerate(
+            (
+                tcp(SYN, seq=base + 1),
+                tcp(SYN | ACK, back=True, seq=base + 7, ack=base + 2),
+                tcp(ACK, seq=base + 2, ack=base + 8),
+                tcp(RST, seq=base + 2),
+            )
+        ):
+            packets.append((number * 0.1 + step * 0.001, frame))
+
+    found = report(program, tmp_path, packets)
+
+    assert found.packets() == [4] * count
+    assert found.finishes() == ["TCP_RST"] * count
+    assert [flow["Metric"]["RTT"] for flow in found.records] == [1_000_000] * count
+
+
+def test_packets_out_of_order_make_no_nonsense(program: FlowProgram, tmp_path: Path) -> None:
+    """The SYN-ACK stands in the file with an earlier time than its SYN."""
+    [flow] = report(program, tmp_path, [(1, tcp(SYN, seq=1)), (0, tcp(SYN | ACK, back=True, seq=7, ack=2))]).records
+
+    assert "RTT" not in flow["Metric"]
+    assert flow["Start"] == flow["Last"] == (START + S) // 1_000_000

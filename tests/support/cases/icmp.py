@@ -19,8 +19,11 @@ from scapy.layers.inet6 import (
     ICMPv6ParamProblem,
     ICMPv6TimeExceeded,
     IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
 )
-from scapy.layers.l2 import Dot1Q
+from scapy.layers.l2 import GRE, Dot1Q
 from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
@@ -62,6 +65,7 @@ TYPE_CASES: list[Case] = [
 ]
 
 ECHO_CASES: list[Case] = [
+    case("timestamp-two-identifiers", v4(ICMP(type=13, id=1)), v4(ICMP(type=13, id=2)), back() / IP(src=B4, dst=A4) / ICMP(type=14, id=2)),
     case("echo-two-identifiers", v4(ICMP(id=1, seq=1)), v4(ICMP(id=2, seq=1)), back() / IP(src=B4, dst=A4) / ICMP(type=0, id=2, seq=1)),
     case("echo-reply-comes-first", back() / IP(src=B4, dst=A4) / ICMP(type=0, id=9, seq=1), v4(ICMP(id=9, seq=1))),
     case("echo-both-ask", v4(ICMP(id=5, seq=1)), back() / IP(src=B4, dst=A4) / ICMP(type=8, id=5, seq=1)),
@@ -71,6 +75,8 @@ ECHO_CASES: list[Case] = [
     case("neighbour-discovery", v6(ICMPv6ND_NS(tgt=B6) / ICMPv6NDOptSrcLLAddr(lladdr=A_MAC)), back() / IPv6(src=B6, dst=A6) / ICMPv6ND_NA(tgt=B6)),
     case("router-discovery", there() / IPv6(src="fe80::1", dst="ff02::2") / ICMPv6ND_RS(), there() / IPv6(src="fe80::1", dst="ff02::1") / ICMPv6ND_RA()),
 ]  # fmt: skip
+
+_INNER = IP(src="192.168.9.1", dst="192.168.9.2") / UDP(sport=1, dport=2) / Raw(b"x" * 20)
 
 # What router B says of packets that A sent to it.
 QUOTED4: dict[str, Any] = {
@@ -83,11 +89,23 @@ QUOTED4: dict[str, Any] = {
         bytes(IP(src=A4, dst=B4, ihl=7, len=44, proto=17)) + b"\x01" * 8 + bytes(UDP(sport=40000, dport=53) / Raw(b"abcdefgh"))
     ),
     "other-protocol": IP(src=A4, dst=B4, proto=253) / Raw(b"12345678"),
+    "timestamp": IP(src=A4, dst=B4) / ICMP(type=13, id=99),
+    "gre": IP(src=A4, dst=B4) / GRE(proto=0x0800) / _INNER,
+    "gre-key": IP(src=A4, dst=B4) / GRE(proto=0x0800, key_present=1, key=7) / _INNER,
+    "gre-checksum-and-key": IP(src=A4, dst=B4) / GRE(proto=0x0800, chksum_present=1, key_present=1, key=8) / _INNER,
+    "ipip": IP(src=A4, dst=B4) / _INNER,
 }  # fmt: skip
 QUOTED6: dict[str, Any] = {
     "tcp": IPv6(src=A6, dst=B6) / TCP(sport=50000, dport=80, seq=1),
     "udp": IPv6(src=A6, dst=B6) / UDP(sport=40000, dport=53) / Raw(b"abc"),
     "echo": IPv6(src=A6, dst=B6) / ICMPv6EchoRequest(id=0x4321, seq=1),
+    "neighbour": IPv6(src=A6, dst=B6, hlim=255) / ICMPv6ND_NS(tgt=B6),
+    "udp-behind-options": IPv6(src=A6, dst=B6) / IPv6ExtHdrDestOpt() / UDP(sport=40000, dport=53) / Raw(b"abc"),
+    "udp-behind-three": IPv6(src=A6, dst=B6)
+    / IPv6ExtHdrHopByHop()
+    / IPv6ExtHdrDestOpt()
+    / IPv6ExtHdrFragment(id=5)
+    / UDP(sport=40000, dport=53),
 }
 _ERRORS4 = {"unreachable": ICMP(type=3, code=1), "port": ICMP(type=3, code=3), "too-big": ICMP(type=3, code=4, nexthopmtu=1400),
             "quench": ICMP(type=4), "redirect": ICMP(type=5, code=1, gw=B4), "ttl": ICMP(type=11), "parameter": ICMP(type=12)}  # fmt: skip
