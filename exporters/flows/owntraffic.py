@@ -16,7 +16,7 @@ from exporters.flows.identify import proto_of
 
 _End = tuple[bytes, int]
 _Pair = frozenset[_End]
-_TCP, _SYN = 6, 2
+_TCP, _SYN, _REFUSAL = 6, 2, 4 | 16  # RST, with ACK
 _KEPT = 900.0  # seconds: the last records of a connection come when it has been idle for flow.idle.tcp
 _MOST = 65536
 _RESOLVED = 60.0
@@ -90,9 +90,11 @@ class OwnTraffic:
             for row in np.flatnonzero(candidates).tolist():
                 width = 4 if rows["family"][row] == 4 else 16
                 ends = [(keys["addr"][row, side, :width].tobytes(), int(keys["port"][row, side])) for side in (0, 1)]
-                answered = [bool(flags & _SYN) for flags in rows["flow"]["tcp_flags"][row].tolist()]
+                flags = rows["flow"]["tcp_flags"][row].tolist()
                 result[row] = frozenset(ends) in self._connections or any(
-                    (ends[1 - side][0], ends[side]) in self._ways and not answered[side] for side in (0, 1)
+                    # one end only asked, the other said nothing or refused
+                    (ends[1 - side][0], ends[side]) in self._ways and flags[1 - side] == _SYN and not flags[side] & ~_REFUSAL
+                    for side in (0, 1)
                 )
         return result
 

@@ -13,9 +13,9 @@ from exporters.flows.table import ROW, Rows
 
 
 def row(one: tuple[str, int], other: tuple[str, int], proto: int = 6, *, answered: bool = False) -> Rows:
-    """A flow; where it was answered, both ends sent SYN."""
+    """A flow; where it was answered, both ends sent SYN and ACK, else the first end sent SYN and the second RST."""
     made = np.zeros(1, ROW)
-    made["flow"]["tcp_flags"] = 2 if answered else 0
+    made["flow"]["tcp_flags"] = (18, 18) if answered else (2, 20)
     made["key"]["tags"] = proto << 8
     for side, (host, port) in enumerate((one, other)):
         packed = ipaddress.ip_address(host).packed
@@ -86,12 +86,17 @@ def test_attempt_that_nobody_answered_is_ours_only_from_here_to_a_collector() ->
     collector, here = ("127.0.0.1", 4317), ("127.0.0.1", 40000)
     flows = joined(
         row(here, collector),
-        row(collector, here),
+        established(row(here, collector)),  # begun before anybody looked
         row(here, collector, answered=True),  # another exporter's on this host
         row(("192.0.2.9", 40000), collector),
         row(here, ("127.0.0.1", 4318)),
     )
-    assert own.mask(flows).tolist() == [True, True, False, False, False]
+    assert own.mask(flows).tolist() == [True, False, False, False, False]
+
+
+def established(flow: Rows) -> Rows:
+    flow["flow"]["tcp_flags"] = 16
+    return flow
 
 
 def test_connections_of_our_server_are_flows_like_others() -> None:
