@@ -182,7 +182,10 @@ class AgentProcess:
         self._closers.callback(self._stopping.set)
 
     def _export_metrics(self, otlp: OtlpExporter) -> None:
-        while not self._stopping.wait(self._settings.otlp.metrics_interval):
+        """Every interval and once more at the end, as OpenTelemetry's periodic reader does: a short run is told of too."""
+        last = False
+        while not last:
+            last = self._stopping.wait(self._settings.otlp.metrics_interval)
             try:
                 otlp.export_metrics([family for source in self._sources() for family in source()])
             except Exception as error:  # noqa: BLE001 - whatever a source does, the next export is tried
