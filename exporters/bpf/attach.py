@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
 FILTER_NAME = "skytrail_flows"
-INGRESS_PRIORITY, EGRESS_PRIORITY = 1, 49151
-"""First of all filters coming in, last going out (the kernel itself gives out 49152 downwards to filters without one)."""
+INGRESS_PRIORITIES, EGRESS_PRIORITIES = range(1, 9), range(49151, 49143, -1)
+"""First of all filters coming in, last going out (the kernel itself gives out 49152 downwards to filters without one). A
+priority holds filters of one kind and protocol: where others have the first, the next is taken."""
 
 _HANDLE = 0x73000000
 """With the owner's number in its low bits, ours among the filters of one priority: the kernel gives out 1, 2, … to those
@@ -86,6 +87,21 @@ class TcAttachment:
     kind: str = "tc"
     parents: tuple[int, ...] = field(default=(_INGRESS, _EGRESS))
 
+    def intact(self) -> bool:
+        """Whether both filters stand. Raises OSError: the interface is gone."""
+        with _route() as route:
+            return all(any(mark and mark.owner == self.owner for mark in self._marks(route, parent)) for parent in self.parents)
+
+    def _marks(self, route: IPRoute, parent: int) -> list[_Mark | None]:
+        from pyroute2 import NetlinkError  # noqa: PLC0415 - 10 MB, for old kernels only
+
+        try:
+            return _marks(route, self.ifindex, parent)
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
+            return []  # no clsact qdisc
+
     def close(self) -> None:
         """Remove the filters, and the qdisc where it was made for them and serves nobody else."""
         with _route() as route:
@@ -117,7 +133,13 @@ def attach_tc(ingress: int, egress: int, ifindex: int, *, owner: int, loopback: 
 
     with _route() as route:
         try:
-            if any(message["handle"] == _CLSACT for message in route.get_qdiscs(index=ifindex)):
+            standing = [m.get_attr("TCA_KIND") for m in route.get_qdiscs(index=ifindex) if m["handle"] == _CLSACT]
+            if "ingress" in standing:  # its block takes egress filters too, and runs them on what comes in
+                raise AttachError(
+                    f"interface {ifindex}: it has an ingress qdisc, which leaves no room for clsact: "
+                    "replace that by clsact, or attach by tcx or socket"
+                )
+            if standing:
                 marks = [mark for parent in (_INGRESS, _EGRESS) for mark in _marks(route, ifindex, parent)]
                 ours = any(mark.our_qdisc for mark in marks if mark)
             else:
@@ -168,18 +190,29 @@ def _route() -> IPRoute:
 
 
 def _add_filter(route: IPRoute, ifindex: int, parent: int, program: int, mark: _Mark) -> None:
+    """Add ours at the first priority that takes it. Raises pyroute2.NetlinkError."""
+    from pyroute2 import NetlinkError  # noqa: PLC0415 - as above
+
     ingress = parent == _INGRESS
-    route.tc(
-        "add-filter",
-        "bpf",
-        ifindex,
-        handle=_HANDLE | mark.owner & 0xFFFFFF,
-        fd=program,
-        name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}_{mark.owner}{'_qdisc' if mark.our_qdisc else ''}",
-        parent=parent,
-        prio=INGRESS_PRIORITY if ingress else EGRESS_PRIORITY,
-        direct_action=True,
-    )
+    priorities = INGRESS_PRIORITIES if ingress else EGRESS_PRIORITIES
+    for priority in priorities:
+        try:
+            route.tc(
+                "add-filter",
+                "bpf",
+                ifindex,
+                handle=_HANDLE | mark.owner & 0xFFFFFF,
+                fd=program,
+                name=f"{FILTER_NAME}_{'ingress' if ingress else 'egress'}_{mark.owner}{'_qdisc' if mark.our_qdisc else ''}",
+                parent=parent,
+                prio=priority,
+                direct_action=True,
+            )
+        except NetlinkError as error:
+            if error.code not in (errno.EINVAL, errno.EEXIST) or priority == priorities[-1]:
+                raise
+        else:
+            return
 
 
 class _Mark(NamedTuple):

@@ -356,7 +356,7 @@ static __always_inline void note_echo(struct scratch *s, struct flow *flow, stru
 static __always_inline void count_flow(struct scratch *s, struct flow *flow, struct level *l)
 {
 	__u32 dir = l->reversed & 1, hook;
-	__s32 length = l->end - l->start, headers = s->headers - l->start;
+	__s32 length = l->end - l->start - s->parse.jumbo, headers = s->headers - l->start;
 	__u64 bytes = length > 0 ? length : 0;
 
 	if (unlikely(s->segments > 1)) {
@@ -465,6 +465,8 @@ static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *
 			parent = FLOW_PARENT_LOST;
 			if (i == 0)
 				lose(point, s, lost, s->wire_bytes);
+			else if (lost < LOST_REASONS)
+				point->inner_lost[lost] += s->segments;
 		}
 	}
 }
@@ -490,6 +492,7 @@ static __always_inline __u32 replayed(struct __sk_buff *ctx, struct scratch *s)
 	s->parse.length = ctx->cb[1];
 	if (captured < s->parse.captured) /* short packets are padded for the call */
 		s->parse.captured = captured;
+	s->entry.point = ctx->cb[3];
 	return ctx->cb[0];
 }
 
@@ -532,7 +535,7 @@ static __always_inline bool count_packet(struct source from, bool replay)
 	p->next = first_header(replay ? link : point->link);
 	p->vlan_tci = ctx->vlan_present && p->next == NEXT_ETHERNET ? SKB_VLAN_PRESENT | ctx->vlan_tci : 0;
 	parse_packet(from, p);
-	s->headers = position(p);
+	s->headers = position(p) - p->jumbo;
 	if (unlikely(gso_size && !ctx->gso_segs && gso_size != GSO_BY_FRAGS && p->length > s->headers)) {
 		/* from a device that does not say (tap): the headers are known only now */
 		s->segments = segments = (p->length - s->headers + gso_size - 1) / gso_size;
@@ -540,7 +543,7 @@ static __always_inline bool count_packet(struct source from, bool replay)
 	}
 	tag = -p->level[0].start;
 	if (unlikely(segments > 1 || tag)) {
-		__u64 more = (__u64)(segments - 1) * s->headers + (__u64)segments * tag;
+		__u64 more = (__u64)(segments - 1) * s->headers + (__u64)segments * tag - p->jumbo;
 		s->wire_bytes += more;
 		point->header_bytes += more;
 	}

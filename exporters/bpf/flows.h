@@ -140,7 +140,8 @@ struct tally {
 /*
  * A capture point, per CPU; its index is what keys hold, given out by user space. For each point:
  * seen[in] + seen[out] = sum of its outermost flows + sum of lost, in skbs and segments; in bytes with `header_bytes` added
- * on the left: the headers that segmentation will add to super-packets, and tags that the kernel took out of the packet.
+ * on the left: the headers that segmentation will add to super-packets, less the one that it takes away (IPv6 BIG TCP), and
+ * tags that the kernel took out of the packet.
  */
 struct point {
 	__u32 link;		/* enum link_type */
@@ -148,6 +149,7 @@ struct point {
 	struct tally seen[2];	/* ingress, egress */
 	__u64 header_bytes;
 	struct tally lost[LOST_REASONS];
+	__u64 inner_lost[LOST_REASONS];	/* segments that are on an outer flow, but on no inner one */
 };
 
 enum link_type {
@@ -209,7 +211,7 @@ struct entry {
 /* Set before load: read-only globals (libbpf), a one-entry map (bcc). */
 struct parameters {
 	__u32 sampling;		/* 1 of N; 1: every packet */
-	/* Not 0: packets come from a capture file. cb[0] link type, [1] length on the wire, [2] captured; time in tstamp */
+	/* Not 0: packets come from a capture file. cb[0] link type, [1] length on the wire, [2] captured, [3] point; time in tstamp */
 	__u32 replay;
 };
 

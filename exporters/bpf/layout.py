@@ -89,6 +89,7 @@ POINT = np.dtype(
         ("seen", TALLY, 2),
         ("header_bytes", "u8"),
         ("lost", TALLY, len(LOST_REASONS)),
+        ("inner_lost", "u8", len(LOST_REASONS)),
     ]
 )
 QUOTE = np.dtype(

@@ -104,6 +104,7 @@ struct parse {
 	__u32 next;
 	__u32 count; /* levels found */
 	__u32 gso;
+	__u32 jumbo; /* bytes of the header that segmentation takes out (IPv6 BIG TCP: ipv6_hopopt_jumbo_remove) */
 	__u32 vlan_tci; /* stripped tag, outermost; bit 16: present */
 	struct level level[FLOW_LEVELS];
 };
@@ -466,6 +467,8 @@ static __always_inline bool parse_ip6(struct source from, struct parse *p, struc
 	l->dscp = (get16(h) >> 6) & 0x3f;
 	if (payload) /* 0: a jumbogram */
 		trim(p, position(p) + 40 + payload);
+	else if (p->gso && h[6] == 0)
+		p->jumbo = 8;
 	advance(p, 40);
 	parse_extensions(from, p, l);
 	return true;
@@ -572,14 +575,16 @@ static __always_inline bool parse_level(struct source from, struct parse *p, str
 	if (unlikely(next == NEXT_BY_NIBBLE)) {
 		__u8 *h = need(from, p, 2);
 		no_mac(l);
-		if (!h)
+		if (!h && !first)
 			return false;
-		next = h[0] >> 4;
+		next = h ? h[0] >> 4 : 0;
 		if (next == 4) {
 			type = ETH_IP;
 		} else if (next == 6) {
 			type = ETH_IP6;
-		} else if (first || next == 1) { /* not IP on a link that has nothing else; a message on the path (RFC 5586) */
+		} else if (first) { /* not IP on a link that has nothing else */
+			type = -1;
+		} else if (next == 1) { /* a message on the path (RFC 5586) */
 			return false;
 		} else { /* an Ethernet pseudowire; a control word begins with 16 bits of zero (RFC 4448) */
 			if (!raw16(h))
@@ -694,12 +699,15 @@ static __always_inline void parse_packet(struct source from, struct parse *p)
 	WRITE_ONCE(p->at, 0);
 	p->end = p->length;
 	p->count = 0;
+	p->jumbo = 0;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOW_LEVELS; i++) {
 		struct level *l = &p->level[i];
 		l->end = p->end;
 		if (!parse_level(from, p, l))
 			break;
+		if (i && !(l->info & INFO_ETHERNET)) /* behind MPLS its own header alone tells where the packet ends */
+			l->end = p->end;
 		p->count = i + 1;
 		if (p->next == NEXT_NONE)
 			break;

@@ -180,7 +180,8 @@ class FlowProgram:
             part = result[numbers[0] : numbers[-1] + 1]
             of_cpus = values[: len(part)]
             part["link"] = of_cpus["link"][:, 0]
-            part["header_bytes"] = of_cpus["header_bytes"].sum(axis=1)
+            for name in ("header_bytes", "inner_lost"):
+                part[name] = of_cpus[name].sum(axis=1)
             for name in ("seen", "lost"):
                 for field in layout.TALLY.names or ():
                     part[name][field] = of_cpus[name][field].sum(axis=1)

@@ -39,8 +39,7 @@ def choose_loader(
             if number == len(names) or (isinstance(error, LoadError) and KERNEL_BTF.exists()):
                 raise
             _log.info("loader failed, trying the next", loader=candidate, error=str(error))
-            first = error
-    raise first
+    raise AssertionError(names)
 
 
 def _loader(name: str) -> Loader:

@@ -9,12 +9,13 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from exporters.bpf.attach import Attachment, attach_socket, attach_tc, attach_tcx
+from exporters.bpf.attach import Attachment, TcAttachment, attach_socket, attach_tc, attach_tcx
 from exporters.bpf.entry import dead_are_left
 from exporters.bpf.program import FlowProgram
 from exporters.flows.choice import Choice, is_loopback, link_type
@@ -39,16 +40,22 @@ from skytrail.kernel.worker import NamespaceWorker
 _log = structlog.get_logger(__name__)
 
 _BATCHES = 1024
+_PATIENCE = 30.0  # seconds without any progress at the start
+_VERIFY = 60.0  # seconds between looks whether others removed our clsact filters: nothing tells of it
 _GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOENT})
 _TCX_MISSING = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
 @dataclass(slots=True)
-class _Captured:
+class _Wanted:
+    """A link that is up and chosen: captured as ``number`` by ``attachment``, or the reason why it is not."""
+
     link: Link
-    attachment: Attachment
-    number: int
     point: Point
+    attachment: Attachment | None = None
+    number: int = 0
+    failure: str | None = None
+    roomless: bool = False
 
 
 class Capture:
@@ -82,18 +89,17 @@ class Capture:
         self._tids, self._mode, self._every = tids, mode, every_namespace
         self._ports = {kind: {0: ports} for kind, ports in tunnel_ports.items()}
         self._device_ports: dict[LinkKey, tuple[str, int]] = {}
-        self._captured: dict[LinkKey, _Captured] = {}
+        self._links: dict[LinkKey, _Wanted] = {}
         self._namespaces: dict[int, Namespace] = {}
         # Full, the watcher waits; what the kernel then cannot tell it, it asks for again (ENOBUFS).
         self._events: queue.Queue[Sequence[Event] | None] = queue.Queue(_BATCHES)
         self._ready = threading.Event()
-        self._failures: dict[LinkKey, str] = {}
-        self._roomless: dict[LinkKey, Link] = {}
+        self._handled = 0
         self._guard: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self.watcher = LinkWatcher(self._events.put, worker, every_namespace=every_namespace)
 
-    def start(self, timeout: float = 30.0) -> None:
+    def start(self) -> None:
         """Attach to all that is there. Raises RunError where nothing at all can be attached, AttachError with its reason."""
         if dead_are_left():
             _log.info("removing the filters of an agent that was killed")
@@ -101,19 +107,30 @@ class Capture:
         self._tell_tunnel_ports()
         self._thread.start()
         self.watcher.start()
-        if not self._ready.wait(timeout):
-            raise RunError(f"the links of this host were not listed within {timeout:g} s: see the log")
-        if self._failures and not self._captured:
-            raise AttachError(next(iter(self._failures.values())))
-        if not self._captured:
+        handled = -1
+        while not self._ready.wait(_PATIENCE):  # the kernel takes some 10 ms to attach to an interface: thousands take a while
+            if handled == self._handled:
+                raise RunError(f"the interfaces of this host were not listed within {_PATIENCE:g} s: see the log")
+            handled = self._handled
+            _log.info("attaching", captured=len(self.captured()))
+        captured = self.captured()
+        if not captured and (failures := self.failures()):
+            raise AttachError(failures[0])
+        if not captured:
             _log.warning("no interface that is up is chosen by flow.interfaces: nothing is counted until one comes")
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that was there at the start is attached to."""
+        return self._ready.is_set()
 
     def stop(self) -> None:
         """Detach from everything."""
         self.watcher.stop()
-        self._events.put(None)
-        self._thread.join()
-        for key in list(self._captured):
+        if self._thread.ident is not None:
+            self._events.put(None)
+            self._thread.join()
+        for key in list(self._links):
             self._detach(key)
         if self._guard and self._guard.stdin:
             with contextlib.suppress(OSError):
@@ -123,24 +140,32 @@ class Capture:
 
     def room(self) -> None:
         """There are numbers of capture points again: links that found none are tried once more."""
-        if self._roomless:
+        if any(item.roomless for item in list(self._links.values())):
             with contextlib.suppress(queue.Full):  # then the next one that frees a number says it again
                 self._events.put_nowait(())
 
     def captured(self) -> list[tuple[Point, str]]:
         """Each capture point with the way it is attached."""
-        return [(item.point, item.attachment.kind) for item in list(self._captured.values())]
+        return [(item.point, item.attachment.kind) for item in list(self._links.values()) if item.attachment]
 
     def failures(self) -> list[str]:
         """Why links that are wanted are not captured."""
-        return list(self._failures.values())
+        return [item.failure for item in list(self._links.values()) if item.failure]
 
     def _run(self) -> None:
-        while (batch := self._events.get()) is not None:
+        verify_at = time.monotonic() + _VERIFY
+        while True:
+            try:
+                batch = self._events.get(timeout=max(0.0, verify_at - time.monotonic()))
+            except queue.Empty:
+                verify_at = time.monotonic() + _VERIFY
+                batch = [LinkChanged(item.link) for item in self._removed()]
+            if batch is None:
+                return
             if not self._ready.is_set():  # the first batch is all that there is
                 links = [event.link for event in batch if isinstance(event, LinkChanged)]
                 self._tids.prune(links, [event.namespace for event in batch if isinstance(event, NamespaceFound)])
-            for event in batch or [LinkChanged(link) for link in self._roomless.values()]:
+            for event in batch or [LinkChanged(item.link) for item in self._links.values() if item.roomless]:
                 try:
                     self._tids.follow(event)
                     self._take(event)
@@ -149,12 +174,27 @@ class Capture:
                     _log.warning(
                         "event of a link failed", event_kind=type(event).__name__, error=str(error), exc_info=unforeseen
                     )
+                self._handled += 1
+
+    def _removed(self) -> list[_Wanted]:
+        """Those whose clsact filters somebody else removed; they are detached."""
+        removed = []
+        for key, item in list(self._links.items()):
+            namespace = self._namespaces.get(key[0])
+            if isinstance(item.attachment, TcAttachment) and namespace:
+                with contextlib.suppress(OSError, SkytrailError):
+                    if not self._worker.run(namespace, item.attachment.intact):
+                        _log.warning("filters were removed by somebody else: attaching again", interface=item.link.name)
+                        self._detach(key)
+                        removed.append(item)
+        return removed
 
     def _take(self, event: Event) -> None:
         match event:
             case LinkChanged(link):
                 self._changed(link)
             case LinkGone(cookie, ifindex):
+                self._forget_tunnel_port((cookie, ifindex))
                 self._detach((cookie, ifindex))
             case LinkMoved(old, new):
                 self._move(old, new)
@@ -168,12 +208,17 @@ class Capture:
     def _changed(self, link: Link) -> None:
         key = (link.cookie, link.ifindex)
         self._learn_tunnel_port(key, link)
-        known = self._captured.get(key)
-        if known is None:
+        known = self._links.get(key)
+        if known is None or known.attachment is None:
+            if known:
+                self._detach(key)
             if link.up and self._choice.wants(link):
                 self._attach(link)
         elif not self._choice.wants(link):
             self._detach(key)
+        elif known.point.link != link_type(link):
+            self._detach(key)
+            self._attach(link)
         else:  # one that went down stays: no packet passes it, and it may come up again
             known.link, known.point = link, self._point(link)
             self._points.rename(known.number, known.point)
@@ -181,36 +226,32 @@ class Capture:
     def _point(self, link: Link) -> Point:
         namespace = self._namespaces[link.cookie]
         name = "" if namespace.own else namespace.name or f"inode:{namespace.inode}"
-        return Point(link.name, name, self._tids.tid_of(link, namespace))
+        return Point(link.name, name, self._tids.tid_of(link, namespace), link_type(link))
 
     def _attach(self, link: Link) -> None:
-        key, point = (link.cookie, link.ifindex), self._point(link)
-        added = self._points.add(point)
+        item = self._links[link.cookie, link.ifindex] = _Wanted(link, self._point(link))
+        added = self._points.add(item.point)
         if added is None:
-            if key not in self._roomless:
-                most = self._program.max_points - 1
-                self._fail(key, link, f"there are {most} capture points already; raise flow.max_points")
-            self._roomless[key] = link
+            item.roomless = True
+            self._fail(item, f"there are {self._program.max_points - 1} capture points already; raise flow.max_points")
             return
-        self._roomless.pop(key, None)
-        number, fresh = added
+        item.number, fresh = added
         if fresh:
-            self._program.set_point(number, link_type(link))
+            self._program.set_point(item.number, item.point.link)
         try:
-            attachment = self._worker.run(self._namespaces[link.cookie], self._attach_here, link, number)
+            item.attachment = self._worker.run(self._namespaces[link.cookie], self._attach_here, link, item.number)
         except (OSError, SkytrailError) as error:
-            self._points.remove(number)
-            gone = isinstance(error, NamespaceGoneError) or (isinstance(error, OSError) and error.errno in _GONE)
-            if not gone:  # the watcher will say so
-                self._fail(key, link, str(error))
+            self._points.remove(item.number)
+            if isinstance(error, NamespaceGoneError) or (isinstance(error, OSError) and error.errno in _GONE):
+                del self._links[link.cookie, link.ifindex]  # the watcher will say so
+            else:
+                self._fail(item, str(error))
             return
-        self._failures.pop(key, None)
-        self._captured[key] = _Captured(link, attachment, number, point)
-        _log.debug("captured", interface=link.name, namespace=point.namespace, attach=attachment.kind)
+        _log.debug("captured", interface=link.name, namespace=item.point.namespace, attach=item.attachment.kind)
 
-    def _fail(self, key: LinkKey, link: Link, reason: str) -> None:
-        self._failures[key] = f"{link.name}: not captured: {reason}"
-        _log.warning("interface is not captured", interface=link.name, reason=reason)
+    def _fail(self, item: _Wanted, reason: str) -> None:
+        item.failure = f"{item.link.name}: not captured: {reason}"
+        _log.warning("interface is not captured", interface=item.link.name, reason=reason)
 
     def _attach_here(self, link: Link, number: int) -> Attachment:
         """In the link's namespace, by the first way that works. The kernel keeps the programs; our descriptors close."""
@@ -243,11 +284,8 @@ class Capture:
             self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
     def _detach(self, key: LinkKey) -> None:
-        self._failures.pop(key, None)
-        self._roomless.pop(key, None)
-        self._forget_tunnel_port(key)
-        item = self._captured.pop(key, None)
-        if item is None:
+        item = self._links.pop(key, None)
+        if item is None or item.attachment is None:
             return
         namespace = self._namespaces.get(key[0])
         with contextlib.suppress(OSError, SkytrailError):
@@ -259,14 +297,13 @@ class Capture:
 
     def _move(self, old: LinkKey, new: LinkKey | None) -> None:
         """A TCX link goes along with its device; filters and sockets stay behind. Its point remains what it is."""
-        item = self._captured.get(old)
-        if item is None:
-            return
-        if new is None or item.attachment.kind != "tcx" or new[0] not in self._namespaces:
+        port, item = self._device_ports.pop(old, None), self._links.get(old)
+        if port and new:
+            self._device_ports[new] = port
+        if item and new and item.attachment and item.attachment.kind == "tcx" and new[0] in self._namespaces:
+            self._links[new] = self._links.pop(old)
+        else:
             self._detach(old)
-            return
-        del self._captured[old]
-        self._captured[new] = item
 
     def _learn_tunnel_port(self, key: LinkKey, link: Link) -> None:
         if link.kind in self._ports and link.tunnel_port and self._device_ports.get(key) != (link.kind, link.tunnel_port):

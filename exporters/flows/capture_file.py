@@ -35,8 +35,10 @@ class CaptureFile:
 
     def __init__(self, path: str | Path) -> None:
         self._window = Window(path)
+        self.interfaces: list[str] = []
+        """Names of the interfaces that were met so far, empty where the file gives none; pcap has one."""
         try:
-            self._batches = _open_format(self._window)
+            self._batches = _open_format(self._window, self.interfaces)
         except BaseException:
             self._window.close()
             raise
@@ -65,14 +67,15 @@ class CaptureFile:
         self._window.close()
 
 
-def _open_format(window: Window) -> Iterator[Packets]:
-    """Tell the format by its first four bytes and choose the reader."""
+def _open_format(window: Window, interfaces: list[str]) -> Iterator[Packets]:
+    """Tell the format by its first four bytes and choose the reader, which adds the interfaces that it meets."""
     if not window.more(4):
         window.check_end(4)
         raise CaptureFileError(f"{window.name}: is empty: expected a pcap or pcapng file")
     magic = bytes(window.buffer[:4])
     if magic == b"\x0a\x0d\x0d\x0a":
-        return read_pcapng(window)
+        return read_pcapng(window, interfaces)
+    interfaces.append("")
     for order in "<>":
         if magic == struct.pack(f"{order}I", 0xA1B2C3D4):
             return _read_pcap(window, order, 1000)
@@ -104,6 +107,7 @@ def _read_pcap(window: Window, order: str, tick_ns: int) -> Iterator[Packets]:
                 length=head["length"],
                 time_ns=head["seconds"].astype(np.int64) * 10**9 + head["ticks"].astype(np.int64) * tick_ns,
                 linktype=np.full(len(starts), linktype),
+                interface=np.zeros(len(starts), np.int32),
             )
             continue
         # The next record is not whole in the buffer, or is not a record.

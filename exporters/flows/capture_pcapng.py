@@ -21,13 +21,13 @@ _MIN_BLOCK = {_SHB: 28, _IDB: 20, _PB: 32, _SPB: 16, _EPB: 32}
 _INT64_MAX = 2**63 - 1
 
 
-def read_pcapng(window: Window) -> Iterator[Packets]:
-    """Read from the first Section Header Block to the end.
+def read_pcapng(window: Window, interfaces: list[str]) -> Iterator[Packets]:
+    """Read from the first Section Header Block to the end; the interfaces of all sections are added to ``interfaces``.
 
     Raises:
         CaptureFileError: the file is damaged or cut short, after all packets before that place were given.
     """
-    section = _Section("<")
+    section = _Section("<", interfaces)
     while True:
         starts = _walk(window, section)
         if starts:
@@ -44,7 +44,7 @@ def read_pcapng(window: Window) -> Iterator[Packets]:
         if kind == _SHB:
             if not window.more(28):
                 raise window.cut_short(28)
-            section = _Section(_byte_order(window))
+            section = _Section(_byte_order(window), interfaces)
             kind, length = section.block(window)
         if length < _MIN_BLOCK.get(kind, 12) or length % 4 or length > MAX_BLOCK:
             raise window.error(f"a pcapng block of type {kind:#x} cannot have the length {length}: the file is damaged")
@@ -97,8 +97,9 @@ def _walk(window: Window, section: _Section) -> list[int]:
 class _Section:
     """What a section has told so far: its byte order (struct's sign) and its interfaces."""
 
-    def __init__(self, order: str) -> None:
+    def __init__(self, order: str, interfaces: list[str]) -> None:
         self._order = order
+        self._interfaces, self._first = interfaces, len(interfaces)
         self.block_head = struct.Struct(f"{order}II")
         names = ("kind", "total", "interface", "high", "low", "caplen", "length")
         self._record = np.dtype([(name, f"{order}u4") for name in names])
@@ -115,12 +116,15 @@ class _Section:
         if len(self._linktype) >= MAX_INTERFACES:
             raise window.error(f"more than {MAX_INTERFACES} interfaces in one section: the file is damaged")
         linktype, snaplen = struct.unpack_from(f"{self._order}HxxI", window.buffer, window.pos + 8)
-        base, exponent, offset = 10, 6, 0
+        base, exponent, offset, name = 10, 6, 0, b""
         for code, value in self._options(window, window.pos + 16, window.pos + length - 4):
             if code == 9 and len(value) == 1:  # if_tsresol
                 base, exponent = (2, value[0] & 0x7F) if value[0] & 0x80 else (10, value[0])
             elif code == 14 and len(value) == 8:  # if_tsoffset
                 (offset,) = struct.unpack(f"{self._order}q", value)
+            elif code == 2:  # if_name
+                name = value.partition(b"\0")[0]
+        self._interfaces.append(name.decode(errors="replace"))
         self._linktype.append(linktype)
         self._snaplen.append(snaplen or MAX_CAPLEN)  # 0: no limit
         self._clock.append(self._clocks.setdefault(_Clock(base, exponent, offset), len(self._clocks)))
@@ -165,6 +169,7 @@ class _Section:
             length=length[:count],
             time_ns=np.where(simple, 0, self._time_of(head, interface))[:count],
             linktype=np.array(self._linktype)[interface][:count],
+            interface=self._first + interface[:count],
         )
         return packets, error
 

@@ -38,6 +38,7 @@ class Packets:
         time_ns: ns since the epoch; 0 where the file has no time (pcapng's Simple Packet Block), the largest int64
             where it is beyond the year 2262.
         linktype: LINKTYPE_ number of https://www.tcpdump.org/linktypes.html (1: Ethernet), as the file says.
+        interface: on which one it was captured: index in the file's list of interfaces.
     """
 
     buffer: memoryview
@@ -46,6 +47,7 @@ class Packets:
     length: NDArray[np.int32]
     time_ns: NDArray[np.int64]
     linktype: NDArray[np.int32]
+    interface: NDArray[np.int32]
 
     def __len__(self) -> int:
         """Count the packets."""
@@ -174,6 +176,7 @@ class Window:
         length: NDArray[np.integer],
         time_ns: NDArray[np.int64],
         linktype: NDArray[np.integer],
+        interface: NDArray[np.integer],
     ) -> Packets:
         """Make a batch; ``length`` is bounded to int32 and never less than ``caplen``."""
         return Packets(
@@ -183,6 +186,7 @@ class Window:
             length=np.maximum(np.minimum(length, _INT32_MAX), caplen).astype(np.int32),
             time_ns=time_ns,
             linktype=linktype.astype(np.int32),
+            interface=interface.astype(np.int32),
         )
 
     def error(self, what: str, at: int | None = None) -> CaptureFileError:

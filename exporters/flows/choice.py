@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 
 from exporters.bpf import layout
 from skytrail.errors import SettingsError
-from skytrail.kernel.linkmessages import Link
+from skytrail.kernel.linkmessages import ARPHRD_ETHER, ARPHRD_LOOPBACK, Link
 
 # uapi/linux/if_arp.h
-_LOOPBACK = 772
-_ETHERNET = frozenset({1, 772})
+_ETHERNET = frozenset({ARPHRD_ETHER, ARPHRD_LOOPBACK})
 _RAW = frozenset({512, 519, 768, 769, 776, 778, 823, 65534})
 """PPP, RAWIP, TUNNEL, TUNNEL6, SIT, IPGRE, IP6GRE, NONE (tun, wireguard): the packet begins with its IP header."""
 
@@ -29,7 +28,7 @@ def link_type(link: Link) -> int:
 
 def is_loopback(link: Link) -> bool:
     """Whether packets leave and come back on it at once."""
-    return link.arphrd == _LOOPBACK
+    return link.arphrd == ARPHRD_LOOPBACK
 
 
 class Choice:

@@ -110,12 +110,13 @@ class FlowsCollector:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""
         with self._lock:
             seen = int(self._counters()["seen"]["skbs"].sum())
+            gone = self._points.gone  # before the maps are read: what comes later may have left flows there
             if seen != self._seen or len(self.table):
                 self._seen = seen
                 if self._own:
                     self._own.look()
                 self._hand_on(self.table.drain(identified=bool(self._sinks)))
-            if self._points.gone and (freed := self._points.forget(self.table.points_in_use())):
+            if gone and (freed := self._points.forget(gone - self.table.points_in_use())):
                 self._totals.forget(freed)
                 if self.capture:
                     self.capture.room()
@@ -184,7 +185,8 @@ class FlowsCollector:
 
     def _point_families(self) -> Iterable[Family]:
         counters = self._counters()
-        points = [(self._where(number), counters[number]) for number in self._points.present() if number]
+        present = [number for number in self._points.present() if number]
+        points = [(self._where(number), counters[number]) for number in present]
         for metric, field in (
             (metrics.CAPTURE_SKBS, "skbs"),
             (metrics.CAPTURE_PACKETS, "segments"),
@@ -199,13 +201,17 @@ class FlowsCollector:
                 ],
             )
         yield self._family(metrics.CAPTURE_HEADER_BYTES, [(where, float(point["header_bytes"])) for where, point in points])
-        for metric, field in ((metrics.LOST_PACKETS, "segments"), (metrics.LOST_BYTES, "bytes")):
+        for metric, lost in (
+            (metrics.LOST_PACKETS, counters["lost"]["segments"]),
+            (metrics.LOST_BYTES, counters["lost"]["bytes"]),
+            (metrics.INNER_LOST_PACKETS, counters["inner_lost"]),
+        ):
             yield self._family(
                 metric,
                 [
-                    ((*where, reason), float(point["lost"][number][field]))
-                    for where, point in points
-                    for number, reason in enumerate(layout.LOST_REASONS)
+                    ((*self._where(number), reason), float(count))
+                    for number in present
+                    for reason, count in zip(layout.LOST_REASONS, lost[number].tolist(), strict=True)
                 ],
             )
 

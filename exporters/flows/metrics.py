@@ -88,6 +88,11 @@ LOST_BYTES = Metric(
     "skytrail_flow_lost_bytes_total", "skytrail.flow.lost.io", Kind.COUNTER, "By",
     "Bytes that are on no flow, by reason.", (*_WHERE, "reason"), "capture points x 6", (*_WHERE_OTEL, "reason"),
 )  # fmt: skip
+INNER_LOST_PACKETS = Metric(
+    "skytrail_flow_inner_lost_packets_total", "skytrail.flow.inner.lost.packets", Kind.COUNTER, "{packet}",
+    "Packets in tunnels that are on their outer flow but on no inner one, by reason.", (*_WHERE, "reason"),
+    "capture points x 6", (*_WHERE_OTEL, "reason"),
+)  # fmt: skip
 MAP_ENTRIES = Metric(
     "skytrail_bpf_map_entries", "skytrail.bpf.map.entries", Kind.GAUGE, "{entry}", "Entries in a BPF map.", ("map",), "2",
 )  # fmt: skip

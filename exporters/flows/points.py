@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -14,19 +15,21 @@ class Point:
         name: the interface's present name.
         namespace: name of its namespace; empty for the host's.
         tid: topology ID of the interface.
+        link: ``enum link_type`` of its packets.
 
     """
 
     name: str
     namespace: str
     tid: str
+    link: int = 0
 
 
 UNKNOWN = Point("", "", "")
 
 
 class Points:
-    """The capture points by number. Number 0 is a capture file's.
+    """The capture points by number. Number 0 is never given out (a capture file's first interface has it).
 
     A point that went away keeps its number until no record refers to it (:meth:`forget`): a last report of its flows still
     has its name, and the same device, if it comes back meanwhile, goes on where it was. One thread attaches (adds, renames,
@@ -49,7 +52,7 @@ class Points:
         """A point begins; returns its number and whether that is a new one. None: there is no room."""
         with self._lock:
             for number in self._gone:
-                if self.all[number].tid == point.tid:
+                if (self.all[number].tid, self.all[number].link) == (point.tid, point.link):
                     self._gone.discard(number)
                     self.all[number] = point
                     return number, False
@@ -62,6 +65,12 @@ class Points:
             self.all.append(point)
             return len(self.all) - 1, True
 
+    def put(self, number: int, point: Point) -> None:
+        """A number is chosen by the caller, as for the interfaces of a capture file; beyond the most there is none."""
+        if number < self._most:
+            self.all += [UNKNOWN] * (number + 1 - len(self.all))
+            self.all[number] = point
+
     def rename(self, number: int, point: Point) -> None:
         """A point has another name, or is in another namespace."""
         self.all[number] = point
@@ -72,9 +81,10 @@ class Points:
             self._gone.add(number)
 
     @property
-    def gone(self) -> bool:
-        """Whether a point that went away still has its number."""
-        return bool(self._gone)
+    def gone(self) -> frozenset[int]:
+        """Numbers of points that went away and still have them."""
+        with self._lock:
+            return frozenset(self._gone)
 
     def present(self) -> list[int]:
         """Numbers in use, those that went away but have records among them."""
@@ -82,10 +92,10 @@ class Points:
             free = set(self._free)
             return [number for number in range(len(self.all)) if number not in free]
 
-    def forget(self, in_use: set[int]) -> set[int]:
-        """Free the numbers of points that are gone and in no record; returns them."""
+    def forget(self, unused: Collection[int]) -> set[int]:
+        """Free those numbers, in no record any more, whose points are (still) gone; returns them."""
         with self._lock:
-            done = self._gone - in_use
+            done = self._gone.intersection(unused)
             self._gone -= done
             for number in done:
                 self.all[number] = UNKNOWN

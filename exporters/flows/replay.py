@@ -46,12 +46,12 @@ class Replay:
     Args:
         program: its maps are this replay's own.
         totals: counters to feed (not shown for files, but the table keeps them).
-        points: number 0 is the file.
+        points: numbers are indexes of the file's interfaces.
         timeouts: by the file's clock.
 
     """
 
-    DRAIN_PACKETS, DRAIN_NS = 65536, 5_000_000_000
+    _DRAIN_PACKETS, _DRAIN_NS = 65536, 5_000_000_000
 
     def __init__(self, program: FlowProgram, totals: Totals, points: Points, timeouts: Timeouts) -> None:
         self._program, self._run = program, program.test_run(4096)
@@ -59,24 +59,26 @@ class Replay:
         self.table = FlowTable(program, points, totals, timeouts, clock=lambda: self._now, offset=lambda: 0, grace_ns=-1)
         self._since_drain = 0
         self._next_drain = 0
+        self._room = self._packets_before_full()
 
     def packets(self, batch: Packets) -> Iterator[Batch]:
         """Count a batch; yields what ended meanwhile, by the file's clock."""
         data, context = self._run.data, self._run.context
         view = memoryview(data).cast("B")
         buffer = memoryview(batch.buffer)
-        pack, run = struct.Struct("=III").pack_into, self._run.run
+        pack, run = struct.Struct("=IIII").pack_into, self._run.run
         pack_time, cb, tstamp = struct.Struct("=Q").pack_into, TestRun.CB, TestRun.TSTAMP
         columns = zip(
             batch.offset.tolist(),
             np.minimum(batch.caplen, LONGEST).tolist(),
             batch.length.tolist(),
-            batch.time_ns.tolist(),
+            np.maximum(batch.time_ns, 0).tolist(),  # nothing was captured before the epoch
             self._links(batch).tolist(),
+            np.minimum(batch.interface, self._program.max_points - 1).tolist(),
             strict=True,
         )
-        for offset, captured, length, time_ns, link in columns:
-            if time_ns >= self._next_drain or self._since_drain >= self.DRAIN_PACKETS:
+        for offset, captured, length, time_ns, link, point in columns:
+            if time_ns >= self._next_drain or self._since_drain >= self._room:
                 yield from self._drain(time_ns)
             self._since_drain += 1
             view[:captured] = buffer[offset : offset + captured]
@@ -84,7 +86,7 @@ class Replay:
             if captured < SHORTEST:
                 view[captured:SHORTEST] = bytes(SHORTEST - captured)
                 size = SHORTEST
-            pack(context, cb, link, length, captured)
+            pack(context, cb, link, length, captured, point)
             pack_time(context, tstamp, time_ns)
             if run(size) == layout.REPLAY_CROWDED:
                 self._next_drain = 0
@@ -100,10 +102,21 @@ class Replay:
         """Nobody else counts here: what is to be closed is closed before the next packet comes."""
         self._since_drain = 0
         self._now = max(self._now, time_ns)
-        self._next_drain = self._now + self.DRAIN_NS
+        self._next_drain = self._now + self._DRAIN_NS
         yield self.table.drain()
         if self.table.closing:
             yield self.table.drain()
+        self._room = self._packets_before_full()
+
+    def _packets_before_full(self) -> int:
+        """How many packets may come before the next drain: each makes at most so many flows as there are levels."""
+        return min(self._DRAIN_PACKETS, (self._program.max_flows - max(self.table.sizes())) // layout.LEVELS)
+
+    def lost(self) -> dict[str, int]:
+        """Packets that are on no flow, or on no inner one, by reason."""
+        points = self._program.points()
+        lost = points["lost"]["segments"].sum(axis=0) + points["inner_lost"].sum(axis=0)
+        return {reason: count for reason, count in zip(layout.LOST_REASONS, lost.tolist(), strict=True) if count}
 
     def quoted(self, rows: NDArray[Any]) -> dict[int, str]:
         """Tracking IDs of the packets that ICMP errors among the rows quote, by the kernel's id of the flow."""

@@ -83,6 +83,8 @@ class AgentProcess:
         self._start_flows()
         self._start_metrics()
         self._start_http()
+        assert self.collector.capture
+        self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
 
     def _start_flows(self) -> None:
         from exporters.bpf.select import choose_loader  # noqa: PLC0415
@@ -142,7 +144,6 @@ class AgentProcess:
         self.collector.start()
         self._closers.callback(self.collector.stop)
         self._closers.callback(capture.stop)  # run first: nothing is counted while the last records are read
-        capture.start()
 
     def _start_otlp(self) -> None:
         settings = self._settings.otlp
@@ -235,12 +236,14 @@ class AgentProcess:
 
     def _waiting(self) -> dict[str, str | None]:
         capture = self.collector.capture
-        failures = capture.failures() if capture else ["not started"]
-        watching = capture is not None and capture.watcher.alive
+        assert capture
+        failures = capture.failures()
+        if not capture.ready:
+            failures = [f"attaching to interfaces, {len(capture.captured())} so far"]
         return {
             "drain": self.collector.failure,
             "flows": failures[0] if failures else None,
-            "links": None if watching else "the link watcher has ended: see the log",
+            "links": None if capture.watcher.alive else "the link watcher has ended: see the log",
         }
 
     def stop(self) -> None:

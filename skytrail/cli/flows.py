@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from exporters.flows.capture_file import CaptureFile
+    from exporters.flows.points import Points
     from exporters.flows.query import Query
     from exporters.flows.replay import Replay
     from exporters.flows.table import Batch
@@ -218,7 +219,7 @@ def _read_file(
     from exporters.bpf.select import choose_loader  # noqa: PLC0415
     from exporters.flows.applications import Applications  # noqa: PLC0415
     from exporters.flows.capture_file import CaptureFile  # noqa: PLC0415
-    from exporters.flows.points import Point, Points  # noqa: PLC0415
+    from exporters.flows.points import Points  # noqa: PLC0415
     from exporters.flows.records import Renderer  # noqa: PLC0415
     from exporters.flows.replay import Replay  # noqa: PLC0415
     from exporters.flows.totals import Totals  # noqa: PLC0415
@@ -231,28 +232,36 @@ def _read_file(
             program.set_tunnel_ports(
                 {"vxlan": frozenset(flow.tunnel_ports.vxlan), "geneve": frozenset(flow.tunnel_ports.geneve)}
             )
-            points = Points(1, Point(name, "", f"file:{name}"))
+            points = Points(program.max_points)
             applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
             replay = Replay(program, Totals(points, applications, 0), points, timeouts(settings))
             renderer = Renderer(points, applications)
-            for batch in _batches(capture, replay, damaged, progress=progress):
+            for batch in _batches(capture, replay, points, name, damaged, progress=progress):
                 for item in renderer.render(batch.rows, ended=batch.ended, quoted=replay.quoted(batch.rows)):
                     if query.filter is None or query.filter.matches(item):
                         yield item
+            if lost := replay.lost():
+                reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in lost.items())
+                click.echo(f"skytrail: packets on no flow: {reasons}; raise flow.max_flows", err=True)
         finally:
             program.close()
 
 
-def _batches(capture: CaptureFile, replay: Replay, damaged: list[CaptureFileError], *, progress: bool) -> Iterator[Batch]:
+def _batches(
+    capture: CaptureFile, replay: Replay, points: Points, name: str, damaged: list[CaptureFileError], *, progress: bool
+) -> Iterator[Batch]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
+    from exporters.flows.points import Point  # noqa: PLC0415
     from exporters.flows.table import Batch  # noqa: PLC0415
 
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("reading", total=capture.bytes_total)
         try:
             for packets in capture:
+                for number, interface in enumerate(capture.interfaces):
+                    points.put(number, Point(interface or name, "", f"file:{name}/{number}" if number else f"file:{name}"))
                 for batch in replay.packets(packets):
                     yield Batch(batch.rows[batch.ended], batch.ended[batch.ended], batch.now)
                 bar.update(task, completed=capture.bytes_read)

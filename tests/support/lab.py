@@ -93,7 +93,7 @@ class Lab:
             size = max(len(part), SHORTEST)
             data[:size] = part.ljust(size, b"\0")
             link = LINK_TYPES.get(packet.link, layout.LINK_OTHER)
-            struct.pack_into("=III", context, TestRun.CB, link, packet.length or len(packet.data), len(part))
+            struct.pack_into("=IIII", context, TestRun.CB, link, packet.length or len(packet.data), len(part), self._point)
             struct.pack_into("=Q", context, TestRun.TSTAMP, packet.time_ns)
             assert self._run.run(size) in (-1, layout.REPLAY_CROWDED)  # TC_ACT_UNSPEC: the next program decides
 

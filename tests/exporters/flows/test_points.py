@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from exporters.bpf import layout
 from exporters.flows.points import UNKNOWN, Point, Points
 
 MOST = 6
@@ -54,7 +55,8 @@ class PointsMachine(RuleBasedStateMachine):
     def records_end(self, data: st.DataObject) -> None:
         self.records = set(data.draw(st.lists(st.sampled_from(sorted(self.records)), unique=True)) if self.records else [])
         done = {number for number in self.left.values() if number not in self.records}
-        assert self.points.forget(self.records) == done
+        assert self.points.forget(self.points.gone - self.records) == done
+        assert self.points.forget(set(self.here.values())) == set()
         self.left = {tid: number for tid, number in self.left.items() if number not in done}
 
     @invariant()
@@ -62,11 +64,26 @@ class PointsMachine(RuleBasedStateMachine):
         named = {**self.here, **self.left}
         assert {tid: self.points.all[number].tid for tid, number in named.items()} == {tid: tid for tid in named}
         assert set(self.points.present()) == {0, *named.values()}
-        assert self.points.gone == bool(self.left)
+        assert self.points.gone == set(self.left.values())
 
 
 TestPoints = PointsMachine.TestCase
 TestPoints.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_a_device_that_comes_back_with_another_link_layer_is_another_point() -> None:
+    points = Points(MOST)
+    assert points.add(Point("t0", "", "tid", layout.LINK_RAW)) == (1, True)
+    points.remove(1)
+    assert points.add(Point("t0", "", "tid", layout.LINK_ETHERNET)) == (2, True)
+    assert points.add(Point("t0", "", "tid", layout.LINK_RAW)) == (1, False)
+
+
+def test_a_capture_file_chooses_its_numbers() -> None:
+    points = Points(3)
+    points.put(2, Point("eth2", "", "file:x/2"))
+    points.put(3, Point("eth3", "", "file:x/3"))
+    assert [point.name for point in points.all] == ["", "", "eth2"]
 
 
 def test_number_zero_is_the_capture_files() -> None:
