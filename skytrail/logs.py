@@ -8,12 +8,15 @@ under names that sound secret are masked, long ones cut, control characters esca
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -67,6 +70,35 @@ def configure(level: str = "info", fmt: str = "auto") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,  # level and stream belong to logging's handler: a cached logger follows them
     )
+
+
+@contextlib.contextmanager
+def held(lines: int = 200) -> Iterator[Callable[[], str]]:
+    """Keep what is logged meanwhile, the last so many lines, and write it afterwards: the terminal shows something else.
+
+    Gives a function that tells the last line so far.
+    """
+    stream = _Held(lines)
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    before = [handler.setStream(stream) for handler in handlers]
+    try:
+        yield lambda: stream.lines[-1].rstrip() if stream.lines else ""
+    finally:
+        for handler, original in zip(handlers, before, strict=True):
+            if original is not None:
+                handler.setStream(original)
+        sys.stderr.writelines(stream.lines)
+
+
+class _Held(io.TextIOBase):
+    """A stream that keeps the last lines."""
+
+    def __init__(self, lines: int) -> None:
+        self.lines: deque[str] = deque(maxlen=lines)
+
+    def write(self, text: str, /) -> int:
+        self.lines.append(text)
+        return len(text)
 
 
 def _renderer(fmt: str, *, terminal: bool) -> Callable[[Any, str, _Event], str | bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from exporters.bpf.program import FlowProgram, Loader
-from skytrail.errors import LoadError, NotSupportedError
+from skytrail.errors import LoadError, NotSupportedError, SkytrailError
 
 _log = structlog.get_logger(__name__)
 
@@ -32,13 +32,18 @@ def choose_loader(
 
     """
     names = [name] if name != "auto" else ["libbpf", "bcc"] if KERNEL_BTF.exists() else ["bcc", "libbpf"]
+    first: SkytrailError | None = None
     for number, candidate in enumerate(names, 1):
         try:
             return FlowProgram(_loader(candidate), max_flows=max_flows, max_points=max_points, sampling=sampling, replay=replay)
         except (LoadError, NotSupportedError) as error:
+            if first:  # the loader that was expected to work tells what to do
+                first.add_note(str(error))
+                raise first from error
             if number == len(names) or (isinstance(error, LoadError) and KERNEL_BTF.exists()):
                 raise
             _log.info("loader failed, trying the next", loader=candidate, error=str(error))
+            first = error
     raise AssertionError(names)
 
 

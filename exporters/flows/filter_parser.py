@@ -5,7 +5,9 @@ Two forms may be mixed. Words of pcap-filter(7): ``host``, ``net``, ``port``, ``
 ``Metric.ABBytes>1000``, ``Application=DNS``, ``Interface~veth*``. As that page says, ``and`` and ``or`` have equal
 precedence and associate left to right, ``not`` binds tightest, and a lone identifier takes the most recent qualifiers
 (``port 80 or 443``). Differences, all on purpose: no name is looked up in DNS; ``port N-M`` is a range; ``proto tcp``
-needs no backslash; ``vlan N`` is true of any tag of the stack and does not change what the words behind it mean.
+needs no backslash; ``vlan N`` is true of any tag of the stack and does not change what the words behind it mean;
+``broadcast``, ``multicast``, ``mpls``, ``ether proto``, ``arp host`` and all that looks at a packet's bytes or length are not
+there: a flow is no packet (``LayersPath~*MPLS*`` finds labels).
 """
 
 from __future__ import annotations
@@ -77,6 +79,11 @@ _BARE: dict[str, Term] = {
     "tcp": IsProtocol(6, None),
     "udp": IsProtocol(17, None),
     "sctp": IsProtocol(132, None),
+    "igmp": IsProtocol(2, "IPV4"),
+    "esp": IsProtocol(50, None),
+    "ah": IsProtocol(51, None),
+    "pim": IsProtocol(103, None),
+    "vrrp": IsProtocol(112, "IPV4"),
 }
 _WORDS = {*_BARE, *_KINDS, "src", "dst", "ether", "vlan", "and", "or", "not"}
 _PROTOCOL_NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmp6": 58, "sctp": 132}
@@ -299,7 +306,10 @@ class _Parser:
         return Direction.BOTH if joined is _Kind.AND else Direction.EITHER
 
     def _identified(self, qualifiers: _Qualifiers, token: _Token) -> Term:
-        """Make the condition of an identifier with its qualifiers."""
+        """Make the condition of an identifier, or of several in brackets, with its qualifiers."""
+        return self._alternatives(qualifiers, token) if token.kind is _Kind.OPEN else self._single(qualifiers, token)
+
+    def _single(self, qualifiers: _Qualifiers, token: _Token) -> Term:
         if token.kind is not _Kind.WORD:
             _fail(token.column, f"after '{qualifiers}' expected what to look for, found {token}")
         direction, protocol = qualifiers.direction, qualifiers.protocol
@@ -307,7 +317,7 @@ class _Parser:
             case "host" if protocol == "ether":
                 return HasMac(direction, _mac(token))
             case "host" | "net":
-                network = _address(token) if qualifiers.kind == "host" else _network(token)
+                network = _address(token) if qualifiers.kind == "host" else _network(self._with_mask(token))
                 if protocol in {"ip", "ip6"} and network.version != (4 if protocol == "ip" else 6):
                     _fail(token.column, f"{token} is not an address of {protocol!r}")
                 return InNetwork(direction, network)
@@ -316,6 +326,30 @@ class _Parser:
                 return IsProtocol(self._protocol(token), network_name)
             case _:
                 return self._ports(qualifiers, token)
+
+    def _alternatives(self, qualifiers: _Qualifiers, opening: _Token) -> Term:
+        """Parse ``80 or 443)``: identifiers that share the qualifiers before the bracket."""
+        first = self._single(qualifiers, self._take())
+        rest = []
+        while self._next.kind in {_Kind.AND, _Kind.OR}:
+            is_and = self._take().kind is _Kind.AND
+            rest.append((is_and, self._single(qualifiers, self._take())))
+        if self._take().kind is not _Kind.CLOSE:
+            _fail(opening.column, "this '(' has no ')'")
+        return Chain(first, tuple(rest))
+
+    def _with_mask(self, token: _Token) -> _Token:
+        """``10.0.0.0 mask 255.0.0.0`` as ``10.0.0.0/8``."""
+        if self._accept({"mask"}) is None:
+            return token
+        mask = self._take()
+        try:
+            length = ipaddress.IPv4Network(f"0.0.0.0/{mask.text}").prefixlen
+        except ValueError:
+            length = -1
+        if length < 0 or "." not in mask.text or str(ipaddress.IPv4Network(f"0.0.0.0/{length}").netmask) != mask.text:
+            _fail(mask.column, f"expected a net mask such as 255.255.0.0, found {mask}")
+        return _Token(_Kind.WORD, f"{token.text}/{length}", token.column)
 
     def _protocol(self, token: _Token) -> int:
         name = token.text.removeprefix("\\")

@@ -32,6 +32,8 @@ class Wait:
 def read_wait(begun: str | None, seconds: str | None) -> Wait | None:
     """A wait from the words of a URL; None where none is asked for. Raises UsageError."""
     if seconds is None:
+        if begun is not None:
+            raise UsageError("begun: goes with wait, the seconds to wait for another flow")
         return None
     if not _up_to(LONGEST_WAIT, seconds):
         raise UsageError(f"wait: '{seconds}' is not a number of seconds from 0 to {LONGEST_WAIT}")

@@ -56,6 +56,8 @@ class Replay:
     def __init__(self, program: FlowProgram, totals: Totals, points: Points, timeouts: Timeouts) -> None:
         self._program, self._run = program, program.test_run(4096)
         self._now = 0
+        self.unknown_links: set[int] = set()
+        """LINKTYPE_s that were met and are not understood."""
         self.table = FlowTable(program, points, totals, timeouts, clock=lambda: self._now, offset=lambda: 0, grace_ns=-1)
         self._since_drain = 0
         self._next_drain = 0
@@ -96,6 +98,8 @@ class Replay:
         kinds = np.full(len(batch.linktype), layout.LINK_OTHER)
         for number, kind in LINK_TYPES.items():
             kinds[batch.linktype == number] = kind
+        if (kinds == layout.LINK_OTHER).any():
+            self.unknown_links |= set(batch.linktype[kinds == layout.LINK_OTHER].tolist())
         return kinds
 
     def _drain(self, time_ns: int) -> Iterator[Batch]:

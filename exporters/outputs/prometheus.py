@@ -53,8 +53,11 @@ class Exposition:
         self._registry.register(FamilyCollector(sources))
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The body and its content type, as the Accept header asks."""
-        encoder, content_type = choose_encoder(accept)
+        """The body and its content type, as the Accept header asks; one that makes no sense gets the plain format."""
+        try:
+            encoder, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):
+            encoder, content_type = choose_encoder("text/plain")
         return encoder(self._registry), content_type
 
 

@@ -291,11 +291,14 @@ def _otlp_config(settings: Otlp) -> otlp_config.OtlpConfig:
 
 
 def run(session: Session, *, show: bool = False) -> None:
-    """Run an agent until SIGINT or SIGTERM; with ``show``, its flows are a live table on the terminal meanwhile."""
+    """Run an agent until SIGINT, SIGTERM or SIGHUP (its terminal went away).
+
+    With ``show``, its flows are a live table on the terminal meanwhile.
+    """
     session.start_logs()
     process = AgentProcess(session.settings)
     done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())
     process.start()
     try:

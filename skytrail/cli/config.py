@@ -34,7 +34,10 @@ def _hashed() -> str:
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = sys.stdin.readline().rstrip("\n")
+        try:
+            password = sys.stdin.buffer.readline().decode().rstrip("\n")
+        except UnicodeDecodeError:
+            raise click.UsageError("the password on standard input is not UTF-8") from None
     if not password:
         raise click.UsageError("no password on standard input")
     return hash_password(password)

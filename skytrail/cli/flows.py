@@ -43,7 +43,7 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("Tracking ID", "left"),
 )
 _DISPENSABLE = ("Tracking ID", "RTT", "Rate", "Interface", "Application", "B→A")
-_GAP, _FRAME_LINES = 2, 6  # blanks between columns; lines of the table's frame, headings and caption
+_GAP, _FRAME_LINES = 3, 7  # blanks between columns; lines of the table's frame, headings and caption
 
 
 @click.command()
@@ -77,9 +77,9 @@ def flows(
     from exporters.flows.query import read_query  # noqa: PLC0415 - --help needs none of it
 
     session.start_logs()
-    live = not (as_json or once or pcap) and sys.stdout.isatty()
+    live = not (as_json or once or pcap is not None) and sys.stdout.isatty()
     query = read_query(text, sort, limit or ("0" if as_json else str(TABLE_ROWS)))
-    if pcap:
+    if pcap is not None:
         damaged: list[CaptureFileError] = []
         found = _read_file(pcap, query, session.settings, damaged, progress=sys.stderr.isatty())
         ordered = found if as_json and sort is None and not query.limit else _largest(found, query)
@@ -139,9 +139,11 @@ def show_live(ask: Ask, done: threading.Event, caption: str = "Ctrl-C ends") -> 
     """The table, once a second and as soon as a flow begins, until ``done``; rates are of the last second."""
     from rich.live import Live  # noqa: PLC0415
 
+    from skytrail.logs import held  # noqa: PLC0415
+
     before: dict[str, tuple[float, int]] = {}
     begun, began = 0, 0.0
-    with Live(auto_refresh=False, screen=True) as live:
+    with held() as last_log, Live(auto_refresh=False, screen=True) as live:
         while not done.is_set():
             found, begun = ask(begun, _REFRESH)
             now, rates, seen = time.monotonic(), {}, {}
@@ -154,7 +156,7 @@ def show_live(ask: Ask, done: threading.Event, caption: str = "Ctrl-C ends") -> 
             if now >= began + _REFRESH:
                 before, began = seen, now
             shown = found[: max(live.console.height - _FRAME_LINES, 1)]
-            said = caption if found else f"no flow yet   {caption}"
+            said = "\n".join(filter(None, [caption if found else f"no flow yet   {caption}", last_log()]))
             live.update(_table(shown, rates, live.console.width, said), refresh=True)
             done.wait(_PAUSE)
 
@@ -163,13 +165,15 @@ def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str 
     """Rows of text; columns that find no room in a narrow terminal are left out, the last named first."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     rows = [_cells(flow, rates) for flow in found]
     needed = {title: max([len(title), *(len(row[title]) for row in rows)]) + _GAP for title, _ in _COLUMNS}
     for title in _DISPENSABLE:
         if sum(needed.values()) > width:
             del needed[title]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    said = Text.from_ansi(caption or "", no_wrap=True, overflow="ellipsis")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=said if caption else None, caption_justify="left")
     for title, justify in _COLUMNS:
         if title in needed:
             table.add_column(title, justify=justify, no_wrap=True)
@@ -243,6 +247,9 @@ def _read_file(
             if lost := replay.lost():
                 reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in lost.items())
                 click.echo(f"skytrail: packets on no flow: {reasons}; raise flow.max_flows", err=True)
+            for number in sorted(replay.unknown_links):
+                said = f"skytrail: packets of link type {number} are not understood: they are one flow without addresses"
+                click.echo(said, err=True)
         finally:
             program.close()
 

@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 
 from skytrail import __version__
 from skytrail.cli.options import Session, common
-from skytrail.errors import LoadError, SkytrailError, UsageError
+from skytrail.errors import LoadError, RunError, SkytrailError, UsageError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 READER_GONE = 141  # 128 + SIGPIPE
@@ -103,17 +103,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     session = Session(os.environ)
     try:
         status = cli.main(args=argv, prog_name="skytrail", standalone_mode=False, obj=session)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()
     except click.ClickException as exc:
         return _usage(exc)
     except SkytrailError as exc:
         return _failure(exc, session)
     except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        status = INTERRUPTED
     except (BrokenPipeError, ReaderGoneError):
         # Python flushes standard output once more when it ends: that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+    except OSError as exc:
+        status = _failure(RunError(f"{exc.filename or 'the output'}: {exc.strerror or exc}"), session)
     except Exception as exc:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
         return _defect(exc, session)
     return status if isinstance(status, int) else 0

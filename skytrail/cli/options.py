@@ -96,12 +96,14 @@ def settings_options(*keys: str) -> Callable[[F], F]:
             if isinstance(shown, list):
                 about = f"{about} May be repeated."
                 shown = ",".join(map(str, shown))
+            # Said at all, even as False, is_flag lets an option go without its value (click 8.2).
+            kind: dict[str, Any] = (
+                {"is_flag": True} if flag else {"type": click.Choice(choices) if choices else str, "metavar": metavar or None}
+            )
             command = click.option(
                 name,
                 key.replace(".", "_"),
-                is_flag=flag,
-                type=None if flag else click.Choice(choices) if choices else str,
-                metavar=metavar or None,
+                **kind,
                 multiple=leaf.composite,
                 expose_value=False,
                 callback=_setter(key),

@@ -12,10 +12,17 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from skytrail.errors import SkytrailError, UsageError
-from skytrail.http.guard import ASGIApp
+from skytrail.http.guard import ASGIApp, Receive, RefusalError, Scope, Send, refuse
 
 WORKERS = 4
-"""Threads that answer requests of one application."""
+"""Threads that answer questions (paths below :data:`QUESTIONS`), and as many for all else: scrapes and health never wait."""
+
+SERVICE_HEADER = "Skytrail-Service"
+"""What a client knows our servers by."""
+
+QUESTIONS = "/api/v1/"
+WAITING = 32
+"""Questions that may be there at once; one more is refused."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +54,11 @@ def create_app(
     def api_status() -> ResponseReturnValue:
         return jsonify(status())
 
+    @app.after_request
+    def named(response: Response) -> Response:
+        response.headers[SERVICE_HEADER] = name
+        return response
+
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(SkytrailError, _own_error)
     app.register_error_handler(Exception, _unforeseen_error)
@@ -56,12 +68,31 @@ def create_app(
 
 
 def as_asgi(app: Flask, workers: int = WORKERS) -> ASGIApp:
-    """Return ``app`` as an ASGI application that answers in at most ``workers`` threads.
+    """Return ``app`` as an ASGI application that answers questions in at most ``workers`` threads, and all else in others.
 
     An answer's chunks wait for a slow client in a queue, so that up to 64 of them leave the worker free.
     """
     # a2wsgi's types are its own TypedDicts; ours are the open mappings of the ASGI specification.
-    return cast("ASGIApp", WSGIMiddleware(cast("Any", app.wsgi_app), workers=workers, send_queue_size=64))
+    quick, slow = (
+        cast("ASGIApp", WSGIMiddleware(cast("Any", app.wsgi_app), workers=workers, send_queue_size=64)) for _ in range(2)
+    )
+    there = 0
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal there
+        if not scope.get("path", "").startswith(QUESTIONS):
+            await quick(scope, receive, send)
+            return
+        if there >= WAITING:
+            await refuse(send, RefusalError(503, "others are being answered: ask again a little later"), [])
+            return
+        there += 1
+        try:
+            await slow(scope, receive, send)
+        finally:
+            there -= 1
+
+    return answer
 
 
 def _error(status: int, message: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from skytrail.errors import AgentAwayError, RunError, UsageError
+from skytrail.http.app import SERVICE_HEADER
 from skytrail.http.credentials import read_tokens
 from skytrail.settings.tree import Settings
 from skytrail.settings.values import parse_address
@@ -26,7 +28,8 @@ class Client:
     """A client of the agent of this host, found by the settings that the agent itself runs with.
 
     Args:
-        settings: ``agent.listen`` says where; ``http.tls_cert`` is trusted, ``http.token_file``'s first token is sent.
+        settings: ``agent.listen`` says where; ``http.tls_cert`` is trusted; ``http.token_file``'s first token is sent, or else
+            what ``http.login_file`` holds.
 
     Raises:
         RunError: the certificate or the file of tokens cannot be read.
@@ -42,6 +45,9 @@ class Client:
         if http_settings.token_file:
             tokens = _read("http.token_file", lambda: read_tokens(Path(str(http_settings.token_file))))
             self._headers["Authorization"] = f"Bearer {tokens[0]}"
+        elif http_settings.login_file:
+            login = _read("http.login_file", lambda: Path(str(http_settings.login_file)).read_bytes().strip())
+            self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
         if http_settings.tls_cert:
             context = _read("http.tls_cert", lambda: ssl.create_default_context(cafile=http_settings.tls_cert))
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a certificate of a CA's is trusted without the CA's
@@ -74,11 +80,18 @@ class Client:
             raise AgentAwayError(
                 f"no agent answers on {self._where} ({error}): start one by 'skytrail up', or name it by --set agent.listen=…"
             ) from error
-        if answer.status == 200:
+        if answer.status == 200 and answer.headers.get(SERVICE_HEADER):
             return json.loads(body), answer.headers
         message = _message(body) or f"HTTP {answer.status}"
+        if answer.status == 200:
+            self._connection.close()
+            raise AgentAwayError(
+                f"what answers on {self._where} is no agent of Skytrail's: name another by --set agent.listen=…"
+            )
         if answer.status == 401:
-            message += ": name a file with a token by --set http.token_file=…"
+            message += (
+                ": name a file with a token by --set http.token_file=…, or one with user:password by --set http.login_file=…"
+            )
         raise UsageError(message) if answer.status == 400 else RunError(f"the agent on {self._where} says: {message}")
 
 

@@ -98,7 +98,7 @@ class Guard:
             body = await self._read_body(headers, receive)
         except RefusalError as refusal:
             self.refused[refusal.status] += 1
-            await _refuse(send, refusal, shared)
+            await refuse(send, refusal, shared)
             return
         if body is not None:
             await self._app(scope, _replay(body, receive), _with_headers(send, shared))
@@ -220,7 +220,8 @@ def _with_headers(send: Send, headers: Headers) -> Send:
     return extended
 
 
-async def _refuse(send: Send, refusal: RefusalError, shared: Headers) -> None:
+async def refuse(send: Send, refusal: RefusalError, shared: Headers) -> None:
+    """Answer with the refusal, ``shared`` headers added, and close the connection."""
     body = json.dumps({"error": refusal.message, "status": refusal.status}).encode() + b"\n"
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refusal.headers, *shared]
     await _respond(send, refusal.status, headers, body)

@@ -148,14 +148,27 @@ def _as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
+_WORDS = {
+    "array": "a list",
+    "object": "a mapping",
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
+"""msgspec's words for types, and people's."""
+
+
 def _problem(leaf: Leaf, exc: Exception) -> str:
     """Say what is wrong in words of the file, not of msgspec."""
-    problem = _one_line(exc).replace("`", "").replace("Expected array", "expected a list")
+    problem = _one_line(exc).replace("`", "")
+    for theirs, ours in _WORDS.items():
+        problem = re.sub(rf"\b{theirs}\b", ours, problem)
     if problem.startswith("Invalid enum value"):
         problem = f"expected one of {', '.join(getattr(leaf.type, 'values', ()))}, got{problem[18:]}"
     problem = problem.replace(" - at key in $", " as key").replace(" - at $", " at ")
-    if leaf.unit == "s" and problem.startswith("Expected float"):
-        problem += " seconds"
+    if leaf.unit == "s":
+        problem = problem.replace("a number", "a number of seconds", 1)
     return problem[:1].lower() + problem[1:]
 
 

@@ -159,6 +159,10 @@ class Http(Section, frozen=True):
             reason="null: no user is asked for",
         ),
     ] = None
+    login_file: Annotated[
+        str | None,
+        key("file with user:password that the command line gives to a running agent", reason="null: the first token, if any"),
+    ] = None
     allowed_hosts: Annotated[
         tuple[str, ...],
         key(

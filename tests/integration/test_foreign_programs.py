@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from support.agentlab import Agent, StartAgent, assert_hooks_saw_what_the_interface_counted
 from support.foreign import ACT_OK, Counter
-from support.netlab import End, Net
+from support.netlab import End, Net, in_netns
+
+from exporters.bpf.attach import attach_tc
+from exporters.bpf.libbpf import LibbpfLoader
+from exporters.bpf.program import FlowProgram
+from skytrail.errors import AttachError
 
 MakeCounter = Callable[..., Counter]
 MODES = ("tcx", "tc", "socket")
@@ -110,3 +116,53 @@ def test_foreign_filter_that_ends_the_classification_hides_no_incoming_packet(
     agent = start_agent("--attach", attach)
 
     assert_all_count(net, agent, ends, [there])
+
+
+@pytest.mark.parametrize("attach", ["tc", "auto"])
+def test_a_foreign_filter_of_another_kind_on_our_priority_keeps_nobody_out(
+    net: Net, start_agent: StartAgent, attach: str
+) -> None:
+    ends = net.pair()
+    left, _ = ends
+    net.run(left.netns, "tc", "qdisc", "add", "dev", left.interface, "clsact")
+    u32 = f"filter add dev {left.interface} ingress pref 1 protocol ip u32 match u32 0 0".split()
+    net.run(left.netns, "tc", *u32)
+
+    agent = start_agent("--attach", attach)
+
+    assert_all_count(net, agent, ends, [])
+    agent.stop()
+    assert "u32" in net.run(left.netns, "tc", "filter", "show", "dev", left.interface, "ingress")
+
+
+def test_clsact_is_not_taken_for_what_an_ingress_qdisc_is(net: Net) -> None:
+    """Its one block takes filters for egress too, and runs them on what comes in (net/sched/sch_ingress.c)."""
+    left, _ = net.pair()
+    net.run(left.netns, "tc", "qdisc", "add", "dev", left.interface, "ingress")
+    program = FlowProgram(LibbpfLoader(), max_flows=1024, max_points=4)
+    entries = [program.entry(1, direction) for direction in (0, 1)]
+    try:
+        with pytest.raises(AttachError, match="ingress qdisc"):
+            in_netns(left.netns, lambda: attach_tc(*entries, index(net, left), owner=program.owner, loopback=False))
+    finally:
+        for entry in entries:
+            os.close(entry)
+        program.close()
+    assert not net.run(left.netns, "tc", "filter", "show", "dev", left.interface, "ingress")
+
+
+def test_it_is_seen_that_others_removed_our_filters(net: Net) -> None:
+    left, _ = net.pair()
+    program = FlowProgram(LibbpfLoader(), max_flows=1024, max_points=4)
+    entries = [program.entry(1, direction) for direction in (0, 1)]
+    try:
+        attached = in_netns(left.netns, lambda: attach_tc(*entries, index(net, left), owner=program.owner, loopback=False))
+        assert in_netns(left.netns, attached.intact)
+        net.run(left.netns, "tc", "filter", "del", "dev", left.interface, "egress")
+        assert not in_netns(left.netns, attached.intact)
+        net.run(left.netns, "tc", "qdisc", "del", "dev", left.interface, "clsact")
+        assert not in_netns(left.netns, attached.intact)
+    finally:
+        for entry in entries:
+            os.close(entry)
+        program.close()

@@ -145,6 +145,9 @@ class ExportQueue:
             for request in left:
                 self._forget(request)
                 self.dropped[Reason.SHUTDOWN] += request.items
+            dropped = self.dropped[Reason.SHUTDOWN]
+        if dropped:
+            log.warning("otlp export ended undelivered", signal=self.signal.value, items=dropped, error=self.last_error)
 
     def families(self) -> list[Family]:
         """Read the counters as metrics."""

@@ -5,10 +5,13 @@ Which status is retried: https://opentelemetry.io/docs/specs/otlp/#otlphttp-resp
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import socket
+import threading
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import urllib3
@@ -26,7 +29,7 @@ _GZIP_LEVEL = 1  # telemetry repeats itself: higher levels take many times the C
 class HttpTransport:
     """Sends one signal's requests over one kept-alive connection.
 
-    ``timeout`` bounds the connecting and each wait for bytes, not their sum.
+    ``timeout`` bounds the connecting and each wait for bytes, and twice it the attempt as a whole: then the connection is cut.
 
     Raises:
         SettingsError: a certificate or key that cannot be used.
@@ -45,8 +48,8 @@ class HttpTransport:
             self._headers["content-encoding"] = "gzip"
         context = tls_context(target) if target.tls else None
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, ssl_context=context)
-        if connections:
-            self._pool.pool_classes_by_scheme = _telling(connections)
+        self._pool.pool_classes_by_scheme = _telling(self._made)
+        self._socket: socket.socket | None = None
 
     def send(self, data: bytes, timeout: float) -> Outcome:
         """One attempt."""
@@ -54,6 +57,9 @@ class HttpTransport:
             data = gzip.compress(data, _GZIP_LEVEL, mtime=0)
         if self._connections:
             self._connections.trying(*self._where)
+        cutter = threading.Timer(2 * timeout, self._cut)
+        cutter.daemon = True
+        cutter.start()
         try:
             response = self._pool.request(
                 "POST",
@@ -70,6 +76,8 @@ class HttpTransport:
                     response.release_conn()  # else the connection is closed with the rest of the body unread
         except urllib3.exceptions.HTTPError as error:
             return Outcome(Verdict.RETRY, tidy(f"{type(error).__name__}: {error}", self._target))
+        finally:
+            cutter.cancel()
         if len(body) > RESPONSE_MAX:
             return Outcome(Verdict.REFUSED, f"the answer is longer than {RESPONSE_MAX} bytes")
         if 200 <= response.status < 300:
@@ -83,13 +91,21 @@ class HttpTransport:
         """Close idle connections."""
         self._pool.clear()
 
-
-def _telling(connections: Connections) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's classes of pools by scheme, whose connections say between which ends they are."""
-
-    def made(connection: socket.socket) -> socket.socket:
-        connections.connected(connection.getsockname(), connection.getpeername())
+    def _made(self, connection: socket.socket) -> socket.socket:
+        if self._connections:
+            self._connections.connected(connection.getsockname(), connection.getpeername())
+        self._socket = connection
         return connection
+
+    def _cut(self) -> None:
+        """End an attempt whose receiver gives or takes a byte now and then."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _telling(made: Callable[[socket.socket], socket.socket]) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's classes of pools by scheme, whose connections are handed to ``made``."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:

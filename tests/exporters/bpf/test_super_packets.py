@@ -157,6 +157,21 @@ def test_a_super_packet_longer_than_ipv4_can_say_has_total_0(libbpf_lab: Lab) ->
     libbpf_lab.assert_nothing_lost_silently()
 
 
+def test_the_header_of_big_tcp_goes_with_segmentation(libbpf_lab: Lab) -> None:
+    """Beyond 64 KiB IPv6 has a hop-by-hop header with the length (RFC 2675); no segment has it (ipv6_hopopt_jumbo_remove)."""
+    split = Split(140_000, 1400)
+    by_hand = _by_hand(libbpf_lab, FRAMES["tcp-ipv6"], split)
+    segment = _segment(bytes(2000))
+    jumbo = bytes([TCP, 0, 0xC2, 4]) + (8 + len(segment) - 2000 + split.payload).to_bytes(4, "big")
+    packet = bytearray(frames.ip6(A6, B6, 0, jumbo + segment))
+    packet[4:6] = bytes(2)
+    head = frames.ethernet(frames.ETH_IP6, bytes(packet))
+    libbpf_lab.begin()
+    libbpf_lab.count([Captured(head, 1, length=len(head) - 2000 + split.payload)], gso=(1400, 100))
+    assert _counts(libbpf_lab.flows()) == by_hand
+    libbpf_lab.assert_nothing_lost_silently()
+
+
 def test_super_packets_and_single_ones_add_up(libbpf_lab: Lab) -> None:
     make = FRAMES["tcp-in-vxlan"]
     libbpf_lab.begin()

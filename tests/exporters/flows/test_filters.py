@@ -421,3 +421,25 @@ def test_a_hostile_pattern_takes_no_time() -> None:
     began = time.process_time()
     assert not wanted.matches(tcp(LayersPath="a" * 5000))
     assert time.process_time() - began < 2  # a backtracking expression would take longer than the universe is old
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "port (80 or 443)",
+        "tcp and not port (22 or 80)",
+        "dst host (10.0.0.1 or 10.0.0.2)",
+        "src net 10.0.0.0 mask 255.0.0.0",
+        "net 10.0.0.0 mask 255.0.0.0 or 192.168",
+    ],
+)
+def test_brackets_of_identifiers_and_masks_are_the_manual_page_s(untagged: Oracle, expression: str) -> None:
+    assert 0 < untagged.compare(expression) < len(untagged.flows)
+
+
+@pytest.mark.parametrize(
+    "expression", ["port (", "port ()", "port ((80))", "port (80", "port (not 80)", "net 10 mask 255.0.255.0"]
+)
+def test_brackets_of_identifiers_and_masks_that_make_no_sense(expression: str) -> None:
+    with pytest.raises(FilterError, match="^filter, column"):
+        parse(expression)

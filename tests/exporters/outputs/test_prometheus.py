@@ -74,6 +74,12 @@ def test_promtool_finds_nothing_to_say() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("accept", ["text/plain;version=1.x", "text/plain;version=abc;escaping=foo", "\x00", "a" * 10_000])
+def test_an_accept_header_without_sense_gets_plain_text(accept: str) -> None:
+    body, content_type = Exposition([]).render(accept)
+    assert (body, content_type.partition(";")[0]) == (b"", "text/plain")
+
+
 def test_sources_are_asked_at_each_scrape() -> None:
     value = 0.0
 

@@ -49,6 +49,41 @@ def ports(output: str) -> list[int]:
     return [json.loads(line)["Transport"]["A"] for line in output.splitlines()]
 
 
+def udp(port: int) -> bytes:
+    return frames.ethernet(*frames.ip("192.0.2.101", "198.51.100.102", frames.UDP, frames.udp(port, 9, b"x")))
+
+
+def test_each_interface_of_a_file_is_a_capture_point_of_its_own(tmp_path: Path) -> None:
+    root()
+    path = tmp_path / "two.pcapng"
+    sent = [("eth0", udp(7)), ("eth1", udp(7)), ("eth0", udp(8))]
+    write_pcapng(path, [Captured(data, START_NS + at, interface=name) for at, (name, data) in enumerate(sent)])
+    flows = [json.loads(line) for line in skytrail("--pcap", path, "--json").stdout.splitlines()]
+    seen = sorted((flow["Interface"], flow["Transport"]["A"], flow["Metric"]["ABPackets"]) for flow in flows)
+    assert seen == [("eth0", 7, 1), ("eth0", 8, 1), ("eth1", 7, 1)]
+    same = [flow for flow in flows if flow["Transport"]["A"] == 7]
+    assert len({flow["TrackingID"] for flow in same}) == 1
+    assert len({flow["NodeTID"] for flow in same}) == len({flow["UUID"] for flow in same}) == 2
+
+
+def test_a_file_with_more_conversations_than_the_table_has_room_for_loses_no_packet(tmp_path: Path) -> None:
+    root()
+    path = tmp_path / "many.pcapng"
+    write_pcapng(path, [Captured(udp(1 + at % 60_000), START_NS + at * 1000) for at in range(50_000)])
+    done = skytrail("--pcap", path, "--json", "--set", "flow.max_flows=1024")
+    packets = sum(json.loads(line)["Metric"]["ABPackets"] for line in done.stdout.splitlines())
+    assert (packets, done.stderr) == (50_000, "")
+
+
+def test_times_before_the_epoch_are_the_epoch(tmp_path: Path) -> None:
+    root()
+    path = tmp_path / "early.pcapng"
+    write_pcapng(path, [Captured(udp(7), 5, offset=-1000)])
+    done = skytrail("--pcap", path, "--json")
+    [flow] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (flow["Start"], flow["Metric"]["ABPackets"], done.stderr) == (0, 1, "")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

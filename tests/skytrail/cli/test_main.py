@@ -68,6 +68,10 @@ def test_no_command_shows_the_help_as_a_usage_error() -> None:
     [
         (["confg"], "No such command 'confg'; see skytrail --help"),
         (["config", "--nope"], "see skytrail config --help"),
+        (["agent", "--listen"], "Option '--listen' requires an argument"),
+        (["agent", "--listen", "--insecure"], "agent.listen: expected an address"),
+        (["agent", "--attach", "--netns", "all"], "--attach"),
+        (["up", "--interfaces"], "Option '--interfaces' requires an argument"),
         (["--set", "flow.drain", "config"], "expected KEY=VALUE, as flow.drain=2s"),
         (["config", "--set", "flow.drian=1"], "command line: flow.drian: unknown key; did you mean flow.drain?"),
         (["--config", "/absent.yaml", "config"], "/absent.yaml: cannot be read: No such file or directory"),
@@ -81,6 +85,15 @@ def test_wrong_words_are_one_line_and_status_2(arguments: list[str], words: str)
     assert done.stderr.startswith("skytrail: error: ")
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(("shell", "status", "said"), [(">/dev/full", 1, "No space left on device"), (">&-", 0, "")])
+def test_output_that_cannot_be_written_is_one_line(shell: str, status: int, said: str) -> None:
+    command = f"exec {sys.executable} -m skytrail --version {shell}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == (1 if said else 0)
 
 
 def test_unknown_variable_is_one_line_and_status_2() -> None:

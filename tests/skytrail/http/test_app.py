@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import json
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
 from skytrail.errors import AgentAwayError, FilterError
-from skytrail.http.app import create_app
+from skytrail.http.app import WAITING, WORKERS, as_asgi, create_app
+from skytrail.http.server import serve
+from skytrail.settings.tree import Http
 
 
 def application(ready: Callable[[], dict[str, str | None]] = dict, *blueprints: Blueprint) -> Flask:
@@ -66,3 +73,36 @@ def test_error_of_a_handler_becomes_its_status(error: Exception, status: int, me
     assert answer.json is not None
     assert answer.json["error"].startswith(message)
     assert "hunter2" not in answer.text
+
+
+def test_questions_that_take_their_time_keep_no_scrape_waiting() -> None:
+    blueprint = Blueprint("slow", __name__)
+    refusals: list[str] = []
+    began, go_on = threading.Semaphore(0), threading.Event()
+
+    @blueprint.get("/api/v1/slow")
+    def slow() -> str:
+        began.release()
+        go_on.wait(20)
+        return "done"
+
+    def ask(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"{running.url}{path}", timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            refusals.append(json.loads(error.read())["error"])
+            return error.code
+
+    with serve(as_asgi(application(dict, blueprint)), "127.0.0.1:0", Http()) as running, ThreadPoolExecutor(WAITING) as pool:
+        asked = [pool.submit(ask, "/api/v1/slow") for _ in range(WAITING)]
+        for _ in range(WORKERS):
+            assert began.acquire(timeout=10)
+        try:
+            while ask("/api/v1/slow") != 503:  # the last of them are on their way
+                pass
+            assert [ask(path) for path in ("/healthz", "/readyz", "/api/status")] == [200] * 3
+        finally:
+            go_on.set()
+        assert [one.result() for one in asked].count(200) >= WORKERS
+    assert all("ask again" in refusal for refusal in refusals)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import msgspec
@@ -90,9 +92,36 @@ def test_certificate_of_somebody_else_is_not_trusted(certificate: Http, tmp_path
 def test_users_alone_are_told_to_name_a_token(tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.write_text(f"anna:{hash_password('secret')}\n")
-    said = r"a token or a user .*: name a file with a token by --set http.token_file=…$"
+    said = r"a token or a user .*: name a file with a token by --set http.token_file=…, or one with user:password"
     with server(Http(users_file=str(users))) as settings, pytest.raises(RunError, match=said):
         Client(settings).get("/words", {})
+
+
+def test_a_user_with_a_password_gets_in(tmp_path: Path) -> None:
+    users, login = tmp_path / "users", tmp_path / "login"
+    users.write_text(f"anna:{hash_password('secret')}\n")
+    login.write_text("anna:secret\n")
+    with server(Http(users_file=str(users), login_file=str(login))) as settings:
+        assert Client(settings).get("/words", {"x": "y"}) == {"x": "y"}
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"version": "1"}'])
+def test_another_program_on_the_port_is_told_from_an_agent(body: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.handle_request, daemon=True).start()
+        settings = Settings(agent=Agent(listen=f"127.0.0.1:{other.server_port}"))
+        with pytest.raises(AgentAwayError, match="is no agent of Skytrail's"):
+            Client(settings).get("/api/status", {})
 
 
 @pytest.mark.parametrize("key", ["token_file", "tls_cert"])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
+import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, formatdate
@@ -99,6 +102,29 @@ def test_a_receiver_that_hangs_is_left_after_the_timeout(http_receiver: Any) -> 
     outcome = send(http_receiver, timeout=0.2)
     assert outcome.verdict is Verdict.RETRY
     assert 0.2 <= time.monotonic() - begin < 10
+
+
+def test_a_receiver_that_dribbles_is_left_in_the_end() -> None:
+    """Each wait for bytes is short, and there is no end of them. By its status it had taken what was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def dribble() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+        threading.Thread(target=dribble, daemon=True).start()
+        port = listener.getsockname()[1]
+        target = OtlpConfig(endpoint=f"http://127.0.0.1:{port}", protocol=Wire.HTTP).target(Signal.TRACES)
+        transport = HttpTransport(target, "skytrail/test")
+        begin = time.monotonic()
+        assert transport.send(DATA, 0.5).verdict is Verdict.DELIVERED
+        assert time.monotonic() - begin < 10
+        transport.close()
 
 
 def test_nobody_listening_is_retried(lab: Any) -> None:
