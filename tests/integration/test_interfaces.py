@@ -16,7 +16,14 @@ from support.foreign import held_ids
 from support.identity import UDP, plain_id
 from support.netlab import End, Net, in_netns, unnamed_netns, until
 
-_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # uapi/linux/if_tun.h
+_TUNSETIFF, _IFF_TUN, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000  # uapi/linux/if_tun.h
+
+
+def _tuntap(name: str, flag: int) -> int:
+    """Make a tun or tap device; it lives as long as the descriptor."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flag | _IFF_NO_PI))
+    return descriptor
 
 
 def test_interface_that_comes_is_captured_at_once(net: Net, start_agent: StartAgent) -> None:
@@ -218,13 +225,7 @@ def test_loopback_is_captured_only_when_it_is_named(net: Net, start_agent: Start
 def tun(net: Net) -> Iterator[tuple[End, int]]:
     """A tun device, and the descriptor at which a program reads and writes its packets."""
     end = End(net.netns("t"), net.name("tun"), "10.7.0.1")
-
-    def make() -> int:
-        descriptor = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", end.interface.encode(), _IFF_TUN | _IFF_NO_PI))
-        return descriptor
-
-    descriptor = in_netns(end.netns, make)
+    descriptor = in_netns(end.netns, lambda: _tuntap(end.interface, _IFF_TUN))
     net.ip(f"address add {end.ip4}/24 dev {end.interface}", netns=end.netns)
     net.ip(f"link set {end.interface} up", netns=end.netns)
     yield end, descriptor
@@ -267,3 +268,48 @@ def test_agents_in_two_namespaces_of_a_host_name_their_devices_apart(net: Net, t
         tids.append(point["tid"])
 
     assert [tid.rpartition("/netns/")[2] for tid in tids] == [f"name/{end.netns}/link/veth/eth0" for end in (left, right)]
+
+
+def test_an_interface_of_the_same_name_with_another_link_layer_is_counted_as_what_it_is(
+    net: Net, start_agent: StartAgent
+) -> None:
+    end, agent = End(net.netns("t"), net.name("tun"), "10.7.0.1"), start_agent()
+    packet = frames.ip4("10.7.0.9", "10.7.0.1", UDP, frames.udp(5000, 6000, b"hello"))
+    for flag, sent, layers in (
+        (_IFF_TUN, packet, "IPv4/UDP"),
+        (_IFF_TAP, frames.ethernet(frames.ETH_IP, packet), "Ethernet/IPv4/UDP"),
+        (_IFF_TUN, packet, "IPv4/UDP"),
+    ):
+        descriptor = in_netns(end.netns, lambda flag=flag: _tuntap(end.interface, flag))
+        net.ip(f"address add {end.ip4}/24 dev {end.interface}", netns=end.netns)
+        net.ip(f"link set {end.interface} up", netns=end.netns)
+        agent.wait_point(end.netns, end.interface)
+        os.write(descriptor, sent)
+        until(lambda layers=layers: agent.flows(f"udp and port 6000 and LayersPath={layers}"), 5.0)
+        os.close(descriptor)
+        until(lambda: agent.points() == {}, 5.0)
+
+
+def test_what_found_no_room_and_left_is_no_failure_any_more(net: Net, start_agent: StartAgent) -> None:
+    namespace, elsewhere = net.netns("a"), net.netns("b")
+    agent = start_agent("--interfaces", "z*", flow__max_points="16")
+    for number in range(16):
+        net.ip(f"link add z{number} type ifb", netns=namespace)
+        net.ip(f"link set z{number} up", netns=namespace)
+    until(lambda: len(agent.points()) == 15 and len(agent.status()["failures"]) == 1, 5.0)
+
+    net.ip(f"link set z15 netns {elsewhere}", netns=namespace)
+    net.ip("link del z15", netns=elsewhere)
+    until(lambda: agent.status()["failures"] == [], 5.0)
+
+    net.ip("link add z16 type ifb", netns=namespace)
+    net.ip("link set z16 up", netns=namespace)
+    until(lambda: len(agent.status()["failures"]) == 1, 5.0)
+    net.ip("link set z16 down", netns=namespace)
+    net.ip("link set z16 name other", netns=namespace)
+    until(lambda: agent.status()["failures"] == [], 5.0)
+    net.ip("link del z0", netns=namespace)
+    net.ip("link add z17 type ifb", netns=namespace)
+    net.ip("link set z17 up", netns=namespace)
+    agent.wait_point(namespace, "z17", 5.0)
+    assert (namespace, "other") not in agent.points()
