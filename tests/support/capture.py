@@ -13,7 +13,10 @@ _NAME, _TSRESOL, _TSOFFSET = 2, 9, 14  # options of an interface
 
 @dataclass(frozen=True)
 class Captured:
-    """One packet: bytes, time in ns since the epoch, LINKTYPE_, length on the wire (0: nothing was cut), if_name, if_tsoffset."""
+    """One packet: bytes, time in ns since the epoch, LINKTYPE_, length on the wire (0: nothing was cut).
+
+    ``interface`` and ``offset`` are if_name and if_tsoffset of the interface that it was captured on.
+    """
 
     data: bytes
     time_ns: int

@@ -441,5 +441,5 @@ def test_brackets_of_identifiers_and_masks_are_the_manual_page_s(untagged: Oracl
     "expression", ["port (", "port ()", "port ((80))", "port (80", "port (not 80)", "net 10 mask 255.0.255.0"]
 )
 def test_brackets_of_identifiers_and_masks_that_make_no_sense(expression: str) -> None:
-    with pytest.raises(FilterError, match="^filter, column"):
+    with pytest.raises(FilterError, match=r"^filter, column"):
         parse(expression)
