@@ -69,6 +69,7 @@ class Capture:
         tids: topology IDs of links.
         mode: ``auto``, ``tcx``, ``tc``, ``socket``.
         every_namespace: capture in all, not only in our own.
+        prune: forget the topology IDs of what went while we were away.
         tunnel_ports: from the settings, by kind; devices add theirs.
 
     """
@@ -83,10 +84,11 @@ class Capture:
         *,
         mode: str = "auto",
         every_namespace: bool = False,
+        prune: bool = True,
         tunnel_ports: dict[str, frozenset[int]],
     ) -> None:
         self._program, self._choice, self._points, self._worker = program, choice, points, worker
-        self._tids, self._mode, self._every = tids, mode, every_namespace
+        self._tids, self._mode, self._every, self._prune = tids, mode, every_namespace, prune
         self._ports = {kind: {0: ports} for kind, ports in tunnel_ports.items()}
         self._device_ports: dict[LinkKey, tuple[str, int]] = {}
         self._links: dict[LinkKey, _Wanted] = {}
@@ -162,7 +164,7 @@ class Capture:
                 batch = [LinkChanged(item.link) for item in self._removed()]
             if batch is None:
                 return
-            if not self._ready.is_set():  # the first batch is all that there is
+            if self._prune and not self._ready.is_set():  # the first batch is all that there is
                 links = [event.link for event in batch if isinstance(event, LinkChanged)]
                 self._tids.prune(links, [event.namespace for event in batch if isinstance(event, NamespaceFound)])
             for event in batch or [LinkChanged(item.link) for item in self._links.values() if item.roomless]:

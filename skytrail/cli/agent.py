@@ -50,13 +50,14 @@ class AgentProcess:
 
     Args:
         settings: the effective settings.
+        topology: the graph of this host too, kept and served by a hub in this process.
 
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, topology: bool = False) -> None:
         from skytrail.kernel.host import read_host  # noqa: PLC0415 - only where an agent runs
 
-        self._settings = settings
+        self._settings, self._topology = settings, topology
         self._host: Host = read_host(settings.host_id or "")
         self._started = time.time()
         self._stopping = threading.Event()
@@ -110,6 +111,12 @@ class AgentProcess:
         self._closers.callback(worker.close)
         tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
         self._closers.callback(tids.close)
+        if self._topology:
+            from skytrail.cli.hub import HubProcess  # noqa: PLC0415
+
+            hub = HubProcess(self._settings, self._host, tids, worker)
+            hub.start()
+            self._closers.callback(hub.stop)
         points = Points(flow.max_points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         self.collector = FlowsCollector(
@@ -135,6 +142,7 @@ class AgentProcess:
             tids,
             mode=flow.attach,
             every_namespace=flow.netns == "all",
+            prune=not self._topology,  # else the topology's watcher does, which knows of all namespaces
             tunnel_ports={
                 "vxlan": frozenset(flow.tunnel_ports.vxlan),
                 "geneve": frozenset(flow.tunnel_ports.geneve),
@@ -290,13 +298,13 @@ def _otlp_config(settings: Otlp) -> otlp_config.OtlpConfig:
     )
 
 
-def run(session: Session, *, show: bool = False) -> None:
+def run(session: Session, *, show: bool = False, topology: bool = False) -> None:
     """Run an agent until SIGINT, SIGTERM or SIGHUP (its terminal went away).
 
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
-    process = AgentProcess(session.settings)
+    process = AgentProcess(session.settings, topology=topology)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())
@@ -336,7 +344,7 @@ def agent(session: Session) -> None:
 
 
 @click.command()
-@settings_options(*_OPTIONS)
+@settings_options(*_OPTIONS, "hub.listen")
 @common
 @click.pass_obj
 def up(session: Session) -> None:
@@ -353,4 +361,4 @@ def up(session: Session) -> None:
         if show:
             click.get_current_context().invoke(flows)
         return
-    run(session, show=show)
+    run(session, show=show, topology=session.settings.topology.enabled)

@@ -25,20 +25,21 @@ _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S10
 
 
 class Client:
-    """A client of the agent of this host, found by the settings that the agent itself runs with.
+    """A client of a server of ours on this host, found by the settings that the agent itself runs with.
 
     Args:
-        settings: ``agent.listen`` says where; ``http.tls_cert`` is trusted; ``http.token_file``'s first token is sent, or else
-            what ``http.login_file`` holds.
+        settings: ``agent.listen`` says where, unless ``where`` does; ``http.tls_cert`` is trusted; ``http.token_file``'s first
+            token is sent, or else what ``http.login_file`` holds.
+        where: the address and port of another server, as the hub's.
 
     Raises:
         RunError: the certificate or the file of tokens cannot be read.
 
     """
 
-    def __init__(self, settings: Settings) -> None:
-        host, port = parse_address(settings.agent.listen)
-        self._where = settings.agent.listen
+    def __init__(self, settings: Settings, where: str = "") -> None:
+        self._where = where or settings.agent.listen
+        host, port = parse_address(self._where)
         host = _WILDCARDS.get(host, host)
         http_settings = settings.http
         self._headers = {"Accept": "application/json"}
@@ -78,7 +79,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise AgentAwayError(
-                f"no agent answers on {self._where} ({error}): start one by 'skytrail up', or name it by --set agent.listen=…"
+                f"no agent answers on {self._where} ({error}): start one by 'skytrail up', or name another address"
             ) from error
         if answer.status == 200 and answer.headers.get(SERVICE_HEADER):
             return json.loads(body), answer.headers
@@ -86,7 +87,7 @@ class Client:
         if answer.status == 200:
             self._connection.close()
             raise AgentAwayError(
-                f"what answers on {self._where} is no agent of Skytrail's: name another by --set agent.listen=…"
+                f"what answers on {self._where} is no agent of Skytrail's: name another address"
             )
         if answer.status == 401:
             message += (

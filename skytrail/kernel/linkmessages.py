@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skytrail.kernel.netlink import NetlinkDecodeError, attributes, integer, integer_attribute
 
@@ -40,6 +40,7 @@ _IFLA_PARENT_DEV_BUS_NAME = 57
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _IFLA_XDP_ATTACHED = 2
+_RTEXT_FILTER_VF = 1
 _RTEXT_FILTER_SKIP_STATS = 8
 
 _LINK_ATTRIBUTES = frozenset(
@@ -96,6 +97,7 @@ class Link:
         link: ifindex of its peer (veth) or lower device (vlan, macvlan); None if it has none.
         link_nsid: the namespace of ``link`` as our own namespace numbers it; None: the same namespace as this link's,
             or one that has no number here.
+        raw: the whole message, for who decodes more; empty unless it is asked for.
     """
 
     cookie: int
@@ -115,6 +117,7 @@ class Link:
     master: int | None = None
     link: int | None = None
     link_nsid: int | None = None
+    raw: bytes = field(default=b"", repr=False)
 
     @property
     def up(self) -> bool:
@@ -137,14 +140,18 @@ class Departure:
     new_ifindex: int
 
 
-def dump_request(nsid: int | None) -> bytes:
-    """The body of RTM_GETLINK for all links, without statistics, of the namespace with that number; None: our own."""
-    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + integer_attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+def dump_request(nsid: int | None, *, functions: bool = False) -> bytes:
+    """The body of RTM_GETLINK for all links, without statistics, of the namespace with that number; None: our own.
+
+    ``functions``: with virtual functions (SR-IOV).
+    """
+    mask = _RTEXT_FILTER_SKIP_STATS | (_RTEXT_FILTER_VF if functions else 0)
+    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + integer_attribute(_IFLA_EXT_MASK, mask)
     return body if nsid is None else body + integer_attribute(_IFLA_TARGET_NETNSID, nsid)
 
 
-def decode_link(buffer: Buffer, start: int, end: int, cookie: int) -> Link | None:
-    """Decode RTM_NEWLINK's payload ``buffer[start:end]``.
+def decode_link(buffer: Buffer, start: int, end: int, cookie: int, *, raw: bool = False) -> Link | None:
+    """Decode RTM_NEWLINK's payload ``buffer[start:end]``; with ``raw`` the payload itself is kept too.
 
     ``link_nsid`` is as in the message: a dump numbers as our own namespace does, an event as the link's namespace does.
 
@@ -179,6 +186,7 @@ def decode_link(buffer: Buffer, start: int, end: int, cookie: int) -> Link | Non
         master=_number(buffer, found.get(_IFLA_MASTER)) or None,
         link=_number(buffer, found.get(_IFLA_LINK)) or None,
         link_nsid=_number(buffer, found.get(_IFLA_LINK_NETNSID)),
+        raw=bytes(buffer[start:end]) if raw else b"",
     )
 
 

@@ -20,8 +20,10 @@ import structlog
 from skytrail.kernel.census import Census
 from skytrail.kernel.host import Roots
 from skytrail.kernel.linkmessages import RTM_DELLINK, RTM_NEWLINK, Link, decode_departure, decode_link
-from skytrail.kernel.linksocket import LinkSocket
+from skytrail.kernel.linksocket import RTM_NEWADDR, LinkSocket
 from skytrail.kernel.linktable import (
+    DumpBegan,
+    DumpEnded,
     Event,
     LinkChanged,
     LinkGone,
@@ -31,6 +33,7 @@ from skytrail.kernel.linktable import (
     NamespaceGone,
     PendingMoves,
     Resynced,
+    Told,
 )
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import (
@@ -49,6 +52,8 @@ from skytrail.kernel.worker import NamespaceWorker
 
 __all__ = [
     "Counters",
+    "DumpBegan",
+    "DumpEnded",
     "Event",
     "Link",
     "LinkChanged",
@@ -58,6 +63,7 @@ __all__ = [
     "NamespaceFound",
     "NamespaceGone",
     "Resynced",
+    "Told",
 ]
 
 _DEBOUNCE = 0.05
@@ -92,6 +98,7 @@ class Counters:
 @dataclass(slots=True)
 class _Dump:
     cookie: int
+    kind: int
     sequence: int
     interrupted: bool = False
 
@@ -106,6 +113,7 @@ class LinkWatcher:
         roots: where /proc and /run are.
         scan_interval: seconds between scans of /proc for namespaces without a name.
         receive_buffer: bytes of the socket's queue; above net.core.rmem_max if we may.
+        details: links carry their whole message (:attr:`Link.raw`), and addresses are told too.
     """
 
     def __init__(
@@ -117,7 +125,9 @@ class LinkWatcher:
         roots: Roots | None = None,
         scan_interval: float = 30.0,
         receive_buffer: int = 8 << 20,
+        details: bool = False,
     ) -> None:
+        self._details = details
         self._sink = sink
         self._worker = worker
         self._every = every_namespace
@@ -134,7 +144,7 @@ class LinkWatcher:
         self._thread: threading.Thread | None = None
         self._sequence = itertools.count(1)
         self._dump: _Dump | None = None
-        self._dumps: dict[int, int] = {}  # cookie → tries so far, in the order to do them
+        self._dumps: dict[tuple[int, int], int] = {}  # (cookie, kind) → tries so far, in the order to do them
         self._dump_after = 0.0
         self._told: set[int] = set()
         self._moves = PendingMoves()
@@ -153,7 +163,7 @@ class LinkWatcher:
             NotSupportedError: this kernel has no namespace cookies.
             OSError: a socket is not to be had, or listening to all namespaces is not allowed.
         """
-        self._socket = LinkSocket(every_namespace=self._every, receive_buffer=self._receive_buffer)
+        self._socket = LinkSocket(every_namespace=self._every, receive_buffer=self._receive_buffer, details=self._details)
         try:
             self._census = Census(self._worker, self._roots, every=self._every)
         except BaseException:
@@ -298,7 +308,7 @@ class LinkWatcher:
             self._out.append(NamespaceFound(namespace))
             if namespace.cookie not in self._told:
                 self._told.add(namespace.cookie)
-                self._dumps[namespace.cookie] = 0
+                self._want_dumps(namespace.cookie)
         if not found:
             return
         self._census.numbers_changed(None)
@@ -318,11 +328,13 @@ class LinkWatcher:
         elif cookie is None:
             self.counters.unattributed += 1
         elif found.kind == RTM_NEWLINK:
-            link = decode_link(self._socket.buffer, found.start, found.end, cookie)
+            link = decode_link(self._socket.buffer, found.start, found.end, cookie, raw=self._details)
             if link is not None:
                 self._out += self._table.update(self._renumbered(link))
         elif found.kind == RTM_DELLINK:
             self._take_departure(found, cookie)
+        else:
+            self._out.append(Told(cookie, found.kind, bytes(self._socket.buffer[found.start : found.end])))
 
     def _take_number(self, found: Message, cookie: int | None) -> None:
         """A namespace has got or lost a number; that is in the table of the namespace with that cookie."""
@@ -340,7 +352,8 @@ class LinkWatcher:
             self._drop(gone)
 
     def _drop(self, gone: Namespace) -> None:
-        self._dumps.pop(gone.cookie, None)
+        for key in [key for key in self._dumps if key[0] == gone.cookie]:
+            del self._dumps[key]
         self._told.discard(gone.cookie)
         self._out += self._table.drop(gone.cookie)
         self._hint()  # another namespace may have got its inode before we heard
@@ -391,7 +404,11 @@ class LinkWatcher:
             self._drop(gone)
         self._scan(time.monotonic())
         for namespace in self._census.namespaces():
-            self._dumps[namespace.cookie] = 0
+            self._want_dumps(namespace.cookie)
+
+    def _want_dumps(self, cookie: int) -> None:
+        for kind in (RTM_NEWLINK, RTM_NEWADDR) if self._details else (RTM_NEWLINK,):
+            self._dumps[cookie, kind] = 0
 
     def _next_dump(self, now: float) -> None:
         """Ask for the links of the next namespace: one dump at a time, or the kernel says EBUSY."""
@@ -400,14 +417,17 @@ class LinkWatcher:
                 self._resyncing = False
                 self._out.append(Resynced())
             return
-        cookie = next(iter(self._dumps))
+        cookie, kind = next(iter(self._dumps))
         namespace = self._census.find(cookie)
         if now < self._dump_after or namespace is None:
             return
-        dump = _Dump(cookie, next(self._sequence))
-        self._table.begin(cookie)
+        dump = _Dump(cookie, kind, next(self._sequence))
+        if kind == RTM_NEWLINK:
+            self._table.begin(cookie)
+        else:
+            self._out.append(DumpBegan(cookie, kind))
         try:
-            self._socket.request_dump(None if namespace.own else namespace.nsid, dump.sequence)
+            self._socket.request_dump(kind, None if namespace.own else namespace.nsid, dump.sequence)
         except OSError as error:
             self._dump_after = now + _BUSY_DELAY
             _log.warning("links_dump_refused", error=error.strerror, remedy="none: it is tried again")
@@ -419,10 +439,13 @@ class LinkWatcher:
         if dump is None or found.sequence != dump.sequence:
             return
         dump.interrupted |= bool(found.flags & NLM_F_DUMP_INTR)
+        wanted = (dump.cookie, dump.kind) in self._dumps  # else the namespace died meanwhile
         if found.kind == RTM_NEWLINK:
-            link = decode_link(self._socket.buffer, found.start, found.end, dump.cookie)
-            if link is not None and dump.cookie in self._dumps:
+            link = decode_link(self._socket.buffer, found.start, found.end, dump.cookie, raw=self._details)
+            if link is not None and wanted:
                 self._out += self._table.update(link)
+        elif found.kind == dump.kind and wanted:
+            self._out.append(Told(dump.cookie, found.kind, bytes(self._socket.buffer[found.start : found.end])))
         elif found.kind in {NLMSG_DONE, NLMSG_ERROR}:
             self._end_dump(dump, error_number(self._socket.buffer, found))
 
@@ -430,13 +453,15 @@ class LinkWatcher:
         if error == errno.ENOBUFS:
             return  # the queue was full: the kernel goes on with this dump as we read
         self._dump = None
-        tries = self._dumps.pop(dump.cookie, None)
+        tries = self._dumps.pop((dump.cookie, dump.kind), None)
         if tries is None:
             return  # the namespace died meanwhile
         if error == errno.EBUSY or (dump.interrupted and tries < _DUMP_TRIES):
-            self._dumps[dump.cookie] = tries + 1
+            self._dumps[dump.cookie, dump.kind] = tries + 1
             self._dump_after = time.monotonic() + (_BUSY_DELAY if error else 0.0)
         elif error:
             _log.debug("links_dump_failed", cookie=dump.cookie, error=errno.errorcode.get(error, error))
-        else:
+        elif dump.kind == RTM_NEWLINK:
             self._out += self._table.finish(dump.cookie)
+        else:
+            self._out.append(DumpEnded(dump.cookie, dump.kind))

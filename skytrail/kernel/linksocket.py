@@ -17,12 +17,17 @@ from skytrail.kernel.netlink import (
     SOL_NETLINK,
     Message,
     NetlinkDecodeError,
+    integer_attribute,
     message,
     messages,
     open_route_socket,
 )
 
 _GROUPS = 1 << (1 - 1) | 1 << (28 - 1)  # RTNLGRP_LINK, RTNLGRP_NSID
+_ADDRESS_GROUPS = 1 << (5 - 1) | 1 << (9 - 1)  # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+_IFADDRMSG = bytes(8)  # struct ifaddrmsg: all families, all links
+_IFA_TARGET_NETNSID = 10
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
 _DATAGRAMS_A_TURN = 256  # then the caller's other sources get their turn
 
@@ -33,16 +38,18 @@ class LinkSocket:
     Args:
         every_namespace: hear all namespaces that have a number in ours; else only our own.
         receive_buffer: bytes of the queue; above net.core.rmem_max if we may.
+        details: hear of addresses too, and have links dumped with their virtual functions.
 
     Raises:
         OSError: the kernel refuses a socket, or listening to all namespaces (EPERM: needs CAP_NET_BROADCAST).
     """
 
-    def __init__(self, *, every_namespace: bool, receive_buffer: int) -> None:
+    def __init__(self, *, every_namespace: bool, receive_buffer: int, details: bool = False) -> None:
+        self._details = details
         self.buffer = bytearray(RECEIVE_BYTES)
         self.malformed = 0
         self._lost = False
-        self._socket = open_route_socket(_GROUPS)
+        self._socket = open_route_socket(_GROUPS | (_ADDRESS_GROUPS if details else 0))
         try:
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
@@ -68,13 +75,18 @@ class LinkSocket:
         """Whether messages were lost, and what is left in the queue is not read to its end yet."""
         return self._lost
 
-    def request_dump(self, nsid: int | None, sequence: int) -> None:
-        """Ask for all links of a namespace; the answers carry ``sequence``.
+    def request_dump(self, kind: int, nsid: int | None, sequence: int) -> None:
+        """Ask for all links (RTM_NEWLINK) or addresses (RTM_NEWADDR) of a namespace; the answers carry ``sequence``.
 
         Raises:
             OSError: the kernel has no memory for it now.
         """
-        self._socket.send(message(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, sequence, dump_request(nsid)))
+        if kind == RTM_NEWADDR:
+            body = _IFADDRMSG + (b"" if nsid is None else integer_attribute(_IFA_TARGET_NETNSID, nsid))
+            self._socket.send(message(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, sequence, body))
+            return
+        body = dump_request(nsid, functions=self._details)
+        self._socket.send(message(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, sequence, body))
 
     def read(self, take_event: Callable[[Message, int | None], None], take_answer: Callable[[Message], None]) -> bool:
         """Take what is in the queue, a bounded number of datagrams at a time.

@@ -55,11 +55,36 @@ class NamespaceGone:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A message of another kind from a followed namespace (``RTM_…``), for who asked for such."""
+
+    cookie: int
+    kind: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DumpBegan:
+    """All that there is of that kind (``RTM_NEW…``) in a namespace is told from here on."""
+
+    cookie: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class DumpEnded:
+    """All that there is of that kind has been told since :class:`DumpBegan`: what was not is not there."""
+
+    cookie: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resynced:
     """All that is there has been told: after the start, and after events were lost."""
 
 
-Event = LinkChanged | LinkGone | LinkMoved | NamespaceFound | NamespaceGone | Resynced
+Event = LinkChanged | LinkGone | LinkMoved | NamespaceFound | NamespaceGone | Told | DumpBegan | DumpEnded | Resynced
 
 
 class LinkTable:

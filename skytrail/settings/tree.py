@@ -140,6 +140,34 @@ class Agent(Section, frozen=True):
     ] = "127.0.0.1:8081"
 
 
+class Hub(Section, frozen=True):
+    """The hub's HTTP server: the graph."""
+
+    listen: Annotated[
+        str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
+    ] = "127.0.0.1:8082"
+
+
+class Topology(Section, frozen=True):
+    """The graph and its history."""
+
+    enabled: Annotated[bool, key("build the graph of this host in skytrail up", reason="what up is for")] = True
+    synchronous: Annotated[
+        Literal["normal", "full"],
+        key(
+            "what acknowledged changes survive", reason="normal: the death of the process; full: of the machine, an fsync each"
+        ),
+    ] = "normal"
+    retention_age: Annotated[
+        Annotated[float, msgspec.Meta(ge=60, le=100 * YEAR)] | None,
+        key("forget revisions that ended longer ago; null: never", unit="s", reason="a month of changes"),
+    ] = 30 * 86400.0
+    retention_size: Annotated[
+        Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 50)] | None,
+        key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
+    ] = 4 << 30
+
+
 class Http(Section, frozen=True):
     """TLS, authentication and limits of every HTTP server of the process."""
 
@@ -292,6 +320,8 @@ class Settings(Section, frozen=True):
         key("network: name, a label of metrics and flows", reason="only you know their names", check=check_subnets),
     ] = {}
     agent: Agent = Agent()
+    hub: Hub = Hub()
+    topology: Topology = Topology()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()
     otlp: Otlp = Otlp()

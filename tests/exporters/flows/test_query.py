@@ -45,7 +45,9 @@ def test_filter_that_does_not_parse_is_refused() -> None:
 
 
 def test_wait_is_taken() -> None:
-    assert read_wait("7", None) is None
+    assert read_wait(None, None) is None
+    with pytest.raises(UsageError, match="begun: goes with wait"):
+        read_wait("7", None)
     assert read_wait("7", str(LONGEST_WAIT)) == Wait(7, LONGEST_WAIT)
 
 

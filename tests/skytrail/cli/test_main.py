@@ -133,9 +133,9 @@ def test_verbose_shows_traceback_and_the_verifiers_log(
 
 def test_interrupt_ends_quietly_with_130() -> None:
     waiting = """
-import sys, time, click
+import signal, sys, time, click
 from skytrail.cli import main as root
-from skytrail.cli.options import common
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 @click.command()
 def wait():
     print("waiting", flush=True)

@@ -28,7 +28,7 @@ class Reader:
 def test_a_dumps_answers_carry_its_number_and_end() -> None:
     reader = Reader()
     try:
-        reader.socket.request_dump(None, 1234)
+        reader.socket.request_dump(RTM_NEWLINK, None, 1234)
         while not reader.answers or reader.answers[-1].kind != NLMSG_DONE:
             reader.read()
         assert {answer.sequence for answer in reader.answers} == {1234}
@@ -40,7 +40,7 @@ def test_a_dumps_answers_carry_its_number_and_end() -> None:
 def test_a_dump_of_a_number_that_nobody_has_is_answered_with_an_error() -> None:
     reader = Reader()
     try:
-        reader.socket.request_dump(2**31 - 1, 7)
+        reader.socket.request_dump(RTM_NEWLINK, 2**31 - 1, 7)
         reader.read()
         assert [error_number(reader.socket.buffer, answer) for answer in reader.answers] == [errno.EINVAL]
     finally:

@@ -1,0 +1,145 @@
+"""The composition root of the topology: probes of this host → reconciler → store → HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from skytrail import __version__
+from skytrail.settings.tree import Settings
+
+if TYPE_CHECKING:
+    from skytrail.http.server import Server
+    from skytrail.kernel.host import Host
+    from skytrail.kernel.tid_state import TidRegistry
+    from skytrail.kernel.worker import NamespaceWorker
+    from topology.probes.netlink.probe import NetlinkProbe
+    from topology.reconcile import Reconciler
+    from topology.store.embedded.store import EmbeddedStore
+
+_log = structlog.get_logger(__name__)
+
+_RETENTION_INTERVAL = 600.0
+_FOLDER = "graph"
+
+
+def clock() -> int:
+    """µs since the epoch."""
+    return time.time_ns() // 1000
+
+
+def graph_folder(settings: Settings) -> Path:
+    """Where the graph is kept."""
+    return Path(settings.state_dir) / _FOLDER
+
+
+class HubProcess:
+    """The topology of this host, kept and served.
+
+    Args:
+        settings: the effective settings.
+        host: this host.
+        tids: topology IDs, shared with the exporter.
+        worker: enters namespaces.
+
+    """
+
+    def __init__(self, settings: Settings, host: Host, tids: TidRegistry, worker: NamespaceWorker) -> None:
+        self._settings, self._host, self._tids, self._worker = settings, host, tids, worker
+        self._started = time.time()
+        self._stopping = threading.Event()
+        self._closers = contextlib.ExitStack()
+        self.store: EmbeddedStore
+        self.reconciler: Reconciler
+        self.probe: NetlinkProbe
+        self.server: Server
+
+    def start(self) -> None:
+        """Start every part; what was started is stopped again if a later part fails."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        from skytrail.http.server import check_exposure  # noqa: PLC0415 - only where a hub runs
+        from skytrail.tid import host_tid  # noqa: PLC0415
+        from topology.facts import NodeFact, Report, Source  # noqa: PLC0415
+        from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
+        from topology.probes.netlink.probe import NetlinkProbe  # noqa: PLC0415
+        from topology.reconcile import Reconciler  # noqa: PLC0415
+        from topology.store.embedded.store import EmbeddedStore  # noqa: PLC0415
+
+        check_exposure(self._settings.hub.listen, self._settings.http)
+        self.store = EmbeddedStore(graph_folder(self._settings), synchronous=self._settings.topology.synchronous, clock=clock)
+        self._closers.callback(self.store.close)
+        name, tid = self._host.hostname, host_tid(self._host.host_id)
+        self.reconciler = Reconciler(self.store, name, clock)
+        host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
+        self.reconciler.report(Report(Source("host", name), clock(), (host,), whole=True))
+        self.probe = NetlinkProbe(self.reconciler.report, Source("netlink", name), tid, self._tids, self._worker, clock)
+        self.probe.start()
+        self._closers.callback(self.probe.stop)
+        self._start_retention()
+        self._start_http()
+
+    def _start_http(self) -> None:
+        from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
+        from skytrail.http.server import serve  # noqa: PLC0415
+        from topology.routes import graph_blueprint  # noqa: PLC0415
+
+        app = create_app("hub", self._status, self._waiting, [graph_blueprint(self.store, self.reconciler, clock)])
+        self.server = serve(as_asgi(app), self._settings.hub.listen, self._settings.http)
+        self.server.start()
+        self._closers.callback(self.server.stop)
+
+    def _start_retention(self) -> None:
+        thread = threading.Thread(target=self._retain, name="retention", daemon=True)
+        thread.start()
+        self._closers.callback(thread.join)
+        self._closers.callback(self._stopping.set)
+
+    def _retain(self) -> None:
+        from topology.store.interface import StoreError  # noqa: PLC0415
+
+        age, size = self._settings.topology.retention_age, self._settings.topology.retention_size
+        while not self._stopping.wait(_RETENTION_INTERVAL):
+            with contextlib.suppress(StoreError):  # the store logs it, and says so in its health
+                before = clock() - int(age * 1e6) if age is not None else None
+                retained = self.store.retain(before, size)
+                if retained.removed:
+                    _log.info("history forgotten", revisions=retained.removed, left=retained.left)
+
+    def _status(self) -> dict[str, object]:
+        health, counters = self.store.health(), self.reconciler.counters
+        return {
+            "service": "hub",
+            "version": __version__,
+            "host": self._host.host_id,
+            "started": int(self._started * 1000),
+            "store": {
+                "elements": health.elements,
+                "revisions": health.revisions,
+                "bytes": health.size,
+                "sequence": health.sequence,
+            },
+            "reports": counters.reports,
+            "changes": counters.changes,
+            "probes": {"netlink": self.probe.status()},
+        }
+
+    def _waiting(self) -> dict[str, str | None]:
+        return {
+            "store": self.store.health().failure,
+            "netlink": self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log"),
+        }
+
+    def stop(self) -> None:
+        """Stop every part, the last one first."""
+        self._closers.close()

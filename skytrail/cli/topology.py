@@ -1,0 +1,172 @@
+"""``skytrail topology``, ``skytrail diff``: the graph of a running hub, now or at a moment."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skytrail.cli.options import Session, common, settings_options
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from skytrail.http.client import Client
+
+Json = dict[str, Any]
+
+_REFRESH = 1.0
+_STATES = {"UP": "green", "DOWN": "red", "LOWERLAYERDOWN": "red"}
+_MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
+
+
+@click.command()
+@click.option("--at", metavar="MOMENT", help="As it was then: -5m, 2026-11-25T14:32:00Z, seconds or ms since the epoch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the graph as JSON, in Skydive's shape.")
+@click.option("--dot", is_flag=True, help="Print the graph for Graphviz.")
+@click.option("--watch", is_flag=True, help="Show it again whenever it changed.")
+@settings_options("hub.listen")
+@common
+@click.pass_obj
+def topology(session: Session, *, at: str | None, as_json: bool, dot: bool, watch: bool) -> None:
+    """Show what the network of this host is made of, as a tree."""
+    if watch and (at or as_json or dot):
+        raise click.UsageError("--watch shows the tree as it is now: leave --at, --json and --dot away")
+    session.start_logs()
+    client = _hub(session)
+    if watch:
+        _watch(client)
+        return
+    graph = client.get("/api/v1/graph", {"at": at} if at else {})
+    if as_json:
+        click.echo(json.dumps(graph, indent=2, ensure_ascii=False))
+    elif dot:
+        click.echo(_dot(graph), nl=False)
+    else:
+        _print(graph)
+
+
+@click.command()
+@click.option("--from", "begin", metavar="MOMENT", default="-5m", show_default=True, help="Since when.")
+@click.option("--to", "end", metavar="MOMENT", default="now", show_default=True, help="Until when.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@settings_options("hub.listen")
+@common
+@click.pass_obj
+def diff(session: Session, *, begin: str, end: str, as_json: bool) -> None:
+    """Show what is different at one moment from another: nodes, edges, and what keys changed from what to what."""
+    session.start_logs()
+    found = _hub(session).get("/api/v1/diff", {"from": begin, "to": end})
+    names = {one["Element"]["ID"]: _name(one["Element"]) for one in found}
+    for one in sorted(found, key=lambda one: (one["Element"]["UpdatedAt"], "Parent" in one["Element"])):
+        if as_json:
+            click.echo(json.dumps(one, ensure_ascii=False))
+            continue
+        mark, colour = _MARKS[one["Change"]]
+        click.secho(f"{mark} {_described(one['Element'], names)}", fg=colour)
+        for key, (before, after) in one.get("Keys", {}).items():
+            click.echo(f"    {key}: {_value(before)} → {_value(after)}")
+
+
+def _hub(session: Session) -> Client:
+    from skytrail.http.client import Client  # noqa: PLC0415 - --help needs none of it
+
+    return Client(session.settings, session.settings.hub.listen)
+
+
+def _watch(client: Client) -> None:
+    from rich.live import Live  # noqa: PLC0415
+
+    with Live(auto_refresh=False, screen=sys.stdout.isatty(), vertical_overflow="crop") as live:
+        while True:
+            live.update(_tree(client.get("/api/v1/graph", {})), refresh=True)
+            time.sleep(_REFRESH)
+
+
+def _print(graph: Json) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(_tree(graph))
+
+
+def _tree(graph: Json) -> Tree:
+    """Who owns whom; behind each node what it is connected to."""
+    from rich.tree import Tree  # noqa: PLC0415
+
+    nodes = {node["ID"]: node for node in graph["Nodes"]}
+    children: dict[str, list[str]] = {}
+    links: dict[str, list[str]] = {}
+    owned = set()
+    for edge in graph["Edges"]:
+        if edge["Metadata"]["RelationType"] == "ownership":
+            children.setdefault(edge["Parent"], []).append(edge["Child"])
+            owned.add(edge["Child"])
+        elif edge["Parent"] in nodes and edge["Child"] in nodes:
+            links.setdefault(edge["Child"], []).append(f"← {_name(nodes[edge['Parent']])}")
+            links.setdefault(edge["Parent"], []).append(f"→ {_name(nodes[edge['Child']])}")
+    root = Tree("", hide_root=True)
+
+    def add(branch: Tree, id_: str) -> None:
+        below = branch.add(_line(nodes[id_], links.get(id_, [])))
+        for child in sorted(children.get(id_, ()), key=lambda one: _order(nodes[one])):
+            add(below, child)
+
+    for id_ in sorted(nodes.keys() - owned, key=lambda one: _order(nodes[one])):
+        add(root, id_)
+    return root
+
+
+def _order(node: Json) -> tuple[bool, int, str]:
+    """Interfaces by their numbers, then namespaces by their names."""
+    metadata = node["Metadata"]
+    return "IfIndex" not in metadata, metadata.get("IfIndex", 0), metadata["Name"]
+
+
+def _line(node: Json, links: list[str]) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    metadata = node["Metadata"]
+    state = metadata.get("State", "")
+    colour = _STATES.get(state, "dim")
+    parts = [f"[bold]{escape(metadata['Name'])}[/bold]", f"[cyan]{escape(metadata['Type'])}[/cyan]"]
+    if state:
+        parts.append(f"[{colour}]{state}[/{colour}]")
+    parts += [escape(address) for name in ("IPV4", "IPV6") for address in metadata.get(name, ())]
+    parts += [f"[dim]{escape(link)}[/dim]" for link in sorted(set(links))]
+    return "  ".join(parts)
+
+
+def _dot(graph: Json) -> str:
+    lines = ["graph topology {", "  node [shape=box];"]
+    for node in graph["Nodes"]:
+        label = f"{node['Metadata']['Name']}\\n{node['Metadata']['Type']}"
+        lines.append(f"  {_quoted(node['ID'])} [label={_quoted(label)}];")
+    for edge in graph["Edges"]:
+        relation = edge["Metadata"]["RelationType"]
+        style = "dashed" if relation == "ownership" else "solid"
+        lines.append(f"  {_quoted(edge['Parent'])} -- {_quoted(edge['Child'])} [style={style}, label={_quoted(relation)}];")
+    return "\n".join([*lines, "}", ""])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace("\\\\n", "\\n").replace('"', '\\"') + '"'
+
+
+def _name(element: Json) -> str:
+    return str(element["Metadata"].get("Name") or element["Metadata"].get("RelationType") or element["ID"])
+
+
+def _described(element: Json, names: Mapping[str, str]) -> str:
+    if "Parent" not in element:
+        return f"{element['Metadata']['Type']} {_name(element)}"
+    ends = [names.get(element[end], element[end][:8]) for end in ("Parent", "Child")]
+    return f"{element['Metadata']['RelationType']} {ends[0]} → {ends[1]}"
+
+
+def _value(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:80]}…"

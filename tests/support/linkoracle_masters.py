@@ -1,0 +1,140 @@
+"""The rows by which linkoracle compares bridges, bonds and their ports; see there."""
+
+from __future__ import annotations
+
+from support.linkoracle_rows import Row, bridge_id, hexed, hundredths, router
+
+BRIDGE: tuple[Row, ...] = (
+    *(
+        (ours, theirs, hundredths)
+        for ours, theirs in (
+            ("ForwardDelay", "forward_delay"),
+            ("HelloTime", "hello_time"),
+            ("MaxAge", "max_age"),
+            ("AgeingTime", "ageing_time"),
+            ("McastLastMemberInterval", "mcast_last_member_intvl"),
+            ("McastMembershipInterval", "mcast_membership_intvl"),
+            ("McastQuerierInterval", "mcast_querier_intvl"),
+            ("McastQueryInterval", "mcast_query_intvl"),
+            ("McastQueryResponseInterval", "mcast_query_response_intvl"),
+            ("McastStartupQueryInterval", "mcast_startup_query_intvl"),
+        )
+    ),
+    ("STPState", "stp_state", int),
+    ("Priority", "priority", int),
+    ("VlanFiltering", "vlan_filtering", bool),
+    ("VlanProtocol", "vlan_protocol", str),
+    ("VlanDefaultPVID", "vlan_default_pvid", int),
+    ("VlanStatsEnabled", "vlan_stats_enabled", bool),
+    ("VlanStatsPerPort", "vlan_stats_per_port", bool),
+    ("BridgeID", "bridge_id", bridge_id),
+    ("RootID", "root_id", bridge_id),
+    ("RootPort", "root_port", int),
+    ("RootPathCost", "root_path_cost", int),
+    ("GroupFwdMask", "group_fwd_mask", hexed),
+    ("GroupAddr", "group_addr", str),
+    ("McastSnooping", "mcast_snooping", bool),
+    ("McastRouter", "mcast_router", router),
+    ("McastQueryUseIfAddr", "mcast_query_use_ifaddr", bool),
+    ("McastQuerier", "mcast_querier", bool),
+    ("McastHashMax", "mcast_hash_max", int),
+    ("McastLastMemberCount", "mcast_last_member_cnt", int),
+    ("McastStartupQueryCount", "mcast_startup_query_cnt", int),
+    ("McastStatsEnabled", "mcast_stats_enabled", bool),
+    ("McastIGMPVersion", "mcast_igmp_version", int),
+    ("McastMLDVersion", "mcast_mld_version", int),
+    ("NfCallIptables", "nf_call_iptables", bool),
+    ("NfCallIp6tables", "nf_call_ip6tables", bool),
+    ("NfCallArptables", "nf_call_arptables", bool),
+)
+
+PORT: tuple[Row, ...] = (
+    ("State", "state", str),
+    ("Priority", "priority", int),
+    ("Cost", "cost", int),
+    ("Hairpin", "hairpin", bool),
+    ("Guard", "guard", bool),
+    ("RootBlock", "root_block", bool),
+    ("FastLeave", "fastleave", bool),
+    ("Learning", "learning", bool),
+    ("UnicastFlood", "flood", bool),
+    ("ProxyARP", "proxy_arp", bool),
+    ("ProxyARPWifi", "proxy_arp_wifi", bool),
+    ("DesignatedRoot", "root_id", bridge_id),
+    ("DesignatedBridge", "bridge_id", bridge_id),
+    ("DesignatedPort", "designated_port", int),
+    ("DesignatedCost", "designated_cost", int),
+    ("PortID", "id", hexed),
+    ("PortNo", "no", hexed),
+    ("McastRouter", "multicast_router", router),
+    ("McastFlood", "mcast_flood", bool),
+    ("McastToUnicast", "mcast_to_unicast", bool),
+    ("VlanTunnel", "vlan_tunnel", bool),
+    ("BroadcastFlood", "bcast_flood", bool),
+    ("GroupFwdMask", "group_fwd_mask", hexed),
+    ("NeighSuppress", "neigh_suppress", bool),
+    ("Isolated", "isolated", bool),
+    ("Locked", "locked", bool),
+    ("BackupPort", "backup_port", "indexes"),
+)
+
+BOND: tuple[Row, ...] = (
+    ("ActiveSlave", "active_slave", "indexes"),
+    ("Miimon", "miimon", int),
+    ("UpDelay", "updelay", int),
+    ("DownDelay", "downdelay", int),
+    ("UseCarrier", "use_carrier", bool),
+    ("ArpInterval", "arp_interval", int),
+    ("ArpIPTargets", "arp_ip_target", list),
+    ("NsIP6Targets", "ns_ip6_target", list),
+    ("ArpAllTargets", "arp_all_targets", str),
+    ("Primary", "primary", "indexes"),
+    ("PrimaryReselect", "primary_reselect", str),
+    ("FailOverMAC", "fail_over_mac", str),
+    ("XmitHashPolicy", "xmit_hash_policy", str),
+    ("ResendIGMP", "resend_igmp", int),
+    ("NumPeerNotif", "num_peer_notif", int),
+    ("AllSlavesActive", "all_slaves_active", bool),
+    ("MinLinks", "min_links", int),
+    ("LpInterval", "lp_interval", int),
+    ("PacketsPerSlave", "packets_per_slave", int),
+    ("LacpRate", "ad_lacp_rate", str),
+    ("AdSelect", "ad_select", str),
+    (
+        "AdInfo",
+        "ad_info",
+        lambda value: {
+            "Aggregator": value["aggregator"],
+            "NumPorts": value["num_ports"],
+            "ActorKey": value["actor_key"],
+            "PartnerKey": value["partner_key"],
+            "PartnerMAC": value["partner_mac"],
+        },
+    ),
+    ("AdActorSysPrio", "ad_actor_sys_prio", int),
+    ("AdUserPortKey", "ad_user_port_key", int),
+    ("AdActorSystem", "ad_actor_system", str),
+    ("TlbDynamicLb", "tlb_dynamic_lb", bool),
+    ("PeerNotifDelay", "peer_notify_delay", int),
+    ("LacpActive", "ad_lacp_active", lambda value: value == "on"),
+    ("MissedMax", "arp_missed_max", int),
+)
+
+BOND_SLAVE: tuple[Row, ...] = (
+    ("State", "state", str),
+    ("MiiStatus", "mii_status", str),
+    ("LinkFailureCount", "link_failure_count", int),
+    ("PermMAC", "perm_hwaddr", str),
+    ("QueueId", "queue_id", int),
+    ("AggregatorId", "ad_aggregator_id", int),
+    ("AdActorOperPortState", "ad_actor_oper_port_state", int),
+    ("AdPartnerOperPortState", "ad_partner_oper_port_state", int),
+    ("Prio", "prio", int),
+)
+
+OPTIONS = {
+    "no_linklocal_learn": "no_linklocal_learn",
+    "mcast_vlan_snooping": "mcast_vlan_snooping",
+    "mst_enabled": "mst_enabled",
+}
+"""A bridge's options under ip's names and ours."""

@@ -1,0 +1,190 @@
+"""Reports become changes: what is said as a set, what waits, what a restart finds, what a clock does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.steps import T
+
+from topology.elements import node_id
+from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
+from topology.reconcile import Reconciler
+from topology.store.embedded.store import EmbeddedStore
+from topology.store.interface import Batch, StoreError
+
+LINKS, OTHERS = Source("netlink", "host1"), Source("docker", "host1")
+ELSEWHERE = Source("netlink", "host2")
+
+
+class Lab:
+    """A reconciler before a store that can be made to fail."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = T
+        self.failing = False
+        self.open()
+
+    def open(self) -> None:
+        self.store = EmbeddedStore(self.folder, clock=lambda: self.now)
+        take = self.store.apply
+
+        def apply(batch: Batch) -> int:
+            if self.failing:
+                raise StoreError("no room")
+            return take(batch)
+
+        self.store.apply = apply  # type: ignore[method-assign]
+        self.reconciler = Reconciler(self.store, "hub1", lambda: self.now)
+
+    def restart(self) -> None:
+        self.store.close()
+        self.open()
+
+    def report(self, *facts: Fact, source: Source = LINKS, at: int | None = None, **more: Any) -> int:
+        self.now += 1000
+        return self.reconciler.report(Report(source, self.now if at is None else T + at, facts, **more))
+
+    def names(self) -> dict[str, dict[str, Any]]:
+        """Metadata of what the store has now: nodes by TID, edges by their nodes' TIDs."""
+        found = {one.id: one.state for one in self.store.current() if one.state}
+        tids = {id_: state.tid for id_, state in found.items()}
+        return {state.tid or f"{tids[state.parent]}>{tids[state.child]}": state.metadata for state in found.values()}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path / "graph")
+    yield made
+    made.store.close()
+
+
+def link(tid: str, **metadata: Any) -> NodeFact:
+    return NodeFact(tid, {"Name": tid, "Type": "veth", **metadata})
+
+
+def edge(parent: str, child: str, relation: str = "ownership") -> EdgeFact:
+    return EdgeFact(parent, child, relation)
+
+
+def test_facts_become_elements(lab: Lab) -> None:
+    assert lab.report(link("h", MTU=1500), link("a"), edge("h", "a")) == 3
+    assert lab.names() == {
+        "h": {"Name": "h", "Type": "veth", "MTU": 1500},
+        "a": {"Name": "a", "Type": "veth"},
+        "h>a": {"RelationType": "ownership"},
+    }
+    [state] = [one.state for one in lab.store.current() if one.id == node_id("h")]
+    assert state is not None
+    assert (state.host, state.origin, state.tid) == ("host1", "agent.host1", "h")
+
+
+def test_the_same_again_makes_no_revision(lab: Lab) -> None:
+    lab.report(link("h"), link("a"), edge("h", "a"))
+    sequence = lab.store.health().sequence
+    assert lab.report(link("a"), edge("h", "a"), link("h"), whole=True) == 0
+    assert lab.report(NodeFact("a", {"Type": "veth", "Name": "a"}, {"Metric": {"RxBytes": 7}})) == 0
+    assert lab.store.health().sequence == sequence
+    assert {id_: more for id_, _, more in lab.reconciler.now() if more} == {node_id("a"): {"Metric": {"RxBytes": 7}}}
+
+
+def test_of_a_whole_report_what_is_missing_is_gone_and_nobody_elses(lab: Lab) -> None:
+    lab.report(link("h"), link("a"), edge("h", "a"))
+    lab.report(link("x"), source=ELSEWHERE)
+    lab.report(NodeFact("d", {"Name": "d", "Type": "container"}), source=OTHERS)
+    lab.report(link("h"), whole=True)
+    assert lab.names().keys() == {"h", "x", "d"}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([link("h"), link("a"), edge("h", "a")])))
+def test_an_edge_is_there_when_both_its_nodes_are_whoever_comes_first(lab: Lab, order: tuple[Fact, ...]) -> None:
+    for fact in order:
+        assert ("h>a" in lab.names()) is False
+        lab.report(fact)
+    assert lab.names().keys() == {"h", "a", "h>a"}
+
+
+def test_an_edge_ends_with_its_node_and_comes_back_with_it(lab: Lab) -> None:
+    lab.report(link("h"), link("a"), edge("h", "a"))
+    lab.report(gone=(node_id("a"),))
+    assert lab.names().keys() == {"h"}
+    lab.report(link("a"))
+    assert lab.names().keys() == {"h", "a", "h>a"}
+    before = [one for one in lab.store.feed(0, 99) if one.state is None]
+    assert [one.updated_at for one in before] == sorted(one.updated_at for one in before)
+
+
+def test_an_edge_between_what_two_hosts_see(lab: Lab) -> None:
+    lab.report(edge("a", "x", "layer2"), link("a"))
+    assert lab.names().keys() == {"a"}
+    lab.report(link("x"), source=ELSEWHERE)
+    assert lab.names().keys() == {"a", "x", "a>x"}
+    lab.report(whole=True, source=ELSEWHERE)
+    assert lab.names().keys() == {"a"}
+
+
+def test_what_enriches_adds_to_what_is_there_and_keeps_nothing_alive(lab: Lab) -> None:
+    more = NodeFact("a", {"Container": {"Image": "nginx"}, "Type": "not believed"}, enriches=True)
+    lab.report(more, source=OTHERS)
+    assert lab.names() == {}
+    lab.report(link("a"))
+    assert lab.names() == {"a": {"Name": "a", "Type": "veth", "Container": {"Image": "nginx"}}}
+    lab.report(gone=(node_id("a"),))
+    assert lab.names() == {}
+
+
+def test_after_a_restart_it_goes_on_where_it_was(lab: Lab) -> None:
+    lab.report(link("h"), link("a"), link("b"), edge("h", "a"), edge("h", "b"))
+    lab.report(NodeFact("a", {"Container": "c"}, enriches=True), source=OTHERS)
+    sequence = lab.store.health().sequence
+    lab.restart()
+    assert lab.report(link("h"), link("a"), link("b"), edge("h", "a"), edge("h", "b"), whole=True) == 0
+    assert lab.store.health().sequence == sequence
+    lab.restart()
+    assert lab.report(link("h"), link("a"), edge("h", "a"), whole=True) == 2  # b went while nobody looked
+    assert lab.names() == {
+        "h": {"Name": "h", "Type": "veth"},
+        "a": {"Name": "a", "Type": "veth", "Container": "c"},
+        "h>a": {"RelationType": "ownership"},
+    }
+
+
+def test_a_clock_that_steps_back_does_not_reorder(lab: Lab) -> None:
+    lab.report(link("a", n=1), at=1_000_000)
+    lab.report(link("a", n=2), at=10)
+    lab.report(link("a", n=3), at=20)
+    lab.report(link("a", n=4), at=2_000_000)
+    history = list(lab.store.between(T, T + 3_000_000))
+    assert [one.state.metadata["n"] for one in history if one.state] == [1, 2, 3, 4]
+    assert [one.updated_at - T for one in history] == [1_000_000, 1_000_001, 1_000_002, 2_000_000]
+    lab.restart()
+    lab.report(link("a", n=5), at=30)
+    assert lab.names()["a"]["n"] == 5
+
+
+def test_what_the_store_did_not_take_is_written_with_the_next_report(lab: Lab) -> None:
+    lab.report(link("h"))
+    lab.failing = True
+    with pytest.raises(StoreError):
+        lab.report(link("a"), edge("h", "a"))
+    with pytest.raises(StoreError):
+        lab.report(link("b"), gone=(node_id("h"),))
+    lab.failing = False
+    lab.report(link("c"))
+    assert lab.names().keys() == {"a", "b", "c"}
+
+
+def test_two_hubs_never_write_for_one_source(lab: Lab) -> None:
+    lab.report(link("a"))
+    other = Reconciler(lab.store, "hub2", lambda: lab.now)
+    with pytest.raises(StoreError, match="hub1"):
+        other.report(Report(LINKS, lab.now, (link("b"),)))
+    lab.now += 60_000_000  # the lease ran out
+    other.report(Report(LINKS, lab.now, (link("b"),)))
+    with pytest.raises(StoreError):
+        lab.reconciler.report(Report(LINKS, lab.now + 1, (link("c"),)))
+    assert lab.names().keys() == {"a", "b"}

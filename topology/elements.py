@@ -1,0 +1,132 @@
+"""Elements of the graph, their states and revisions: the values that facts become, stores keep and queries answer.
+
+Times are µs since the epoch. An interval is half-open: [from, to); :data:`FOREVER` is an end that is not known yet.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from skytrail.tid import element_id
+
+FOREVER = 2**63 - 1
+"""The open end of an interval; JanusGraph's Long.MAX."""
+
+Metadata = Mapping[str, Any]
+"""Skydive's Metadata: values of JSON, nested. Keys in capitals as Skydive writes them (``Name``, ``IPV4`` …)."""
+
+
+class Kind(Enum):
+    """What an element is."""
+
+    NODE = "node"
+    EDGE = "edge"
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """What one probe says of an element.
+
+    Attributes:
+        metadata: keys of its own.
+        enriches: it only adds to an element that another probe defines, and keeps none alive.
+    """
+
+    metadata: dict[str, Any]
+    enriches: bool = False
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, rename={"parts": "p", "parent": "a", "child": "b"}):
+    """What an element is during one revision, apart from its identity.
+
+    Attributes:
+        host: Name of the host whose probes saw it; empty for what belongs to none.
+        origin: ``<service>.<host>``, as Skydive says who made it.
+        tid: its topology ID; empty for edges.
+        parts: what each probe says of it, by the probe's name.
+        parent: of an edge: the ID of the node it comes from.
+        child: of an edge: the ID of the node it goes to.
+    """
+
+    host: str
+    origin: str
+    parts: dict[str, Part]
+    tid: str = ""
+    parent: str = ""
+    child: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """Edges have ends."""
+        return Kind.EDGE if self.parent else Kind.NODE
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The parts as one. Of two probes that say the same key, the one that defines the element is believed."""
+        if len(self.parts) == 1:
+            return next(iter(self.parts.values())).metadata
+        merged: dict[str, Any] = {}
+        for _, part in sorted(self.parts.items(), key=lambda item: (not item[1].enriches, item[0])):
+            merged |= part.metadata
+        return merged
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """One state of an element and when it was so.
+
+    Attributes:
+        id: of the element, a UUID.
+        number: counts the element's revisions in the order they were recorded, from 1; never given twice.
+        created_at: when the element came to be (again, after it had been deleted).
+        updated_at: when this state began: its interval's from.
+        archived_at: when it ended: its interval's to, or :data:`FOREVER`.
+        recorded_at: when the store took it.
+        sequence: its place in the feed of changes.
+        state: None in the feed, for the deletion of the element at ``updated_at``.
+        deleted: whether its end was the element's end.
+    """
+
+    id: str
+    number: int
+    created_at: int
+    updated_at: int
+    archived_at: int
+    recorded_at: int
+    sequence: int
+    state: State | None
+    deleted: bool = False
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(State)
+
+
+def encode_state(state: State) -> bytes:
+    """The state as bytes: equal states have equal bytes."""
+    return _encoder.encode(state)
+
+
+def decode_state(data: bytes) -> State:
+    """What :func:`encode_state` made. Raises msgspec.ValidationError or msgspec.DecodeError for anything else."""
+    return _decoder.decode(data)
+
+
+def node_id(tid: str) -> str:
+    """The ID of the node with that TID."""
+    return element_id(tid)
+
+
+def edge_id(parent: str, child: str, relation: str, key: str = "") -> str:
+    """The ID of an edge, as Skydive makes it: UUIDv5 of the ends' IDs and the relation.
+
+    Args:
+        parent: ID of the node it comes from.
+        child: ID of the node it goes to.
+        relation: its RelationType.
+        key: tells apart several of one relation between the same two nodes.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join((parent, child, relation, key) if key else (parent, child, relation))))

@@ -1,0 +1,131 @@
+"""What is known of all links of a host, and which others each of them points at. No I/O.
+
+A link points at another by (namespace, ifindex): its master, and its lower device or peer. The other may come later, or be
+told of only from its own side (the end of a veth pair that is made first is announced without its peer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from skytrail.kernel.linkmessages import Link
+from skytrail.kernel.linktable import LinkKey
+from topology.probes.netlink.addressdata import Address
+
+_PAIRS = frozenset({"veth", "vxcan", "netkit"})
+"""Kinds whose ``link`` is the other end of a pair, not a lower device."""
+
+AddressKey = tuple[int, str, int]
+"""Family, address, prefix length."""
+
+
+@dataclass(slots=True)
+class HostLink:
+    """One link.
+
+    Attributes:
+        link: as the kernel told last.
+        tid: its topology ID.
+        addresses: its IP addresses.
+        ethtool: what ethtool says of it.
+    """
+
+    link: Link
+    tid: str
+    addresses: dict[AddressKey, Address] = field(default_factory=dict)
+    ethtool: dict[str, Any] = field(default_factory=dict)
+
+
+class HostLinks:
+    """All links by key, and who points at whom.
+
+    Args:
+        cookie_of: the namespace behind a number of ours; None: one that is not followed.
+    """
+
+    def __init__(self, cookie_of: Callable[[int], int | None]) -> None:
+        self._cookie_of = cookie_of
+        self.by_key: dict[LinkKey, HostLink] = {}
+        self._pointed: dict[LinkKey, set[LinkKey]] = {}  # target → who points at it
+        self._points_at: dict[LinkKey, set[LinkKey]] = {}
+
+    def put(self, link: Link, tid: str) -> HostLink:
+        """A link is there, or is otherwise."""
+        key = (link.cookie, link.ifindex)
+        known = self.by_key.get(key)
+        if known is None:
+            known = self.by_key[key] = HostLink(link, tid)
+        known.link, known.tid = link, tid
+        self._point(key, {target for target in (self.master(link), self.other(link)) if target})
+        return known
+
+    def move(self, old: LinkKey, new: LinkKey) -> None:
+        """A link is in another namespace, and lost its addresses on the way."""
+        known = self.by_key.pop(old, None)
+        self._point(old, set())
+        if known is not None:
+            known.addresses.clear()
+            self.by_key[new] = known
+
+    def remove(self, key: LinkKey) -> HostLink | None:
+        """A link is gone."""
+        self._point(key, set())
+        return self.by_key.pop(key, None)
+
+    def around(self, keys: Iterable[LinkKey]) -> dict[LinkKey, None]:
+        """These and all that point at them, or that they point at: whose edges may be otherwise now."""
+        found: dict[LinkKey, None] = {}
+        for key in keys:
+            found[key] = None
+            for other in sorted(self._pointed.get(key, set()) | self._points_at.get(key, set())):
+                found[other] = None
+        return found
+
+    def master(self, link: Link) -> LinkKey | None:
+        """The bridge, bond … that it is a port of."""
+        return (link.cookie, link.master) if link.master else None
+
+    def other(self, link: Link) -> LinkKey | None:
+        """Its peer or lower device."""
+        if not link.link:
+            return None
+        if link.link_nsid is None:
+            target = (link.cookie, link.link)
+        else:
+            cookie = self._cookie_of(link.link_nsid)
+            if cookie is None:
+                return None
+            target = (cookie, link.link)
+        return None if target == (link.cookie, link.ifindex) else target  # gre0 and its like point at themselves
+
+    def peer(self, key: LinkKey) -> LinkKey | None:
+        """The other end of a pair, told by either end."""
+        known = self.by_key.get(key)
+        if known is None or known.link.kind not in _PAIRS:
+            return None
+        own = self.other(known.link)
+        if own in self.by_key and self.by_key[own].link.kind == known.link.kind:
+            return own
+        for other in sorted(self._pointed.get(key, ())):
+            theirs = self.by_key.get(other)
+            if theirs and theirs.link.kind == known.link.kind and self.other(theirs.link) == key:
+                return other
+        return None
+
+    def lower(self, key: LinkKey) -> LinkKey | None:
+        """The device that it stands on, if that is known."""
+        known = self.by_key[key]
+        target = None if known.link.kind in _PAIRS else self.other(known.link)
+        return target if target in self.by_key else None
+
+    def _point(self, key: LinkKey, targets: set[LinkKey]) -> None:
+        for target in self._points_at.pop(key, set()) - targets:
+            self._pointed[target].discard(key)
+            if not self._pointed[target]:
+                del self._pointed[target]
+        for target in targets:
+            self._pointed.setdefault(target, set()).add(key)
+        if targets:
+            self._points_at[key] = targets

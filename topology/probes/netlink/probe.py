@@ -1,0 +1,273 @@
+"""The netlink probe: follows links, addresses and namespaces of a host and reports them as facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from skytrail.errors import SkytrailError
+from skytrail.kernel.links import LinkWatcher
+from skytrail.kernel.linktable import (
+    DumpBegan,
+    DumpEnded,
+    Event,
+    LinkChanged,
+    LinkGone,
+    LinkKey,
+    LinkMoved,
+    NamespaceFound,
+    NamespaceGone,
+    Resynced,
+    Told,
+)
+from skytrail.kernel.namespaces import Namespace
+from skytrail.kernel.netlink import NetlinkDecodeError
+from skytrail.kernel.tid_state import TidRegistry
+from skytrail.kernel.worker import NamespaceWorker
+from topology.facts import Fact, Report, Source
+from topology.probes.ethtool.source import Ethtool
+from topology.probes.netlink.addressdata import RTM_DELADDR, RTM_NEWADDR, decode_address
+from topology.probes.netlink.hostlinks import AddressKey, HostLink, HostLinks
+from topology.probes.netlink.translate import edge_facts, interface_fact, namespace_facts
+
+_log = structlog.get_logger(__name__)
+
+Sink = Callable[[Report], object]
+
+
+class NetlinkProbe:
+    """Reports to a sink, on its own thread.
+
+    Args:
+        sink: takes a report; what it raises is logged, and the watching goes on.
+        source: under which the facts are reported.
+        host_tid: of this host.
+        tids: topology IDs of links and namespaces; followed here.
+        worker: enters namespaces.
+        clock: µs since the epoch.
+
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        source: Source,
+        host_tid: str,
+        tids: TidRegistry,
+        worker: NamespaceWorker,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._sink, self._source, self._host_tid, self._tids, self._worker = sink, source, host_tid, tids, worker
+        self._clock = clock
+        self._namespaces: dict[int, Namespace] = {}
+        self._cookies: dict[int, int] = {}  # our number for a namespace → its cookie
+        self._links = HostLinks(self._cookies.get)
+        self._unseen: dict[int, set[tuple[int, AddressKey]]] = {}  # addresses not told yet by the dump under way
+        self._facts_of: dict[LinkKey, set[str]] = {}  # elements that a link tells of
+        self._tellers: dict[str, set[LinkKey]] = {}  # and who tells of an element
+        self._facts_of_namespace: dict[int, set[str]] = {}
+        self._ethtool: Ethtool | None = None
+        self._first = self._whole = True
+        self.malformed = 0
+        self.failure: str | None = "its first look at the host is under way"
+        self.watcher = LinkWatcher(self._take, worker, every_namespace=True, details=True)
+
+    def start(self) -> None:
+        """Begin. Raises OSError, NotSupportedError: this kernel lets us not."""
+        try:
+            self._ethtool = Ethtool()
+        except (OSError, SkytrailError, NetlinkDecodeError) as error:
+            _log.warning("ethtool_not_asked", error=str(error))
+        self.watcher.start()
+
+    def stop(self) -> None:
+        """End the watching."""
+        self.watcher.stop()
+
+    def _take(self, events: Sequence[Event]) -> None:
+        """A batch of events becomes one report."""
+        if self._first:
+            self._first = False
+            self._tids.prune(
+                [event.link for event in events if isinstance(event, LinkChanged)],
+                [event.namespace for event in events if isinstance(event, NamespaceFound)],
+            )
+        changed: dict[LinkKey, None] = {}
+        namespaces: dict[int, None] = {}
+        gone: set[str] = set()
+        for event in events:
+            self._tids.follow(event)
+            self._apply(event, changed, namespaces, gone)
+        self._report(changed, namespaces, gone)
+
+    def _apply(self, event: Event, changed: dict[LinkKey, None], namespaces: dict[int, None], gone: set[str]) -> None:
+        match event:
+            case NamespaceFound(namespace):
+                self._namespaces[namespace.cookie] = namespace
+                if namespace.nsid is not None:
+                    self._cookies[namespace.nsid] = namespace.cookie
+                namespaces[namespace.cookie] = None
+            case NamespaceGone(cookie):
+                self._forget_namespace(cookie, gone)
+            case LinkChanged():
+                self._change(event, changed)
+            case LinkMoved(old, new) if new is not None:
+                self._leave(old, new, changed, gone)
+            case LinkGone(cookie, ifindex):
+                self._leave((cookie, ifindex), None, changed, gone)
+            case Told(cookie, kind, payload) if kind in (RTM_NEWADDR, RTM_DELADDR):
+                self._address(cookie, kind, payload, changed)
+            case Resynced():
+                self._whole = True
+            case _:
+                self._dump(event, changed)
+
+    def _dump(self, event: Event, changed: dict[LinkKey, None]) -> None:
+        """Addresses that a dump does not tell of are not there."""
+        match event:
+            case DumpBegan(cookie, _):
+                self._unseen[cookie] = {
+                    (key[1], address)
+                    for key, known in self._links.by_key.items()
+                    if key[0] == cookie
+                    for address in known.addresses
+                }
+            case DumpEnded(cookie, _):
+                for ifindex, address in self._unseen.pop(cookie, ()):
+                    known = self._links.by_key.get((cookie, ifindex))
+                    if known and known.addresses.pop(address, None):
+                        changed[cookie, ifindex] = None
+
+    def _leave(self, old: LinkKey, new: LinkKey | None, changed: dict[LinkKey, None], gone: set[str]) -> None:
+        """A link is not there any more, but at another place, or nowhere."""
+        changed |= self._links.around([old])
+        if new is None:
+            self._links.remove(old)
+        else:
+            self._links.move(old, new)
+            changed[new] = None
+        self._tell_nothing(old, gone)
+
+    def _change(self, event: LinkChanged, changed: dict[LinkKey, None]) -> None:
+        link, key = event.link, (event.link.cookie, event.link.ifindex)
+        namespace = self._namespaces.get(link.cookie)
+        if namespace is None:
+            return
+        before = self._links.by_key.get(key)
+        was = (before.link.flags, before.link.operstate, before.link.name) if before else None
+        changed |= self._links.around([key])
+        known = self._links.put(link, self._tids.tid_of(link, namespace))
+        changed |= self._links.around([key])
+        if was != (link.flags, link.operstate, link.name):
+            self._ask_ethtool(namespace, known)
+
+    def _ask_ethtool(self, namespace: Namespace, known: HostLink) -> None:
+        if self._ethtool is None:
+            return
+        try:
+            found = self._worker.run(namespace, self._ethtool.read_interface, known.link.ifindex)
+        except (OSError, SkytrailError, NetlinkDecodeError) as error:
+            _log.debug("ethtool_failed", interface=known.link.name, error=str(error))
+            return
+        known.ethtool = found or {}
+
+    def _address(self, cookie: int, kind: int, payload: bytes, changed: dict[LinkKey, None]) -> None:
+        try:
+            address = decode_address(payload)
+        except NetlinkDecodeError:
+            self.malformed += 1
+            return
+        if address is None:
+            return
+        key, ifindex = (address.family, address.local, address.prefix_length), address.ifindex
+        known = self._links.by_key.get((cookie, ifindex))
+        self._unseen.get(cookie, set()).discard((ifindex, key))
+        if known is None:
+            return
+        if kind == RTM_DELADDR:
+            known.addresses.pop(key, None)
+        elif known.addresses.get(key) == address:
+            return
+        else:
+            known.addresses[key] = address
+        changed[cookie, ifindex] = None
+
+    def _forget_namespace(self, cookie: int, gone: set[str]) -> None:
+        namespace = self._namespaces.pop(cookie, None)
+        self._unseen.pop(cookie, None)
+        if namespace and namespace.nsid is not None and self._cookies.get(namespace.nsid) == cookie:
+            del self._cookies[namespace.nsid]
+        gone |= self._facts_of_namespace.pop(cookie, set())
+
+    def _tell_nothing(self, key: LinkKey, gone: set[str]) -> None:
+        """A link is not there any more: what nobody else tells of is gone."""
+        for id_ in self._facts_of.pop(key, set()):
+            tellers = self._tellers[id_]
+            tellers.discard(key)
+            if not tellers:
+                del self._tellers[id_]
+                gone.add(id_)
+
+    def _tell(self, key: LinkKey, facts: list[Fact], gone: set[str]) -> None:
+        now = {fact.id for fact in facts}
+        before = self._facts_of.get(key, set())
+        for id_ in now - before:
+            self._tellers.setdefault(id_, set()).add(key)
+        self._facts_of[key] = before | now
+        for id_ in before - now:
+            self._facts_of[key].discard(id_)
+            self._tellers[id_].discard(key)
+            if not self._tellers[id_]:
+                del self._tellers[id_]
+                gone.add(id_)
+
+    def _report(self, changed: dict[LinkKey, None], namespaces: dict[int, None], gone: set[str]) -> None:
+        whole, self._whole = self._whole, False
+        if whole:
+            changed, namespaces = dict.fromkeys(self._links.by_key), dict.fromkeys(self._namespaces)
+        facts: dict[str, Fact] = {}
+        for cookie in namespaces:
+            if cookie in self._namespaces:
+                found = list(namespace_facts(self._namespaces[cookie], self._owner(cookie), self._host_tid))
+                self._facts_of_namespace[cookie] = {fact.id for fact in found}
+                facts |= {fact.id: fact for fact in found}
+        for key in changed:
+            if key in self._links.by_key:
+                told = self._facts(key)
+                self._tell(key, told, gone)
+                facts |= {fact.id: fact for fact in told}
+        if not (facts or gone or whole):
+            return
+        report = Report(self._source, self._clock(), tuple(facts.values()), tuple(gone - facts.keys()), whole)
+        try:
+            self._sink(report)
+        except Exception as error:  # noqa: BLE001 - whatever the graph says, the kernel goes on telling
+            self.failure = str(error)
+            self._whole = True  # once it takes reports again, it gets all
+            _log.error("report_failed", probe=self._source.probe, error=str(error))
+        else:
+            self.failure = None
+
+    def _facts(self, key: LinkKey) -> list[Fact]:
+        known = self._links.by_key[key]
+        peer = self._links.by_key.get(self._links.peer(key) or (0, 0))
+        by_number = {number: self._namespaces[cookie] for number, cookie in self._cookies.items() if cookie in self._namespaces}
+        own = next((one.cookie for one in self._namespaces.values() if one.own), 0)
+        facts: list[Fact] = []
+        try:
+            facts.append(interface_fact(known, peer, by_number))
+        except NetlinkDecodeError:
+            self.malformed += 1
+        facts += edge_facts(key, self._links, self._owner(key[0]), own)
+        return facts
+
+    def _owner(self, cookie: int) -> str:
+        namespace = self._namespaces[cookie]
+        return self._host_tid if namespace.of_host else self._tids.namespace_tid(namespace)
+
+    def status(self) -> dict[str, Any]:
+        """What it knows, for ``/api/status``."""
+        return {"links": len(self._links.by_key), "namespaces": len(self._namespaces), "malformed": self.malformed}

@@ -1,0 +1,79 @@
+"""Links and namespaces of a host → facts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from skytrail.kernel.linktable import LinkKey
+from skytrail.kernel.namespaces import Namespace
+from topology.facts import EdgeFact, NodeFact
+from topology.probes.netlink.hostlinks import HostLink, HostLinks
+from topology.probes.netlink.linkdata import link_metadata
+
+_AF_INET = 2
+
+
+def namespace_facts(namespace: Namespace, tid: str, host_tid: str) -> Iterator[NodeFact | EdgeFact]:
+    """A namespace's node below its host; none for the host's own, whose links are the host's."""
+    if namespace.of_host:
+        return
+    metadata = {
+        "Type": "netns",
+        "Name": namespace.name or f"netns:{namespace.inode}",
+        "Inode": namespace.inode,
+        "Device": namespace.dev,
+    }
+    if namespace.name:
+        metadata["Path"] = f"/run/netns/{namespace.name}"
+    yield NodeFact(tid, metadata)
+    yield EdgeFact(host_tid, tid, "ownership")
+
+
+def interface_fact(known: HostLink, peer: HostLink | None, namespaces: Mapping[int, Namespace]) -> NodeFact:
+    """A link's node.
+
+    Args:
+        known: the link.
+        peer: the other end of a pair.
+        namespaces: those that are followed, by our own numbers for them.
+    """
+    link = known.link
+    metadata: dict[str, Any] = link_metadata(link.raw)
+    # Events number namespaces as the link's own does, dumps as ours: here it is always ours.
+    metadata.pop("LinkNetNsID", None)
+    if link.link_nsid is not None:
+        metadata["LinkNetNsID"] = link.link_nsid
+        there = namespaces.get(link.link_nsid)
+        if there is not None and there.name:
+            metadata["LinkNetNsName"] = there.name
+    if peer is not None:
+        metadata["PeerIfIndex"] = metadata["ParentIndex"] = peer.link.ifindex
+    metadata |= known.ethtool
+    for name, of_four in (("IPV4", True), ("IPV6", False)):
+        found = sorted(one.cidr for one in known.addresses.values() if (one.family == _AF_INET) == of_four)
+        if found:
+            metadata[name] = found
+    return NodeFact(known.tid, metadata)
+
+
+def edge_facts(key: LinkKey, links: HostLinks, owner_tid: str, own_cookie: int) -> Iterator[EdgeFact]:
+    """The edges that a link tells of: to its owner, its master, its peer, its lower device.
+
+    Args:
+        key: the link.
+        links: all.
+        owner_tid: of its namespace, or of the host.
+        own_cookie: of the agent's own namespace: of a pair between it and another, its end is the parent.
+    """
+    known = links.by_key[key]
+    yield EdgeFact(owner_tid, known.tid, "ownership")
+    master = links.by_key.get(links.master(known.link) or (0, 0))
+    if master is not None:
+        yield EdgeFact(master.tid, known.tid, "layer2")
+    peer_key, lower = links.peer(key), links.lower(key)
+    if peer_key:
+        ends = sorted((end[0] != own_cookie, links.by_key[end].tid) for end in (key, peer_key))
+        yield EdgeFact(ends[0][1], ends[1][1], "layer2", {"Type": known.link.kind}, key=known.link.kind)
+    elif lower:
+        yield EdgeFact(links.by_key[lower].tid, known.tid, "layer2", {"Type": known.link.kind}, key=known.link.kind)

@@ -1,0 +1,254 @@
+"""Reports of probes → changes of elements, and the graph as it is now.
+
+One :class:`Reconciler` stands before a store and is the only one to write to it. It keeps what is there now (states as the
+store has them, so that after a restart it goes on where it was) and what waits: edges whose nodes are not both there yet,
+additions to nodes that are not there yet.
+
+Times: a source's changes keep the order in which it reported them. Where its clock stepped back, they follow each other by
+1 µs until the clock has caught up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from topology.elements import Kind, Metadata, Part, Revision, State, node_id
+from topology.facts import EdgeFact, NodeFact, Report, Source
+from topology.store.interface import Batch, Change, Store, StoreError
+
+_LEASE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class ReconcilerCounters:
+    """What a reconciler did since its start."""
+
+    reports: int = 0
+    facts: int = 0
+    changes: int = 0
+    unchanged: int = 0
+
+
+@dataclass(slots=True)
+class _Node:
+    """What is said of a node: defined by at least one part that does not enrich, it is there."""
+
+    tid: str
+    host: str
+    origin: str
+    parts: dict[str, Part] = field(default_factory=dict)
+    volatile: dict[str, Metadata] = field(default_factory=dict)
+
+    @property
+    def there(self) -> bool:
+        return any(not part.enriches for part in self.parts.values())
+
+    def state(self) -> State:
+        return State(self.host, self.origin, dict(self.parts), self.tid)
+
+
+@dataclass(slots=True)
+class _Edge:
+    parent: str
+    child: str
+    host: str
+    origin: str
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def state(self) -> State:
+        return State(self.host, self.origin, dict(self.parts), parent=self.parent, child=self.child)
+
+
+class Reconciler:
+    """The graph as it is now, fed by reports.
+
+    Args:
+        store: where changes are kept; its graph is where we go on.
+        holder: who we are, for leases: one process.
+        clock: µs since the epoch.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+
+    def __init__(self, store: Store, holder: str, clock: Callable[[], int]) -> None:
+        self._store, self._holder, self._clock = store, holder, clock
+        self._lock = threading.Lock()
+        self._nodes: dict[str, _Node] = {}
+        self._edges: dict[str, _Edge] = {}
+        self._edges_of: dict[str, set[str]] = {}  # node → edges that begin or end there, waiting ones too
+        self._there: dict[str, State] = {}  # what the store has
+        self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
+        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
+        self._owed: dict[tuple[str, str], list[str]] = {}  # (probe, host) → elements whose changes the store did not take
+        self._writers: dict[str, _Writer] = {}
+        self.counters = ReconcilerCounters()
+        for revision in store.current():
+            self._go_on_with(revision)
+
+    def _go_on_with(self, revision: Revision) -> None:
+        state = revision.state
+        assert state is not None, "what is there has a state"
+        self._there[revision.id] = state
+        for probe in state.parts:
+            key = probe, state.host
+            self._said.setdefault(key, set()).add(revision.id)
+            self._latest[key] = max(self._latest.get(key, 0), revision.updated_at)
+        if state.kind is Kind.NODE:
+            self._nodes[revision.id] = _Node(state.tid, state.host, state.origin, dict(state.parts))
+        else:
+            self._edges[revision.id] = _Edge(state.parent, state.child, state.host, state.origin, dict(state.parts))
+            for end in (state.parent, state.child):
+                self._edges_of.setdefault(end, set()).add(revision.id)
+
+    def report(self, report: Report) -> int:
+        """Take in a report; when this returns, what it changed is in the store. Returns how many changes it made.
+
+        Raises:
+            StoreError: the store cannot take it. What it owes is written with the source's next report.
+        """
+        key = report.source.probe, report.source.host
+        with self._lock:
+            touched = list(dict.fromkeys([*self._owed.pop(key, ()), *self._take(report)]))
+            changes = self._changes(touched)
+            self.counters.reports += 1
+            self.counters.facts += len(report.facts)
+            if not changes:
+                self.counters.unchanged += 1
+                return 0
+            try:
+                self._write(report, changes)
+            except StoreError:
+                self._owed[key] = touched
+                self._writers.pop(f"{report.source.probe}@{report.source.host}", None)  # what arrived there is asked anew
+                raise
+            return len(changes)
+
+    def _take(self, report: Report) -> list[str]:
+        """Note what is said; gives the elements that it may change, nodes that come before their edges, that go after."""
+        source = report.source
+        key = source.probe, source.host
+        said = self._said.setdefault(key, set())
+        nodes: dict[str, None] = {}
+        edges: dict[str, None] = {}
+        for fact in report.facts:
+            (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
+            self._put(source, fact)
+        now = nodes.keys() | edges.keys()
+        gone = set(report.gone) - now if not report.whole else said - now
+        for id_ in gone & said:
+            self._take_back(source, id_)
+        said |= now
+        said -= gone
+        touched = [*nodes, *gone]
+        for id_ in touched:
+            edges |= dict.fromkeys(sorted(self._edges_of.get(id_, ())))
+        return [*touched, *edges]
+
+    def _put(self, source: Source, fact: NodeFact | EdgeFact) -> None:
+        if isinstance(fact, NodeFact):
+            node = self._nodes.get(fact.id)
+            if node is None:
+                node = self._nodes[fact.id] = _Node(fact.tid, source.host, source.origin)
+            if not fact.enriches:
+                node.host, node.origin = source.host, source.origin
+            node.parts[source.probe] = Part(dict(fact.metadata), fact.enriches)
+            if fact.volatile:
+                node.volatile[source.probe] = fact.volatile
+            return
+        edge = self._edges.get(fact.id)
+        if edge is None:
+            edge = self._edges[fact.id] = _Edge(node_id(fact.parent), node_id(fact.child), source.host, source.origin)
+            for end in (edge.parent, edge.child):
+                self._edges_of.setdefault(end, set()).add(fact.id)
+        edge.parts[source.probe] = Part({"RelationType": fact.relation, **fact.metadata})
+
+    def _take_back(self, source: Source, id_: str) -> None:
+        node, edge = self._nodes.get(id_), self._edges.get(id_)
+        if node:
+            node.parts.pop(source.probe, None)
+            node.volatile.pop(source.probe, None)
+            if not node.parts:
+                del self._nodes[id_]
+        elif edge:
+            edge.parts.pop(source.probe, None)
+            if not edge.parts:
+                del self._edges[id_]
+                for end in (edge.parent, edge.child):
+                    self._edges_of[end].discard(id_)
+                    if not self._edges_of[end]:
+                        del self._edges_of[end]
+
+    def _state(self, id_: str) -> State | None:
+        """What an element is by what is said; None where that is not enough for it to be there."""
+        node = self._nodes.get(id_)
+        if node:
+            return node.state() if node.there else None
+        edge = self._edges.get(id_)
+        if edge is None or not all((end := self._nodes.get(one)) and end.there for one in (edge.parent, edge.child)):
+            return None
+        return edge.state()
+
+    def _changes(self, touched: list[str]) -> list[tuple[str, State | None]]:
+        """What is otherwise than in the store: what comes, nodes first, then what goes, edges first."""
+        come: list[tuple[str, State | None]] = []
+        go: list[tuple[str, State | None]] = []
+        for id_ in touched:
+            state, there = self._state(id_), self._there.get(id_)
+            if state is None and there is not None:
+                go.append((id_, None))
+            elif state is not None and state != there:
+                come.append((id_, state))
+        return [*come, *reversed(go)]
+
+    def _write(self, report: Report, changes: list[tuple[str, State | None]]) -> None:
+        source = report.source
+        key = source.probe, source.host
+        at = max(report.observed, self._latest.get(key, 0) + 1)
+        writer = self._writer(f"{source.probe}@{source.host}")
+        made = tuple(Change(id_, at, state) for id_, state in changes)
+        self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), made))
+        writer.number += 1
+        self._latest[key] = at
+        for id_, state in changes:
+            if state is None:
+                self._there.pop(id_, None)
+            else:
+                self._there[id_] = state
+        self.counters.changes += len(changes)
+
+    def _writer(self, name: str) -> _Writer:
+        """The lease for a source, taken or kept."""
+        now = self._clock()
+        writer = self._writers.get(name)
+        if writer is None or now > writer.renew_at:
+            epoch = self._store.lease(name, self._holder, _LEASE_SECONDS)
+            number = self._store.last_number(name, epoch)
+            writer = self._writers[name] = _Writer(name, epoch, number, now + int(_LEASE_SECONDS / 3 * 1e6))
+        return writer
+
+    def now(self) -> Iterator[tuple[str, State, Mapping[str, Any]]]:
+        """All that is there now: ID, state, and what is volatile."""
+        with self._lock:
+            found = [(id_, state, self._nodes.get(id_)) for id_, state in self._there.items()]
+        for id_, state, node in found:
+            volatile: dict[str, Any] = {}
+            for more in list(node.volatile.values()) if node else ():
+                volatile |= more
+            yield id_, state, volatile
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Our lease for one source. ``renew_at``: µs since the epoch."""
+
+    name: str
+    epoch: int
+    number: int
+    renew_at: int

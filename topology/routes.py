@@ -1,0 +1,55 @@
+"""The hub's routes of the graph: GET /api/v1/graph, GET /api/v1/diff."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from skytrail.errors import UsageError
+from topology.moments import parse_moment
+from topology.reconcile import Reconciler
+from topology.shape import difference_json, graph_json
+from topology.store.interface import Store
+
+
+def graph_blueprint(store: Store, reconciler: Reconciler, clock: Callable[[], int]) -> Blueprint:
+    """The routes: the graph now or ``at`` a moment; what is different ``from`` one ``to`` another (default: now).
+
+    Args:
+        store: answers for the past.
+        reconciler: knows what is volatile now.
+        clock: µs since the epoch.
+    """
+    blueprint = Blueprint("graph", __name__)
+
+    @blueprint.get("/api/v1/graph")
+    def graph() -> Response:
+        at = _arguments("at").get("at")
+        if at is None:
+            volatile = {id_: more for id_, _, more in reconciler.now() if more}
+            return _json(graph_json(store.current(), volatile))
+        return _json(graph_json(store.as_of(parse_moment(at, clock()))))
+
+    @blueprint.get("/api/v1/diff")
+    def diff() -> Response:
+        given = _arguments("from", "to")
+        if "from" not in given:
+            raise UsageError("from: say since when, as -5m or 2026-11-25T14:32:00Z")
+        now = clock()
+        first, second = parse_moment(given["from"], now), parse_moment(given.get("to", "now"), now)
+        return _json([difference_json(one) for one in store.diff(first, second)])
+
+    return blueprint
+
+
+def _arguments(*known: str) -> dict[str, str]:
+    unknown = sorted(request.args.keys() - set(known))
+    if unknown:
+        raise UsageError(f"'{unknown[0]}' is not known: use {', '.join(known)}")
+    return dict(request.args.items())
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), content_type="application/json")

@@ -1,0 +1,123 @@
+"""Rows → revisions: the graph at a moment, ranges, differences, the feed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from topology.elements import FOREVER, Revision, decode_state
+from topology.store.embedded.intervals import LATEST, path
+from topology.store.interface import Difference
+
+_COLUMNS = "element.id, revision.number, created, begins, ends, recorded, revision.sequence, state.data, deleted"
+_JOINS = "JOIN element ON element.number = revision.element JOIN state ON state.sequence = revision.sequence"
+
+# The open ones, and by the index of intervals (intervals.py) the others.
+_AT = f"""
+SELECT sequence FROM revision WHERE ends = {FOREVER} AND begins <= :at
+UNION ALL SELECT sequence FROM json_each(:left) AS node CROSS JOIN revision ON fork = node.value WHERE ends > :at
+UNION ALL SELECT sequence FROM json_each(:right) AS node CROSS JOIN revision ON fork = node.value WHERE begins <= :at
+UNION ALL SELECT sequence FROM revision WHERE fork = :at
+"""  # noqa: S608 - constants of ours, as below
+_AT_WHOLE = (
+    f"SELECT {_COLUMNS} FROM ({_AT}) AS chosen"  # noqa: S608
+    f" CROSS JOIN revision ON revision.sequence = chosen.sequence {_JOINS}"
+)
+_VARIABLES = 500  # in one statement
+_ROWS = 1000  # fetched at once
+
+
+def as_of(database: sqlite3.Connection, when: int, ids: Collection[str] | None) -> list[Revision]:
+    """The revisions with from ≤ when < to, of all elements or of some. Raises sqlite3.Error."""
+    if ids is None:
+        return [revision(row) for row in database.execute(_AT_WHOLE, _moment(when))]
+    return _of_elements(database, ids, "begins <= ? AND ends > ?", when, when)
+
+
+def between(database: sqlite3.Connection, begin: int, end: int, ids: Collection[str] | None) -> Iterator[Revision]:
+    """The revisions with from ≤ end and to > begin, by when they began. Raises sqlite3.Error.
+
+    Those that an instant took away again (from = to) are among them: they are part of what happened.
+    """
+    if ids is not None:
+        found = _of_elements(database, ids, "begins <= ? AND ends > ?", end, begin)
+        return iter(sorted(found, key=lambda one: (one.updated_at, one.sequence)))
+    there = sorted(as_of(database, begin, None), key=lambda one: (one.updated_at, one.sequence))
+    came = database.execute(
+        f"SELECT {_COLUMNS} FROM revision INDEXED BY revision_begins {_JOINS}"  # noqa: S608 - constants of ours
+        " WHERE begins > ? AND begins <= ? ORDER BY begins, revision.sequence",
+        (begin, end),
+    )
+    return itertools.chain(there, _revisions(came))
+
+
+def diff(database: sqlite3.Connection, first: int, second: int) -> Iterator[Difference]:
+    """What is otherwise at the second time: only of that is the state read. Raises sqlite3.Error."""
+    before, after = _sequences(database, first), _sequences(database, second)
+    old = {one.id: one for one in _by_sequence(database, before - after)}
+    new = {one.id: one for one in _by_sequence(database, after - before)}
+    for id_ in old.keys() | new.keys():
+        was, is_ = old.get(id_), new.get(id_)
+        if was is None or is_ is None or was.state != is_.state:
+            yield Difference(id_, was, is_)
+
+
+def feed(database: sqlite3.Connection, after: int, limit: int) -> list[Revision]:
+    """Revisions and deletions after a sequence. Raises sqlite3.Error."""
+    rows = database.execute(
+        f"SELECT {_COLUMNS} FROM revision {_JOINS.replace('JOIN state', 'LEFT JOIN state')}"  # noqa: S608
+        " WHERE revision.sequence > ? ORDER BY revision.sequence LIMIT ?",
+        (after, limit),
+    )
+    return [revision(row) for row in rows]
+
+
+def revision(row: tuple[Any, ...]) -> Revision:
+    """A row of :data:`_COLUMNS`."""
+    id_, number, created, begins, ends, recorded, sequence, data, deleted = row
+    state = None if data is None else decode_state(data)
+    return Revision(str(uuid.UUID(bytes=id_)), number, created, begins, ends, recorded, sequence, state, bool(deleted))
+
+
+def _moment(when: int) -> dict[str, Any]:
+    when = min(max(when, 0), LATEST)
+    left, right = path(when) if when else ([], [])
+    return {"at": when, "left": json.dumps(left), "right": json.dumps(right)}
+
+
+def _sequences(database: sqlite3.Connection, when: int) -> set[int]:
+    return {sequence for (sequence,) in database.execute(_AT, _moment(when))}
+
+
+def _by_sequence(database: sqlite3.Connection, sequences: Iterable[int]) -> Iterator[Revision]:
+    wanted = json.dumps(sorted(sequences))
+    rows = database.execute(
+        f"SELECT {_COLUMNS} FROM json_each(?) AS chosen"  # noqa: S608 - constants of ours
+        f" CROSS JOIN revision ON revision.sequence = chosen.value {_JOINS}",
+        (wanted,),
+    )
+    return _revisions(rows)
+
+
+def _of_elements(database: sqlite3.Connection, ids: Collection[str], condition: str, *times: int) -> list[Revision]:
+    found: list[Revision] = []
+    keys = [uuid.UUID(one).bytes for one in ids]
+    for at in range(0, len(keys), _VARIABLES):
+        part = keys[at : at + _VARIABLES]
+        marks = ",".join("?" * len(part))
+        rows = database.execute(
+            f"SELECT {_COLUMNS} FROM revision {_JOINS} WHERE element.id IN ({marks}) AND {condition}",  # noqa: S608
+            (*part, *times),
+        )
+        found += _revisions(rows)
+    return found
+
+
+def _revisions(rows: sqlite3.Cursor) -> Iterator[Revision]:
+    while batch := rows.fetchmany(_ROWS):
+        for row in batch:
+            yield revision(row)

@@ -1,0 +1,273 @@
+"""The embedded store: :class:`topology.store.interface.Store` on one file, for one process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import structlog
+
+from topology.elements import FOREVER, Revision, decode_state
+from topology.store.embedded import reading, retention
+from topology.store.embedded.schema import connect, prepare
+from topology.store.embedded.writing import Live, Writing
+from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+FILE = "graph.sqlite"
+_LOCK = "graph.lock"
+_READERS = 4
+
+
+class EmbeddedStore:
+    """The graph in ``folder``; one process has it open at a time.
+
+    Args:
+        folder: made if it is missing.
+        synchronous: ``normal`` survives the death of the process, ``full`` that of the machine too, for an fsync a batch.
+        clock: µs since the epoch.
+
+    Raises:
+        StoreError: another process has it, or the file cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        synchronous: Literal["normal", "full"] = "normal",
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._path, self._clock = folder / FILE, clock
+        self._lock = threading.Lock()
+        self._live: dict[str, Live] = {}
+        self._sequence = 0
+        self._failure: str | None = None
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._reading = threading.BoundedSemaphore(_READERS)
+        with contextlib.ExitStack() as on_failure:
+            self._held = hold(folder)
+            on_failure.callback(os.close, self._held)
+            with self._errors("open"):
+                self._database = connect(self._path, synchronous=synchronous)
+                on_failure.callback(self._database.close)
+                prepare(self._database, self._path)
+                self._load()
+            on_failure.pop_all()
+
+    def lease(self, writer: str, holder: str, seconds: float) -> int:
+        """As the interface says. The file has one process: a lease whose holder is another is one that died."""
+        now = self._clock()
+        until = now + int(seconds * 1e6)
+        with self._lock, self._errors("lease"), self._transaction():
+            found = self._database.execute("SELECT epoch, holder, until FROM writer WHERE name = ?", (writer,)).fetchone()
+            if found is None:
+                epoch = 1
+                self._database.execute("INSERT INTO writer VALUES (?, ?, ?, ?, 0)", (writer, epoch, holder, until))
+            elif found[1] == holder:
+                epoch = int(found[0])
+                self._database.execute("UPDATE writer SET until = ? WHERE name = ?", (until, writer))
+            elif found[2] > now:
+                raise StaleWriterError(f"{writer} is written by {found[1]}: stop that one, or wait {seconds:g} s")
+            else:
+                epoch = int(found[0]) + 1
+                values = (epoch, holder, until, writer)
+                self._database.execute("UPDATE writer SET epoch = ?, holder = ?, until = ?, number = 0 WHERE name = ?", values)
+        return epoch
+
+    def last_number(self, writer: str, epoch: int) -> int:
+        """The number of the last batch applied for that writer in that epoch; 0: none."""
+        with self._lock, self._errors("read"):
+            found = self._database.execute("SELECT epoch, number FROM writer WHERE name = ?", (writer,)).fetchone()
+        return int(found[1]) if found and found[0] == epoch else 0
+
+    def apply(self, batch: Batch) -> int:
+        """Apply a batch in one transaction."""
+        with self._lock, self._errors("write"), self._transaction():
+            if self._is_new(batch):
+                writing = Writing(self._database, self._live, self._sequence, batch.recorded)
+                for change in batch.changes:
+                    writing.take(change)
+                writing.finish()
+                self._database.execute("COMMIT")
+                self._take(writing)
+            return self._sequence
+
+    def _is_new(self, batch: Batch) -> bool:
+        """Whether a batch is to be applied; notes that it was."""
+        found = self._database.execute("SELECT epoch, number FROM writer WHERE name = ?", (batch.writer,)).fetchone()
+        epoch, number = found or (0, 0)
+        if batch.epoch < epoch:
+            raise StaleWriterError(f"{batch.writer} is written by a later process (epoch {epoch}, ours {batch.epoch})")
+        if batch.epoch == epoch and batch.number <= number:
+            return False
+        self._database.execute(
+            "INSERT INTO writer VALUES (:name, :epoch, '', 0, :number)"
+            " ON CONFLICT (name) DO UPDATE SET epoch = :epoch, number = :number",
+            {"name": batch.writer, "epoch": batch.epoch, "number": batch.number},
+        )
+        return True
+
+    def _take(self, writing: Writing) -> None:
+        self._sequence = writing.sequence
+        for id_, live in writing.came.items():
+            if live is None:
+                self._live.pop(id_, None)
+            else:
+                self._live[id_] = live
+
+    def current(self) -> Iterator[Revision]:
+        """All that is there now, from memory."""
+        with self._lock:
+            found = list(self._live.values())
+        return map(_revision, found)
+
+    def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
+        """The graph at a moment."""
+        return self._read(lambda database: reading.as_of(database, when, ids))
+
+    def between(self, begin: int, end: int, ids: Collection[str] | None = None) -> Iterator[Revision]:
+        """All revisions of a range of time."""
+        return self._stream(lambda database: reading.between(database, begin, end, ids))
+
+    def diff(self, first: int, second: int) -> Iterator[Difference]:
+        """What was different at the second time from the first."""
+        return self._stream(lambda database: reading.diff(database, first, second))
+
+    def feed(self, after: int, limit: int) -> list[Revision]:
+        """Revisions and deletions recorded after that sequence."""
+        return self._read(lambda database: reading.feed(database, after, limit))
+
+    def retain(self, before: int | None = None, size: int | None = None) -> Retained:
+        """Remove what ended before a time, and the oldest that ended while there are more bytes than ``size``."""
+        removed = 0
+        for step in retention.steps(before, size):
+            more = True
+            while more:  # a little at a time, so that changes need not wait long
+                with self._lock, self._errors("write"), self._transaction():
+                    count, more = step(self._database)
+                    removed += count
+        with self._lock, self._errors("write"):
+            retention.shrink(self._database)
+            left = self._database.execute("SELECT count(*) FROM revision").fetchone()[0]
+        return Retained(removed, int(left))
+
+    def health(self) -> Health:
+        """How it is."""
+        try:
+            revisions = self._read(lambda database: int(database.execute("SELECT count(*) FROM revision").fetchone()[0]))
+            size = self._path.stat().st_size
+        except (StoreError, OSError) as error:
+            return Health(str(error), len(self._live), 0, 0, self._sequence)
+        return Health(self._failure, len(self._live), revisions, size, self._sequence)
+
+    def close(self) -> None:
+        """Close the file and let other processes have it."""
+        with self._lock:
+            while not self._readers.empty():
+                self._readers.get().close()
+            self._database.close()
+            os.close(self._held)
+
+    def _load(self) -> None:
+        self._sequence = int(self._database.execute("SELECT sequence FROM latest").fetchone()[0])
+        rows = self._database.execute(
+            "SELECT lower(hex(id)), element, revision.sequence, revision.number, created, begins, recorded, data"
+            " FROM revision JOIN element ON element.number = revision.element JOIN state USING (sequence) WHERE ends = ?",
+            (FOREVER,),
+        )
+        for hexed, *values in rows:
+            id_ = f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
+            self._live[id_] = Live(id_, *values)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            if self._database.in_transaction:
+                self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """SQLite's errors as ours; a writer's are kept for :meth:`health` until the next success."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            failure = _explained(error, self._path)
+            if what == "write":
+                self._failure = failure
+            _log.error("store_failed", doing=what, path=str(self._path), error=str(error))
+            raise StoreError(failure) from error
+        if what == "write":
+            self._failure = None
+
+    def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        with self._reader() as database:
+            return ask(database)
+
+    def _stream(self, ask: Callable[[sqlite3.Connection], Iterator[T]]) -> Iterator[T]:
+        with self._reader() as database:
+            yield from ask(database)
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the file, whatever is written meanwhile."""
+        with self._reading, self._errors("read"):
+            try:
+                database = self._readers.get_nowait()
+            except queue.Empty:
+                database = connect(self._path, read_only=True)
+            try:
+                yield database
+            finally:
+                self._readers.put(database)
+
+
+def hold(folder: Path) -> int:
+    """Take the store in ``folder`` for this process alone, until the descriptor is closed. Raises StoreError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}: make it writable, or set state_dir") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        raise StoreError(f"another process uses the graph in {folder}: stop it, or set another state_dir") from error
+    return held
+
+
+def _revision(live: Live) -> Revision:
+    state = decode_state(live.data)
+    return Revision(live.id, live.number, live.created, live.begins, FOREVER, live.recorded, live.sequence, state)
+
+
+def _explained(error: sqlite3.Error, path: Path) -> str:
+    """What went wrong with the file, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    remedies = {
+        sqlite3.SQLITE_FULL: "free space on that disk; nothing stored is lost",
+        sqlite3.SQLITE_CORRUPT: "bring a backup back with 'skytrail restore FILE'",
+        sqlite3.SQLITE_NOTADB: "bring a backup back with 'skytrail restore FILE', or move it away",
+        sqlite3.SQLITE_READONLY: "make it writable",
+        sqlite3.SQLITE_CANTOPEN: "make its folder writable, or set state_dir",
+        sqlite3.SQLITE_IOERR: "look at the disk (dmesg); nothing stored is lost",
+    }
+    return f"{path}: {error}: {remedies.get(code, 'try again; report this if it stays')}"

@@ -1,0 +1,152 @@
+"""What every store does: take changes, and answer what was when.
+
+Contract, for all stores (tests/contract):
+
+* A batch is applied whole or not at all, once: one that is known by its writer and number is passed over.
+* A change says from when on an element is so (``at``). It holds until the element's next change, by ``at``; of two with the
+  same ``at`` the one recorded later holds, and the earlier is never seen as of any time. A change may come late: what was
+  recorded before for later times stays as it is.
+* A change to what the element was already at that time makes no revision.
+* ``as_of(t)`` gives for each element the revision with from ≤ t < to; ``between(a, b)`` those with from ≤ b and to > a.
+* The feed gives revisions and deletions in the order they were recorded.
+* What :meth:`Store.apply` returned for survives the death of the process at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from skytrail.errors import RunError
+from topology.elements import Revision, State
+
+
+class StoreError(RunError):
+    """The store cannot do it now; says why and what to do. Nothing of a batch was applied."""
+
+
+class StaleWriterError(StoreError):
+    """Another process took over as this writer (a later epoch): stop writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From ``at`` (µs since the epoch, observed) on the element ``id`` is so, or, with None, is no more."""
+
+    id: str
+    at: int
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes that become visible at once.
+
+    Attributes:
+        writer: who writes: the source, or the linker, or the rule; one process at a time.
+        epoch: of the writer's lease; a later one shuts out earlier ones.
+        number: counts the writer's batches within its epoch, from 1.
+        recorded: the hub's clock, µs since the epoch.
+        changes: in the order they happened.
+    """
+
+    writer: str
+    epoch: int
+    number: int
+    recorded: int
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What became of one element between two times. ``before`` None: it was added; ``after`` None: it was removed."""
+
+    id: str
+    before: Revision | None
+    after: Revision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What retention did: how many revisions it removed and how many are left."""
+
+    removed: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a store is.
+
+    Attributes:
+        failure: why it cannot write; None: it can.
+        elements: nodes and edges that are there now.
+        revisions: all that are kept.
+        size: bytes on disk.
+        sequence: of the latest entry in the feed.
+        waiting: batches that wait in a spool.
+    """
+
+    failure: str | None
+    elements: int
+    revisions: int
+    size: int
+    sequence: int
+    waiting: int = 0
+
+
+class Store(Protocol):
+    """A graph with its history. For any thread. All methods raise StoreError where the store cannot answer."""
+
+    def lease(self, writer: str, holder: str, seconds: float) -> int:
+        """Become the one who writes as ``writer``, or stay it: returns the epoch.
+
+        Raises:
+            StaleWriterError: another holder's lease has not run out.
+        """
+        ...
+
+    def last_number(self, writer: str, epoch: int) -> int:
+        """The number of the last batch applied for that writer in that epoch; 0: none."""
+        ...
+
+    def apply(self, batch: Batch) -> int:
+        """Apply a batch; returns the feed's latest sequence then.
+
+        Raises:
+            StaleWriterError: the writer's lease has a later epoch.
+        """
+        ...
+
+    def current(self) -> Iterator[Revision]:
+        """All elements that are there now."""
+        ...
+
+    def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
+        """The graph at a moment; of some elements only, with ``ids``."""
+        ...
+
+    def between(self, begin: int, end: int, ids: Collection[str] | None = None) -> Iterator[Revision]:
+        """All revisions of a range of time, both ends included, by when they began."""
+        ...
+
+    def diff(self, first: int, second: int) -> Iterator[Difference]:
+        """What was different at the second time from the first; what changed and changed back meanwhile is not."""
+        ...
+
+    def feed(self, after: int, limit: int) -> list[Revision]:
+        """Revisions and deletions recorded after that sequence, in order, at most so many."""
+        ...
+
+    def retain(self, before: int | None = None, size: int | None = None) -> Retained:
+        """Remove revisions that ended before a time, and the oldest that ended while there are more bytes than ``size``."""
+        ...
+
+    def health(self) -> Health:
+        """How it is. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is under way and let go of everything."""
+        ...
