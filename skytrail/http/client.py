@@ -86,9 +86,7 @@ class Client:
         message = _message(body) or f"HTTP {answer.status}"
         if answer.status == 200:
             self._connection.close()
-            raise AgentAwayError(
-                f"what answers on {self._where} is no agent of Skytrail's: name another address"
-            )
+            raise AgentAwayError(f"what answers on {self._where} is no agent of Skytrail's: name another address")
         if answer.status == 401:
             message += (
                 ": name a file with a token by --set http.token_file=…, or one with user:password by --set http.login_file=…"
