@@ -113,7 +113,7 @@ class LinkWatcher:
         roots: where /proc and /run are.
         scan_interval: seconds between scans of /proc for namespaces without a name.
         receive_buffer: bytes of the socket's queue; above net.core.rmem_max if we may.
-        details: links carry their whole message (:attr:`Link.raw`), and addresses are told too.
+        details: links carry their whole message (:attr:`Link.raw`), addresses are told too, and changes of routes and rules.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ from skytrail.kernel.netlink import (
 )
 
 _GROUPS = 1 << (1 - 1) | 1 << (28 - 1)  # RTNLGRP_LINK, RTNLGRP_NSID
-_ADDRESS_GROUPS = 1 << (5 - 1) | 1 << (9 - 1)  # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR
+_DETAIL_GROUPS = sum(1 << (group - 1) for group in (5, 9, 7, 11, 8, 19))  # RTNLGRP_IPV4_… and _IPV6_IFADDR, _ROUTE, _RULE
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 _IFADDRMSG = bytes(8)  # struct ifaddrmsg: all families, all links
 _IFA_TARGET_NETNSID = 10
@@ -38,7 +38,7 @@ class LinkSocket:
     Args:
         every_namespace: hear all namespaces that have a number in ours; else only our own.
         receive_buffer: bytes of the queue; above net.core.rmem_max if we may.
-        details: hear of addresses too, and have links dumped with their virtual functions.
+        details: hear of addresses, routes and rules too, and have links dumped with their virtual functions.
 
     Raises:
         OSError: the kernel refuses a socket, or listening to all namespaces (EPERM: needs CAP_NET_BROADCAST).
@@ -49,7 +49,7 @@ class LinkSocket:
         self.buffer = bytearray(RECEIVE_BYTES)
         self.malformed = 0
         self._lost = False
-        self._socket = open_route_socket(_GROUPS | (_ADDRESS_GROUPS if details else 0))
+        self._socket = open_route_socket(_GROUPS | (_DETAIL_GROUPS if details else 0))
         try:
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)

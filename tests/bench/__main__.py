@@ -26,6 +26,9 @@ BENCHES = {
     "load": "agent:load",
     "churn": "agent:churn",
     "veth": "veth:veth",
+    "apply": "store:apply",
+    "history": "store:history",
+    "live": "store:live",
 }
 
 

@@ -30,12 +30,16 @@ class HostLink:
         tid: its topology ID.
         addresses: its IP addresses.
         ethtool: what ethtool says of it.
+        tables: its routes and neighbours.
+        volatile: its counters, and the states of its neighbours.
     """
 
     link: Link
     tid: str
     addresses: dict[AddressKey, Address] = field(default_factory=dict)
     ethtool: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
+    volatile: dict[str, Any] = field(default_factory=dict)
 
 
 class HostLinks:
@@ -67,6 +71,7 @@ class HostLinks:
         self._point(old, set())
         if known is not None:
             known.addresses.clear()
+            known.tables.clear()
             self.by_key[new] = known
 
     def remove(self, key: LinkKey) -> HostLink | None:

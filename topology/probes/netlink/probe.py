@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,9 @@ from topology.facts import Fact, Report, Source
 from topology.probes.ethtool.source import Ethtool
 from topology.probes.netlink.addressdata import RTM_DELADDR, RTM_NEWADDR, decode_address
 from topology.probes.netlink.hostlinks import AddressKey, HostLink, HostLinks
+from topology.probes.netlink.reader import TableReader
+from topology.probes.netlink.statistics import metrics
+from topology.probes.netlink.tables import Tables
 from topology.probes.netlink.translate import edge_facts, interface_fact, namespace_facts
 
 _log = structlog.get_logger(__name__)
@@ -71,6 +75,10 @@ class NetlinkProbe:
         self._facts_of_namespace: dict[int, set[str]] = {}
         self._ethtool: Ethtool | None = None
         self._first = self._whole = True
+        self._tables: dict[int, Tables] = {}
+        self._read_at: dict[int, int] = {}  # when, µs since the epoch
+        self._lock = threading.Lock()  # holds all of this between the watcher's thread and the reader's
+        self._reader = TableReader(worker, self._keep_tables)
         self.malformed = 0
         self.failure: str | None = "its first look at the host is under way"
         self.watcher = LinkWatcher(self._take, worker, every_namespace=True, details=True)
@@ -82,13 +90,19 @@ class NetlinkProbe:
         except (OSError, SkytrailError, NetlinkDecodeError) as error:
             _log.warning("ethtool_not_asked", error=str(error))
         self.watcher.start()
+        self._reader.start()
 
     def stop(self) -> None:
         """End the watching."""
         self.watcher.stop()
+        self._reader.stop()
 
     def _take(self, events: Sequence[Event]) -> None:
         """A batch of events becomes one report."""
+        with self._lock:
+            self._take_all(events)
+
+    def _take_all(self, events: Sequence[Event]) -> None:
         if self._first:
             self._first = False
             self._tids.prune(
@@ -101,7 +115,32 @@ class NetlinkProbe:
         for event in events:
             self._tids.follow(event)
             self._apply(event, changed, namespaces, gone)
+            if cookie := _about(event):
+                namespace = self._namespaces.get(cookie)
+                if namespace is not None:
+                    self._reader.want(namespace)
         self._report(changed, namespaces, gone)
+
+    def _keep_tables(self, namespace: Namespace, tables: Tables) -> None:
+        with self._lock:
+            if namespace.cookie in self._namespaces:
+                self._keep_tables_of(namespace.cookie, tables)
+
+    def _keep_tables_of(self, cookie: int, tables: Tables) -> None:
+        now, before, read_at = self._clock(), self._tables.get(cookie), self._read_at.get(cookie, 0)
+        changed: dict[LinkKey, None] = {}
+        for key, known in self._links.by_key.items():
+            if key[0] != cookie:
+                continue
+            ifindex = key[1]
+            known.tables = tables.metadata(ifindex)
+            counted = tables.counters.get(ifindex, {})
+            known.volatile = tables.states(ifindex)
+            known.volatile |= metrics(counted, before.counters.get(ifindex) if before else None, now // 1000, read_at // 1000)
+            changed[key] = None
+        same_rules = before is not None and before.rules == tables.rules
+        self._tables[cookie], self._read_at[cookie] = tables, now
+        self._report(changed, {} if same_rules else {cookie: None}, set())
 
     def _apply(self, event: Event, changed: dict[LinkKey, None], namespaces: dict[int, None], gone: set[str]) -> None:
         match event:
@@ -197,6 +236,9 @@ class NetlinkProbe:
 
     def _forget_namespace(self, cookie: int, gone: set[str]) -> None:
         namespace = self._namespaces.pop(cookie, None)
+        self._tables.pop(cookie, None)
+        self._read_at.pop(cookie, None)
+        self._reader.forget(cookie)
         self._unseen.pop(cookie, None)
         if namespace and namespace.nsid is not None and self._cookies.get(namespace.nsid) == cookie:
             del self._cookies[namespace.nsid]
@@ -231,7 +273,8 @@ class NetlinkProbe:
         facts: dict[str, Fact] = {}
         for cookie in namespaces:
             if cookie in self._namespaces:
-                found = list(namespace_facts(self._namespaces[cookie], self._owner(cookie), self._host_tid))
+                rules = self._tables[cookie].rules if cookie in self._tables else []
+                found = list(namespace_facts(self._namespaces[cookie], self._owner(cookie), self._host_tid, rules))
                 self._facts_of_namespace[cookie] = {fact.id for fact in found}
                 facts |= {fact.id: fact for fact in found}
         for key in changed:
@@ -271,3 +314,18 @@ class NetlinkProbe:
     def status(self) -> dict[str, Any]:
         """What it knows, for ``/api/status``."""
         return {"links": len(self._links.by_key), "namespaces": len(self._namespaces), "malformed": self.malformed}
+
+
+def _about(event: Event) -> int | None:
+    """The namespace whose routes, rules or neighbours may be otherwise after an event.
+
+    Events of links are among them: the routes of one that goes down vanish unheard.
+    """
+    match event:
+        case LinkChanged(link):
+            return link.cookie
+        case NamespaceFound(namespace):
+            return namespace.cookie
+        case Told(cookie, _, _):
+            return cookie
+    return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from skytrail.kernel.linktable import LinkKey
@@ -10,24 +11,41 @@ from skytrail.kernel.namespaces import Namespace
 from topology.facts import EdgeFact, NodeFact
 from topology.probes.netlink.hostlinks import HostLink, HostLinks
 from topology.probes.netlink.linkdata import link_metadata
+from topology.probes.netlink.ruledata import Rule
 
 _AF_INET = 2
+_RULE_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Rule)}
 
 
-def namespace_facts(namespace: Namespace, tid: str, host_tid: str) -> Iterator[NodeFact | EdgeFact]:
-    """A namespace's node below its host; none for the host's own, whose links are the host's."""
+def namespace_facts(namespace: Namespace, tid: str, host_tid: str, rules: Iterable[Rule]) -> Iterator[NodeFact | EdgeFact]:
+    """A namespace's node below its host; for the host's own, whose links are the host's, what it adds to the host's node."""
+    shown = [_shown(rule) for rule in rules]
+    more: dict[str, Any] = {"Rules": shown} if shown else {}
     if namespace.of_host:
+        if more:
+            yield NodeFact(host_tid, more, enriches=True)
         return
-    metadata = {
+    metadata: dict[str, Any] = {
         "Type": "netns",
         "Name": namespace.name or f"netns:{namespace.inode}",
         "Inode": namespace.inode,
         "Device": namespace.dev,
+        **more,
     }
     if namespace.name:
         metadata["Path"] = f"/run/netns/{namespace.name}"
     yield NodeFact(tid, metadata)
     yield EdgeFact(host_tid, tid, "ownership")
+
+
+def _shown(rule: Rule) -> dict[str, Any]:
+    """What a rule says, by its fields' names in capitals; what it leaves open is left out."""
+    shown = {}
+    for name, default in _RULE_DEFAULTS.items():
+        value = getattr(rule, name)
+        if value != default:
+            shown["".join(word.capitalize() for word in name.split("_"))] = list(value) if isinstance(value, tuple) else value
+    return shown
 
 
 def interface_fact(known: HostLink, peer: HostLink | None, namespaces: Mapping[int, Namespace]) -> NodeFact:
@@ -49,12 +67,12 @@ def interface_fact(known: HostLink, peer: HostLink | None, namespaces: Mapping[i
             metadata["LinkNetNsName"] = there.name
     if peer is not None:
         metadata["PeerIfIndex"] = metadata["ParentIndex"] = peer.link.ifindex
-    metadata |= known.ethtool
+    metadata |= known.ethtool | known.tables
     for name, of_four in (("IPV4", True), ("IPV6", False)):
         found = sorted(one.cidr for one in known.addresses.values() if (one.family == _AF_INET) == of_four)
         if found:
             metadata[name] = found
-    return NodeFact(known.tid, metadata)
+    return NodeFact(known.tid, metadata, dict(known.volatile))
 
 
 def edge_facts(key: LinkKey, links: HostLinks, owner_tid: str, own_cookie: int) -> Iterator[EdgeFact]:

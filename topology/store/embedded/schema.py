@@ -48,6 +48,8 @@ MIGRATIONS: tuple[str, ...] = (
 """From version 0 on: the n-th makes version n + 1 of what version n left (PRAGMA user_version)."""
 
 _CACHE_KIB = 16384
+_LOG_PAGES = 4000
+"""Pages of 4 KB in the log before they go to their places: those written again and again meanwhile go once."""
 
 
 def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal", read_only: bool = False) -> sqlite3.Connection:
@@ -59,6 +61,7 @@ def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal", re
         on_failure.callback(database.close)
         database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         database.execute(f"PRAGMA synchronous = {synchronous}")
+        database.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         on_failure.pop_all()
     return database
 

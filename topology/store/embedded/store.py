@@ -183,7 +183,7 @@ class EmbeddedStore:
     def _load(self) -> None:
         self._sequence = int(self._database.execute("SELECT sequence FROM latest").fetchone()[0])
         rows = self._database.execute(
-            "SELECT lower(hex(id)), element, revision.sequence, revision.number, created, begins, recorded, data"
+            "SELECT lower(hex(id)), element, revision.sequence, revision.number, created, begins, recorded, revisions, data"
             " FROM revision JOIN element ON element.number = revision.element JOIN state USING (sequence) WHERE ends = ?",
             (FOREVER,),
         )

@@ -18,7 +18,7 @@ from topology.store.interface import Change, StoreError
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """An element that is there now: its open revision. ``data``: its state, encoded."""
+    """An element that is there now: its open revision. ``given``: its latest revision number; ``data``: its state, encoded."""
 
     id: str
     element: int
@@ -27,6 +27,7 @@ class Live:
     created: int
     begins: int
     recorded: int
+    given: int
     data: bytes
 
 
@@ -90,6 +91,7 @@ class Writing:
         elif change.at < live.begins:
             self._insert(change, data, live.element)
         elif data != live.data:
+            self._numbers.setdefault(live.element, live.given)
             self._follow(live, change.at, data)
 
     def finish(self) -> None:
@@ -235,8 +237,9 @@ class Writing:
     def _reload(self, id_: str, element: int) -> None:
         """After a late change: what is there now may have another beginning of its life, or be there no more."""
         found = self.database.execute(
-            "SELECT sequence, number, created, begins, recorded, data FROM revision JOIN state USING (sequence)"
-            " WHERE element = ? AND ends = ?",
+            "SELECT sequence, revision.number, created, begins, recorded, revisions, data"
+            " FROM revision JOIN state USING (sequence) JOIN element ON element.number = revision.element"
+            " WHERE revision.element = ? AND ends = ?",
             (element, FOREVER),
         ).fetchone()
         self.came[id_] = None if found is None else Live(id_, element, *found)
@@ -244,4 +247,4 @@ class Writing:
 
 def _live(id_: str, row: _Row) -> Live:
     assert row.data is not None
-    return Live(id_, row.element, row.sequence, row.number, row.created, row.begins, row.recorded, row.data)
+    return Live(id_, row.element, row.sequence, row.number, row.created, row.begins, row.recorded, row.number, row.data)

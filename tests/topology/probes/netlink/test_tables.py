@@ -1,0 +1,107 @@
+"""Routes, rules, neighbours and counters of a namespace, compared with what iproute2 says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.netlab import Net, in_netns
+from support.routelab import make_routes
+
+from skytrail.kernel.netlink import NetlinkDecodeError
+from topology.probes.netlink.statistics import decode_statistics, metrics
+from topology.probes.netlink.tables import MOST, Tables, read_tables
+
+
+def ip_json(net: Net, netns: str, *words: str) -> Any:
+    return json.loads(net.ip("-j", *words, netns=netns) or "[]")
+
+
+def test_counters_are_ips(net: Net) -> None:
+    left, right = net.pair()
+    net.ping(left.netns, right.ip4, count=5)
+    tables = in_netns(left.netns, read_tables)
+    said = {link["ifindex"]: link["stats64"] for link in ip_json(net, left.netns, "-s", "-s", "link", "show")}
+    assert tables.counters.keys() == said.keys()
+    for ifindex, stats in said.items():
+        ours, rx, tx = tables.counters[ifindex], stats["rx"], stats["tx"]
+        assert (ours["RxPackets"], ours["RxBytes"], ours["RxErrors"], ours["RxDropped"]) == (
+            rx["packets"], rx["bytes"], rx["errors"], rx["dropped"],
+        )  # fmt: skip
+        assert (ours["TxPackets"], ours["TxBytes"], ours["TxErrors"], ours["TxDropped"]) == (
+            tx["packets"], tx["bytes"], tx["errors"], tx["dropped"],
+        )  # fmt: skip
+        assert (ours["Multicast"], ours["Collisions"]) == (rx["multicast"], tx["collisions"])
+        assert (ours["RxCrcErrors"], ours["RxMissedErrors"]) == (rx["crc_errors"], rx["missed_errors"])
+        assert (ours["TxAbortedErrors"], ours["TxCarrierErrors"]) == (tx["aborted_errors"], tx["carrier_errors"])
+    assert said[net.link(left.netns, left.interface)["ifindex"]]["tx"]["packets"] >= 5
+
+
+def test_routes_stand_at_the_interfaces_that_they_lead_through(net: Net) -> None:
+    netns, _ = make_routes(net)
+    tables = in_netns(netns, read_tables)
+    said = [
+        route
+        for family in ("-4", "-6")
+        for route in ip_json(net, netns, family, "-d", "-N", "route", "show", "table", "all")
+        if route.get("type") != "multicast"
+    ]
+    by_name = {link["ifname"]: link["ifindex"] for link in ip_json(net, netns, "link", "show")}
+    for name, ifindex in by_name.items():
+        theirs = [r for r in said if r.get("dev") == name or any(hop.get("dev") == name for hop in r.get("nexthops", ()))]
+        ours = tables.routes.get(ifindex, [])
+        assert len(ours) == len(theirs), name
+    assert sum(map(len, tables.routes.values())) > 10
+    assert len(tables.rules) == len([*ip_json(net, netns, "-4", "rule", "show"), *ip_json(net, netns, "-6", "rule", "show")])
+
+
+def test_neighbours_have_their_states_only_in_what_is_volatile(net: Net) -> None:
+    left, right = net.pair()
+    ifindex = net.link(left.netns, left.interface)["ifindex"]
+    net.ping(left.netns, right.ip4)
+    net.ip(f"neigh add 10.0.0.77 lladdr 02:00:00:00:00:77 dev {left.interface} nud permanent", netns=left.netns)
+    tables = in_netns(left.netns, read_tables)
+    said = {one["dst"]: one for one in ip_json(net, left.netns, "neigh", "show", "dev", left.interface)}
+    kept, shown = tables.metadata(ifindex)["Neighbors"], tables.states(ifindex)["Neighbors"]
+    assert {one["IP"]: one["MAC"] for one in kept} == {ip: one["lladdr"] for ip, one in said.items()}
+    assert {one["IP"]: one["State"] for one in shown} == {
+        ip: [f"NUD_{state}" for state in one["state"]] for ip, one in said.items()
+    }
+    assert {one["IP"]: one.get("State") for one in kept} == {"10.0.0.2": None, "10.0.0.77": ["NUD_PERMANENT"]}
+
+
+def test_more_routes_than_are_shown_are_counted(net: Net) -> None:
+    netns, more = net.netns("r"), 50
+    net.ip("link add d0 type ifb", netns=netns)
+    net.ip("link set d0 up", netns=netns)
+    routes = "".join(f"route add 10.{number // 250}.{number % 250}.0/24 dev d0\n" for number in range(MOST + more))
+    net.run(netns, "sh", "-c", f"printf '{routes}' | ip -batch -")
+    tables = in_netns(netns, read_tables)
+    [index] = [link["ifindex"] for link in ip_json(net, netns, "link", "show", "d0")]
+    found = tables.metadata(index)
+    assert found["RoutesLeftOut"] >= more
+    assert sum(len(table["Routes"]) for table in found["RoutingTables"]) == MOST
+
+
+def test_what_a_namespace_does_not_have_is_left_out() -> None:
+    assert Tables().metadata(7) == Tables().states(7) == {}
+
+
+def test_metrics_are_skydives() -> None:
+    now = {"RxPackets": 12, "TxPackets": 0, "RxBytes": 700}
+    assert metrics(now, None, 5000, 0) == {"Metric": {"RxPackets": 12, "RxBytes": 700, "Last": 5000}}
+    before = {"RxPackets": 10, "TxPackets": 0, "RxBytes": 700}
+    assert metrics(now, before, 5000, 2000)["LastUpdateMetric"] == {"RxPackets": 2, "Start": 2000, "Last": 5000}
+    assert "LastUpdateMetric" not in metrics(now, now, 5000, 2000)
+    assert "LastUpdateMetric" not in metrics(before, now, 5000, 2000)  # the device began anew
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_counters_or_one_clear_error(payload: bytes) -> None:
+    try:
+        decode_statistics(payload)
+    except NetlinkDecodeError:
+        return
+    assert len(payload) >= 12
