@@ -1,4 +1,4 @@
-"""The agent's routes: GET /metrics, GET /api/v1/flows."""
+"""The agent's route: GET /api/v1/flows."""
 
 from __future__ import annotations
 
@@ -11,28 +11,13 @@ from flask import Blueprint, Response, request
 
 from exporters.flows.collector import FlowsCollector
 from exporters.flows.query import read_query, read_wait
-from exporters.outputs.prometheus import Exposition
 from skytrail.errors import BusyError, UsageError
 
-_PLAIN = "text/plain; version=0.0.4"
 _WAITERS = 2  # of the few threads that answer
 _ASKERS = 2  # the others are for scrapes and status
 _BUSY_SECONDS = 5.0
 _PIECES = 32
 _ARGUMENTS = frozenset({"filter", "sort", "limit", "wait", "begun"})
-
-
-def metrics_blueprint(exposition: Exposition, *, exemplars: bool) -> Blueprint:
-    """The route of a scrape; OpenMetrics, and with it exemplars, where the scraper asks for it and ``exemplars`` is on."""
-    blueprint = Blueprint("metrics", __name__)
-
-    @blueprint.get("/metrics")
-    def metrics() -> Response:
-        accept = request.headers.get("Accept", _PLAIN) if exemplars else _PLAIN
-        body, content_type = exposition.render(accept)
-        return Response(body, content_type=content_type)
-
-    return blueprint
 
 
 def flows_blueprint(collector: FlowsCollector) -> Blueprint:

@@ -11,6 +11,7 @@ Times: a source's changes keep the order in which it reported them. Where its cl
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ class ReconcilerCounters:
     reports: int = 0
     facts: int = 0
     changes: int = 0
-    unchanged: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -111,20 +112,21 @@ class Reconciler:
             StoreError: the store cannot take it. What it owes is written with the source's next report.
         """
         key = report.source.probe, report.source.host
+        began = time.monotonic()
         with self._lock:
             touched = list(dict.fromkeys([*self._owed.pop(key, ()), *self._take(report)]))
             changes = self._changes(touched)
             self.counters.reports += 1
             self.counters.facts += len(report.facts)
-            if not changes:
-                self.counters.unchanged += 1
-                return 0
             try:
-                self._write(report, changes)
+                if changes:
+                    self._write(report, changes)
             except StoreError:
                 self._owed[key] = touched
                 self._writers.pop(f"{report.source.probe}@{report.source.host}", None)  # what arrived there is asked anew
                 raise
+            finally:
+                self.counters.seconds += time.monotonic() - began
             return len(changes)
 
     def _take(self, report: Report) -> list[str]:

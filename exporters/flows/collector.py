@@ -24,7 +24,7 @@ from exporters.flows.records import Renderer, sort_values
 from exporters.flows.table import Batch, FlowTable, Timeouts
 from exporters.flows.totals import DIRECTIONS, Totals
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
-from exporters.metrics import Family, Metric, summed
+from skytrail.metrics import Family, Metric, summed
 
 _log = structlog.get_logger(__name__)
 

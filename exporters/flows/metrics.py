@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporters.metrics import Kind, Metric
+from skytrail.metrics import Kind, Metric
 
 _WHERE = ("device", "netns")
 _WHERE_OTEL = ("network.interface.name", "skytrail.netns")

@@ -18,7 +18,7 @@ from exporters.flows.points import Points
 from exporters.flows.records import AddressTexts, mac_text
 from exporters.flows.table import Growth
 from exporters.flows.totals import TRANSPORTS, transports
-from exporters.metrics import Family
+from skytrail.metrics import Family
 
 _Counts = NDArray[np.uint64]  # [direction A→B or B→A, packets or bytes]
 _RECORDS = 8

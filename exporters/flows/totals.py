@@ -14,7 +14,7 @@ from exporters.flows.applications import Applications
 from exporters.flows.identify import identify, kind_of, proto_of
 from exporters.flows.points import Points
 from exporters.flows.subnets import Subnets
-from exporters.metrics import Exemplar, Family, Histogram, Metric, summed
+from skytrail.metrics import Exemplar, Family, Histogram, Metric, summed
 
 NETWORKS = ("other", "arp", "ipv4", "ipv6")
 TRANSPORTS = ("other", "tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp", "igmp", "ospf", "vrrp", "ipip", "sit")

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owntraffic import OwnTraffic
     from exporters.flows.table import Timeouts
-    from exporters.metrics import Family
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
+    from skytrail.cli.hub import HubProcess
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
+    from skytrail.metrics import Family
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class AgentProcess:
         self._closers = contextlib.ExitStack()
         self._otlp: OtlpExporter | None = None
         self._own: OwnTraffic | None = None
+        self._hub: HubProcess | None = None
         self.collector: FlowsCollector
         self.server: Server
 
@@ -117,6 +119,7 @@ class AgentProcess:
             hub = HubProcess(self._settings, self._host, tids, worker)
             hub.start()
             self._closers.callback(hub.stop)
+            self._hub = hub
         points = Points(flow.max_points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         self.collector = FlowsCollector(
@@ -195,13 +198,14 @@ class AgentProcess:
         last = False
         while not last:
             last = self._stopping.wait(self._settings.otlp.metrics_interval)
+            sources = [*self._sources(), *([self._hub.families] if self._hub else [])]
             try:
-                otlp.export_metrics([family for source in self._sources() for family in source()])
+                otlp.export_metrics([family for source in sources for family in source()])
             except Exception as error:  # noqa: BLE001 - whatever a source does, the next export is tried
                 _log.error("otlp_metrics_failed", error=str(error), exc_info=True)
 
     def _sources(self) -> list[Callable[[], Iterable[Family]]]:
-        from exporters.outputs.process import process_families  # noqa: PLC0415
+        from skytrail.process import process_families  # noqa: PLC0415
 
         sources: list[Callable[[], Iterable[Family]]] = [self.collector.families, process_families]
         if self._otlp:
@@ -209,9 +213,9 @@ class AgentProcess:
         return sources
 
     def _start_http(self) -> None:
-        from exporters.outputs.prometheus import Exposition  # noqa: PLC0415
-        from exporters.routes import flows_blueprint, metrics_blueprint  # noqa: PLC0415
+        from exporters.routes import flows_blueprint  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
+        from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.http.server import serve  # noqa: PLC0415
 
         exposition = Exposition(self._sources())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.kernel.worker import NamespaceWorker
+    from skytrail.metrics import Source
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.reconcile import Reconciler
     from topology.store.embedded.store import EmbeddedStore
@@ -58,6 +59,7 @@ class HubProcess:
         self.reconciler: Reconciler
         self.probe: NetlinkProbe
         self.server: Server
+        self.families: Source
 
     def start(self) -> None:
         """Start every part; what was started is stopped again if a later part fails."""
@@ -91,10 +93,19 @@ class HubProcess:
 
     def _start_http(self) -> None:
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
+        from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.http.server import serve  # noqa: PLC0415
+        from skytrail.process import process_families  # noqa: PLC0415
+        from topology.metrics import topology_source  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
 
-        app = create_app("hub", self._status, self._waiting, [graph_blueprint(self.store, self.reconciler, clock)])
+        self.families = topology_source(self.store, self.reconciler, self.probe)
+        exposition = Exposition([self.families, process_families])
+        blueprints = [
+            metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
+            graph_blueprint(self.store, self.reconciler, clock),
+        ]
+        app = create_app("hub", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.hub.listen, self._settings.http)
         self.server.start()
         self._closers.callback(self.server.stop)

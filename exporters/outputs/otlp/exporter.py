@@ -6,12 +6,12 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from exporters.metrics import Family
 from exporters.outputs.otlp.columns import SpanColumns
 from exporters.outputs.otlp.config import OtlpConfig, Signal
 from exporters.outputs.otlp.queue import DEFAULT_BACKOFF, DEFAULT_LIMITS, Backoff, Encoded, ExportQueue, Limits
 from exporters.outputs.otlp.spans import encode_spans
 from exporters.outputs.otlp.transport import Connections, connect
+from skytrail.metrics import Family
 
 if TYPE_CHECKING:
     from exporters.outputs.otlp.attributes import Value

@@ -9,10 +9,10 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from exporters.metrics import Exemplar, Family, Histogram, Kind, Metric
 from exporters.outputs.otlp.attributes import key_values
 from exporters.outputs.otlp.config import Signal
 from exporters.outputs.otlp.queue import Encoded
+from skytrail.metrics import Exemplar, Family, Histogram, Kind, Metric
 
 CUMULATIVE = metrics_pb2.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 

@@ -18,10 +18,10 @@ from enum import Enum
 
 import structlog
 
-from exporters.metrics import Family, Histogram
 from exporters.outputs.otlp import selfmetrics
 from exporters.outputs.otlp.config import Signal
 from exporters.outputs.otlp.transport import Outcome, Transport, Verdict
+from skytrail.metrics import Family, Histogram
 
 log = structlog.get_logger(__name__)
 

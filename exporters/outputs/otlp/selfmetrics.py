@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporters.metrics import Kind, Metric
+from skytrail.metrics import Kind, Metric
 
 EXPORTER = "otlp"
 """The value of the label ``exporter``."""

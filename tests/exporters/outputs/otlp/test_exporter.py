@@ -9,11 +9,11 @@ import grpc
 import numpy as np
 import pytest
 
-from exporters.metrics import Exemplar, Family, Histogram, Kind, Metric
 from exporters.outputs.otlp.columns import Column, LinkColumn, SpanColumns, ValueKind
 from exporters.outputs.otlp.config import Compression, OtlpConfig, Signal, Wire
 from exporters.outputs.otlp.exporter import REQUEST_BYTES, OtlpExporter
 from exporters.outputs.otlp.queue import Backoff, ExportQueue, Limits, Reason
+from skytrail.metrics import Exemplar, Family, Histogram, Kind, Metric
 
 Poll = Callable[[Callable[[], Any]], Any]
 MakeSpans = Callable[[int], SpanColumns]

@@ -6,10 +6,10 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
-from exporters.metrics import Exemplar, Family, Histogram, Kind, Metric
 from exporters.outputs.otlp import attributes, metrics
 from exporters.outputs.otlp.config import Signal
 from exporters.outputs.otlp.metrics import encode_metrics
+from skytrail.metrics import Exemplar, Family, Histogram, Kind, Metric
 
 RESOURCE = attributes.resource({"service.name": "skytrail", "host.cpu.count": 2, "tags": ["a", "b"]})
 SCOPE = attributes.scope("skytrail", "1.2")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from exporters.metrics import Histogram
 from exporters.outputs.otlp.config import Signal
 from exporters.outputs.otlp.queue import Backoff, Encoded, ExportQueue, Limits, Reason
 from exporters.outputs.otlp.transport import Outcome, Verdict
+from skytrail.metrics import Histogram
 
 DELIVERED = Outcome(Verdict.DELIVERED)
 RETRY = Outcome(Verdict.RETRY, "away")

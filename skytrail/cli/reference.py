@@ -1,17 +1,19 @@
-"""The reference of all metrics, from their declarations: ``python -m exporters.reference > docs/metrics.md``."""
+"""The reference of all metrics, from their declarations: ``python -m skytrail.cli.reference > docs/metrics.md``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from exporters.flows import metrics as flows
-from exporters.metrics import Metric
-from exporters.outputs import process
 from exporters.outputs.otlp import selfmetrics
+from skytrail import process
+from skytrail.metrics import Metric
+from topology import metrics as topology
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
+    ("Topology", topology.DECLARED),
     ("Process", process.DECLARED),
 )
 

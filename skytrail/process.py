@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from exporters.metrics import Family, Kind, Metric
 from skytrail import __version__
+from skytrail.metrics import Family, Kind, Metric
 
 BUILD = Metric("skytrail_build", "skytrail.build", Kind.INFO, "1", "Version of this process.", ("version",))
 CPU_SECONDS = Metric(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporters.metrics import Kind, Metric, summed
-from exporters.reference import DECLARED, render
+from skytrail.cli.reference import DECLARED, render
+from skytrail.metrics import Kind, Metric, summed
 
 ALL = [metric for _, declared in DECLARED for metric in declared]
 UNITS = {"By": "bytes", "s": "seconds"}

@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from exporters.outputs.process import CPU_SECONDS, OPEN_FDS, RESIDENT_BYTES, process_families
 from skytrail import __version__
+from skytrail.process import CPU_SECONDS, OPEN_FDS, RESIDENT_BYTES, process_families
 
 
 def values() -> dict[str, float]:

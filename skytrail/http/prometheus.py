@@ -1,10 +1,11 @@
-"""Prometheus' exposition of declared metrics, by prometheus-client; OpenMetrics with exemplars when asked for."""
+"""The route /metrics: declared metrics by prometheus-client, in OpenMetrics with exemplars where a scraper asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
+from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.core import Exemplar as ClientExemplar
@@ -12,7 +13,9 @@ from prometheus_client.core import Metric as ClientMetric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from exporters.metrics import Exemplar, Family, Histogram, Kind, Source
+from skytrail.metrics import Exemplar, Family, Histogram, Kind, Source
+
+_PLAIN = "text/plain; version=0.0.4"
 
 EXEMPLAR_LIMIT = 128
 """UTF-8 characters of an exemplar's label set (OpenMetrics 1.0)."""
@@ -59,6 +62,19 @@ class Exposition:
         except (TypeError, ValueError):
             encoder, content_type = choose_encoder("text/plain")
         return encoder(self._registry), content_type
+
+
+def metrics_blueprint(exposition: Exposition, *, exemplars: bool) -> Blueprint:
+    """The route of a scrape; OpenMetrics, and with it exemplars, where the scraper asks for it and ``exemplars`` is on."""
+    blueprint = Blueprint("metrics", __name__)
+
+    @blueprint.get("/metrics")
+    def metrics() -> Response:
+        accept = request.headers.get("Accept", _PLAIN) if exemplars else _PLAIN
+        body, content_type = exposition.render(accept)
+        return Response(body, content_type=content_type)
+
+    return blueprint
 
 
 def _client_family(family: Family) -> Iterator[ClientMetric]:

@@ -9,8 +9,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from support.needs import tool
 
-from exporters.metrics import Exemplar, Family, Histogram, Kind, Metric
-from exporters.outputs.prometheus import EXEMPLAR_LIMIT, Exposition
+from skytrail.http.prometheus import EXEMPLAR_LIMIT, Exposition
+from skytrail.metrics import Exemplar, Family, Histogram, Kind, Metric
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 COUNTER = Metric("skytrail_seen_bytes_total", "skytrail.seen.io", Kind.COUNTER, "By", "What was seen.", ("device",))
