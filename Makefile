@@ -74,4 +74,4 @@ clean:
 # docs/settings.md and docs/metrics.md say what the code declares.
 docs: $(VENV)/.installed-dev
 	$(BIN)/skytrail config --reference > docs/settings.md
-	$(BIN)/python -m exporters.reference > docs/metrics.md
+	$(BIN)/python -m skytrail.cli.reference > docs/metrics.md
