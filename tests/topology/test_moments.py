@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from skytrail.errors import UsageError
+from topology.moments import parse_moment
+
+NOW = 1_795_000_000_123_456
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("now", NOW),
+        ("-5m", NOW - 300_000_000),
+        ("-100ms", NOW - 100_000),
+        ("-1000000d", 0),
+        ("1795000000", 1_795_000_000_000_000),
+        ("1795000000.5", 1_795_000_000_500_000),
+        ("1795000000123", 1_795_000_000_123_000),
+        ("2026-11-25T14:32:00Z", 1_795_617_120_000_000),
+        ("2026-11-25T14:32:00", 1_795_617_120_000_000),
+        ("2026-11-25T15:32:00.000001+01:00", 1_795_617_120_000_001),
+        ("2026-11-25", 1_795_564_800_000_000),
+    ],
+)
+def test_moments_as_people_write_them(text: str, moment: int) -> None:
+    assert parse_moment(text, NOW) == moment
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "5m", "--5m", "-5", "-5x", "2026-13-01", "1e9", "١٢٣", "9" * 30, "now()"])
+def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
+    if text == "-5":
+        assert parse_moment(text, NOW) == NOW - 5_000_000
+        return
+    with pytest.raises(UsageError, match=r"is no moment: write now, -5m, 2026-"):
+        parse_moment(text, NOW)

@@ -1,0 +1,113 @@
+"""The hub's routes of the graph, on a real store: Skydive's shape, moments, differences, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.steps import T
+from flask.testing import FlaskClient
+
+from skytrail.http.app import create_app
+from topology.elements import edge_id, node_id
+from topology.facts import EdgeFact, NodeFact, Report, Source
+from topology.reconcile import Reconciler
+from topology.routes import graph_blueprint
+from topology.store.embedded.store import EmbeddedStore
+
+SOURCE = Source("netlink", "host1")
+
+
+class Lab:
+    def __init__(self, folder: Path) -> None:
+        self.store = EmbeddedStore(folder)
+        self.reconciler = Reconciler(self.store, "hub", lambda: T + 9_000_000)
+        blueprint = graph_blueprint(self.store, self.reconciler, lambda: T + 9_000_000)
+        self.client: FlaskClient = create_app("hub", dict, dict, [blueprint]).test_client()
+
+    def report(self, at: int, *facts: NodeFact | EdgeFact, **more: Any) -> None:
+        self.reconciler.report(Report(SOURCE, T + at, facts, **more))
+
+    def get(self, path: str, status: int = 200) -> Any:
+        answer = self.client.get(path)
+        assert answer.status_code == status
+        return answer.json
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path)
+    made.report(
+        1_000_000, NodeFact("h", {"Name": "h", "Type": "host"}), NodeFact("a", {"Name": "a", "Type": "veth", "MTU": 1500})
+    )
+    made.report(1_000_001, EdgeFact("h", "a", "ownership"))
+    made.report(3_000_000, NodeFact("a", {"Name": "a", "Type": "veth", "MTU": 9000}, {"Metric": {"RxBytes": 7}}))
+    yield made
+    made.store.close()
+
+
+def ms(at: int) -> int:
+    return (T + at) // 1000
+
+
+def test_the_graph_now_is_in_skydives_shape(lab: Lab) -> None:
+    graph = lab.get("/api/v1/graph")
+    [node] = [one for one in graph["Nodes"] if one["Metadata"]["Name"] == "a"]
+    assert node == {
+        "ID": node_id("a"),
+        "Metadata": {"Name": "a", "Type": "veth", "MTU": 9000, "Metric": {"RxBytes": 7}, "TID": "a"},
+        "Host": "host1",
+        "Origin": "agent.host1",
+        "CreatedAt": ms(1_000_000),
+        "UpdatedAt": ms(3_000_000),
+        "DeletedAt": None,
+        "Revision": 2,
+    }
+    [edge] = graph["Edges"]
+    assert (edge["ID"], edge["Parent"], edge["Child"]) == (
+        edge_id(node_id("h"), node_id("a"), "ownership"), node_id("h"), node_id("a"),
+    )  # fmt: skip
+    assert edge["Metadata"] == {"RelationType": "ownership"}
+
+
+def test_the_graph_of_the_past_has_no_counters_of_now(lab: Lab) -> None:
+    graph = lab.get(f"/api/v1/graph?at={ms(2_000_000)}")
+    [node] = [one for one in graph["Nodes"] if one["Metadata"]["Name"] == "a"]
+    assert node["Metadata"] == {"Name": "a", "Type": "veth", "MTU": 1500, "TID": "a"}
+    assert (node["Revision"], node["ArchivedAt"], node["DeletedAt"]) == (1, ms(3_000_000), None)
+    assert lab.get(f"/api/v1/graph?at={ms(0)}") == {"Nodes": [], "Edges": []}
+    assert lab.get("/api/v1/graph?at=-7s") == graph
+
+
+def test_what_is_gone_says_since_when(lab: Lab) -> None:
+    lab.report(5_000_000, gone=(node_id("a"),))
+    [node] = [one for one in lab.get("/api/v1/graph?at=-5s")["Nodes"] if one["Metadata"]["Name"] == "a"]
+    assert node["DeletedAt"] == ms(5_000_000)
+
+
+def test_differences_name_keys_with_both_values(lab: Lab) -> None:
+    lab.report(5_000_000, NodeFact("b", {"Name": "b", "Type": "veth"}), gone=(node_id("h"),))
+    found = {one["Element"]["Metadata"].get("Name", "edge"): one for one in lab.get("/api/v1/diff?from=-7s")}
+    assert {name: one["Change"] for name, one in found.items()} == {
+        "a": "changed",
+        "h": "removed",
+        "b": "added",
+        "edge": "removed",
+    }
+    assert found["a"]["Keys"] == {"MTU": [1500, 9000]}
+    assert lab.get("/api/v1/diff?from=-5s&to=-4.5s") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/api/v1/graph?at=soon", "'soon' is no moment"),
+        ("/api/v1/graph?when=now", "'when' is not known: use at"),
+        ("/api/v1/diff", "from: say since when"),
+        ("/api/v1/diff?from=-5m&until=now", "'until' is not known: use from, to"),
+    ],
+)
+def test_wrong_words_are_one_clear_error(lab: Lab, path: str, said: str) -> None:
+    assert said in lab.get(path, 400)["error"]
