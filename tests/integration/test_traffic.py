@@ -139,7 +139,7 @@ def lines(agent: Agent, *options: str) -> list[dict[str, Any]]:
 
 def test_flows_command_filters_sorts_and_limits(net: Net, start_agent: StartAgent) -> None:
     left, right = net.pair()
-    agent = start_agent()
+    agent = start_agent(flow__linger="60s", flow__idle__other="60s")  # longer than a dozen commands take on a busy machine
     serve(net, right, 8080)
     net.run(left.netns, "curl", "-s", f"http://{right.ip4}:8080/", check=False)
     net.ping(left.netns, right.ip4, count=5)
