@@ -39,9 +39,20 @@ def graph_blueprint(store: Store, reconciler: Reconciler, clock: Callable[[], in
             raise UsageError("from: say since when, as -5m or 2026-11-25T14:32:00Z")
         now = clock()
         first, second = parse_moment(given["from"], now), parse_moment(given.get("to", "now"), now)
-        return _json([difference_json(one) for one in store.diff(first, second)])
+        found = [difference_json(one) for one in store.diff(first, second)]
+        edges = [one["Element"] for one in found if "Parent" in one["Element"]]
+        names = _names(store, {edge[end] for edge in edges for end in ("Parent", "Child")}, first, second)
+        for edge in edges:
+            edge["Ends"] = [names.get(edge[end], "") for end in ("Parent", "Child")]
+        return _json(found)
 
     return blueprint
+
+
+def _names(store: Store, ids: set[str], *moments: int) -> dict[str, str]:
+    """Names of nodes, as of the last of the moments when they were there."""
+    found = (one for moment in moments for one in store.as_of(moment, ids))
+    return {one.id: str(one.state.metadata.get("Name", "")) for one in found if one.state}
 
 
 def _arguments(*known: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,13 +60,12 @@ def diff(session: Session, *, begin: str, end: str, as_json: bool) -> None:
     """Show what is different at one moment from another: nodes, edges, and what keys changed from what to what."""
     session.start_logs()
     found = _hub(session).get("/api/v1/diff", {"from": begin, "to": end})
-    names = {one["Element"]["ID"]: _name(one["Element"]) for one in found}
     for one in sorted(found, key=lambda one: (one["Element"]["UpdatedAt"], "Parent" in one["Element"])):
         if as_json:
             click.echo(json.dumps(one, ensure_ascii=False))
             continue
         mark, colour = _MARKS[one["Change"]]
-        click.secho(f"{mark} {_described(one['Element'], names)}", fg=colour)
+        click.secho(f"{mark} {_described(one['Element'])}", fg=colour)
         for key, (before, after) in one.get("Keys", {}).items():
             click.echo(f"    {key}: {_value(before)} → {_value(after)}")
 
@@ -160,11 +158,10 @@ def _name(element: Json) -> str:
     return str(element["Metadata"].get("Name") or element["Metadata"].get("RelationType") or element["ID"])
 
 
-def _described(element: Json, names: Mapping[str, str]) -> str:
+def _described(element: Json) -> str:
     if "Parent" not in element:
         return f"{element['Metadata']['Type']} {_name(element)}"
-    ends = [names.get(element[end], element[end][:8]) for end in ("Parent", "Child")]
-    return f"{element['Metadata']['RelationType']} {ends[0]} → {ends[1]}"
+    return f"{element['Metadata']['RelationType']} {' → '.join(element['Ends'])}"
 
 
 def _value(value: object) -> str:

@@ -97,6 +97,7 @@ def test_differences_name_keys_with_both_values(lab: Lab) -> None:
         "edge": "removed",
     }
     assert found["a"]["Keys"] == {"MTU": [1500, 9000]}
+    assert found["edge"]["Element"]["Ends"] == ["h", "a"]
     assert lab.get("/api/v1/diff?from=-5s&to=-4.5s") == []
 
 
