@@ -69,7 +69,7 @@ class Capture:
         tids: topology IDs of links.
         mode: ``auto``, ``tcx``, ``tc``, ``socket``.
         every_namespace: capture in all, not only in our own.
-        prune: forget the topology IDs of what went while we were away.
+        leads: we tell the topology IDs what happens; else another watcher does, which sees more namespaces.
         tunnel_ports: from the settings, by kind; devices add theirs.
 
     """
@@ -84,11 +84,11 @@ class Capture:
         *,
         mode: str = "auto",
         every_namespace: bool = False,
-        prune: bool = True,
+        leads: bool = True,
         tunnel_ports: dict[str, frozenset[int]],
     ) -> None:
         self._program, self._choice, self._points, self._worker = program, choice, points, worker
-        self._tids, self._mode, self._every, self._prune = tids, mode, every_namespace, prune
+        self._tids, self._mode, self._every, self._leads = tids, mode, every_namespace, leads
         self._ports = {kind: {0: ports} for kind, ports in tunnel_ports.items()}
         self._device_ports: dict[LinkKey, tuple[str, int]] = {}
         self._links: dict[LinkKey, _Wanted] = {}
@@ -164,12 +164,13 @@ class Capture:
                 batch = [LinkChanged(item.link) for item in self._removed()]
             if batch is None:
                 return
-            if self._prune and not self._ready.is_set():  # the first batch is all that there is
+            if self._leads and not self._ready.is_set():  # the first batch is all that there is
                 links = [event.link for event in batch if isinstance(event, LinkChanged)]
                 self._tids.prune(links, [event.namespace for event in batch if isinstance(event, NamespaceFound)])
             for event in batch or [LinkChanged(item.link) for item in self._links.values() if item.roomless]:
                 try:
-                    self._tids.follow(event)
+                    if self._leads:
+                        self._tids.follow(event)
                     self._take(event)
                 except Exception as error:  # noqa: BLE001 - one event's failure must not end the following of all others
                     unforeseen = not isinstance(error, (SkytrailError, OSError))

@@ -145,7 +145,7 @@ class AgentProcess:
             tids,
             mode=flow.attach,
             every_namespace=flow.netns == "all",
-            prune=not self._topology,  # else the topology's watcher does, which knows of all namespaces
+            leads=not self._topology,
             tunnel_ports={
                 "vxlan": frozenset(flow.tunnel_ports.vxlan),
                 "geneve": frozenset(flow.tunnel_ports.geneve),

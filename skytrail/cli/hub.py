@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from skytrail import __version__
+from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from skytrail.metrics import Source
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.reconcile import Reconciler
-    from topology.store.embedded.store import EmbeddedStore
+    from topology.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +38,33 @@ def clock() -> int:
 def graph_folder(settings: Settings) -> Path:
     """Where the graph is kept."""
     return Path(settings.state_dir) / _FOLDER
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name. Raises StoreError, NotSupportedError."""
+    topology = settings.topology
+    if topology.store == "embedded":
+        from topology.store.embedded.store import EmbeddedStore  # noqa: PLC0415 - only the one in use
+
+        return EmbeddedStore(graph_folder(settings), synchronous=topology.synchronous, clock=clock)
+    try:
+        from topology.store.janusgraph.store import JanusGraphStore  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise NotSupportedError("topology.store: janusgraph needs libraries", "pip install 'skytrail[janusgraph]'") from error
+    away = topology.janusgraph
+    folder = graph_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return JanusGraphStore(
+        away.url,
+        source=away.source,
+        timeout=away.timeout,
+        username=away.username,
+        password=away.password,
+        spool=folder / "janusgraph.spool",
+        spool_bytes=away.spool_max,
+        transactional=away.transactional,
+        clock=clock,
+    )
 
 
 class HubProcess:
@@ -55,7 +83,7 @@ class HubProcess:
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
-        self.store: EmbeddedStore
+        self.store: Store
         self.reconciler: Reconciler
         self.probe: NetlinkProbe
         self.server: Server
@@ -76,10 +104,9 @@ class HubProcess:
         from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
         from topology.probes.netlink.probe import NetlinkProbe  # noqa: PLC0415
         from topology.reconcile import Reconciler  # noqa: PLC0415
-        from topology.store.embedded.store import EmbeddedStore  # noqa: PLC0415
 
         check_exposure(self._settings.hub.listen, self._settings.http)
-        self.store = EmbeddedStore(graph_folder(self._settings), synchronous=self._settings.topology.synchronous, clock=clock)
+        self.store = open_store(self._settings)
         self._closers.callback(self.store.close)
         name, tid = self._host.hostname, host_tid(self._host.host_id)
         self.reconciler = Reconciler(self.store, name, clock)

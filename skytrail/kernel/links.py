@@ -304,6 +304,8 @@ class LinkWatcher:
         """
         for gone in self._census.displaced():
             self._drop(gone)
+        # one that was found or renamed may be displaced by another that was found after it
+        found = [namespace for namespace in found if self._census.find(namespace.cookie) is not None]
         for namespace in found:
             self._out.append(NamespaceFound(namespace))
             if namespace.cookie not in self._told:
@@ -419,7 +421,10 @@ class LinkWatcher:
             return
         cookie, kind = next(iter(self._dumps))
         namespace = self._census.find(cookie)
-        if now < self._dump_after or namespace is None:
+        if namespace is None:
+            del self._dumps[cookie, kind]  # it died meanwhile
+            return
+        if now < self._dump_after:
             return
         dump = _Dump(cookie, kind, next(self._sequence))
         if kind == RTM_NEWLINK:

@@ -148,10 +148,35 @@ class Hub(Section, frozen=True):
     ] = "127.0.0.1:8082"
 
 
+class JanusGraph(Section, frozen=True):
+    """The graph in JanusGraph, where topology.store says so."""
+
+    url: Annotated[str, key("Gremlin Server's WebSocket", reason="its default port on this host")] = (
+        "ws://127.0.0.1:8182/gremlin"
+    )
+    source: Annotated[str, key("traversal source there", reason="JanusGraph's own configuration has this one")] = "g"
+    timeout: Annotated[Interval, key("longest wait for one answer", unit="s", reason="a large batch takes a while")] = 60.0
+    username: Annotated[str, key("user, where the server asks for one", reason="empty: none")] = ""
+    password: Annotated[str, key("the user's password", reason="empty: none", secret=True)] = ""
+    transactional: Annotated[
+        bool,
+        key("its storage commits a transaction whole: false for Cassandra and ScyllaDB", reason="BerkeleyJE and in-memory do"),
+    ] = True
+    spool_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 40)],
+        key("room on disk for changes while it is away", unit="bytes", reason="hours of changes of a site"),
+    ] = 256 << 20
+
+
 class Topology(Section, frozen=True):
     """The graph and its history."""
 
     enabled: Annotated[bool, key("build the graph of this host in skytrail up", reason="what up is for")] = True
+    store: Annotated[
+        Literal["embedded", "janusgraph"],
+        key("where the graph is kept: a file below state_dir, or JanusGraph", reason="needs no server"),
+    ] = "embedded"
+    janusgraph: JanusGraph = JanusGraph()
     synchronous: Annotated[
         Literal["normal", "full"],
         key(

@@ -26,6 +26,7 @@ BENCHES = {
     "load": "agent:load",
     "churn": "agent:churn",
     "veth": "veth:veth",
+    "janusgraph": "janusgraph:store",
     "apply": "store:apply",
     "history": "store:history",
     "live": "store:live",

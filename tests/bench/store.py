@@ -87,8 +87,7 @@ def _asked(folder: Path, elements: int, before: list[float] | None) -> Iterator[
     at = statistics.median(_seconds(lambda moment=moment: store.as_of(moment)) for moment in moments)
     assert ALIVE * 0.9 < len(store.as_of(moments[0])) <= ALIVE
     two = statistics.median(
-        _seconds(lambda one=one, other=other: list(store.diff(one, other)))
-        for one, other in itertools.pairwise(moments)
+        _seconds(lambda one=one, other=other: list(store.diff(one, other))) for one, other in itertools.pairwise(moments)
     )
     for what, seconds, earlier in (("graph at T", at, before and before[0]), ("diff of two times", two, before and before[1])):
         yield Line(

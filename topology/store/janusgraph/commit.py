@@ -1,0 +1,261 @@
+"""Batches → transactions, one after the other whatever hub they come from.
+
+A batch that fits is one transaction, where those are whole: the gate, the writer's lease with the batch's number, a chunk of
+the log, the elements. Another is announced on the head, its chunks are appended, and the last transaction moves ``committed``
+past them: what lies behind that nobody reads. Its elements follow; whoever comes next finishes what a dead process left.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from gremlin_python.process.graph_traversal import GraphTraversal
+from msgspec import structs
+
+from topology.elements import Kind
+from topology.store.interface import Batch, StaleWriterError, StoreError
+from topology.store.janusgraph import write
+from topology.store.janusgraph.connection import ConflictError, Connections
+from topology.store.janusgraph.histories import histories
+from topology.store.janusgraph.log import Head, Log, bucket, read_head
+from topology.store.janusgraph.mirror import Mirror
+from topology.store.janusgraph.projection import project
+from topology.store.janusgraph.records import Entry, chunks, pack
+from topology.store.janusgraph.recovery import finish
+from topology.store.janusgraph.schema import EDGE, NODE
+from topology.store.janusgraph.timeline import ROWS, Plan, Step, Work, groups, plan
+from topology.store.janusgraph.vertices import Vertices
+
+T = TypeVar("T")
+
+Fill = Callable[[GraphTraversal], GraphTraversal]
+"""Adds to a transaction."""
+
+_LABELS = {Kind.NODE: NODE, Kind.EDGE: EDGE}
+
+_TRIES = 20
+_FIRST_WAIT = 0.005
+_LONGEST_WAIT = 0.3
+_PENDING_US = 30_000_000
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Who writes as one writer.
+
+    Attributes:
+        epoch: counts holders.
+        holder: the one who has it.
+        until: when it runs out, µs since the epoch.
+        number: of the last batch in this epoch.
+    """
+
+    epoch: int = 0
+    holder: str = ""
+    until: int = 0
+    number: int = 0
+
+
+class Committer:
+    """Writes batches and leases. Not for several threads at once.
+
+    Args:
+        connections: to the server.
+        owner: a name of this process that no other has.
+        clock: µs since the epoch.
+        transactional: whether what JanusGraph stands on commits a transaction whole (BerkeleyJE does, Cassandra does not).
+
+    Attributes:
+        log: as far as it is known here.
+        mirror: what is there now.
+        vertices: their IDs.
+        conflicts: transactions that another hub's came before.
+    """
+
+    def __init__(self, connections: Connections, owner: str, clock: Callable[[], int], *, transactional: bool) -> None:
+        self.connections = connections
+        self.owner = owner
+        self.clock = clock
+        self._transactional = transactional
+        self.log = Log(connections)
+        self.mirror = Mirror()
+        self.vertices = Vertices(connections)
+        self.conflicts = 0
+        self._head: Head | None = None
+        self._leases: dict[str, Lease] = {}
+
+    def lease(self, writer: str, holder: str, seconds: float) -> int:
+        """As the interface says."""
+        return self.again(lambda: self._lease(writer, holder, seconds))
+
+    def last_number(self, writer: str, epoch: int) -> int:
+        """As the interface says."""
+        lease = _lease_of(self.connections.run(lambda g: read_head(g, writer)))
+        return lease.number if lease.epoch == epoch else 0
+
+    def commit(self, batch: Batch) -> int:
+        """As the interface says of apply."""
+        return self.again(lambda: self._commit(batch))
+
+    def state(self, writer: str) -> tuple[Head, Lease]:
+        """The head and a lease, as this process knows them or anew; all that was left undone is done then."""
+        if self._head is None or writer not in self._leases:
+            head = self.connections.run(lambda g: read_head(g, writer))
+            if self._head is None or head.version != self._head.version:
+                self._leases.clear()
+            self._leases[writer] = _lease_of(head)
+            self._head = head
+            finish(self, head)
+            self.log.refresh(self._head)
+            self.mirror.follow(self.log, self._head.committed)
+        return self._head, self._leases[writer]
+
+    def gated(self, work: Fill, **sets: int) -> Head:
+        """One transaction through the gate; returns the head after it. Raises ConflictError where another was first."""
+        head = self._head
+        assert head is not None
+        through = self.connections.run(lambda g: write.passed(work(write.gate(g, head.vertex, head.version, sets))))
+        if not through:
+            raise ConflictError("JanusGraph: another hub was first")
+        self._head = structs.replace(head, version=head.version + 1, **sets)
+        return self._head
+
+    def forget_head(self) -> None:
+        """Read the head anew next time."""
+        self._head = None
+
+    def again(self, work: Callable[[], T]) -> T:
+        """Do something until nobody comes between; after some tries raises ConflictError."""
+        wait = _FIRST_WAIT
+        for _ in range(_TRIES):
+            try:
+                return work()
+            except ConflictError as error:
+                self._head = None
+                self.conflicts += 1
+                last = error
+                time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - only spreads the retries
+                wait = min(2 * wait, _LONGEST_WAIT)
+            except BaseException:
+                self._head = None  # what is known here may not be what was written
+                raise
+        raise last
+
+    def _lease(self, writer: str, holder: str, seconds: float) -> int:
+        _, lease = self.state(writer)
+        now = self.clock()
+        if lease.holder != holder and lease.holder and lease.until > now:
+            raise StaleWriterError(f"{writer} is written by {lease.holder}: stop that one, or wait {seconds:g} s")
+        until = now + int(seconds * 1e6)
+        new = structs.replace(lease, until=until) if lease.holder == holder else Lease(lease.epoch + 1, holder, until)
+        self._set_lease(writer, new)
+        self._leases[writer] = new
+        return new.epoch
+
+    def _commit(self, batch: Batch) -> int:
+        head, lease = self.state(batch.writer)
+        if batch.epoch < lease.epoch:
+            raise StaleWriterError(f"{batch.writer} is written by a later process (epoch {lease.epoch}, ours {batch.epoch})")
+        if batch.epoch == lease.epoch and batch.number <= lease.number:
+            return head.committed
+        new = structs.replace(lease, number=batch.number)
+        if batch.epoch > lease.epoch:
+            new = Lease(batch.epoch, "", 0, batch.number)
+        planned = plan(batch, self.mirror.tails, lambda ids: self._histories(batch, ids), head.committed)
+        self.find_vertices(planned.works)
+        parts = [pack(part) for part in chunks(planned.entries)]
+        sets = {
+            "committed": head.committed + len(planned.entries),
+            "revisions": head.revisions + len(planned.entries),
+            "size": head.size + sum(len(entries) + len(documents) for entries, documents in parts),
+        }
+        small = not parts or (self._transactional and len(parts) == 1 and len(planned.entries) <= ROWS)
+        writer = self.vertices.system(f"writer/{batch.writer}")
+        (self._at_once if small else self._in_parts)(
+            partial(write.with_lease, vertex=writer, lease=_text(new)), planned, parts, sets
+        )
+        self._leases[batch.writer] = new
+        for part in chunks(planned.entries):
+            self.log.append([entry for entry, _ in part])
+        self.mirror.take(planned.works, sets["committed"])
+        if not small:
+            self._apply_elements(planned.works)
+        for work in planned.works:
+            if work.tail is None:
+                self.vertices.forget(work.id)
+        return sets["committed"]
+
+    def _at_once(self, noted: Fill, planned: Plan, parts: list[tuple[str, str]], sets: dict[str, int]) -> None:
+        rows = project(planned.works, self.vertices.known)
+        page = self._page(planned.entries[0][0]) if parts else None
+
+        def fill(steps: GraphTraversal) -> GraphTraversal:
+            for part in parts:
+                steps = write.with_chunk(steps, page, part)
+            return write.with_rows(noted(steps), rows)
+
+        self.gated(fill, applied=sets["committed"], **sets)
+
+    def _in_parts(self, noted: Fill, planned: Plan, parts: list[tuple[str, str]], sets: dict[str, int]) -> None:
+        pending = {"pending": sets["committed"], "until": self.clock() + _PENDING_US}
+        self.gated(partial(write.with_owner, owner=self.owner), **pending)
+        for part, chunk in zip(chunks(planned.entries), parts, strict=True):
+            self.gated(partial(write.with_chunk, vertex=self._page(part[0][0]), chunk=chunk))
+        self.gated(noted, pending=0, **sets)
+
+    def _set_lease(self, writer: str, lease: Lease) -> None:
+        vertex = self.vertices.system(f"writer/{writer}")
+        self.gated(partial(write.with_lease, vertex=vertex, lease=_text(lease)))
+
+    def _page(self, first: Entry) -> object:
+        return self.vertices.system(f"bucket/{bucket(first.sequence)}")
+
+    def _histories(self, batch: Batch, ids: Iterable[str]) -> Mapping[str, tuple[int, list[Step]]]:
+        """Of elements that are not there, or have late changes; new ones get their vertices."""
+        wanted = set(ids)
+        labels = {change.id: _LABELS[change.state.kind] for change in batch.changes if change.state and change.id in wanted}
+        there = self.vertices.make(labels) | self.vertices.find(wanted - labels.keys())
+        return histories(self.connections, {id_: self.vertices.known[id_] for id_ in there})
+
+    def find_vertices(self, works: list[Work]) -> None:
+        """Of the elements, and of the nodes that edges are between."""
+        labels: dict[str, str] = {}
+        for work in works:
+            labels[work.id] = _LABELS[work.steps[-1].kind]
+            for one in work.steps:
+                if one.state is not None and one.kind is Kind.EDGE:
+                    labels.setdefault(one.state.parent, NODE)
+                    labels.setdefault(one.state.child, NODE)
+        missing = {id_: label for id_, label in labels.items() if id_ not in self.vertices.known}
+        if missing:
+            self.vertices.make(missing)
+
+    def _apply_elements(self, works: list[Work]) -> None:
+        """The batch is committed; only the elements' vertices are behind, and whoever comes next would do this."""
+        assert self._head is not None
+        try:
+            for part in groups(works):
+                self.gated(partial(write.with_rows, rows=project(part, self.vertices.known)))
+            self.gated(lambda steps: steps, applied=self._head.committed)
+        except StoreError:
+            self._head = None
+
+    def rewrite(self, page: str, kept: Callable[[Entry], Entry | None], place: str = "", **sets: int) -> None:
+        """Write a page of the log anew, with what is kept of each entry."""
+        fresh = Log(self.connections)
+        entries = [entry for entry in map(kept, fresh.entries([page])[page]) if entry is not None]
+        documents = fresh.documents({page: {entry.sequence for entry in entries}})
+        texts = [pack(part) for part in chunks((entry, documents[entry.sequence]) for entry in entries)]
+        self.gated(partial(write.with_page, vertex=self.vertices.system(page), place=place, chunks=texts), **sets)
+
+
+def _text(lease: Lease) -> str:
+    return msgspec.json.encode(lease).decode()
+
+
+def _lease_of(head: Head) -> Lease:
+    return msgspec.json.decode(head.lease, type=Lease) if head.lease else Lease()

@@ -1,0 +1,156 @@
+"""Batches that wait on disk while the server is away, and are applied in order when it is back. Survives SIGKILL."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from topology.store.interface import Batch, StaleWriterError, StoreError
+from topology.store.janusgraph.connection import AwayError
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 5.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS waiting (
+    place INTEGER PRIMARY KEY, writer TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL, batch BLOB NOT NULL
+)
+"""
+
+
+class Spool:
+    """A queue in a file, between those who write and a store that may be away. For any thread.
+
+    Args:
+        path: of the file; made if it is missing.
+        limit: bytes of waiting batches; one that does not fit fails.
+        sink: applies a batch and returns the feed's latest sequence; raises AwayError where it may do it later.
+
+    Attributes:
+        waiting: batches in the file.
+        size: their bytes.
+        spooled: batches that had to wait, since the start.
+        refused: those that the store refused later because another process had taken over as their writer.
+        failure: why nothing is applied now; None: nothing waits, or it is being applied.
+
+    Raises:
+        StoreError: the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, limit: int, sink: Callable[[Batch], int]) -> None:
+        self._path = path
+        self._limit = limit
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._sequence = 0
+        self.spooled = self.refused = 0
+        self.failure: str | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(_SCHEMA)
+            found = self._database.execute("SELECT count(*), coalesce(sum(length(batch)), 0) FROM waiting").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise self._failed(error) from error
+        self.waiting, self.size = int(found[0]), int(found[1])
+        if self.waiting:
+            self._start()
+
+    def write(self, batch: Batch) -> int:
+        """Apply it, or let it wait; returns the feed's latest sequence that is known.
+
+        Raises:
+            StoreError: the store refused it, or is away and the spool is full or cannot be written.
+        """
+        with self._lock:
+            behind = self.waiting > 0
+        if not behind:
+            try:
+                self._sequence = self._sink(batch)
+            except AwayError as error:
+                self.failure = str(error)
+            else:
+                return self._sequence
+        self._put(batch)
+        return self._sequence
+
+    def last_number(self, writer: str, epoch: int) -> int:
+        """Of a writer's batches that wait in an epoch; 0: none."""
+        with self._lock:
+            try:
+                found = self._database.execute(
+                    "SELECT coalesce(max(number), 0) FROM waiting WHERE writer = ? AND epoch = ?", (writer, epoch)
+                ).fetchone()
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+        return int(found[0])
+
+    def close(self) -> None:
+        """Stop applying; what waits stays in the file."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            self._database.close()
+
+    def _put(self, batch: Batch) -> None:
+        data = msgspec.msgpack.encode(batch)
+        with self._lock:
+            if self.size + len(data) > self._limit:
+                full = f"the spool {self._path} is full ({self.size} bytes wait, {self._limit} may)"
+                raise StoreError(f"{full}: {self.failure}, or raise its size")
+            try:
+                self._database.execute(
+                    "INSERT INTO waiting (writer, epoch, number, batch) VALUES (?, ?, ?, ?)",
+                    (batch.writer, batch.epoch, batch.number, data),
+                )
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            self.waiting += 1
+            self.size += len(data)
+            self.spooled += 1
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._drain, name="janusgraph-spool", daemon=True)
+            self._thread.start()
+
+    def _drain(self) -> None:
+        wait = _FIRST_WAIT
+        while not self._stop.is_set():
+            with self._lock:
+                found = self._database.execute("SELECT place, batch FROM waiting ORDER BY place LIMIT 1").fetchone()
+                if found is None:
+                    self._thread = None  # under the lock: whoever puts the next one starts another
+                    self.failure = None
+                    return
+            place, data = found
+            try:
+                self._sequence = self._sink(msgspec.msgpack.decode(data, type=Batch))
+            except StaleWriterError as error:
+                self.refused += 1
+                _log.warning("spooled_batch_refused", reason=str(error))
+            except StoreError as error:
+                self.failure = str(error)
+                self._stop.wait(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+                continue
+            wait = _FIRST_WAIT
+            with self._lock:
+                self._database.execute("DELETE FROM waiting WHERE place = ?", (place,))
+                self.waiting -= 1
+                self.size -= len(data)
+
+    def _failed(self, error: Exception) -> StoreError:
+        return StoreError(f"cannot use the spool {self._path}: {error}; make room, or name another file")

@@ -1,0 +1,213 @@
+"""The store in JanusGraph: :class:`topology.store.interface.Store` over a Gremlin Server."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from topology.elements import FOREVER, Revision
+from topology.store.interface import Batch, Difference, Health, Retained, StoreError
+from topology.store.janusgraph import read, retention, schema
+from topology.store.janusgraph.checkpoints import maintain
+from topology.store.janusgraph.commit import Committer
+from topology.store.janusgraph.connection import AwayError, ConflictError, Connections
+from topology.store.janusgraph.log import Head, Log, read_head
+from topology.store.janusgraph.spool import Spool
+
+_TRIES = 3
+
+
+class JanusGraphStore:
+    """The graph in JanusGraph. Several processes may have it open.
+
+    Args:
+        url: ``ws://host:port/gremlin``.
+        source: the name of the traversal source there.
+        timeout: seconds that a request may take.
+        connections: how many requests run at once.
+        username: for servers that ask for one.
+        password: likewise.
+        spool: file for batches that come while the server is away; None: those fail.
+        spool_bytes: its greatest size.
+        transactional: whether what JanusGraph stands on commits a transaction whole. With Cassandra it does not: then each
+            batch is several transactions, so that what dies between leaves nothing half done.
+        clock: µs since the epoch.
+
+    Attributes:
+        spool: what waits; None without one.
+
+    Raises:
+        StoreError: the schema cannot be made. A server that is away is no error where there is a spool.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        source: str = "g",
+        timeout: float = 60.0,
+        connections: int = 4,
+        username: str = "",
+        password: str = "",
+        spool: Path | None = None,
+        spool_bytes: int = 256 << 20,
+        transactional: bool = True,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._connections = Connections(
+            url, source=source, timeout=timeout, count=connections, username=username, password=password
+        )
+        self._lock = threading.Lock()  # of what writes
+        self._reading = threading.Lock()
+        self._committer = Committer(self._connections, uuid.uuid4().hex, clock, transactional=transactional)
+        self._log = Log(self._connections)
+        self._migrating = threading.Lock()
+        self._migrated = False
+        self.spool: Spool | None = None
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._connections.close)
+            try:
+                self._migrate()
+            except AwayError:
+                if spool is None:
+                    raise
+            if spool is not None:
+                self.spool = Spool(spool, spool_bytes, self._write)
+            on_failure.pop_all()
+
+    @property
+    def conflicts(self) -> int:
+        """How often a transaction had to be done again because another came first."""
+        return self._committer.conflicts
+
+    def lease(self, writer: str, holder: str, seconds: float) -> int:
+        """As the interface says."""
+        with self._lock:
+            self._migrate()
+            return self._committer.lease(writer, holder, seconds)
+
+    def last_number(self, writer: str, epoch: int) -> int:
+        """As the interface says."""
+        waiting = self.spool.last_number(writer, epoch) if self.spool else 0
+        if waiting:
+            return waiting
+        with self._lock:
+            self._migrate()
+            return self._committer.last_number(writer, epoch)
+
+    def apply(self, batch: Batch) -> int:
+        """As the interface says; or the batch waits in the spool, and the sequence is the latest known."""
+        if self.spool is not None:
+            return self.spool.write(batch)
+        return self._write(batch)
+
+    def current(self) -> Iterator[Revision]:
+        """As the interface says."""
+        yield from self.as_of(FOREVER - 1)
+
+    def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
+        """As the interface says."""
+        return self._read(lambda: read.at_time(self._log, when, ids))
+
+    def between(self, begin: int, end: int, ids: Collection[str] | None = None) -> Iterator[Revision]:
+        """As the interface says."""
+        with self._reading:
+            head = self._refresh()
+            found = read.in_range(self._log, begin, end, ids)
+            self._complete(head, found)
+        yield from self._revisions([one for one in found if one.entry.to > begin])
+
+    def diff(self, first: int, second: int) -> Iterator[Difference]:
+        """As the interface says."""
+        with self._reading:
+            head = self._refresh()
+            before = {one.entry.id: one for one in read.at_time(self._log, first, None)}
+            after = {one.entry.id: one for one in read.at_time(self._log, second, None)}
+            same = {id_ for id_ in before.keys() & after.keys() if before[id_].entry.sequence == after[id_].entry.sequence}
+            old = [one for id_, one in before.items() if id_ not in same]
+            new = [one for id_, one in after.items() if id_ not in same]
+            self._complete(head, [*old, *new])
+        was = {one.id: one for one in self._revisions(old)}
+        now = {one.id: one for one in self._revisions(new)}
+        for id_ in was.keys() | now.keys():
+            one, other = was.get(id_), now.get(id_)
+            if one is None or other is None or one.state != other.state:
+                yield Difference(id_, one, other)
+
+    def feed(self, after: int, limit: int) -> list[Revision]:
+        """As the interface says."""
+        return self._read(lambda: read.recorded_after(self._log, after, limit))
+
+    def retain(self, before: int | None = None, size: int | None = None) -> Retained:
+        """As the interface says."""
+        with self._lock:
+            self._migrate()
+            return self._committer.again(lambda: retention.retain(self._committer, before, size))
+
+    def health(self) -> Health:
+        """As the interface says."""
+        waiting = self.spool.waiting if self.spool else 0
+        mirror = self._committer.mirror
+        try:
+            head = self._connections.run(lambda g: read_head(g, ""))
+            if mirror.sequence != head.committed:
+                with self._lock:
+                    self._committer.again(self._follow)
+        except StoreError as error:
+            return Health(str(error), len(mirror.tails), 0, 0, mirror.sequence, waiting)
+        failure = self.spool.failure if self.spool else None
+        return Health(failure, len(mirror.tails), head.revisions, head.size, head.committed, waiting)
+
+    def close(self) -> None:
+        """As the interface says."""
+        if self.spool is not None:
+            self.spool.close()
+        self._connections.close()
+
+    def _write(self, batch: Batch) -> int:
+        with self._lock:
+            self._migrate()
+            before = self._committer.mirror.sequence
+            committed = self._committer.commit(batch)
+            maintain(self._committer, before)
+            return committed
+
+    def _migrate(self) -> None:
+        with self._migrating:
+            if not self._migrated:
+                schema.migrate(self._connections)
+                self._migrated = True
+
+    def _follow(self) -> None:
+        self._committer.forget_head()
+        self._committer.state("")
+
+    def _read(self, find: Callable[[], list[read.Found]]) -> list[Revision]:
+        for attempt in range(_TRIES):
+            with self._reading:
+                head = self._refresh()
+                found = find()
+                self._complete(head, found)
+            try:
+                return list(read.revisions(self._log, found))
+            except ConflictError:
+                if attempt == _TRIES - 1:
+                    raise
+        raise AssertionError
+
+    def _refresh(self) -> Head:
+        self._migrate()
+        head = self._connections.run(lambda g: read_head(g, ""))
+        self._log.refresh(head)
+        return head
+
+    def _complete(self, head: Head, found: list[read.Found]) -> None:
+        mirror = self._committer.mirror
+        read.complete(self._log, found, mirror.tails if mirror.sequence >= head.committed else {})
+
+    def _revisions(self, found: list[read.Found]) -> Iterator[Revision]:
+        return read.revisions(self._log, found)
