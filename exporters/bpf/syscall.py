@@ -167,21 +167,23 @@ class TestRun:
             *(prog_fd, 0, 0, 0, ctypes.addressof(self.data), 0, 1, 0),
             *(self.CONTEXT, 0, ctypes.addressof(self.context), 0, 0, 0, 0),
         )
+        self._words = (ctypes.c_int32 * 32).from_buffer(self._attr)
 
     def run(self, length: int, repeat: int = 1) -> int:
         """Run the program on the first ``length`` bytes of ``data``. Returns its return value."""
-        struct.pack_into("=II", self._attr, 8, length, 0)  # the kernel writes back how much it would have copied
-        struct.pack_into("=I", self._attr, 32, repeat)
+        words = self._words
+        words[2], words[3] = length, 0  # the kernel writes back how much it would have copied
+        words[8] = repeat
         if _syscall(_NR_BPF, PROG_TEST_RUN, self._attr, 128) < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-        result: int = struct.unpack_from("=i", self._attr, 4)[0]
+        result: int = words[1]
         return result
 
     @property
     def duration_ns(self) -> int:
         """Average time of one run of the last call."""
-        result: int = struct.unpack_from("=I", self._attr, 36)[0]
+        result: int = self._words[9]
         return result
 
 

@@ -79,10 +79,13 @@ class Replay:
             np.minimum(batch.interface, self._program.max_points - 1).tolist(),
             strict=True,
         )
+        now, since, room, next_drain = self._now, self._since_drain, self._room, self._next_drain
         for offset, captured, length, time_ns, link, point in columns:
-            if time_ns >= self._next_drain or self._since_drain >= self._room:
+            if time_ns >= next_drain or since >= room:
+                self._now = now
                 yield from self._drain(time_ns)
-            self._since_drain += 1
+                now, since, room, next_drain = self._now, 0, self._room, self._next_drain
+            since += 1
             view[:captured] = buffer[offset : offset + captured]
             size = captured
             if captured < SHORTEST:
@@ -91,8 +94,10 @@ class Replay:
             pack(context, cb, link, length, captured, point)
             pack_time(context, tstamp, time_ns)
             if run(size) == layout.REPLAY_CROWDED:
-                self._next_drain = 0
-            self._now = max(self._now, time_ns)
+                next_drain = 0
+            if time_ns > now:  # noqa: PLR1730 - a call less for each packet
+                now = time_ns
+        self._now, self._since_drain, self._next_drain = now, since, next_drain
 
     def _links(self, batch: Packets) -> Any:  # noqa: ANN401 - int array
         kinds = np.full(len(batch.linktype), layout.LINK_OTHER)
@@ -104,7 +109,6 @@ class Replay:
 
     def _drain(self, time_ns: int) -> Iterator[Batch]:
         """Nobody else counts here: what is to be closed is closed before the next packet comes."""
-        self._since_drain = 0
         self._now = max(self._now, time_ns)
         self._next_drain = self._now + self._DRAIN_NS
         yield self.table.drain()
