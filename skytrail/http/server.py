@@ -245,7 +245,7 @@ class _Uvicorn(uvicorn.Server):
         milliseconds = int(self._limits.stalled * 1000)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-            # asyncio sets it only on sockets made with a protocol's number; without, an answer's body waits for an ACK of its head
+            # asyncio sets it only on sockets made with a protocol's number; else an answer's body waits for its head's ACK
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             context = self._certificate.context() if self._certificate else None
             bounds = {"ssl_handshake_timeout": self._limits.handshake_timeout, "ssl_shutdown_timeout": 2.0}

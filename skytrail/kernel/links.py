@@ -68,6 +68,7 @@ __all__ = [
 
 _DEBOUNCE = 0.05
 _SCAN_SHARE = 20  # a scan of /proc rests 20 times as long as it took
+_LOOK = 120.0  # seconds between dumps of everything, with details: of some changes the kernel tells nobody
 _DUMP_TRIES = 5
 _BUSY_DELAY = 0.1
 
@@ -151,6 +152,7 @@ class LinkWatcher:
         self._resyncing = True
         self._scan_after = 0.0
         self._scan_at = 0.0
+        self._look_at = time.monotonic() + _LOOK
         self._socket: LinkSocket
         self._census: Census
         self._wake: int
@@ -254,6 +256,8 @@ class LinkWatcher:
     def _patience(self) -> float | None:
         """Seconds until something is due."""
         due = [] if self._moves.next_deadline is None else [self._moves.next_deadline]
+        if self._details:
+            due.append(self._look_at)
         if self._census.names is not None:
             due.append(self._scan_at)
             if self._census.names.next_retry is not None:
@@ -269,6 +273,11 @@ class LinkWatcher:
                 self._admit(self._census.refresh(processes=False))
             if now >= self._scan_at:
                 self._scan(now)
+        if self._details and now >= self._look_at:
+            self._look_at = now + _LOOK
+            if not self._resyncing:
+                for namespace in self._census.namespaces():
+                    self._want_dumps(namespace.cookie)
         self._out += self._moves.expire(now)
         if self._dump is None:
             self._next_dump(now)
@@ -333,6 +342,8 @@ class LinkWatcher:
             link = decode_link(self._socket.buffer, found.start, found.end, cookie, raw=self._details)
             if link is not None:
                 self._out += self._table.update(self._renumbered(link))
+            elif self._details:  # of a bridge's port
+                self._out.append(Told(cookie, RTM_NEWLINK, bytes(self._socket.buffer[found.start : found.end])))
         elif found.kind == RTM_DELLINK:
             self._take_departure(found, cookie)
         else:
@@ -385,12 +396,21 @@ class LinkWatcher:
         link = self._table.depart((cookie, departure.ifindex))
         if link is None:
             return
+        if self._details:
+            self._ask_about(cookie, departure.ifindex)
         new = self._cookie_behind(cookie, departure.nsid)
         if new is not None:
             self._out += self._table.arrive(link, (new, departure.new_ifindex))
             return
         self._out += self._moves.add(link, departure, departure.nsid, time.monotonic())
         self._hint()
+
+    def _ask_about(self, cookie: int, ifindex: int) -> None:
+        """A link moves: those that stand on it are not told of, though they now say otherwise where it is."""
+        for link in self._table.links():
+            there = link.cookie if link.link_nsid is None else self._census.cookie_of(link.link_nsid)
+            if link.link == ifindex and there == cookie:
+                self._dumps.setdefault((link.cookie, RTM_NEWLINK), 0)
 
     # Dumps
 

@@ -26,6 +26,8 @@ BENCHES = {
     "load": "agent:load",
     "churn": "agent:churn",
     "veth": "veth:veth",
+    "topology": "topology:latency",
+    "burst": "topology:burst",
     "janusgraph": "janusgraph:store",
     "apply": "store:apply",
     "history": "store:history",

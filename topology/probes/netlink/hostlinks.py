@@ -6,13 +6,16 @@ told of only from its own side (the end of a veth pair that is made first is ann
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from skytrail.kernel.linkmessages import Link
 from skytrail.kernel.linktable import LinkKey
+from skytrail.kernel.netlink import NetlinkDecodeError
 from topology.probes.netlink.addressdata import Address
+from topology.probes.netlink.linkdata import link_metadata
 
 _PAIRS = frozenset({"veth", "vxcan", "netkit"})
 """Kinds whose ``link`` is the other end of a pair, not a lower device."""
@@ -30,6 +33,7 @@ class HostLink:
         tid: its topology ID.
         addresses: its IP addresses.
         ethtool: what ethtool says of it.
+        port: what its bridge told of it since; empty: what the link itself says holds.
         tables: its routes and neighbours.
         volatile: its counters, and the states of its neighbours.
     """
@@ -38,6 +42,7 @@ class HostLink:
     tid: str
     addresses: dict[AddressKey, Address] = field(default_factory=dict)
     ethtool: dict[str, Any] = field(default_factory=dict)
+    port: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)
     volatile: dict[str, Any] = field(default_factory=dict)
 
@@ -61,7 +66,7 @@ class HostLinks:
         known = self.by_key.get(key)
         if known is None:
             known = self.by_key[key] = HostLink(link, tid)
-        known.link, known.tid = link, tid
+        known.link, known.tid, known.port = link, tid, {}
         self._point(key, {target for target in (self.master(link), self.other(link)) if target})
         return known
 
@@ -94,15 +99,19 @@ class HostLinks:
 
     def other(self, link: Link) -> LinkKey | None:
         """Its peer or lower device."""
-        if not link.link:
+        index = link.link
+        if link.kind == "vxlan":  # says it among its own data
+            with contextlib.suppress(NetlinkDecodeError):
+                index = link_metadata(link.raw).get("VXLAN", {}).get("Link")
+        if not index:
             return None
         if link.link_nsid is None:
-            target = (link.cookie, link.link)
+            target = (link.cookie, index)
         else:
             cookie = self._cookie_of(link.link_nsid)
             if cookie is None:
                 return None
-            target = (cookie, link.link)
+            target = (cookie, index)
         return None if target == (link.cookie, link.ifindex) else target  # gre0 and its like point at themselves
 
     def peer(self, key: LinkKey) -> LinkKey | None:

@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from skytrail.kernel.netlink import NetlinkDecodeError, attributes, integer_attribute
+from topology.probes.netlink.bridges import BRIDGE_PORT
 from topology.probes.netlink.fields import (
     Fields,
     choice,
@@ -54,6 +55,7 @@ _IFLA_INFO_SLAVE_DATA = 5
 _RTEXT_FILTER_VF = 1
 _RTEXT_FILTER_SKIP_STATS = 8
 
+_AF_BRIDGE = 7
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
 _INFO = frozenset({_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA})
 _PLAIN = "device"
@@ -113,6 +115,24 @@ _LINK = Fields(
     (56, "BusInfo", filled),  # IFLA_PARENT_DEV_NAME
     (57, "Bus", filled),  # IFLA_PARENT_DEV_BUS_NAME
 )
+
+
+_PORT_MESSAGE = Fields((12, "BridgePort", BRIDGE_PORT.read))  # IFLA_PROTINFO
+
+
+def port_metadata(payload: bytes) -> tuple[int, dict[str, Any]] | None:
+    """What a bridge tells of a port of its own, in an RTM_NEWLINK of family AF_BRIDGE: ifindex, ``BridgePort``.
+
+    Returns:
+        None for a message of another family.
+
+    Raises:
+        NetlinkDecodeError: malformed.
+    """
+    family, _, ifindex, *_ = unpack(_IFINFOMSG, payload, "link message")
+    if family != _AF_BRIDGE:
+        return None
+    return ifindex, _PORT_MESSAGE.read(payload, _IFINFOMSG.size).get("BridgePort", {})
 
 
 def link_request(ifindex: int, nsid: int | None = None) -> bytes:

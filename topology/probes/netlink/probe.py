@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from skytrail.errors import SkytrailError
+from skytrail.kernel.linkmessages import RTM_NEWLINK
 from skytrail.kernel.links import LinkWatcher
 from skytrail.kernel.linktable import (
     DumpBegan,
@@ -32,6 +33,7 @@ from topology.facts import Fact, Report, Source
 from topology.probes.ethtool.source import Ethtool
 from topology.probes.netlink.addressdata import RTM_DELADDR, RTM_NEWADDR, decode_address
 from topology.probes.netlink.hostlinks import AddressKey, HostLink, HostLinks
+from topology.probes.netlink.linkdata import port_metadata
 from topology.probes.netlink.reader import TableReader
 from topology.probes.netlink.statistics import metrics
 from topology.probes.netlink.tables import Tables
@@ -103,8 +105,8 @@ class NetlinkProbe:
             self._take_all(events)
 
     def _take_all(self, events: Sequence[Event]) -> None:
-        if self._first:
-            self._first = False
+        first, self._first = self._first, False
+        if first:
             self._tids.prune(
                 [event.link for event in events if isinstance(event, LinkChanged)],
                 [event.namespace for event in events if isinstance(event, NamespaceFound)],
@@ -119,14 +121,20 @@ class NetlinkProbe:
                 namespace = self._namespaces.get(cookie)
                 if namespace is not None:
                     self._reader.want(namespace)
+        if first:  # whole from the start: what was known before a restart must not seem to vanish for a moment
+            for namespace in self._namespaces.values():
+                tables = self._reader.read(namespace)
+                if tables is not None:
+                    self._keep_tables_of(namespace.cookie, tables)
         self._report(changed, namespaces, gone)
 
     def _keep_tables(self, namespace: Namespace, tables: Tables) -> None:
         with self._lock:
             if namespace.cookie in self._namespaces:
-                self._keep_tables_of(namespace.cookie, tables)
+                self._report(*self._keep_tables_of(namespace.cookie, tables), set())
 
-    def _keep_tables_of(self, cookie: int, tables: Tables) -> None:
+    def _keep_tables_of(self, cookie: int, tables: Tables) -> tuple[dict[LinkKey, None], dict[int, None]]:
+        """Note tables; gives the links and the namespace that they may change."""
         now, before, read_at = self._clock(), self._tables.get(cookie), self._read_at.get(cookie, 0)
         changed: dict[LinkKey, None] = {}
         for key, known in self._links.by_key.items():
@@ -140,7 +148,7 @@ class NetlinkProbe:
             changed[key] = None
         same_rules = before is not None and before.rules == tables.rules
         self._tables[cookie], self._read_at[cookie] = tables, now
-        self._report(changed, {} if same_rules else {cookie: None}, set())
+        return changed, {} if same_rules else {cookie: None}
 
     def _apply(self, event: Event, changed: dict[LinkKey, None], namespaces: dict[int, None], gone: set[str]) -> None:
         match event:
@@ -159,6 +167,8 @@ class NetlinkProbe:
                 self._leave((cookie, ifindex), None, changed, gone)
             case Told(cookie, kind, payload) if kind in (RTM_NEWADDR, RTM_DELADDR):
                 self._address(cookie, kind, payload, changed)
+            case Told(cookie, kind, payload) if kind == RTM_NEWLINK:
+                self._port(cookie, payload, changed)
             case Resynced():
                 self._whole = True
             case _:
@@ -234,6 +244,18 @@ class NetlinkProbe:
             known.addresses[key] = address
         changed[cookie, ifindex] = None
 
+    def _port(self, cookie: int, payload: bytes, changed: dict[LinkKey, None]) -> None:
+        """A bridge tells of a port: the link itself is not told of for that."""
+        try:
+            told = port_metadata(payload)
+        except NetlinkDecodeError:
+            self.malformed += 1
+            return
+        known = self._links.by_key.get((cookie, told[0])) if told else None
+        if told and known and told[1]:
+            known.port = told[1]
+            changed[cookie, told[0]] = None
+
     def _forget_namespace(self, cookie: int, gone: set[str]) -> None:
         namespace = self._namespaces.pop(cookie, None)
         self._tables.pop(cookie, None)
@@ -297,11 +319,10 @@ class NetlinkProbe:
     def _facts(self, key: LinkKey) -> list[Fact]:
         known = self._links.by_key[key]
         peer = self._links.by_key.get(self._links.peer(key) or (0, 0))
-        by_number = {number: self._namespaces[cookie] for number, cookie in self._cookies.items() if cookie in self._namespaces}
         own = next((one.cookie for one in self._namespaces.values() if one.own), 0)
         facts: list[Fact] = []
         try:
-            facts.append(interface_fact(known, peer, by_number))
+            facts.append(interface_fact(known, peer, self._namespaces))
         except NetlinkDecodeError:
             self.malformed += 1
         facts += edge_facts(key, self._links, self._owner(key[0]), own)

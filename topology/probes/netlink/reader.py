@@ -50,6 +50,14 @@ class TableReader:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def read(self, namespace: Namespace) -> Tables | None:
+        """Read them now; None where that cannot be."""
+        try:
+            return self._worker.run(namespace, read_tables)
+        except (OSError, SkytrailError, NetlinkDecodeError) as error:
+            _log.debug("tables_not_read", namespace=namespace.name or namespace.inode, error=str(error))
+            return None
+
     def want(self, namespace: Namespace) -> None:
         """Something tells that its tables changed, or may have: read them soon."""
         cookie = namespace.cookie
@@ -69,11 +77,8 @@ class TableReader:
     def _run(self) -> None:
         while (namespace := self._next()) is not None:
             began = time.monotonic()
-            try:
-                tables = self._worker.run(namespace, read_tables)
-            except (OSError, SkytrailError, NetlinkDecodeError) as error:
-                _log.debug("tables_not_read", namespace=namespace.name or namespace.inode, error=str(error))
-            else:
+            tables = self.read(namespace)
+            if tables is not None:
                 self._keep(namespace, tables)
             ended = time.monotonic()
             with self._changed:

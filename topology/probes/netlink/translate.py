@@ -53,20 +53,25 @@ def interface_fact(known: HostLink, peer: HostLink | None, namespaces: Mapping[i
 
     Args:
         known: the link.
-        peer: the other end of a pair.
-        namespaces: those that are followed, by our own numbers for them.
+        peer: the other end of a pair, whichever of the two told so.
+        namespaces: those that are followed, by their cookies.
     """
     link = known.link
     metadata: dict[str, Any] = link_metadata(link.raw)
     # Events number namespaces as the link's own does, dumps as ours: here it is always ours.
     metadata.pop("LinkNetNsID", None)
-    if link.link_nsid is not None:
-        metadata["LinkNetNsID"] = link.link_nsid
-        there = namespaces.get(link.link_nsid)
-        if there is not None and there.name:
-            metadata["LinkNetNsName"] = there.name
+    there = next((one for one in namespaces.values() if one.nsid == link.link_nsid), None)
+    number = link.link_nsid
     if peer is not None:
         metadata["PeerIfIndex"] = metadata["ParentIndex"] = peer.link.ifindex
+        there = namespaces.get(peer.link.cookie) if peer.link.cookie != link.cookie else None
+        number = there.nsid if there else None
+    if number is not None:
+        metadata["LinkNetNsID"] = number
+        if there is not None and there.name:
+            metadata["LinkNetNsName"] = there.name
+    if known.port:
+        metadata["BridgePort"] = known.port
     metadata |= known.ethtool | known.tables
     for name, of_four in (("IPV4", True), ("IPV6", False)):
         found = sorted(one.cidr for one in known.addresses.values() if (one.family == _AF_INET) == of_four)
