@@ -83,7 +83,7 @@ class Health:
         failure: why it cannot write; None: it can.
         elements: nodes and edges that are there now.
         revisions: all that are kept.
-        size: bytes on disk.
+        size: bytes in use, as :meth:`Store.retain` counts them.
         sequence: of the latest entry in the feed.
         waiting: batches that wait in a spool.
     """

@@ -19,7 +19,7 @@ def steps(before: int | None, size: int | None) -> Iterator[Step]:
     if before is not None:
         yield lambda database: _oldest(database, before)
     if size is not None:
-        yield lambda database: _oldest(database, FOREVER) if _used(database) > size else (0, False)
+        yield lambda database: _oldest(database, FOREVER) if used(database) > size else (0, False)
 
 
 def shrink(database: sqlite3.Connection) -> None:
@@ -28,7 +28,7 @@ def shrink(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
-def _used(database: sqlite3.Connection) -> int:
+def used(database: sqlite3.Connection) -> int:
     """Bytes in use."""
     pages, free, size = (
         database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")

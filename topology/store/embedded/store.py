@@ -167,8 +167,8 @@ class EmbeddedStore:
         """How it is."""
         try:
             revisions = self._read(lambda database: int(database.execute("SELECT count(*) FROM revision").fetchone()[0]))
-            size = self._path.stat().st_size
-        except (StoreError, OSError) as error:
+            size = self._read(retention.used)
+        except StoreError as error:
             return Health(str(error), len(self._live), 0, 0, self._sequence)
         return Health(self._failure, len(self._live), revisions, size, self._sequence)
 
