@@ -14,6 +14,9 @@ from skytrail.kernel.netlink import NetlinkDecodeError, attributes, integer, int
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
+RTM_NEWADDR = 20
+RTM_DELADDR = 21
+RTM_GETADDR = 22
 
 IFF_UP = 0x1
 ARPHRD_ETHER = 1
@@ -69,6 +72,8 @@ _TUNNEL_PORT = {"vxlan": 15, "geneve": 5}
 
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
 _PORT = struct.Struct("!H")
+_IFADDRMSG = bytes(8)  # struct ifaddrmsg: all families, all links
+_IFA_TARGET_NETNSID = 10
 
 Buffer = bytes | bytearray
 Span = tuple[int, int]
@@ -148,6 +153,11 @@ def dump_request(nsid: int | None, *, functions: bool = False) -> bytes:
     mask = _RTEXT_FILTER_SKIP_STATS | (_RTEXT_FILTER_VF if functions else 0)
     body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + integer_attribute(_IFLA_EXT_MASK, mask)
     return body if nsid is None else body + integer_attribute(_IFLA_TARGET_NETNSID, nsid)
+
+
+def address_dump_request(nsid: int | None) -> bytes:
+    """The body of RTM_GETADDR for all addresses of the namespace with that number; None: our own."""
+    return _IFADDRMSG if nsid is None else _IFADDRMSG + integer_attribute(_IFA_TARGET_NETNSID, nsid)
 
 
 def decode_link(buffer: Buffer, start: int, end: int, cookie: int, *, raw: bool = False) -> Link | None:

@@ -19,8 +19,8 @@ import structlog
 
 from skytrail.kernel.census import Census
 from skytrail.kernel.host import Roots
-from skytrail.kernel.linkmessages import RTM_DELLINK, RTM_NEWLINK, Link, decode_departure, decode_link
-from skytrail.kernel.linksocket import RTM_NEWADDR, LinkSocket
+from skytrail.kernel.linkmessages import RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, Link, decode_departure, decode_link
+from skytrail.kernel.linksocket import LinkSocket
 from skytrail.kernel.linktable import (
     DumpBegan,
     DumpEnded,

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Callable
 
-from skytrail.kernel.linkmessages import RTM_GETLINK, dump_request
+from skytrail.kernel.linkmessages import RTM_GETADDR, RTM_GETLINK, RTM_NEWADDR, address_dump_request, dump_request
 from skytrail.kernel.netlink import (
-    NETLINK_LISTEN_ALL_NSID,
     NLM_F_DUMP,
     NLM_F_REQUEST,
     RECEIVE_BYTES,
-    SO_RCVBUFFORCE,
-    SOL_NETLINK,
     Message,
     NetlinkDecodeError,
-    integer_attribute,
+    listen,
     message,
     messages,
     open_route_socket,
+    sender_nsid,
 )
 
 _GROUPS = 1 << (1 - 1) | 1 << (28 - 1)  # RTNLGRP_LINK, RTNLGRP_NSID
 _DETAIL_GROUPS = sum(1 << (group - 1) for group in (5, 9, 7, 11, 8, 19))  # RTNLGRP_IPV4_… and _IPV6_IFADDR, _ROUTE, _RULE
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-_IFADDRMSG = bytes(8)  # struct ifaddrmsg: all families, all links
-_IFA_TARGET_NETNSID = 10
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
 _DATAGRAMS_A_TURN = 256  # then the caller's other sources get their turn
 
@@ -51,13 +45,7 @@ class LinkSocket:
         self._lost = False
         self._socket = open_route_socket(_GROUPS | (_DETAIL_GROUPS if details else 0))
         try:
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
-            except PermissionError:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            if every_namespace:
-                self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
-            self._socket.setblocking(False)
+            listen(self._socket, every_namespace=every_namespace, receive_buffer=receive_buffer)
         except BaseException:
             self._socket.close()
             raise
@@ -82,11 +70,10 @@ class LinkSocket:
             OSError: the kernel has no memory for it now.
         """
         if kind == RTM_NEWADDR:
-            body = _IFADDRMSG + (b"" if nsid is None else integer_attribute(_IFA_TARGET_NETNSID, nsid))
-            self._socket.send(message(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, sequence, body))
-            return
-        body = dump_request(nsid, functions=self._details)
-        self._socket.send(message(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, sequence, body))
+            request, body = RTM_GETADDR, address_dump_request(nsid)
+        else:
+            request, body = RTM_GETLINK, dump_request(nsid, functions=self._details)
+        self._socket.send(message(request, NLM_F_REQUEST | NLM_F_DUMP, sequence, body))
 
     def read(self, take_event: Callable[[Message, int | None], None], take_answer: Callable[[Message], None]) -> bool:
         """Take what is in the queue, a bounded number of datagrams at a time.
@@ -118,7 +105,7 @@ class LinkSocket:
                 continue
             try:
                 for found in messages(self.buffer, length):
-                    self._take(found, None if group == 0 else take_event, _nsid(ancillary), take_answer)
+                    self._take(found, None if group == 0 else take_event, sender_nsid(ancillary), take_answer)
             except NetlinkDecodeError:
                 self.malformed += 1
         return False
@@ -138,10 +125,3 @@ class LinkSocket:
                 take_event(found, nsid)
         except NetlinkDecodeError:
             self.malformed += 1
-
-
-def _nsid(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    for level, kind, value in ancillary:
-        if level == SOL_NETLINK and kind == NETLINK_LISTEN_ALL_NSID and len(value) == 4:
-            return int(struct.unpack("=i", value)[0])
-    return None

@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Container, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 SOL_NETLINK = 270
 NETLINK_LISTEN_ALL_NSID = 8
@@ -152,8 +152,36 @@ def open_route_socket(groups: int = 0) -> socket.socket:
     return route
 
 
-class NsidTable:
-    """Asks the kernel for the numbers that namespaces have for each other, on a socket of its own; for one thread.
+def listen(opened: socket.socket, *, every_namespace: bool, receive_buffer: int) -> None:
+    """Make a socket one that hears events: without blocking, with a queue of so many bytes (above net.core.rmem_max if we may).
+
+    Args:
+        opened: a netlink socket.
+        every_namespace: hear all namespaces that have a number in the socket's; else only its own.
+        receive_buffer: bytes.
+
+    Raises:
+        OSError: the kernel refuses to listen to all namespaces (EPERM: needs CAP_NET_BROADCAST).
+    """
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if every_namespace:
+        opened.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
+    opened.setblocking(False)
+
+
+def sender_nsid(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """The number of the namespace that an event comes from, as its ancillary data says; None: it does not say."""
+    for level, kind, value in ancillary:
+        if level == SOL_NETLINK and kind == NETLINK_LISTEN_ALL_NSID and len(value) == _INT.size:
+            return int(_INT.unpack(value)[0])
+    return None
+
+
+class RouteAsker:
+    """Asks rtnetlink in the namespace in which it was made, one request at a time; for one thread.
 
     Raises (all methods):
         OSError: the kernel refuses, or does not answer within 5 s.
@@ -166,53 +194,18 @@ class NsidTable:
         self._sequence = itertools.count(1)
         self._buffer = bytearray(RECEIVE_BYTES)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def assigned(self, namespace_fd: int) -> int:
-        """The number that our namespace has for the one behind ``namespace_fd``; one is assigned if there is none."""
-        target = integer_attribute(NETNSA_FD, namespace_fd)
-        for _ in range(2):  # somebody else may assign one between our question and our order
-            number = self._number(target)
-            if number != NSID_NONE:
-                return number
-            try:
-                order = integer_attribute(NETNSA_NSID, NSID_NONE) + target
-                self._request(RTM_NEWNSID, NLM_F_ACK, _RTGENMSG + order)
-            except FileExistsError:
-                continue
-        return self._number(target)
-
-    def in_use(self, number: int) -> bool:
-        """Whether our namespace has some living namespace under ``number``; False too if the kernel won't say."""
-        try:
-            return self._number(integer_attribute(NETNSA_NSID, number)) == number
-        except OSError:
-            return False
-
-    def translation(self, target: int) -> dict[int, int]:
-        """How the namespace that we number ``target`` numbers the others: its number → ours, where we have one."""
-        body = _RTGENMSG + integer_attribute(NETNSA_TARGET_NSID, target)
-        wanted = {NETNSA_NSID, NETNSA_CURRENT_NSID}
-        table = {}
-        for answer in self._request(RTM_GETNSID, NLM_F_DUMP, body):
-            found = attributes(answer, len(_RTGENMSG), len(answer), wanted)
-            if len(found) == len(wanted):
-                ours = integer(answer, found[NETNSA_CURRENT_NSID])
-                if ours != NSID_NONE:
-                    table[integer(answer, found[NETNSA_NSID])] = ours
-        return table
-
-    def _number(self, target: bytes) -> int:
-        for answer in self._request(RTM_GETNSID, 0, _RTGENMSG + target):
-            found = attributes(answer, len(_RTGENMSG), len(answer), {NETNSA_NSID})
-            if NETNSA_NSID in found:
-                return integer(answer, found[NETNSA_NSID])
-        return NSID_NONE
-
-    def _request(self, kind: int, flags: int, body: bytes) -> list[bytes]:
-        """Send one request and collect the payloads of its answer."""
+    def request(self, kind: int, flags: int, body: bytes) -> list[bytes]:
+        """Send one request and collect the payloads of its answer; a dump that something changed under is made again."""
         for _ in range(_DUMP_TRIES):
             sequence = next(self._sequence)
             self._socket.send(message(kind, flags | NLM_F_REQUEST, sequence, body))
@@ -239,3 +232,60 @@ class NsidTable:
                 answers.append(bytes(self._buffer[found.start : found.end]))
                 if not several:
                     return answers, interrupted
+
+
+class NsidTable:
+    """Asks the kernel for the numbers that namespaces have for each other, on a socket of its own; for one thread.
+
+    Raises (all methods):
+        OSError: the kernel refuses, or does not answer within 5 s.
+        NetlinkDecodeError: its answer is malformed.
+    """
+
+    def __init__(self) -> None:
+        self._asker = RouteAsker()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._asker.close()
+
+    def assigned(self, namespace_fd: int) -> int:
+        """The number that our namespace has for the one behind ``namespace_fd``; one is assigned if there is none."""
+        target = integer_attribute(NETNSA_FD, namespace_fd)
+        for _ in range(2):  # somebody else may assign one between our question and our order
+            number = self._number(target)
+            if number != NSID_NONE:
+                return number
+            try:
+                order = integer_attribute(NETNSA_NSID, NSID_NONE) + target
+                self._asker.request(RTM_NEWNSID, NLM_F_ACK, _RTGENMSG + order)
+            except FileExistsError:
+                continue
+        return self._number(target)
+
+    def in_use(self, number: int) -> bool:
+        """Whether our namespace has some living namespace under ``number``; False too if the kernel won't say."""
+        try:
+            return self._number(integer_attribute(NETNSA_NSID, number)) == number
+        except OSError:
+            return False
+
+    def translation(self, target: int) -> dict[int, int]:
+        """How the namespace that we number ``target`` numbers the others: its number → ours, where we have one."""
+        body = _RTGENMSG + integer_attribute(NETNSA_TARGET_NSID, target)
+        wanted = {NETNSA_NSID, NETNSA_CURRENT_NSID}
+        table = {}
+        for answer in self._asker.request(RTM_GETNSID, NLM_F_DUMP, body):
+            found = attributes(answer, len(_RTGENMSG), len(answer), wanted)
+            if len(found) == len(wanted):
+                ours = integer(answer, found[NETNSA_CURRENT_NSID])
+                if ours != NSID_NONE:
+                    table[integer(answer, found[NETNSA_NSID])] = ours
+        return table
+
+    def _number(self, target: bytes) -> int:
+        for answer in self._asker.request(RTM_GETNSID, 0, _RTGENMSG + target):
+            found = attributes(answer, len(_RTGENMSG), len(answer), {NETNSA_NSID})
+            if NETNSA_NSID in found:
+                return integer(answer, found[NETNSA_NSID])
+        return NSID_NONE

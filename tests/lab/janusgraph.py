@@ -1,7 +1,7 @@
 """The real JanusGraph for tests: fetched with Maven, started on a free loopback port, stopped by its process.
 
 The jars (71 MB) go to ``$XDG_CACHE_HOME/skytrail-lab``, once. Without Java or Maven a test skips and says so; with
-``CI=true`` it fails instead, for there it must run. (Test folders are no packages: load this file by its path.)
+``CI=true`` it fails instead, for there it must run.
 """
 
 from __future__ import annotations

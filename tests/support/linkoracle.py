@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+from skytrail.kernel.linkmessages import dump_request
 from skytrail.kernel.netlink import (
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -26,7 +27,7 @@ from skytrail.kernel.netlink import (
 from support.linkoracle_kinds import DERIVED, LEFT_OUT, ROWS
 from support.linkoracle_rows import Derived, Row
 from support.netlab import in_netns
-from topology.probes.netlink.linkdata import link_dump_request, link_metadata
+from topology.probes.netlink.linkdata import link_metadata
 
 GENERIC_LEFT_OUT = frozenset(
     {
@@ -123,7 +124,7 @@ def compare_links(netns: str) -> dict[str, dict[str, Any]]:
     Raises:
         AssertionError: something differs; says all that does.
     """
-    return compare_recorded(ip_json(netns, "-d", "link", "show"), dump(netns, 18, link_dump_request()))
+    return compare_recorded(ip_json(netns, "-d", "link", "show"), dump(netns, 18, dump_request(None, functions=True)))
 
 
 def compare_recorded(says: list[dict[str, Any]], payloads: list[bytes]) -> dict[str, dict[str, Any]]:

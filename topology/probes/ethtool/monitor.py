@@ -10,26 +10,17 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from typing import NamedTuple
 
 from skytrail.errors import NotSupportedError
 from skytrail.kernel.genetlink import NETLINK_ADD_MEMBERSHIP, decode_answer, open_generic_socket
-from skytrail.kernel.netlink import (
-    NETLINK_LISTEN_ALL_NSID,
-    RECEIVE_BYTES,
-    SO_RCVBUFFORCE,
-    SOL_NETLINK,
-    NetlinkDecodeError,
-    messages,
-)
+from skytrail.kernel.netlink import RECEIVE_BYTES, SOL_NETLINK, NetlinkDecodeError, listen, messages, sender_nsid
 from topology.probes.ethtool.source import ethtool_family
 from topology.probes.ethtool.translate import NOTIFICATIONS, decode_ifindex
 
 _GROUP = "monitor"  # ETHTOOL_MCGRP_MONITOR_NAME
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
 _DATAGRAMS_A_TURN = 256  # then the caller's other sources get their turn
-_NSID = struct.Struct("=i")
 
 
 class Change(NamedTuple):
@@ -76,14 +67,8 @@ class EthtoolMonitor:
         self._buffer = bytearray(RECEIVE_BYTES)
         self._socket = open_generic_socket()
         try:
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
-            except PermissionError:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            if every_namespace:
-                self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
+            listen(self._socket, every_namespace=every_namespace, receive_buffer=receive_buffer)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
-            self._socket.setblocking(False)
         except BaseException:
             self._socket.close()
             raise
@@ -118,7 +103,7 @@ class EthtoolMonitor:
                 continue  # not the kernel
             lost |= bool(flags & socket.MSG_TRUNC)
             try:
-                self._take(length, _nsid(ancillary), heard)
+                self._take(length, sender_nsid(ancillary), heard)
             except NetlinkDecodeError:
                 self.malformed += 1
         return Changes(frozenset(heard), lost)
@@ -128,10 +113,3 @@ class EthtoolMonitor:
             answer = decode_answer(self._buffer, found.start, found.end)
             if answer.command in NOTIFICATIONS:
                 heard.add(Change(nsid, decode_ifindex(answer.body)))
-
-
-def _nsid(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    for level, kind, value in ancillary:
-        if level == SOL_NETLINK and kind == NETLINK_LISTEN_ALL_NSID and len(value) == _NSID.size:
-            return int(_NSID.unpack(value)[0])
-    return None

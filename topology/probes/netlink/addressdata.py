@@ -9,15 +9,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from skytrail.kernel.netlink import integer_attribute
 from topology.probes.netlink.fields import Fields, filled, ip_text, prefix, set_bits, u8, u32, unpack
 from topology.probes.netlink.routenames import SCOPES
 
-RTM_NEWADDR = 20
-RTM_DELADDR = 21
-RTM_GETADDR = 22
-
-_IFA_TARGET_NETNSID = 10
 _IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _AF_INET6 = 10
 
@@ -84,16 +78,6 @@ class Address:
     def cidr(self) -> str:
         """Address and prefix length, as in Skydive's ``IPV4`` and ``IPV6``."""
         return f"{self.local}/{self.prefix_length}"
-
-
-def address_dump_request(nsid: int | None = None) -> bytes:
-    """The body of RTM_GETADDR for all addresses.
-
-    Args:
-        nsid: the namespace as the socket's own numbers it; None: the socket's own.
-    """
-    body = _IFADDRMSG.pack(0, 0, 0, 0, 0)
-    return body if nsid is None else body + integer_attribute(_IFA_TARGET_NETNSID, nsid)
 
 
 def decode_address(payload: bytes) -> Address | None:

@@ -33,6 +33,7 @@ class HostLink:
         tid: its topology ID.
         addresses: its IP addresses.
         ethtool: what ethtool says of it.
+        other: number of its peer or lower device, in the namespace that ``link.link_nsid`` says; None: it has none.
         port: what its bridge told of it since; empty: what the link itself says holds.
         tables: its routes and neighbours.
         volatile: its counters, and the states of its neighbours.
@@ -42,6 +43,7 @@ class HostLink:
     tid: str
     addresses: dict[AddressKey, Address] = field(default_factory=dict)
     ethtool: dict[str, Any] = field(default_factory=dict)
+    other: int | None = None
     port: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)
     volatile: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class HostLinks:
     def __init__(self, cookie_of: Callable[[int], int | None]) -> None:
         self._cookie_of = cookie_of
         self.by_key: dict[LinkKey, HostLink] = {}
+        self._in: dict[int, set[LinkKey]] = {}  # by namespace
         self._pointed: dict[LinkKey, set[LinkKey]] = {}  # target → who points at it
         self._points_at: dict[LinkKey, set[LinkKey]] = {}
 
@@ -66,23 +69,33 @@ class HostLinks:
         known = self.by_key.get(key)
         if known is None:
             known = self.by_key[key] = HostLink(link, tid)
-        known.link, known.tid, known.port = link, tid, {}
-        self._point(key, {target for target in (self.master(link), self.other(link)) if target})
+            self._in.setdefault(link.cookie, set()).add(key)
+        known.link, known.tid, known.port, known.other = link, tid, {}, _other(link)
+        self._point(key, {target for target in (self.master(link), self.other(known)) if target})
         return known
 
     def move(self, old: LinkKey, new: LinkKey) -> None:
         """A link is in another namespace, and lost its addresses on the way."""
-        known = self.by_key.pop(old, None)
-        self._point(old, set())
+        known = self.remove(old)
         if known is not None:
             known.addresses.clear()
             known.tables.clear()
             self.by_key[new] = known
+            self._in.setdefault(new[0], set()).add(new)
 
     def remove(self, key: LinkKey) -> HostLink | None:
         """A link is gone."""
         self._point(key, set())
-        return self.by_key.pop(key, None)
+        known = self.by_key.pop(key, None)
+        if known is not None:
+            self._in[key[0]].discard(key)
+            if not self._in[key[0]]:
+                del self._in[key[0]]
+        return known
+
+    def of(self, cookie: int) -> list[LinkKey]:
+        """The links of a namespace."""
+        return list(self._in.get(cookie, ()))
 
     def around(self, keys: Iterable[LinkKey]) -> dict[LinkKey, None]:
         """These and all that point at them, or that they point at: whose edges may be otherwise now."""
@@ -97,21 +110,13 @@ class HostLinks:
         """The bridge, bond … that it is a port of."""
         return (link.cookie, link.master) if link.master else None
 
-    def other(self, link: Link) -> LinkKey | None:
-        """Its peer or lower device."""
-        index = link.link
-        if link.kind == "vxlan":  # says it among its own data
-            with contextlib.suppress(NetlinkDecodeError):
-                index = link_metadata(link.raw).get("VXLAN", {}).get("Link")
-        if not index:
+    def other(self, known: HostLink) -> LinkKey | None:
+        """Its peer or lower device; None where that is in a namespace that is not followed, too."""
+        link = known.link
+        cookie = link.cookie if link.link_nsid is None else self._cookie_of(link.link_nsid)
+        if not known.other or cookie is None:
             return None
-        if link.link_nsid is None:
-            target = (link.cookie, index)
-        else:
-            cookie = self._cookie_of(link.link_nsid)
-            if cookie is None:
-                return None
-            target = (cookie, index)
+        target = (cookie, known.other)
         return None if target == (link.cookie, link.ifindex) else target  # gre0 and its like point at themselves
 
     def peer(self, key: LinkKey) -> LinkKey | None:
@@ -119,19 +124,19 @@ class HostLinks:
         known = self.by_key.get(key)
         if known is None or known.link.kind not in _PAIRS:
             return None
-        own = self.other(known.link)
+        own = self.other(known)
         if own in self.by_key and self.by_key[own].link.kind == known.link.kind:
             return own
         for other in sorted(self._pointed.get(key, ())):
             theirs = self.by_key.get(other)
-            if theirs and theirs.link.kind == known.link.kind and self.other(theirs.link) == key:
+            if theirs and theirs.link.kind == known.link.kind and self.other(theirs) == key:
                 return other
         return None
 
     def lower(self, key: LinkKey) -> LinkKey | None:
         """The device that it stands on, if that is known."""
         known = self.by_key[key]
-        target = None if known.link.kind in _PAIRS else self.other(known.link)
+        target = None if known.link.kind in _PAIRS else self.other(known)
         return target if target in self.by_key else None
 
     def _point(self, key: LinkKey, targets: set[LinkKey]) -> None:
@@ -143,3 +148,11 @@ class HostLinks:
             self._pointed.setdefault(target, set()).add(key)
         if targets:
             self._points_at[key] = targets
+
+
+def _other(link: Link) -> int | None:
+    if link.kind == "vxlan":  # says it among its own data
+        with contextlib.suppress(NetlinkDecodeError):
+            lower: int | None = link_metadata(link.raw).get("VXLAN", {}).get("Link")
+            return lower
+    return link.link

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from skytrail.kernel.netlink import NetlinkDecodeError, attributes, integer_attribute
+from skytrail.kernel.netlink import NetlinkDecodeError, attributes
 from topology.probes.netlink.bridges import BRIDGE_PORT
 from topology.probes.netlink.fields import (
     Fields,
@@ -46,14 +46,10 @@ from topology.probes.netlink.virtualfunctions import virtual_functions
 _IFLA_ADDRESS = 1
 _IFLA_LINKINFO = 18
 _IFLA_VFINFO_LIST = 22
-_IFLA_EXT_MASK = 29
-_IFLA_TARGET_NETNSID = 46
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _IFLA_INFO_SLAVE_KIND = 4
 _IFLA_INFO_SLAVE_DATA = 5
-_RTEXT_FILTER_VF = 1
-_RTEXT_FILTER_SKIP_STATS = 8
 
 _AF_BRIDGE = 7
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
@@ -133,22 +129,6 @@ def port_metadata(payload: bytes) -> tuple[int, dict[str, Any]] | None:
     if family != _AF_BRIDGE:
         return None
     return ifindex, _PORT_MESSAGE.read(payload, _IFINFOMSG.size).get("BridgePort", {})
-
-
-def link_request(ifindex: int, nsid: int | None = None) -> bytes:
-    """The body of RTM_GETLINK for one link, otherwise as ``link_dump_request``."""
-    body = _IFINFOMSG.pack(0, 0, ifindex, 0, 0)
-    body += integer_attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
-    return body if nsid is None else body + integer_attribute(_IFLA_TARGET_NETNSID, nsid)
-
-
-def link_dump_request(nsid: int | None = None) -> bytes:
-    """The body of RTM_GETLINK for all links, with virtual functions and without statistics.
-
-    Args:
-        nsid: the namespace as the socket's own numbers it; None: the socket's own.
-    """
-    return link_request(0, nsid)
 
 
 def link_metadata(payload: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from skytrail.errors import SkytrailError
-from skytrail.kernel.linkmessages import RTM_NEWLINK
+from skytrail.kernel.linkmessages import RTM_DELADDR, RTM_NEWADDR, RTM_NEWLINK
 from skytrail.kernel.links import LinkWatcher
 from skytrail.kernel.linktable import (
     DumpBegan,
@@ -31,7 +31,7 @@ from skytrail.kernel.tid_state import TidRegistry
 from skytrail.kernel.worker import NamespaceWorker
 from topology.facts import Fact, Report, Source
 from topology.probes.ethtool.source import Ethtool
-from topology.probes.netlink.addressdata import RTM_DELADDR, RTM_NEWADDR, decode_address
+from topology.probes.netlink.addressdata import decode_address
 from topology.probes.netlink.hostlinks import AddressKey, HostLink, HostLinks
 from topology.probes.netlink.linkdata import port_metadata
 from topology.probes.netlink.reader import TableReader
@@ -69,6 +69,7 @@ class NetlinkProbe:
         self._sink, self._source, self._host_tid, self._tids, self._worker = sink, source, host_tid, tids, worker
         self._clock = clock
         self._namespaces: dict[int, Namespace] = {}
+        self._own = 0  # cookie of our own
         self._cookies: dict[int, int] = {}  # our number for a namespace → its cookie
         self._links = HostLinks(self._cookies.get)
         self._unseen: dict[int, set[tuple[int, AddressKey]]] = {}  # addresses not told yet by the dump under way
@@ -137,10 +138,8 @@ class NetlinkProbe:
         """Note tables; gives the links and the namespace that they may change."""
         now, before, read_at = self._clock(), self._tables.get(cookie), self._read_at.get(cookie, 0)
         changed: dict[LinkKey, None] = {}
-        for key, known in self._links.by_key.items():
-            if key[0] != cookie:
-                continue
-            ifindex = key[1]
+        for key in self._links.of(cookie):
+            known, ifindex = self._links.by_key[key], key[1]
             known.tables = tables.metadata(ifindex)
             counted = tables.counters.get(ifindex, {})
             known.volatile = tables.states(ifindex)
@@ -154,6 +153,8 @@ class NetlinkProbe:
         match event:
             case NamespaceFound(namespace):
                 self._namespaces[namespace.cookie] = namespace
+                if namespace.own:
+                    self._own = namespace.cookie
                 if namespace.nsid is not None:
                     self._cookies[namespace.nsid] = namespace.cookie
                 namespaces[namespace.cookie] = None
@@ -179,10 +180,7 @@ class NetlinkProbe:
         match event:
             case DumpBegan(cookie, _):
                 self._unseen[cookie] = {
-                    (key[1], address)
-                    for key, known in self._links.by_key.items()
-                    if key[0] == cookie
-                    for address in known.addresses
+                    (key[1], address) for key in self._links.of(cookie) for address in self._links.by_key[key].addresses
                 }
             case DumpEnded(cookie, _):
                 for ifindex, address in self._unseen.pop(cookie, ()):
@@ -267,22 +265,18 @@ class NetlinkProbe:
         gone |= self._facts_of_namespace.pop(cookie, set())
 
     def _tell_nothing(self, key: LinkKey, gone: set[str]) -> None:
-        """A link is not there any more: what nobody else tells of is gone."""
-        for id_ in self._facts_of.pop(key, set()):
-            tellers = self._tellers[id_]
-            tellers.discard(key)
-            if not tellers:
-                del self._tellers[id_]
-                gone.add(id_)
+        """A link is not there any more."""
+        self._tell(key, [], gone)
+        del self._facts_of[key]
 
     def _tell(self, key: LinkKey, facts: list[Fact], gone: set[str]) -> None:
+        """These are the facts that a link tells now: what it told before and nobody tells any more is gone."""
         now = {fact.id for fact in facts}
         before = self._facts_of.get(key, set())
+        self._facts_of[key] = now
         for id_ in now - before:
             self._tellers.setdefault(id_, set()).add(key)
-        self._facts_of[key] = before | now
         for id_ in before - now:
-            self._facts_of[key].discard(id_)
             self._tellers[id_].discard(key)
             if not self._tellers[id_]:
                 del self._tellers[id_]
@@ -319,14 +313,19 @@ class NetlinkProbe:
     def _facts(self, key: LinkKey) -> list[Fact]:
         known = self._links.by_key[key]
         peer = self._links.by_key.get(self._links.peer(key) or (0, 0))
-        own = next((one.cookie for one in self._namespaces.values() if one.own), 0)
         facts: list[Fact] = []
         try:
-            facts.append(interface_fact(known, peer, self._namespaces))
+            facts.append(interface_fact(known, peer, self._namespaces.get(self._linked(known, peer))))
         except NetlinkDecodeError:
             self.malformed += 1
-        facts += edge_facts(key, self._links, self._owner(key[0]), own)
+        facts += edge_facts(key, self._links, self._owner(key[0]), self._own)
         return facts
+
+    def _linked(self, known: HostLink, peer: HostLink | None) -> int:
+        """The other namespace that a link's peer or lower device is in; 0: none, or none that is followed."""
+        if peer is not None:
+            return peer.link.cookie if peer.link.cookie != known.link.cookie else 0
+        return 0 if known.link.link_nsid is None else self._cookies.get(known.link.link_nsid, 0)
 
     def _owner(self, cookie: int) -> str:
         namespace = self._namespaces[cookie]

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from skytrail.kernel.netlink import (
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    RECEIVE_BYTES,
-    error_number,
-    message,
-    messages,
-    open_route_socket,
-)
+from skytrail.kernel.netlink import NLM_F_DUMP, RouteAsker
 from topology.probes.netlink.neighbourdata import (
     RTM_GETNEIGH,
     Neighbour,
@@ -39,9 +25,6 @@ T = TypeVar("T")
 
 MOST = 1000
 """Routes, or neighbours, of one interface that are shown: a list is one key, and a long one is written anew when it changes."""
-
-_TIMEOUT = 5.0
-_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -76,52 +59,17 @@ def read_tables() -> Tables:
         NetlinkDecodeError: its answer is malformed.
     """
     tables = Tables()
-    with _Asker() as asker:
-        for route in asker.dump(RTM_GETROUTE, route_dump_request(), decode_route):
+    with RouteAsker() as asker:
+        for route in _dump(asker, RTM_GETROUTE, route_dump_request(), decode_route):
             for ifindex in {hop.ifindex for hop in route.hops if hop.ifindex}:
                 tables.routes[ifindex].append(route)
-        tables.rules = list(asker.dump(RTM_GETRULE, rule_dump_request(), decode_rule))
+        tables.rules = list(_dump(asker, RTM_GETRULE, rule_dump_request(), decode_rule))
         for body in (neighbour_dump_request(), fdb_dump_request()):
-            for neighbour in asker.dump(RTM_GETNEIGH, body, decode_neighbour):
+            for neighbour in _dump(asker, RTM_GETNEIGH, body, decode_neighbour):
                 tables.neighbours[neighbour.ifindex].append(neighbour)
-        tables.counters = dict(asker.dump(RTM_GETSTATS, statistics_dump_request(), decode_statistics))
+        tables.counters = dict(_dump(asker, RTM_GETSTATS, statistics_dump_request(), decode_statistics))
     return tables
 
 
-class _Asker:
-    """A route socket for dumps, one after the other."""
-
-    def __enter__(self) -> Self:
-        self._socket: socket.socket = open_route_socket()
-        self._socket.settimeout(_TIMEOUT)
-        self._sequence = itertools.count(1)
-        self._buffer = bytearray(RECEIVE_BYTES)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def dump(self, kind: int, body: bytes, decode: Callable[[bytes], T | None]) -> Iterator[T]:
-        """All of a kind; asked again where it changed meanwhile."""
-        payloads: list[bytes] = []
-        for _ in range(_TRIES):
-            payloads, interrupted = self._ask(kind, body)
-            if not interrupted:
-                break
-        return (one for one in map(decode, payloads) if one is not None)
-
-    def _ask(self, kind: int, body: bytes) -> tuple[list[bytes], bool]:
-        payloads: list[bytes] = []
-        sequence, interrupted = next(self._sequence), False
-        self._socket.send(message(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, body))
-        while True:
-            length = self._socket.recv_into(self._buffer)
-            for found in messages(self._buffer, length):
-                if found.sequence != sequence:
-                    continue  # the rest of an answer that was given up
-                interrupted |= bool(found.flags & NLM_F_DUMP_INTR)
-                if found.kind in {NLMSG_DONE, NLMSG_ERROR}:
-                    if number := error_number(self._buffer, found):
-                        raise OSError(number, os.strerror(number))
-                    return payloads, interrupted
-                payloads.append(bytes(self._buffer[found.start : found.end]))
+def _dump(asker: RouteAsker, kind: int, body: bytes, decode: Callable[[bytes], T | None]) -> Iterator[T]:
+    return (one for one in map(decode, asker.request(kind, NLM_F_DUMP, body)) if one is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from skytrail.kernel.linktable import LinkKey
@@ -48,28 +48,25 @@ def _shown(rule: Rule) -> dict[str, Any]:
     return shown
 
 
-def interface_fact(known: HostLink, peer: HostLink | None, namespaces: Mapping[int, Namespace]) -> NodeFact:
+def interface_fact(known: HostLink, peer: HostLink | None, linked: Namespace | None) -> NodeFact:
     """A link's node.
 
     Args:
         known: the link.
         peer: the other end of a pair, whichever of the two told so.
-        namespaces: those that are followed, by their cookies.
+        linked: the other namespace that its peer or lower device is in, where that one is followed.
     """
     link = known.link
     metadata: dict[str, Any] = link_metadata(link.raw)
     # Events number namespaces as the link's own does, dumps as ours: here it is always ours.
     metadata.pop("LinkNetNsID", None)
-    there = next((one for one in namespaces.values() if one.nsid == link.link_nsid), None)
-    number = link.link_nsid
+    number = link.link_nsid if peer is None else linked and linked.nsid
     if peer is not None:
         metadata["PeerIfIndex"] = metadata["ParentIndex"] = peer.link.ifindex
-        there = namespaces.get(peer.link.cookie) if peer.link.cookie != link.cookie else None
-        number = there.nsid if there else None
     if number is not None:
         metadata["LinkNetNsID"] = number
-        if there is not None and there.name:
-            metadata["LinkNetNsName"] = there.name
+        if linked is not None and linked.name:
+            metadata["LinkNetNsName"] = linked.name
     if known.port:
         metadata["BridgePort"] = known.port
     metadata |= known.ethtool | known.tables

@@ -15,9 +15,9 @@ from support.linkkinds import make_links
 from support.linkoracle import dump, ip_json
 from support.netlab import Net
 
+from skytrail.kernel.linkmessages import dump_request
 from skytrail.kernel.netlink import attribute
 from topology.probes.netlink.fields import each
-from topology.probes.netlink.linkdata import link_dump_request
 
 HEADER = 16  # struct ifinfomsg
 IFLA_MAP = 14
@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
         netns = net.netns("r", ipv6=True)
         make_links(net, netns, everything=True)
         shown = {link["ifindex"]: link for link in ip_json(netns, "-d", "link", "show")}
-        payloads = {int.from_bytes(raw[4:8], sys.byteorder): raw for raw in dump(netns, 18, link_dump_request())}
+        payloads = {int.from_bytes(raw[4:8], sys.byteorder): raw for raw in dump(netns, 18, dump_request(None, functions=True))}
     finally:
         net.close()
     with (folder / "recorded.jsonl").open("w") as file:

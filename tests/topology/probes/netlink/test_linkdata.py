@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from support.linkkinds import make_links
 from support.linkoracle import compare_links, compare_recorded, dump
 from support.netlab import NETNS, Net, in_netns
 
-from skytrail.kernel.linkmessages import decode_link
+from skytrail.kernel.linkmessages import decode_link, dump_request
 from skytrail.kernel.netlink import (
     NLM_F_REQUEST,
     NetlinkDecodeError,
@@ -23,11 +24,17 @@ from skytrail.kernel.netlink import (
     messages,
     open_route_socket,
 )
-from topology.probes.netlink.linkdata import link_dump_request, link_metadata, link_request
+from topology.probes.netlink.linkdata import link_metadata
 
 RTMGRP_LINK = 1
 HEADER = struct.Struct("=BxHiII")
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recorded.jsonl").read_text().splitlines()]
+
+
+def one_link(ifindex: int) -> bytes:
+    """The body of a request for one link: that of a dump with the link's number in its header (struct ifinfomsg)."""
+    body = dump_request(None, functions=True)
+    return body[:4] + ifindex.to_bytes(4, sys.byteorder) + body[8:]
 
 
 def payload(*parts: bytes, arphrd: int = 1, ifindex: int = 5, flags: int = 0x1043) -> bytes:
@@ -46,7 +53,7 @@ def byte(number: int, value: int) -> bytes:
 
 
 def links(netns: str) -> dict[str, dict[str, Any]]:
-    return {metadata["Name"]: metadata for metadata in map(link_metadata, dump(netns, 18, link_dump_request()))}
+    return {metadata["Name"]: metadata for metadata in map(link_metadata, dump(netns, 18, dump_request(None, functions=True)))}
 
 
 def test_links_of_all_kinds_of_this_kernel_are_as_iproute2_shows_them(net: Net) -> None:
@@ -99,7 +106,7 @@ def test_another_namespaces_links_are_asked_for_by_its_number(net: Net) -> None:
             nsid = table.assigned(namespace.fileno())
     finally:
         table.close()
-    asked = [link_metadata(raw) for raw in dump("", 18, link_dump_request(nsid))]
+    asked = [link_metadata(raw) for raw in dump("", 18, dump_request(nsid, functions=True))]
     assert {metadata["Name"] for metadata in asked} == {"lo", "only"}
 
 
@@ -141,7 +148,7 @@ def test_one_link_is_asked_for(net: Net) -> None:
     expected = links(netns)["vetwo"]
     with in_netns(netns, open_route_socket) as route:
         route.settimeout(5)
-        route.send(message(18, NLM_F_REQUEST, 1, link_request(expected["IfIndex"])))
+        route.send(message(18, NLM_F_REQUEST, 1, one_link(expected["IfIndex"])))
         raw = route.recv(1 << 16)
     (one,) = messages(raw, len(raw))
     assert link_metadata(raw[one.start : one.end]) == expected

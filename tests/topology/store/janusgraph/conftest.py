@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from lab import janusgraph
 
 from topology.store.janusgraph.connection import Connections
 from topology.store.janusgraph.store import JanusGraphStore
@@ -18,13 +17,7 @@ OpenStore = Callable[..., JanusGraphStore]
 
 @pytest.fixture(scope="session")
 def lab() -> ModuleType:
-    path = Path(__file__).parents[3] / "lab" / "janusgraph.py"
-    spec = importlib.util.spec_from_file_location("lab_janusgraph", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return janusgraph
 
 
 @pytest.fixture(scope="session")
