@@ -116,7 +116,7 @@ class AgentProcess:
         if self._topology:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
-            hub = HubProcess(self._settings, self._host, tids, worker)
+            hub = HubProcess(self._settings, self._host, tids)
             hub.start()
             self._closers.callback(hub.stop)
             self._hub = hub

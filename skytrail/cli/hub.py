@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.tid_state import TidRegistry
-    from skytrail.kernel.worker import NamespaceWorker
     from skytrail.metrics import Source
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.reconcile import Reconciler
@@ -74,12 +73,11 @@ class HubProcess:
         settings: the effective settings.
         host: this host.
         tids: topology IDs, shared with the exporter.
-        worker: enters namespaces.
 
     """
 
-    def __init__(self, settings: Settings, host: Host, tids: TidRegistry, worker: NamespaceWorker) -> None:
-        self._settings, self._host, self._tids, self._worker = settings, host, tids, worker
+    def __init__(self, settings: Settings, host: Host, tids: TidRegistry) -> None:
+        self._settings, self._host, self._tids = settings, host, tids
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
@@ -99,6 +97,7 @@ class HubProcess:
 
     def _start(self) -> None:
         from skytrail.http.server import check_exposure  # noqa: PLC0415 - only where a hub runs
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
         from topology.facts import NodeFact, Report, Source  # noqa: PLC0415
         from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
@@ -112,9 +111,11 @@ class HubProcess:
         self.reconciler = Reconciler(self.store, name, clock)
         host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
         self.reconciler.report(Report(Source("host", name), clock(), (host,), whole=True))
-        self.probe = NetlinkProbe(self.reconciler.report, Source("netlink", name), tid, self._tids, self._worker, clock)
-        self.probe.start()
+        worker = NamespaceWorker()  # not the exporter's: each program that one attaches takes the kernel 10 ms and more
+        self._closers.callback(worker.close)
+        self.probe = NetlinkProbe(self.reconciler.report, Source("netlink", name), tid, self._tids, worker, clock)
         self._closers.callback(self.probe.stop)
+        self.probe.start()
         self._start_retention()
         self._start_http()
 

@@ -22,7 +22,11 @@ SETTLED_SECONDS = 20.0
 _QUIET_SECONDS = 1.0
 _SHOWN = 20
 _TABLES = frozenset({"FDB", "Neighbors", "RoutingTables", "Rules"})
-"""Keys that follow links a little later, and move when links do."""
+_ETHTOOL = frozenset(
+    {"AutoNeg", "Channels", "Driver", "DriverVersion", "Duplex", "Features", "LinkDetected", "Port", "Rings", "Speed"}
+)
+_LATER = _TABLES | _ETHTOOL
+"""Keys that are asked for when a link changed, and follow it a little later."""
 
 
 @dataclass
@@ -68,11 +72,11 @@ class GraphLab:
         return until(still, seconds)
 
     def differences(self, begin: int, end: int) -> dict[str, dict[str, Any]]:
-        """``diff`` of two moments, by ID: of what was ours at either of them, but for tables (routes …)."""
+        """``diff`` of two moments, by ID: of what was ours at either of them, but for what follows later (routes, ethtool …)."""
         ours = self.seen(begin).revisions.keys() | self.seen(end).revisions.keys()
         found = {}
         for one in self.hub.diff(begin, end):
-            keys = {key: values for key, values in one.get("Keys", {}).items() if key not in _TABLES}
+            keys = {key: values for key, values in one.get("Keys", {}).items() if key not in _LATER}
             if one["Element"]["ID"] in ours and (keys or one["Change"] != "changed"):
                 found[one["Element"]["ID"]] = {**one, "Keys": keys}
         return found

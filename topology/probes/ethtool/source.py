@@ -10,6 +10,7 @@ import errno
 import fcntl
 import socket
 import struct
+from collections.abc import Collection
 from typing import Any
 
 from skytrail.errors import NotSupportedError
@@ -85,14 +86,15 @@ class Ethtool:
                     found.setdefault(decode_ifindex(answer.body), {}).update(decode_reply(query, answer.body))
         return self._with_drivers(found)
 
-    def read_interface(self, ifindex: int) -> dict[str, Any] | None:
-        """One interface of the namespace; None: it is not there."""
-        found: dict[str, Any] = {}
+    def read_interfaces(self, ifindexes: Collection[int]) -> dict[int, dict[str, Any]]:
+        """Some interfaces of the namespace: ifindex → keys, without those that are not there."""
+        found: dict[int, dict[str, Any]] = {ifindex: {} for ifindex in ifindexes}
         with GenericSocket() as generic:
-            for query in self._queries:
-                for answer in self._one(generic, query, ifindex):
-                    found.update(decode_reply(query, answer.body))
-        return self._with_drivers({ifindex: found}).get(ifindex)
+            for ifindex, keys in found.items():
+                for query in self._queries:
+                    for answer in self._one(generic, query, ifindex):
+                        keys.update(decode_reply(query, answer.body))
+        return self._with_drivers(found)
 
     def _all(self, generic: GenericSocket, query: Query, known: list[int]) -> list[Answer]:
         """One dump; the first driver that fails (a device that is suspended) ends it: then one by one."""

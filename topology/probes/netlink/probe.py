@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from skytrail.errors import SkytrailError
 from skytrail.kernel.linkmessages import RTM_DELADDR, RTM_NEWADDR, RTM_NEWLINK
 from skytrail.kernel.links import LinkWatcher
 from skytrail.kernel.linktable import (
@@ -30,16 +29,19 @@ from skytrail.kernel.netlink import NetlinkDecodeError
 from skytrail.kernel.tid_state import TidRegistry
 from skytrail.kernel.worker import NamespaceWorker
 from topology.facts import Fact, Report, Source
-from topology.probes.ethtool.source import Ethtool
+from topology.probes.ethtool.monitor import Changes
+from topology.probes.ethtool.watcher import EthtoolWatcher, Found
 from topology.probes.netlink.addressdata import decode_address
 from topology.probes.netlink.hostlinks import AddressKey, HostLink, HostLinks
 from topology.probes.netlink.linkdata import port_metadata
-from topology.probes.netlink.reader import TableReader
 from topology.probes.netlink.statistics import metrics
-from topology.probes.netlink.tables import Tables
+from topology.probes.netlink.tables import Tables, read_tables
 from topology.probes.netlink.translate import edge_facts, interface_fact, namespace_facts
+from topology.probes.reader import NamespaceReader
 
 _log = structlog.get_logger(__name__)
+
+_TABLES_PERIOD = 30.0  # seconds; as Skydive's agent.topology.netlink.metrics_update
 
 Sink = Callable[[Report], object]
 
@@ -76,22 +78,21 @@ class NetlinkProbe:
         self._facts_of: dict[LinkKey, set[str]] = {}  # elements that a link tells of
         self._tellers: dict[str, set[LinkKey]] = {}  # and who tells of an element
         self._facts_of_namespace: dict[int, set[str]] = {}
-        self._ethtool: Ethtool | None = None
         self._first = self._whole = True
         self._tables: dict[int, Tables] = {}
         self._read_at: dict[int, int] = {}  # when, µs since the epoch
         self._lock = threading.Lock()  # holds all of this between the watcher's thread and the reader's
-        self._reader = TableReader(worker, self._keep_tables)
+        self._reader = NamespaceReader(
+            "netlink-tables", worker, lambda _: read_tables(), self._keep_tables, period=_TABLES_PERIOD
+        )
+        self._ethtool = EthtoolWatcher(worker, self._keep_ethtool, self._ethtool_heard)
         self.malformed = 0
         self.failure: str | None = "its first look at the host is under way"
         self.watcher = LinkWatcher(self._take, worker, every_namespace=True, details=True)
 
     def start(self) -> None:
         """Begin. Raises OSError, NotSupportedError: this kernel lets us not."""
-        try:
-            self._ethtool = Ethtool()
-        except (OSError, SkytrailError, NetlinkDecodeError) as error:
-            _log.warning("ethtool_not_asked", error=str(error))
+        self._ethtool.start()
         self.watcher.start()
         self._reader.start()
 
@@ -99,6 +100,7 @@ class NetlinkProbe:
         """End the watching."""
         self.watcher.stop()
         self._reader.stop()
+        self._ethtool.stop()
 
     def _take(self, events: Sequence[Event]) -> None:
         """A batch of events becomes one report."""
@@ -124,6 +126,7 @@ class NetlinkProbe:
                     self._reader.want(namespace)
         if first:  # whole from the start: what was known before a restart must not seem to vanish for a moment
             for namespace in self._namespaces.values():
+                self._keep_ethtool_of(namespace.cookie, self._ethtool.read(namespace))
                 tables = self._reader.read(namespace)
                 if tables is not None:
                     self._keep_tables_of(namespace.cookie, tables)
@@ -148,6 +151,29 @@ class NetlinkProbe:
         same_rules = before is not None and before.rules == tables.rules
         self._tables[cookie], self._read_at[cookie] = tables, now
         return changed, {} if same_rules else {cookie: None}
+
+    def _keep_ethtool(self, namespace: Namespace, found: Found) -> None:
+        with self._lock:
+            self._report(self._keep_ethtool_of(namespace.cookie, found), {}, set())
+
+    def _keep_ethtool_of(self, cookie: int, found: Found) -> dict[LinkKey, None]:
+        """Note what ethtool says; gives the links that are otherwise."""
+        changed: dict[LinkKey, None] = {}
+        for ifindex, keys in found.items():
+            known = self._links.by_key.get((cookie, ifindex))
+            if known is not None and known.ethtool != keys:
+                known.ethtool = keys
+                changed[cookie, ifindex] = None
+        return changed
+
+    def _ethtool_heard(self, changes: Changes) -> None:
+        with self._lock:
+            heard = {
+                (self._own if nsid is None else self._cookies.get(nsid, 0), ifindex) for nsid, ifindex in changes.interfaces
+            }
+            for cookie, ifindex in self._links.by_key if changes.lost else heard:
+                if cookie in self._namespaces:
+                    self._ethtool.want(self._namespaces[cookie], ifindex)
 
     def _apply(self, event: Event, changed: dict[LinkKey, None], namespaces: dict[int, None], gone: set[str]) -> None:
         match event:
@@ -206,20 +232,10 @@ class NetlinkProbe:
         before = self._links.by_key.get(key)
         was = (before.link.flags, before.link.operstate, before.link.name) if before else None
         changed |= self._links.around([key])
-        known = self._links.put(link, self._tids.tid_of(link, namespace))
+        self._links.put(link, self._tids.tid_of(link, namespace))
         changed |= self._links.around([key])
         if was != (link.flags, link.operstate, link.name):
-            self._ask_ethtool(namespace, known)
-
-    def _ask_ethtool(self, namespace: Namespace, known: HostLink) -> None:
-        if self._ethtool is None:
-            return
-        try:
-            found = self._worker.run(namespace, self._ethtool.read_interface, known.link.ifindex)
-        except (OSError, SkytrailError, NetlinkDecodeError) as error:
-            _log.debug("ethtool_failed", interface=known.link.name, error=str(error))
-            return
-        known.ethtool = found or {}
+            self._ethtool.want(namespace, link.ifindex)
 
     def _address(self, cookie: int, kind: int, payload: bytes, changed: dict[LinkKey, None]) -> None:
         try:
@@ -259,6 +275,7 @@ class NetlinkProbe:
         self._tables.pop(cookie, None)
         self._read_at.pop(cookie, None)
         self._reader.forget(cookie)
+        self._ethtool.forget(cookie)
         self._unseen.pop(cookie, None)
         if namespace and namespace.nsid is not None and self._cookies.get(namespace.nsid) == cookie:
             del self._cookies[namespace.nsid]

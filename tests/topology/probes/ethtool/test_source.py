@@ -131,8 +131,8 @@ def test_one_interface_is_the_same_as_among_all(net: Net, furnished: str) -> Non
     ethtool = Ethtool()
     found = in_netns(furnished, ethtool.read)
     for ifindex, keys in found.items():
-        assert in_netns(furnished, partial(ethtool.read_interface, ifindex)) == keys
-    assert in_netns(furnished, partial(ethtool.read_interface, max(found) + 1000)) is None
+        assert in_netns(furnished, partial(ethtool.read_interfaces, [ifindex])) == {ifindex: keys}
+    assert in_netns(furnished, partial(ethtool.read_interfaces, [max(found) + 1000])) == {}
 
 
 def test_a_driver_that_fails_costs_nobody_else_an_answer(net: Net, furnished: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_a_kernel_without_memory_is_no_drivers_word(monkeypatch: pytest.MonkeyPa
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(GenericSocket, "request", request)
-    for read in (ethtool.read, lambda: ethtool.read_interface(1)):
+    for read in (ethtool.read, lambda: ethtool.read_interfaces([1])):
         with pytest.raises(OSError, match=r"memory|buffer"):
             read()
 
@@ -251,9 +251,8 @@ def test_a_name_that_became_anothers_meanwhile_is_asked_for_again(net: Net, monk
 
     ethtool = Ethtool()
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    found = in_netns(netns, partial(ethtool.read_interface, bridge))
-    assert found is not None
-    assert (found["Driver"], len(swaps)) == ("bridge", 1)
+    found = in_netns(netns, partial(ethtool.read_interfaces, [bridge]))
+    assert (found[bridge]["Driver"], len(swaps)) == ("bridge", 1)
 
 
 def test_no_descriptor_is_left_behind() -> None:
@@ -261,5 +260,5 @@ def test_no_descriptor_is_left_behind() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         ethtool.read()
-        ethtool.read_interface(1)
+        ethtool.read_interfaces([1])
     assert len(list(Path("/proc/self/fd").iterdir())) == before

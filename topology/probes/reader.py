@@ -1,10 +1,11 @@
-"""Reads the tables of namespaces when they are wanted, and all of them every so often, on one thread."""
+"""Reads something of namespaces when it is wanted, and of all of them every so often, on one thread."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -12,31 +13,42 @@ from skytrail.errors import SkytrailError
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import NetlinkDecodeError
 from skytrail.kernel.worker import NamespaceWorker
-from topology.probes.netlink.tables import Tables, read_tables
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 _DEBOUNCE = 0.05  # seconds
-_PERIOD = 30.0  # as Skydive's agent.topology.netlink.metrics_update
 _REST = 20  # a namespace rests so many times as long as its reading took: a twentieth of a core at the most
 
 
-class TableReader:
-    """Hands the tables of namespaces to ``keep``, on its own thread.
+class NamespaceReader(Generic[T]):
+    """Hands what it read of namespaces to ``keep``, on its own thread.
 
     Args:
+        name: of the thread.
         worker: enters namespaces.
+        read: reads, inside the namespace that it is given.
         keep: takes what was read.
+        period: seconds from a namespace's reading to the next that nobody asked for.
     """
 
-    def __init__(self, worker: NamespaceWorker, keep: Callable[[Namespace, Tables], None]) -> None:
-        self._worker, self._keep = worker, keep
+    def __init__(
+        self,
+        name: str,
+        worker: NamespaceWorker,
+        read: Callable[[Namespace], T],
+        keep: Callable[[Namespace, T], None],
+        *,
+        period: float,
+    ) -> None:
+        self._worker, self._read, self._keep, self._period = worker, read, keep, period
         self._namespaces: dict[int, Namespace] = {}
         self._due: dict[int, float] = {}  # by cookie, monotonic seconds
         self._not_before: dict[int, float] = {}
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="netlink-tables", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -50,16 +62,17 @@ class TableReader:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def read(self, namespace: Namespace) -> Tables | None:
-        """Read them now; None where that cannot be."""
+    def read(self, namespace: Namespace) -> T | None:
+        """Read it now; None where that cannot be."""
         try:
-            return self._worker.run(namespace, read_tables)
+            return self._worker.run(namespace, self._read, namespace)
         except (OSError, SkytrailError, NetlinkDecodeError) as error:
-            _log.debug("tables_not_read", namespace=namespace.name or namespace.inode, error=str(error))
+            name = namespace.name or namespace.inode
+            _log.debug("namespace_not_read", reader=self._thread.name, namespace=name, error=str(error))
             return None
 
     def want(self, namespace: Namespace) -> None:
-        """Something tells that its tables changed, or may have: read them soon."""
+        """Something tells that there is news, or may be: read it soon."""
         cookie = namespace.cookie
         with self._changed:
             self._namespaces[cookie] = namespace
@@ -77,14 +90,14 @@ class TableReader:
     def _run(self) -> None:
         while (namespace := self._next()) is not None:
             began = time.monotonic()
-            tables = self.read(namespace)
-            if tables is not None:
-                self._keep(namespace, tables)
+            found = self.read(namespace)
+            if found is not None:
+                self._keep(namespace, found)
             ended = time.monotonic()
             with self._changed:
                 if namespace.cookie in self._namespaces:
                     rested = self._not_before[namespace.cookie] = ended + _REST * (ended - began)
-                    self._due.setdefault(namespace.cookie, max(ended + _PERIOD, rested))
+                    self._due.setdefault(namespace.cookie, max(ended + self._period, rested))
 
     def _next(self) -> Namespace | None:
         """The next one, when it is due; None: the end."""
