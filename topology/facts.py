@@ -5,6 +5,7 @@ A probe never writes to the graph: it reports, and :mod:`topology.reconcile` mak
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from topology.elements import Metadata, edge_id, node_id
@@ -89,6 +90,7 @@ class Report:
         facts: what is there; a fact of the same element replaces the one before.
         gone: IDs of elements that are there no more, as far as this source can tell.
         whole: ``facts`` is all that there is: what the source reported before and not now is gone.
+        volatile: of nodes that are as they were, by ID: in the place of what the source said was volatile before.
     """
 
     source: Source
@@ -96,3 +98,4 @@ class Report:
     facts: tuple[Fact, ...] = ()
     gone: tuple[str, ...] = ()
     whole: bool = False
+    volatile: Mapping[str, Metadata] = field(default_factory=dict)

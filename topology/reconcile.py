@@ -139,6 +139,9 @@ class Reconciler:
         for fact in report.facts:
             (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
             self._put(source, fact)
+        for id_, volatile in report.volatile.items():
+            if (node := self._nodes.get(id_)) and source.probe in node.parts:
+                node.volatile[source.probe] = volatile
         now = nodes.keys() | edges.keys()
         gone = set(report.gone) - now if not report.whole else said - now
         for id_ in gone & said:

@@ -47,8 +47,9 @@ def create_app(
 
     @app.get("/readyz")
     def readyz() -> ResponseReturnValue:
-        waiting = {part: reason for part, reason in ready().items() if reason is not None}
-        return jsonify(ready=not waiting, waiting=waiting), 503 if waiting else 200
+        parts = ready()
+        waiting = {part: reason for part, reason in parts.items() if reason is not None}
+        return jsonify(ready=not waiting, waiting=waiting, parts=list(parts)), 503 if waiting else 200
 
     @app.get("/api/status")
     def api_status() -> ResponseReturnValue:

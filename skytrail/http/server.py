@@ -157,7 +157,7 @@ class Server:
                 self._close()
                 reason = os.strerror(exc.errno) if exc.errno else str(exc)
                 raise ListenError(
-                    f"cannot listen on {host} port {bound}: {reason}; give another address with --listen"
+                    f"cannot listen on {host} port {bound}: {reason}; give another address"
                 ) from exc
         self._uvicorn.listeners = self._sockets
         self._thread.start()

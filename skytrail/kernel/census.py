@@ -207,7 +207,8 @@ class Census:
                 self._refused.add(sighting.key)
                 _log.warning("namespace_not_followed", path=sighting.path, error=str(error), remedy="run as root")
             return None
-        namespace = Namespace(cookie, inode, device, sighting.name, nsid, path=sighting.path)
+        of_host = sighting.key == host_key(self._roots)
+        namespace = Namespace(cookie, inode, device, sighting.name, nsid, of_host=of_host, path=sighting.path)
         former = {self._by_nsid.get(nsid), self._by_key.get(sighting.key)} - {None, cookie}
         self._displaced += [self._forget(one) for one in former if one is not None]
         self._put(namespace)

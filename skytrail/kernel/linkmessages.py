@@ -32,6 +32,7 @@ _IFLA_OPERSTATE = 16
 _IFLA_LINKINFO = 18
 _IFLA_EXT_MASK = 29
 _IFLA_LINK_NETNSID = 37
+_IFLA_NUM_VF = 21
 _IFLA_PHYS_PORT_NAME = 38
 _IFLA_XDP = 43
 _IFLA_NEW_NETNSID = 45
@@ -57,6 +58,7 @@ _LINK_ATTRIBUTES = frozenset(
         _IFLA_OPERSTATE,
         _IFLA_LINKINFO,
         _IFLA_LINK_NETNSID,
+        _IFLA_NUM_VF,
         _IFLA_PHYS_PORT_NAME,
         _IFLA_XDP,
         _IFLA_PERM_ADDRESS,
@@ -102,6 +104,7 @@ class Link:
         link: ifindex of its peer (veth) or lower device (vlan, macvlan); None if it has none.
         link_nsid: the namespace of ``link`` as our own namespace numbers it; None: the same namespace as this link's,
             or one that has no number here.
+        functions: how many virtual functions it has (SR-IOV); None: not told, as an event never does.
         raw: the whole message, for who decodes more; empty unless it is asked for.
     """
 
@@ -122,6 +125,7 @@ class Link:
     master: int | None = None
     link: int | None = None
     link_nsid: int | None = None
+    functions: int | None = None
     raw: bytes = field(default=b"", repr=False)
 
     @property
@@ -196,6 +200,7 @@ def decode_link(buffer: Buffer, start: int, end: int, cookie: int, *, raw: bool 
         master=_number(buffer, found.get(_IFLA_MASTER)) or None,
         link=_number(buffer, found.get(_IFLA_LINK)) or None,
         link_nsid=_number(buffer, found.get(_IFLA_LINK_NETNSID)),
+        functions=_number(buffer, found.get(_IFLA_NUM_VF)),
         raw=bytes(buffer[start:end]) if raw else b"",
     )
 

@@ -341,7 +341,7 @@ class LinkWatcher:
         elif found.kind == RTM_NEWLINK:
             link = decode_link(self._socket.buffer, found.start, found.end, cookie, raw=self._details)
             if link is not None:
-                self._out += self._table.update(self._renumbered(link))
+                self._out += self._table.update(self._with_functions(self._renumbered(link)))
             elif self._details:  # of a bridge's port
                 self._out.append(Told(cookie, RTM_NEWLINK, bytes(self._socket.buffer[found.start : found.end])))
         elif found.kind == RTM_DELLINK:
@@ -380,6 +380,14 @@ class LinkWatcher:
         if link.link_nsid is not None and (nsid is None or self._census.cookie_of(nsid) is None):
             self._hint()
         return link if nsid == link.link_nsid else replace(link, link_nsid=nsid)
+
+    def _with_functions(self, link: Link) -> Link:
+        """An event does not tell of virtual functions, though it may be about them: a dump does."""
+        before = self._table.find((link.cookie, link.ifindex))
+        if before is None or not before.functions:
+            return link
+        self._dumps.setdefault((link.cookie, RTM_NEWLINK), 0)
+        return replace(link, functions=before.functions)
 
     def _cookie_behind(self, cookie: int, nsid: int) -> int | None:
         """The followed namespace that the one with that cookie numbers ``nsid``."""

@@ -99,6 +99,10 @@ class LinkTable:
         """All links, by namespace."""
         return [link for links in self._links.values() for link in links.values()]
 
+    def find(self, key: LinkKey) -> Link | None:
+        """A link that is known."""
+        return self._links.get(key[0], {}).get(key[1])
+
     def update(self, link: Link) -> list[Event]:
         """A link is as the kernel now says."""
         key = (link.cookie, link.ifindex)

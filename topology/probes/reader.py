@@ -18,7 +18,6 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-_DEBOUNCE = 0.05  # seconds
 _REST = 20  # a namespace rests so many times as long as its reading took: a twentieth of a core at the most
 
 
@@ -71,12 +70,12 @@ class NamespaceReader(Generic[T]):
             _log.debug("namespace_not_read", reader=self._thread.name, namespace=name, error=str(error))
             return None
 
-    def want(self, namespace: Namespace) -> None:
-        """Something tells that there is news, or may be: read it soon."""
+    def want(self, namespace: Namespace, within: float) -> None:
+        """Something tells that there is news, or may be: read it in so many seconds, or when it has rested."""
         cookie = namespace.cookie
         with self._changed:
             self._namespaces[cookie] = namespace
-            soon = max(time.monotonic() + _DEBOUNCE, self._not_before.get(cookie, 0.0))
+            soon = max(time.monotonic() + within, self._not_before.get(cookie, 0.0))
             if self._due.get(cookie, soon + 1) > soon:
                 self._due[cookie] = soon
                 self._changed.notify()

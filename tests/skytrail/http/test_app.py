@@ -34,10 +34,10 @@ def test_healthz_says_ok() -> None:
 def test_readyz_names_what_is_waited_for_and_why() -> None:
     answer = client(lambda: {"flows": None, "otlp": "collector away"}).get("/readyz")
     assert answer.status_code == 503
-    assert answer.json == {"ready": False, "waiting": {"otlp": "collector away"}}
+    assert answer.json == {"ready": False, "waiting": {"otlp": "collector away"}, "parts": ["flows", "otlp"]}
     answer = client(lambda: {"flows": None}).get("/readyz")
     assert answer.status_code == 200
-    assert answer.json == {"ready": True, "waiting": {}}
+    assert answer.json == {"ready": True, "waiting": {}, "parts": ["flows"]}
 
 
 def test_status_is_what_the_process_tells() -> None:

@@ -57,6 +57,22 @@ def test_a_namespace_with_two_names_is_one(census: Census, lab: Any) -> None:
 
 
 @pytest.mark.kernel
+def test_the_hosts_is_that_of_process_1_and_not_our_own_elsewhere(worker: NamespaceWorker, lab: Any, tmp_path: Path) -> None:
+    name = lab.netns("a")
+    (tmp_path / "1/ns").mkdir(parents=True)
+    (tmp_path / "1/ns/net").symlink_to(f"/run/netns/{name}")
+    (tmp_path / "self").symlink_to("/proc/self")
+    census = Census(worker, Roots(proc=tmp_path), every=True)
+    try:
+        census.refresh(processes=True)
+        found = named(census, name)
+        assert found
+        assert (found.of_host, census.own.of_host) == (True, False)
+    finally:
+        census.close()
+
+
+@pytest.mark.kernel
 def test_our_own_namespace_may_get_a_name_and_stays_our_own(census: Census, lab: Any) -> None:
     process = lab.process(in_new_namespace=False)
     lab._names.append(lab.name("own"))

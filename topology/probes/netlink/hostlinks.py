@@ -35,6 +35,7 @@ class HostLink:
         ethtool: what ethtool says of it.
         other: number of its peer or lower device, in the namespace that ``link.link_nsid`` says; None: it has none.
         port: what its bridge told of it since; empty: what the link itself says holds.
+        functions: its virtual functions (SR-IOV), as they were told last.
         tables: its routes and neighbours.
         volatile: its counters, and the states of its neighbours.
     """
@@ -45,6 +46,7 @@ class HostLink:
     ethtool: dict[str, Any] = field(default_factory=dict)
     other: int | None = None
     port: dict[str, Any] = field(default_factory=dict)
+    functions: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[str, Any] = field(default_factory=dict)
     volatile: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +73,7 @@ class HostLinks:
             known = self.by_key[key] = HostLink(link, tid)
             self._in.setdefault(link.cookie, set()).add(key)
         known.link, known.tid, known.port, known.other = link, tid, {}, _other(link)
+        known.functions = _functions(link) or known.functions if link.functions else []
         self._point(key, {target for target in (self.master(link), self.other(known)) if target})
         return known
 
@@ -148,6 +151,12 @@ class HostLinks:
             self._pointed.setdefault(target, set()).add(key)
         if targets:
             self._points_at[key] = targets
+
+
+def _functions(link: Link) -> list[dict[str, Any]]:
+    with contextlib.suppress(NetlinkDecodeError):
+        return list(link_metadata(link.raw).get("Vfs", ()))
+    return []
 
 
 def _other(link: Link) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -28,6 +28,7 @@ from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import NetlinkDecodeError
 from skytrail.kernel.tid_state import TidRegistry
 from skytrail.kernel.worker import NamespaceWorker
+from topology.elements import Metadata, node_id
 from topology.facts import Fact, Report, Source
 from topology.probes.ethtool.monitor import Changes
 from topology.probes.ethtool.watcher import EthtoolWatcher, Found
@@ -41,6 +42,7 @@ from topology.probes.reader import NamespaceReader
 
 _log = structlog.get_logger(__name__)
 
+_AFTER_HINT, _AFTER_LINK = 0.05, 0.25  # seconds until tables are read; links that come in a storm are told of first
 _TABLES_PERIOD = 30.0  # seconds; as Skydive's agent.topology.netlink.metrics_update
 
 Sink = Callable[[Report], object]
@@ -120,10 +122,9 @@ class NetlinkProbe:
         for event in events:
             self._tids.follow(event)
             self._apply(event, changed, namespaces, gone)
-            if cookie := _about(event):
-                namespace = self._namespaces.get(cookie)
-                if namespace is not None:
-                    self._reader.want(namespace)
+            cookie, within = _about(event)
+            if cookie in self._namespaces:
+                self._reader.want(self._namespaces[cookie], within)
         if first:  # whole from the start: what was known before a restart must not seem to vanish for a moment
             for namespace in self._namespaces.values():
                 self._keep_ethtool_of(namespace.cookie, self._ethtool.read(namespace))
@@ -135,19 +136,23 @@ class NetlinkProbe:
     def _keep_tables(self, namespace: Namespace, tables: Tables) -> None:
         with self._lock:
             if namespace.cookie in self._namespaces:
-                self._report(*self._keep_tables_of(namespace.cookie, tables), set())
+                changed, namespaces = self._keep_tables_of(namespace.cookie, tables)
+                same = [self._links.by_key[key] for key in self._links.of(namespace.cookie) if key not in changed]
+                self._report(changed, namespaces, set(), {node_id(known.tid): dict(known.volatile) for known in same})
 
     def _keep_tables_of(self, cookie: int, tables: Tables) -> tuple[dict[LinkKey, None], dict[int, None]]:
-        """Note tables; gives the links and the namespace that they may change."""
+        """Note tables; gives the links and the namespace that they change."""
         now, before, read_at = self._clock(), self._tables.get(cookie), self._read_at.get(cookie, 0)
         changed: dict[LinkKey, None] = {}
         for key in self._links.of(cookie):
             known, ifindex = self._links.by_key[key], key[1]
-            known.tables = tables.metadata(ifindex)
+            metadata = tables.metadata(ifindex)
+            if known.tables != metadata:
+                known.tables = metadata
+                changed[key] = None
             counted = tables.counters.get(ifindex, {})
             known.volatile = tables.states(ifindex)
             known.volatile |= metrics(counted, before.counters.get(ifindex) if before else None, now // 1000, read_at // 1000)
-            changed[key] = None
         same_rules = before is not None and before.rules == tables.rules
         self._tables[cookie], self._read_at[cookie] = tables, now
         return changed, {} if same_rules else {cookie: None}
@@ -299,7 +304,13 @@ class NetlinkProbe:
                 del self._tellers[id_]
                 gone.add(id_)
 
-    def _report(self, changed: dict[LinkKey, None], namespaces: dict[int, None], gone: set[str]) -> None:
+    def _report(
+        self,
+        changed: dict[LinkKey, None],
+        namespaces: dict[int, None],
+        gone: set[str],
+        volatile: Mapping[str, Metadata] | None = None,
+    ) -> None:
         whole, self._whole = self._whole, False
         if whole:
             changed, namespaces = dict.fromkeys(self._links.by_key), dict.fromkeys(self._namespaces)
@@ -315,9 +326,9 @@ class NetlinkProbe:
                 told = self._facts(key)
                 self._tell(key, told, gone)
                 facts |= {fact.id: fact for fact in told}
-        if not (facts or gone or whole):
+        if not (facts or gone or whole or volatile):
             return
-        report = Report(self._source, self._clock(), tuple(facts.values()), tuple(gone - facts.keys()), whole)
+        report = Report(self._source, self._clock(), tuple(facts.values()), tuple(gone - facts.keys()), whole, volatile or {})
         try:
             self._sink(report)
         except Exception as error:  # noqa: BLE001 - whatever the graph says, the kernel goes on telling
@@ -353,16 +364,16 @@ class NetlinkProbe:
         return {"links": len(self._links.by_key), "namespaces": len(self._namespaces), "malformed": self.malformed}
 
 
-def _about(event: Event) -> int | None:
-    """The namespace whose routes, rules or neighbours may be otherwise after an event.
+def _about(event: Event) -> tuple[int, float]:
+    """The namespace (0: none) whose routes, rules or neighbours are otherwise after an event, or may be; when to read them.
 
-    Events of links are among them: the routes of one that goes down vanish unheard.
+    Those that may be are behind an event of a link: the routes of one that goes down vanish unheard.
     """
     match event:
         case LinkChanged(link):
-            return link.cookie
+            return link.cookie, _AFTER_LINK
         case NamespaceFound(namespace):
-            return namespace.cookie
+            return namespace.cookie, _AFTER_LINK
         case Told(cookie, _, _):
-            return cookie
-    return None
+            return cookie, _AFTER_HINT
+    return 0, 0.0

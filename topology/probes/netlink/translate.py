@@ -67,6 +67,8 @@ def interface_fact(known: HostLink, peer: HostLink | None, linked: Namespace | N
         metadata["LinkNetNsID"] = number
         if linked is not None and linked.name:
             metadata["LinkNetNsName"] = linked.name
+    if known.functions:
+        metadata["Vfs"] = known.functions
     if known.port:
         metadata["BridgePort"] = known.port
     metadata |= known.ethtool | known.tables

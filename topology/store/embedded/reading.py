@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from topology.elements import FOREVER, Revision, decode_state
+from topology.elements import FOREVER, Revision
 from topology.store.embedded.intervals import LATEST, path
+from topology.store.embedded.packing import unpack_state
 from topology.store.interface import Difference
 
 _COLUMNS = "element.id, revision.number, created, begins, ends, recorded, revision.sequence, state.data, deleted"
@@ -79,7 +80,7 @@ def feed(database: sqlite3.Connection, after: int, limit: int) -> list[Revision]
 def revision(row: tuple[Any, ...]) -> Revision:
     """A row of :data:`_COLUMNS`."""
     id_, number, created, begins, ends, recorded, sequence, data, deleted = row
-    state = None if data is None else decode_state(data)
+    state = None if data is None else unpack_state(data)
     return Revision(str(uuid.UUID(bytes=id_)), number, created, begins, ends, recorded, sequence, state, bool(deleted))
 
 

@@ -9,14 +9,17 @@ import queue
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import msgspec
 import structlog
 
 from topology.elements import FOREVER, Revision, decode_state
 from topology.store.embedded import reading, retention
+from topology.store.embedded.packing import unpack
 from topology.store.embedded.schema import connect, prepare
 from topology.store.embedded.writing import Live, Writing
 from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError
@@ -28,6 +31,14 @@ _log = structlog.get_logger(__name__)
 FILE = "graph.sqlite"
 _LOCK = "graph.lock"
 _READERS = 4
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free space on that disk; nothing stored is lost",
+    sqlite3.SQLITE_CORRUPT: "bring a backup back with 'skytrail restore FILE'",
+    sqlite3.SQLITE_NOTADB: "bring a backup back with 'skytrail restore FILE', or move it away",
+    sqlite3.SQLITE_READONLY: "make it writable",
+    sqlite3.SQLITE_CANTOPEN: "make its folder writable, or set state_dir",
+    sqlite3.SQLITE_IOERR: "look at the disk (dmesg); nothing stored is lost",
+}
 
 
 class EmbeddedStore:
@@ -187,9 +198,9 @@ class EmbeddedStore:
             " FROM revision JOIN element ON element.number = revision.element JOIN state USING (sequence) WHERE ends = ?",
             (FOREVER,),
         )
-        for hexed, *values in rows:
+        for hexed, *values, packed in rows:
             id_ = f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
-            self._live[id_] = Live(id_, *values)
+            self._live[id_] = Live(id_, *[*values, unpack(packed)])
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -208,6 +219,9 @@ class EmbeddedStore:
         """SQLite's errors as ours; a writer's are kept for :meth:`health` until the next success."""
         try:
             yield
+        except (zlib.error, msgspec.MsgspecError) as error:  # what is damaged within a page, SQLite does not see
+            _log.error("store_failed", doing=what, path=str(self._path), error=str(error))
+            raise StoreError(f"{self._path}: a state is damaged: {_REMEDIES[sqlite3.SQLITE_CORRUPT]}") from error
         except sqlite3.Error as error:
             failure = _explained(error, self._path)
             if what == "write":
@@ -262,12 +276,4 @@ def _revision(live: Live) -> Revision:
 def _explained(error: sqlite3.Error, path: Path) -> str:
     """What went wrong with the file, and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    remedies = {
-        sqlite3.SQLITE_FULL: "free space on that disk; nothing stored is lost",
-        sqlite3.SQLITE_CORRUPT: "bring a backup back with 'skytrail restore FILE'",
-        sqlite3.SQLITE_NOTADB: "bring a backup back with 'skytrail restore FILE', or move it away",
-        sqlite3.SQLITE_READONLY: "make it writable",
-        sqlite3.SQLITE_CANTOPEN: "make its folder writable, or set state_dir",
-        sqlite3.SQLITE_IOERR: "look at the disk (dmesg); nothing stored is lost",
-    }
-    return f"{path}: {error}: {remedies.get(code, 'try again; report this if it stays')}"
+    return f"{path}: {error}: {_REMEDIES.get(code, 'try again; report this if it stays')}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from topology.elements import FOREVER, encode_state
 from topology.store.embedded.intervals import LATEST, fork
+from topology.store.embedded.packing import pack, unpack
 from topology.store.interface import Change, StoreError
 
 
@@ -179,8 +180,7 @@ class Writing:
         return found
 
     def _data(self, sequence: int) -> bytes:
-        data: bytes = self.database.execute("SELECT data FROM state WHERE sequence = ?", (sequence,)).fetchone()[0]
-        return data
+        return unpack(self.database.execute("SELECT data FROM state WHERE sequence = ?", (sequence,)).fetchone()[0])
 
     def _element(self, id_: str) -> tuple[int | None, int]:
         """The element's number, and when the last that is known of it ended."""
@@ -222,7 +222,7 @@ class Writing:
         execute = self.database.executemany
         rows = self._rows.values()
         execute("INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row.values() for row in rows])
-        execute("INSERT INTO state VALUES (?, ?)", [(row.sequence, row.data) for row in rows if row.data is not None])
+        execute("INSERT INTO state VALUES (?, ?)", [(row.sequence, pack(row.data)) for row in rows if row.data is not None])
         execute(
             "UPDATE revision SET ends = ?, fork = ?, deleted = ? WHERE sequence = ?",
             [(*values, sequence) for sequence, values in self._closed.items()],
@@ -242,7 +242,11 @@ class Writing:
             " WHERE revision.element = ? AND ends = ?",
             (element, FOREVER),
         ).fetchone()
-        self.came[id_] = None if found is None else Live(id_, element, *found)
+        if found is None:
+            self.came[id_] = None
+        else:
+            *values, packed = found
+            self.came[id_] = Live(id_, element, *[*values, unpack(packed)])
 
 
 def _live(id_: str, row: _Row) -> Live:
