@@ -72,7 +72,7 @@ class GraphLab:
         return until(still, seconds)
 
     def differences(self, begin: int, end: int) -> dict[str, dict[str, Any]]:
-        """``diff`` of two moments, by ID: of what was ours at either of them, but for what follows later (routes, ethtool …)."""
+        """``diff`` of two moments, by ID: of what was ours at either of them, but for what follows later."""
         ours = self.seen(begin).revisions.keys() | self.seen(end).revisions.keys()
         found = {}
         for one in self.hub.diff(begin, end):

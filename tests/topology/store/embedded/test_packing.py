@@ -49,7 +49,7 @@ def test_a_damaged_state_is_told_of_with_what_to_do(tmp_path: Path) -> None:
     store.apply(Batch("w", 1, 1, 40, (Change(node_id("tid"), 10, state()),)))
     with sqlite3.connect(tmp_path / FILE) as database:
         database.execute("UPDATE state SET data = ?", (pack(encode_state(state(Text="x" * 9000)))[:-9],))
-    with pytest.raises(StoreError, match="graph.sqlite: a state is damaged: bring a backup back with 'skytrail restore FILE'"):
+    with pytest.raises(StoreError, match="a state is damaged: bring a backup back with 'skytrail restore FILE'"):
         store.as_of(20)
     store.close()
     with pytest.raises(StoreError, match="damaged"):
