@@ -20,6 +20,7 @@ holds. The element's ``ID`` is the UUIDv5 of its TID in the OID namespace, as Sk
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import uuid
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 _KIND_OF_NONE = "device"
+_REMEMBERED = 1 << 16  # IDs: each is asked for again and again
 
 
 def host_tid(host_id: str) -> str:
@@ -95,6 +97,7 @@ def device_tid(
     return next(device_tids(host, namespace, kind=kind, name=name, perm_mac=perm_mac, bus=bus, phys_port=phys_port))
 
 
+@functools.lru_cache(_REMEMBERED)
 def element_id(tid: str) -> str:
     """The ``ID`` of the graph's element with that TID: a UUIDv5."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, tid))

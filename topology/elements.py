@@ -5,6 +5,7 @@ Times are µs since the epoch. An interval is half-open: [from, to); :data:`FORE
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Mapping
 from enum import Enum
@@ -19,6 +20,9 @@ FOREVER = 2**63 - 1
 
 Metadata = Mapping[str, Any]
 """Skydive's Metadata: values of JSON, nested. Keys in capitals as Skydive writes them (``Name``, ``IPV4`` …)."""
+
+
+_REMEMBERED = 1 << 16
 
 
 class Kind(Enum):
@@ -120,6 +124,7 @@ def node_id(tid: str) -> str:
     return element_id(tid)
 
 
+@functools.lru_cache(_REMEMBERED)
 def edge_id(parent: str, child: str, relation: str, key: str = "") -> str:
     """The ID of an edge, as Skydive makes it: UUIDv5 of the ends' IDs and the relation.
 

@@ -4,19 +4,20 @@ One :class:`Reconciler` stands before a store and is the only one to write to it
 store has them, so that after a restart it goes on where it was) and what waits: edges whose nodes are not both there yet,
 additions to nodes that are not there yet.
 
-Times: a source's changes keep the order in which it reported them. Where its clock stepped back, they follow each other by
-1 µs until the clock has caught up.
+Times: a source's changes keep the order in which it reported them, and an element's those in which they came, whoever
+reported them; an edge is never there before its nodes. Where a clock stepped back, or is behind another's, changes follow each
+other by 1 µs until the clock has caught up.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from topology.elements import Kind, Metadata, Part, Revision, State, node_id
+from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.store.interface import Batch, Change, Store, StoreError
 
@@ -84,26 +85,43 @@ class Reconciler:
         self._there: dict[str, State] = {}  # what the store has
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
         self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
+        self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
         self._owed: dict[tuple[str, str], list[str]] = {}  # (probe, host) → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
         self.counters = ReconcilerCounters()
         for revision in store.current():
             self._go_on_with(revision)
+        self._note_ends()
 
     def _go_on_with(self, revision: Revision) -> None:
         state = revision.state
         assert state is not None, "what is there has a state"
-        self._there[revision.id] = state
+        self._there[revision.id], self._since[revision.id] = state, revision.updated_at
+        self._note(state, revision.updated_at)
         for probe in state.parts:
-            key = probe, state.host
-            self._said.setdefault(key, set()).add(revision.id)
-            self._latest[key] = max(self._latest.get(key, 0), revision.updated_at)
+            self._said.setdefault((probe, state.host), set()).add(revision.id)
         if state.kind is Kind.NODE:
             self._nodes[revision.id] = _Node(state.tid, state.host, state.origin, dict(state.parts))
         else:
             self._edges[revision.id] = _Edge(state.parent, state.child, state.host, state.origin, dict(state.parts))
             for end in (state.parent, state.child):
                 self._edges_of.setdefault(end, set()).add(revision.id)
+
+    def _note(self, state: State, at: int) -> None:
+        """Those who say something of an element said so at that time, or later."""
+        for probe in state.parts:
+            key = probe, state.host
+            self._latest[key] = max(self._latest.get(key, 0), at)
+
+    def _note_ends(self) -> None:
+        """A source's latest change may be an element's end. That matters if the clock stepped back while we were away."""
+        now = self._clock()
+        latest = self._store.feed(max(self._store.health().sequence - 1, 0), 1)
+        if all(max(one.updated_at, one.recorded_at) <= now for one in latest):
+            return
+        for revision in self._store.between(now, FOREVER - 1):
+            if revision.archived_at < FOREVER and revision.state is not None:
+                self._note(revision.state, revision.archived_at)
 
     def report(self, report: Report) -> int:
         """Take in a report; when this returns, what it changed is in the store. Returns how many changes it made.
@@ -212,7 +230,7 @@ class Reconciler:
     def _write(self, report: Report, changes: list[tuple[str, State | None]]) -> None:
         source = report.source
         key = source.probe, source.host
-        at = max(report.observed, self._latest.get(key, 0) + 1)
+        at = max(report.observed, self._latest.get(key, 0) + 1, *(self._after(id_, state) for id_, state in changes))
         writer = self._writer(f"{source.probe}@{source.host}")
         made = tuple(Change(id_, at, state) for id_, state in changes)
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), made))
@@ -220,10 +238,15 @@ class Reconciler:
         self._latest[key] = at
         for id_, state in changes:
             if state is None:
-                self._there.pop(id_, None)
+                del self._there[id_], self._since[id_]
             else:
-                self._there[id_] = state
+                self._there[id_], self._since[id_] = state, at
         self.counters.changes += len(changes)
+
+    def _after(self, id_: str, state: State | None) -> int:
+        """The first time that a change of an element may have: its latest is before, and its nodes are there."""
+        ends = (state.parent, state.child) if state else ()
+        return max(self._since.get(id_, 0) + 1, *(self._since.get(end, 0) for end in ends), 0)
 
     def _writer(self, name: str) -> _Writer:
         """The lease for a source, taken or kept."""
@@ -235,15 +258,11 @@ class Reconciler:
             writer = self._writers[name] = _Writer(name, epoch, number, now + int(_LEASE_SECONDS / 3 * 1e6))
         return writer
 
-    def now(self) -> Iterator[tuple[str, State, Mapping[str, Any]]]:
-        """All that is there now: ID, state, and what is volatile."""
+    def volatile(self) -> dict[str, dict[str, Any]]:
+        """What is volatile of the nodes that are there now, by ID."""
         with self._lock:
-            found = [(id_, state, self._nodes.get(id_)) for id_, state in self._there.items()]
-        for id_, state, node in found:
-            volatile: dict[str, Any] = {}
-            for more in list(node.volatile.values()) if node else ():
-                volatile |= more
-            yield id_, state, volatile
+            found = [(id_, list(node.volatile.values())) for id_, node in self._nodes.items() if id_ in self._there]
+        return {id_: {key: value for more in parts for key, value in more.items()} for id_, parts in found if parts}
 
     def __len__(self) -> int:
         return len(self._there)

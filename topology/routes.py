@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from skytrail.errors import UsageError
 from topology.moments import parse_moment
-from topology.reconcile import Reconciler
 from topology.shape import difference_json, graph_json
 from topology.store.interface import Store
 
+Volatile = Mapping[str, Mapping[str, Any]]
+"""By ID: what is shown of an element now and never kept."""
 
-def graph_blueprint(store: Store, reconciler: Reconciler, clock: Callable[[], int]) -> Blueprint:
+
+def graph_blueprint(store: Store, volatile: Callable[[], Volatile], clock: Callable[[], int]) -> Blueprint:
     """The routes: the graph now or ``at`` a moment; what is different ``from`` one ``to`` another (default: now).
 
     Args:
         store: answers for the past.
-        reconciler: knows what is volatile now.
+        volatile: gives what is volatile now.
         clock: µs since the epoch.
     """
     blueprint = Blueprint("graph", __name__)
@@ -28,8 +31,7 @@ def graph_blueprint(store: Store, reconciler: Reconciler, clock: Callable[[], in
     def graph() -> Response:
         at = _arguments("at").get("at")
         if at is None:
-            volatile = {id_: more for id_, _, more in reconciler.now() if more}
-            return _json(graph_json(store.current(), volatile))
+            return _json(graph_json(store.current(), volatile()))
         return _json(graph_json(store.as_of(parse_moment(at, clock()))))
 
     @blueprint.get("/api/v1/diff")

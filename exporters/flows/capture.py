@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -39,7 +39,7 @@ from skytrail.kernel.worker import NamespaceWorker
 
 _log = structlog.get_logger(__name__)
 
-_BATCHES = 1024
+_BATCHES = 8192
 _PATIENCE = 30.0  # seconds without any progress at the start
 _VERIFY = 60.0  # seconds between looks whether others removed our clsact filters: nothing tells of it
 _GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOENT})
@@ -69,7 +69,7 @@ class Capture:
         tids: topology IDs of links.
         mode: ``auto``, ``tcx``, ``tc``, ``socket``.
         every_namespace: capture in all, not only in our own.
-        leads: we tell the topology IDs what happens; else another watcher does, which sees more namespaces.
+        shared: somebody else watches the links of all namespaces, tells the topology IDs what happens, and then :meth:`take`.
         tunnel_ports: from the settings, by kind; devices add theirs.
 
     """
@@ -84,11 +84,11 @@ class Capture:
         *,
         mode: str = "auto",
         every_namespace: bool = False,
-        leads: bool = True,
+        shared: bool = False,
         tunnel_ports: dict[str, frozenset[int]],
     ) -> None:
         self._program, self._choice, self._points, self._worker = program, choice, points, worker
-        self._tids, self._mode, self._every, self._leads = tids, mode, every_namespace, leads
+        self._tids, self._mode, self._every = tids, mode, every_namespace
         self._ports = {kind: {0: ports} for kind, ports in tunnel_ports.items()}
         self._device_ports: dict[LinkKey, tuple[str, int]] = {}
         self._links: dict[LinkKey, _Wanted] = {}
@@ -96,10 +96,12 @@ class Capture:
         # Full, the watcher waits; what the kernel then cannot tell it, it asks for again (ENOBUFS).
         self._events: queue.Queue[Sequence[Event] | None] = queue.Queue(_BATCHES)
         self._ready = threading.Event()
+        self._stopping = False
         self._handled = 0
         self._guard: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self.watcher = LinkWatcher(self._events.put, worker, every_namespace=every_namespace)
+        self._own = 0  # cookie of our own namespace
+        self.watcher = None if shared else LinkWatcher(self._events.put, worker, every_namespace=every_namespace)
 
     def start(self) -> None:
         """Attach to all that is there. Raises RunError where nothing at all can be attached, AttachError with its reason."""
@@ -108,7 +110,8 @@ class Capture:
             subprocess.run([sys.executable, "-m", "exporters.bpf.guard"], stdin=subprocess.DEVNULL, timeout=60, check=False)
         self._tell_tunnel_ports()
         self._thread.start()
-        self.watcher.start()
+        if self.watcher:
+            self.watcher.start()
         handled = -1
         while not self._ready.wait(_PATIENCE):  # the kernel takes some 10 ms to attach to an interface: thousands take a while
             if handled == self._handled:
@@ -122,13 +125,43 @@ class Capture:
             _log.warning("no interface that is up is chosen by flow.interfaces: nothing is counted until one comes")
 
     @property
+    def following(self) -> bool:
+        """Whether the links are watched, as far as that is ours to do."""
+        return self.watcher is None or self.watcher.alive
+
+    @property
     def ready(self) -> bool:
         """Whether all that was there at the start is attached to."""
         return self._ready.is_set()
 
+    def take(self, events: Sequence[Event]) -> None:
+        """Take what another's watcher of all namespaces tells; it is waited for only where thousands are waiting."""
+        if not self._every:
+            events = list(self._here(events))
+        if events and not self._stopping:
+            self._events.put(events)
+
+    def _here(self, events: Iterable[Event]) -> Iterator[Event]:
+        """What a watcher of our own namespace alone would have told."""
+        for event in events:
+            match event:
+                case NamespaceFound(namespace) if namespace.own:
+                    self._own = namespace.cookie
+                    yield event
+                case LinkChanged(link) if link.cookie == self._own:
+                    yield event
+                case LinkGone(cookie, _) if cookie == self._own:
+                    yield event
+                case LinkMoved(old, _) if old[0] == self._own:
+                    yield LinkGone(*old)
+                case Resynced():
+                    yield event
+
     def stop(self) -> None:
         """Detach from everything."""
-        self.watcher.stop()
+        self._stopping = True
+        if self.watcher:
+            self.watcher.stop()
         if self._thread.ident is not None:
             self._events.put(None)
             self._thread.join()
@@ -164,12 +197,12 @@ class Capture:
                 batch = [LinkChanged(item.link) for item in self._removed()]
             if batch is None:
                 return
-            if self._leads and not self._ready.is_set():  # the first batch is all that there is
+            if self.watcher and not self._ready.is_set():  # the first batch is all that there is
                 links = [event.link for event in batch if isinstance(event, LinkChanged)]
                 self._tids.prune(links, [event.namespace for event in batch if isinstance(event, NamespaceFound)])
             for event in batch or [LinkChanged(item.link) for item in self._links.values() if item.roomless]:
                 try:
-                    if self._leads:
+                    if self.watcher:
                         self._tids.follow(event)
                     self._take(event)
                 except Exception as error:  # noqa: BLE001 - one event's failure must not end the following of all others
@@ -229,7 +262,9 @@ class Capture:
     def _point(self, link: Link) -> Point:
         namespace = self._namespaces[link.cookie]
         name = "" if namespace.own else namespace.name or f"inode:{namespace.inode}"
-        return Point(link.name, name, self._tids.tid_of(link, namespace), link_type(link))
+        # told by another, it may be gone meanwhile: then its TID is free, and must stay so
+        tid = self._tids.tid_of(link, namespace, hold=self.watcher is not None)
+        return Point(link.name, name, tid, link_type(link))
 
     def _attach(self, link: Link) -> None:
         item = self._links[link.cookie, link.ifindex] = _Wanted(link, self._point(link))

@@ -44,6 +44,7 @@ _OPTIONS = (
     "http.insecure",
 )
 _CLOSE_TIMEOUT = 5.0
+_SWITCH_INTERVAL = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
 
 
 class AgentProcess:
@@ -113,13 +114,6 @@ class AgentProcess:
         self._closers.callback(worker.close)
         tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
         self._closers.callback(tids.close)
-        if self._topology:
-            from skytrail.cli.hub import HubProcess  # noqa: PLC0415
-
-            hub = HubProcess(self._settings, self._host, tids)
-            hub.start()
-            self._closers.callback(hub.stop)
-            self._hub = hub
         points = Points(flow.max_points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         self.collector = FlowsCollector(
@@ -145,13 +139,20 @@ class AgentProcess:
             tids,
             mode=flow.attach,
             every_namespace=flow.netns == "all",
-            leads=not self._topology,
+            shared=self._topology,
             tunnel_ports={
                 "vxlan": frozenset(flow.tunnel_ports.vxlan),
                 "geneve": frozenset(flow.tunnel_ports.geneve),
             },
         )
         self.collector.capture = capture
+        if self._topology:
+            from skytrail.cli.hub import HubProcess  # noqa: PLC0415
+
+            hub = HubProcess(self._settings, self._host, tids, capture.take)
+            hub.start()
+            self._closers.callback(hub.stop)
+            self._hub = hub
         self.collector.start()
         self._closers.callback(self.collector.stop)
         self._closers.callback(capture.stop)  # run first: nothing is counted while the last records are read
@@ -255,7 +256,7 @@ class AgentProcess:
         return {
             "drain": self.collector.failure,
             "flows": failures[0] if failures else None,
-            "links": None if capture.watcher.alive else "the link watcher has ended: see the log",
+            "links": None if capture.following else "the link watcher has ended: see the log",
         }
 
     def stop(self) -> None:
@@ -308,6 +309,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     process = AgentProcess(session.settings, topology=topology)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from skytrail.settings.tree import Settings
 if TYPE_CHECKING:
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
+    from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
     from topology.probes.netlink.probe import NetlinkProbe
@@ -73,11 +75,12 @@ class HubProcess:
         settings: the effective settings.
         host: this host.
         tids: topology IDs, shared with the exporter.
+        follow: takes the events of links that the netlink probe has taken.
 
     """
 
-    def __init__(self, settings: Settings, host: Host, tids: TidRegistry) -> None:
-        self._settings, self._host, self._tids = settings, host, tids
+    def __init__(self, settings: Settings, host: Host, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
+        self._settings, self._host, self._tids, self._follow = settings, host, tids, follow
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
@@ -113,7 +116,8 @@ class HubProcess:
         self.reconciler.report(Report(Source("host", name), clock(), (host,), whole=True))
         worker = NamespaceWorker()  # not the exporter's: each program that one attaches takes the kernel 10 ms and more
         self._closers.callback(worker.close)
-        self.probe = NetlinkProbe(self.reconciler.report, Source("netlink", name), tid, self._tids, worker, clock)
+        source = Source("netlink", name)
+        self.probe = NetlinkProbe(self.reconciler.report, source, tid, self._tids, worker, clock, self._follow)
         self._closers.callback(self.probe.stop)
         self.probe.start()
         self._start_retention()
@@ -131,7 +135,7 @@ class HubProcess:
         exposition = Exposition([self.families, process_families])
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
-            graph_blueprint(self.store, self.reconciler, clock),
+            graph_blueprint(self.store, self.reconciler.volatile, clock),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.hub.listen, self._settings.http)

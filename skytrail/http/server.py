@@ -156,9 +156,7 @@ class Server:
             except OSError as exc:
                 self._close()
                 reason = os.strerror(exc.errno) if exc.errno else str(exc)
-                raise ListenError(
-                    f"cannot listen on {host} port {bound}: {reason}; give another address"
-                ) from exc
+                raise ListenError(f"cannot listen on {host} port {bound}: {reason}; give another address") from exc
         self._uvicorn.listeners = self._sockets
         self._thread.start()
         if not self._uvicorn.ready.wait(_START_TIMEOUT):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import structlog
@@ -82,10 +82,13 @@ class TidRegistry:
         with self._lock:
             return self._namespace_tid(namespace, container_id)
 
-    def tid_of(self, link: Link, namespace: Namespace) -> str:
-        """The TID of a link in its namespace: what it was when it was first asked for, wherever it went since."""
+    def tid_of(self, link: Link, namespace: Namespace, *, hold: bool = True) -> str:
+        """The TID of a link in its namespace: what it was when it was first asked for, wherever it went since.
+
+        ``hold``: it stays the link's; else, of a link that is not known (any more), it is what it would be.
+        """
         with self._lock:
-            return self._tid_of(link, namespace)
+            return self._tid_of(link, namespace, hold=hold)
 
     def follow(self, event: Event) -> None:
         """Take what the link watcher tells: what comes gets its TID, what moves keeps it, what goes sets it free.
@@ -106,6 +109,15 @@ class TidRegistry:
                 case LinkGone(cookie, ifindex):
                     self._forget_device((cookie, ifindex))
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is given or set free meanwhile goes to the file at once at the end. For one thread at a time."""
+        self._write("BEGIN")
+        try:
+            yield
+        finally:
+            self._write("COMMIT")
+
     def prune(self, links: Iterable[Link], namespaces: Iterable[Namespace]) -> None:
         """Forget what went while the agent was away: all but these, which the watcher's first batch tells of.
 
@@ -120,12 +132,13 @@ class TidRegistry:
             for cookie in self._namespaces.keys() - cookies:
                 self._forget_namespace(cookie)
 
-    def _tid_of(self, link: Link, namespace: Namespace) -> str:
+    def _tid_of(self, link: Link, namespace: Namespace, *, hold: bool = True) -> str:
         key = (link.cookie, link.ifindex)
         kept = self._devices.get(key)
         if kept is not None and kept[0] == link.kind:
             return kept[1]
-        self._forget_device(key)  # another kind: somebody chose the ifindex of one that went while we were away
+        if hold:
+            self._forget_device(key)  # another kind: somebody chose the ifindex of one that went while we were away
         candidates = device_tids(
             self._host,
             self._namespace_tid(namespace),
@@ -136,7 +149,8 @@ class TidRegistry:
             phys_port=link.phys_port,
         )
         tid = next(tid for tid in candidates if tid not in self._held)
-        self._keep_device(key, link.kind, tid)
+        if hold:
+            self._keep_device(key, link.kind, tid)
         return tid
 
     def _namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:
@@ -210,7 +224,7 @@ class TidRegistry:
             database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             on_failure.callback(database.close)
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("PRAGMA synchronous = OFF")  # after a power failure the boot is another, and all of it void
             version = database.execute("PRAGMA user_version").fetchone()[0]
             rows = database.execute("SELECT text FROM origin").fetchall() if version == _VERSION else []
             if rows != [(origin,)]:
@@ -235,7 +249,7 @@ class TidRegistry:
         self._held.clear()
 
     def _write(self, statement: str, *values: str | int) -> None:
-        if self._database is None:
+        if self._database is None:  # closed, or given up
             return
         try:
             self._database.execute(statement, values)

@@ -89,7 +89,7 @@ def test_the_same_again_makes_no_revision(lab: Lab) -> None:
     assert lab.report(link("a"), edge("h", "a"), link("h"), whole=True) == 0
     assert lab.report(NodeFact("a", {"Type": "veth", "Name": "a"}, {"Metric": {"RxBytes": 7}})) == 0
     assert lab.store.health().sequence == sequence
-    assert {id_: more for id_, _, more in lab.reconciler.now() if more} == {node_id("a"): {"Metric": {"RxBytes": 7}}}
+    assert lab.reconciler.volatile() == {node_id("a"): {"Metric": {"RxBytes": 7}}}
 
 
 def test_of_a_whole_report_what_is_missing_is_gone_and_nobody_elses(lab: Lab) -> None:

@@ -24,7 +24,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.store = EmbeddedStore(folder)
         self.reconciler = Reconciler(self.store, "hub", lambda: T + 9_000_000)
-        blueprint = graph_blueprint(self.store, self.reconciler, lambda: T + 9_000_000)
+        blueprint = graph_blueprint(self.store, self.reconciler.volatile, lambda: T + 9_000_000)
         self.client: FlaskClient = create_app("hub", dict, dict, [blueprint]).test_client()
 
     def report(self, at: int, *facts: NodeFact | EdgeFact, **more: Any) -> None:

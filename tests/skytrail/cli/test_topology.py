@@ -52,7 +52,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     reconciler.report(Report(source, NOW - 30_000_000, first))
     later = (node("v0", "veth", IfIndex=7, State="UP", MTU=9000), node("eth0", "device", IfIndex=1))
     reconciler.report(Report(source, NOW - 10_000_000, later, (node_id("br0"),)))
-    app = create_app("hub", dict, dict, [graph_blueprint(store, reconciler, lambda: NOW)])
+    app = create_app("hub", dict, dict, [graph_blueprint(store, reconciler.volatile, lambda: NOW)])
     with serve(as_asgi(app), "127.0.0.1:0", Http()) as running:
         yield running.url.partition("://")[2]
     store.close()

@@ -45,6 +45,8 @@ _log = structlog.get_logger(__name__)
 _AFTER_HINT, _AFTER_LINK = 0.05, 0.25  # seconds until tables are read; links that come in a storm are told of first
 _TABLES_PERIOD = 30.0  # seconds; as Skydive's agent.topology.netlink.metrics_update
 
+_AT_ONCE = 32  # links, of which tables are noted before links that changed get their turn
+
 Sink = Callable[[Report], object]
 
 
@@ -58,6 +60,7 @@ class NetlinkProbe:
         tids: topology IDs of links and namespaces; followed here.
         worker: enters namespaces.
         clock: µs since the epoch.
+        follow: takes each batch of events after us.
 
     """
 
@@ -69,9 +72,10 @@ class NetlinkProbe:
         tids: TidRegistry,
         worker: NamespaceWorker,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        follow: Callable[[Sequence[Event]], None] = lambda _: None,
     ) -> None:
         self._sink, self._source, self._host_tid, self._tids, self._worker = sink, source, host_tid, tids, worker
-        self._clock = clock
+        self._clock, self._follow = clock, follow
         self._namespaces: dict[int, Namespace] = {}
         self._own = 0  # cookie of our own
         self._cookies: dict[int, int] = {}  # our number for a namespace → its cookie
@@ -81,8 +85,7 @@ class NetlinkProbe:
         self._tellers: dict[str, set[LinkKey]] = {}  # and who tells of an element
         self._facts_of_namespace: dict[int, set[str]] = {}
         self._first = self._whole = True
-        self._tables: dict[int, Tables] = {}
-        self._read_at: dict[int, int] = {}  # when, µs since the epoch
+        self._tables: dict[int, tuple[int, Tables]] = {}  # by cookie; when they were read, µs since the epoch
         self._lock = threading.Lock()  # holds all of this between the watcher's thread and the reader's
         self._reader = NamespaceReader(
             "netlink-tables", worker, lambda _: read_tables(), self._keep_tables, period=_TABLES_PERIOD
@@ -106,56 +109,72 @@ class NetlinkProbe:
 
     def _take(self, events: Sequence[Event]) -> None:
         """A batch of events becomes one report."""
-        with self._lock:
-            self._take_all(events)
+        try:
+            with self._lock:
+                self._take_all(events)
+        finally:
+            self._follow(events)
 
     def _take_all(self, events: Sequence[Event]) -> None:
         first, self._first = self._first, False
-        if first:
-            self._tids.prune(
-                [event.link for event in events if isinstance(event, LinkChanged)],
-                [event.namespace for event in events if isinstance(event, NamespaceFound)],
-            )
         changed: dict[LinkKey, None] = {}
         namespaces: dict[int, None] = {}
         gone: set[str] = set()
-        for event in events:
-            self._tids.follow(event)
-            self._apply(event, changed, namespaces, gone)
-            cookie, within = _about(event)
-            if cookie in self._namespaces:
-                self._reader.want(self._namespaces[cookie], within)
+        with self._tids.together():  # before any of them is in a report
+            if first:
+                self._tids.prune(
+                    [event.link for event in events if isinstance(event, LinkChanged)],
+                    [event.namespace for event in events if isinstance(event, NamespaceFound)],
+                )
+            for event in events:
+                self._tids.follow(event)
+                self._apply(event, changed, namespaces, gone)
+                cookie, within = _about(event)
+                if cookie in self._namespaces:
+                    self._reader.want(self._namespaces[cookie], within)
         if first:  # whole from the start: what was known before a restart must not seem to vanish for a moment
             for namespace in self._namespaces.values():
                 self._keep_ethtool_of(namespace.cookie, self._ethtool.read(namespace))
-                tables = self._reader.read(namespace)
+                tables, read_at = self._reader.read(namespace), self._clock()
                 if tables is not None:
-                    self._keep_tables_of(namespace.cookie, tables)
+                    self._keep_tables_of(self._links.of(namespace.cookie), tables, read_at, 0, None)
+                    self._keep_rules(namespace.cookie, tables, read_at)
         self._report(changed, namespaces, gone)
 
     def _keep_tables(self, namespace: Namespace, tables: Tables) -> None:
+        cookie, read_at = namespace.cookie, self._clock()
         with self._lock:
-            if namespace.cookie in self._namespaces:
-                changed, namespaces = self._keep_tables_of(namespace.cookie, tables)
-                same = [self._links.by_key[key] for key in self._links.of(namespace.cookie) if key not in changed]
-                self._report(changed, namespaces, set(), {node_id(known.tid): dict(known.volatile) for known in same})
+            keys, before = self._links.of(cookie), self._tables.get(cookie, (0, None))
+        for first in range(0, len(keys), _AT_ONCE):  # a little at a time: links wait for the lock
+            with self._lock:
+                part = [key for key in keys[first : first + _AT_ONCE] if key in self._links.by_key]
+                changed = self._keep_tables_of(part, tables, read_at, *before)
+                same = [self._links.by_key[key] for key in part if key not in changed]
+                self._report(changed, {}, set(), {node_id(known.tid): dict(known.volatile) for known in same})
+        with self._lock:
+            if cookie in self._namespaces:
+                self._report({}, self._keep_rules(cookie, tables, read_at), set())
 
-    def _keep_tables_of(self, cookie: int, tables: Tables) -> tuple[dict[LinkKey, None], dict[int, None]]:
-        """Note tables; gives the links and the namespace that they change."""
-        now, before, read_at = self._clock(), self._tables.get(cookie), self._read_at.get(cookie, 0)
+    def _keep_tables_of(
+        self, keys: list[LinkKey], tables: Tables, read_at: int, before_at: int, before: Tables | None
+    ) -> dict[LinkKey, None]:
+        """Note what tables say of links; gives those that are otherwise."""
         changed: dict[LinkKey, None] = {}
-        for key in self._links.of(cookie):
+        for key in keys:
             known, ifindex = self._links.by_key[key], key[1]
             metadata = tables.metadata(ifindex)
             if known.tables != metadata:
                 known.tables = metadata
                 changed[key] = None
-            counted = tables.counters.get(ifindex, {})
-            known.volatile = tables.states(ifindex)
-            known.volatile |= metrics(counted, before.counters.get(ifindex) if before else None, now // 1000, read_at // 1000)
-        same_rules = before is not None and before.rules == tables.rules
-        self._tables[cookie], self._read_at[cookie] = tables, now
-        return changed, {} if same_rules else {cookie: None}
+            counted, earlier = tables.counters.get(ifindex, {}), before.counters.get(ifindex) if before else None
+            known.volatile = tables.states(ifindex) | metrics(counted, earlier, read_at // 1000, before_at // 1000)
+        return changed
+
+    def _keep_rules(self, cookie: int, tables: Tables, read_at: int) -> dict[int, None]:
+        """Note a namespace's tables; gives it if its rules are otherwise."""
+        _, before = self._tables.get(cookie, (0, None))
+        self._tables[cookie] = read_at, tables
+        return {} if before is not None and before.rules == tables.rules else {cookie: None}
 
     def _keep_ethtool(self, namespace: Namespace, found: Found) -> None:
         with self._lock:
@@ -278,7 +297,6 @@ class NetlinkProbe:
     def _forget_namespace(self, cookie: int, gone: set[str]) -> None:
         namespace = self._namespaces.pop(cookie, None)
         self._tables.pop(cookie, None)
-        self._read_at.pop(cookie, None)
         self._reader.forget(cookie)
         self._ethtool.forget(cookie)
         self._unseen.pop(cookie, None)
@@ -317,7 +335,7 @@ class NetlinkProbe:
         facts: dict[str, Fact] = {}
         for cookie in namespaces:
             if cookie in self._namespaces:
-                rules = self._tables[cookie].rules if cookie in self._tables else []
+                rules = self._tables[cookie][1].rules if cookie in self._tables else []
                 found = list(namespace_facts(self._namespaces[cookie], self._owner(cookie), self._host_tid, rules))
                 self._facts_of_namespace[cookie] = {fact.id for fact in found}
                 facts |= {fact.id: fact for fact in found}

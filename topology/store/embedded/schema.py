@@ -48,8 +48,8 @@ MIGRATIONS: tuple[str, ...] = (
 """From version 0 on: the n-th makes version n + 1 of what version n left (PRAGMA user_version)."""
 
 _CACHE_KIB = 16384
-_LOG_PAGES = 4000
-"""Pages of 4 KB in the log before they go to their places: those written again and again meanwhile go once."""
+_LOG_PAGES = 16000
+"""Pages of 4 KB in the log before a writer brings them to their places itself, where :mod:`checkpoint` falls behind."""
 
 
 def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal", read_only: bool = False) -> sqlite3.Connection:

@@ -19,8 +19,10 @@ import structlog
 
 from topology.elements import FOREVER, Revision, decode_state
 from topology.store.embedded import reading, retention
+from topology.store.embedded.checkpoint import Checkpointer
 from topology.store.embedded.packing import unpack
 from topology.store.embedded.schema import connect, prepare
+from topology.store.embedded.soundness import RESTORE, Soundness, refuse_lost
 from topology.store.embedded.writing import Live, Writing
 from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError
 
@@ -31,10 +33,12 @@ _log = structlog.get_logger(__name__)
 FILE = "graph.sqlite"
 _LOCK = "graph.lock"
 _READERS = 4
+_DAMAGED = (zlib.error, msgspec.MsgspecError, UnicodeDecodeError)
+_WRITES = frozenset({"write", "lease"})
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free space on that disk; nothing stored is lost",
-    sqlite3.SQLITE_CORRUPT: "bring a backup back with 'skytrail restore FILE'",
-    sqlite3.SQLITE_NOTADB: "bring a backup back with 'skytrail restore FILE', or move it away",
+    sqlite3.SQLITE_CORRUPT: RESTORE,
+    sqlite3.SQLITE_NOTADB: f"{RESTORE}, or move it away",
     sqlite3.SQLITE_READONLY: "make it writable",
     sqlite3.SQLITE_CANTOPEN: "make its folder writable, or set state_dir",
     sqlite3.SQLITE_IOERR: "look at the disk (dmesg); nothing stored is lost",
@@ -71,10 +75,14 @@ class EmbeddedStore:
             self._held = hold(folder)
             on_failure.callback(os.close, self._held)
             with self._errors("open"):
+                refuse_lost(self._path)
                 self._database = connect(self._path, synchronous=synchronous)
                 on_failure.callback(self._database.close)
                 prepare(self._database, self._path)
                 self._load()
+                self.soundness = Soundness(self._path)
+                on_failure.callback(self.soundness.close)
+                self._checkpointer = Checkpointer(self._path, synchronous=synchronous)
             on_failure.pop_all()
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
@@ -113,6 +121,7 @@ class EmbeddedStore:
                 writing.finish()
                 self._database.execute("COMMIT")
                 self._take(writing)
+                self._checkpointer.wrote(len(batch.changes))
             return self._sequence
 
     def _is_new(self, batch: Batch) -> bool:
@@ -142,7 +151,11 @@ class EmbeddedStore:
         """All that is there now, from memory."""
         with self._lock:
             found = list(self._live.values())
-        return map(_revision, found)
+        return self._decoded(found)
+
+    def _decoded(self, found: list[Live]) -> Iterator[Revision]:
+        with self._errors("read"):
+            yield from map(_revision, found)
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """The graph at a moment."""
@@ -181,10 +194,12 @@ class EmbeddedStore:
             size = self._read(retention.used)
         except StoreError as error:
             return Health(str(error), len(self._live), 0, 0, self._sequence)
-        return Health(self._failure, len(self._live), revisions, size, self._sequence)
+        return Health(self.soundness.damage or self._failure, len(self._live), revisions, size, self._sequence)
 
     def close(self) -> None:
         """Close the file and let other processes have it."""
+        self._checkpointer.close()
+        self.soundness.close()
         with self._lock:
             while not self._readers.empty():
                 self._readers.get().close()
@@ -219,16 +234,16 @@ class EmbeddedStore:
         """SQLite's errors as ours; a writer's are kept for :meth:`health` until the next success."""
         try:
             yield
-        except (zlib.error, msgspec.MsgspecError) as error:  # what is damaged within a page, SQLite does not see
+        except _DAMAGED as error:  # what is damaged within a page, SQLite does not see
             _log.error("store_failed", doing=what, path=str(self._path), error=str(error))
-            raise StoreError(f"{self._path}: a state is damaged: {_REMEDIES[sqlite3.SQLITE_CORRUPT]}") from error
+            raise StoreError(f"{self._path}: a state is damaged: {RESTORE}") from error
         except sqlite3.Error as error:
             failure = _explained(error, self._path)
-            if what == "write":
+            if what in _WRITES:
                 self._failure = failure
             _log.error("store_failed", doing=what, path=str(self._path), error=str(error))
             raise StoreError(failure) from error
-        if what == "write":
+        if what in _WRITES:
             self._failure = None
 
     def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:

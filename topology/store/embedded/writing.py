@@ -10,6 +10,7 @@ import sqlite3
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from topology.elements import FOREVER, encode_state
 from topology.store.embedded.intervals import LATEST, fork
@@ -107,8 +108,8 @@ class Writing:
         if element is None:
             if data is None:
                 return
-            self.database.execute("INSERT INTO element (id, revisions) VALUES (?, 0)", (uuid.UUID(change.id).bytes,))
-            element = int(self.database.execute("SELECT last_insert_rowid()").fetchone()[0])
+            insert = "INSERT INTO element (id, revisions) VALUES (?, 0)"
+            element = int(self.database.execute(insert, (uuid.UUID(change.id).bytes,)).lastrowid or 0)
             self._numbers[element] = 0
         elif change.at < last_end:
             self._insert(change, data, element)
@@ -219,17 +220,18 @@ class Writing:
             self._flush()
 
     def _flush(self) -> None:
-        execute = self.database.executemany
         rows = self._rows.values()
-        execute("INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row.values() for row in rows])
-        execute("INSERT INTO state VALUES (?, ?)", [(row.sequence, pack(row.data)) for row in rows if row.data is not None])
-        execute(
-            "UPDATE revision SET ends = ?, fork = ?, deleted = ? WHERE sequence = ?",
-            [(*values, sequence) for sequence, values in self._closed.items()],
-        )
-        execute(
-            "UPDATE element SET revisions = ? WHERE number = ?", [(given, element) for element, given in self._numbers.items()]
-        )
+        statements: dict[str, list[tuple[Any, ...]]] = {
+            "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)": [row.values() for row in rows],
+            "INSERT INTO state VALUES (?, ?)": [(row.sequence, pack(row.data)) for row in rows if row.data is not None],
+            "UPDATE revision SET ends = ?, fork = ?, deleted = ? WHERE sequence = ?": [
+                (*values, sequence) for sequence, values in self._closed.items()
+            ],
+            "UPDATE element SET revisions = ? WHERE number = ?": [(given, one) for one, given in self._numbers.items()],
+        }
+        for statement, values in statements.items():
+            if values:
+                self.database.executemany(statement, values)
         self._rows.clear()
         self._closed.clear()
         self._numbers.clear()
