@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -40,12 +41,14 @@ CREATE TABLE device (
 
 _log = structlog.get_logger(__name__)
 
+_RETRY = 60.0  # seconds
+
 
 class TidRegistry:
     """Gives each namespace and device its TID, the same as long as it lives. For any thread.
 
-    If ``state_dir`` cannot be written, a warning says so, and TIDs are kept in memory only: a renamed or moved virtual
-    device then gets another TID when the agent restarts.
+    If ``state_dir`` cannot be written, a warning says so, and TIDs are kept in memory only until it can: if the agent restarts
+    before, a renamed or moved virtual device gets another TID.
 
     Args:
         state_dir: the agent's folder for what must survive it; made if it is missing.
@@ -62,6 +65,7 @@ class TidRegistry:
         self._held: set[str] = set()  # all TIDs that living devices and namespaces have
         self._followed: dict[int, Namespace] = {}
         self._database: sqlite3.Connection | None = None
+        self._retry_at = float("inf")  # monotonic seconds, while the file is given up
         path = state_dir / _FILE
         try:
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -76,6 +80,7 @@ class TidRegistry:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+            self._retry_at = float("inf")
 
     def namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:
         """The TID of a namespace: what it was when it was first asked for, whatever its name is by now."""
@@ -96,6 +101,7 @@ class TidRegistry:
         To be called for each event in order, before anybody asks for the TID of what the event is about.
         """
         with self._lock:
+            self._take_up_file()
             match event:
                 case NamespaceFound(namespace):
                     self._followed[namespace.cookie] = namespace
@@ -112,11 +118,14 @@ class TidRegistry:
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is given or set free meanwhile goes to the file at once at the end. For one thread at a time."""
+        with self._lock:
+            self._take_up_file()
         self._write("BEGIN")
         try:
             yield
         finally:
-            self._write("COMMIT")
+            if self._database is not None and self._database.in_transaction:  # not given up meanwhile
+                self._write("COMMIT")
 
     def prune(self, links: Iterable[Link], namespaces: Iterable[Namespace]) -> None:
         """Forget what went while the agent was away: all but these, which the watcher's first batch tells of.
@@ -267,3 +276,29 @@ class TidRegistry:
         if self._database is not None:
             self._database.close()
             self._database = None
+        self._retry_at = time.monotonic() + _RETRY
+
+    def _take_up_file(self) -> None:
+        """Write all that was given to the file that was given up, where it is time to try and that goes by now."""
+        if time.monotonic() < self._retry_at:
+            return
+        namespaces = [(str(cookie), tid) for cookie, tid in self._namespaces.items()]
+        devices = [(str(cookie), ifindex, *kept) for (cookie, ifindex), kept in self._devices.items()]
+        self._retry_at = time.monotonic() + _RETRY
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.ExitStack() as on_failure:
+                database = self._connect(self._path)
+                on_failure.callback(database.close)
+                database.execute("BEGIN IMMEDIATE")
+                database.execute("DELETE FROM namespace")
+                database.execute("DELETE FROM device")
+                database.executemany("INSERT INTO namespace VALUES (?, ?)", namespaces)
+                database.executemany("INSERT INTO device VALUES (?, ?, ?, ?)", devices)
+                database.execute("COMMIT")
+                on_failure.pop_all()
+        except (OSError, sqlite3.Error) as error:
+            _log.debug("tid_state_still_not_kept", path=str(self._path), error=str(error))
+            return
+        self._database, self._retry_at = database, float("inf")
+        _log.info("tid_state_kept_again", path=str(self._path))

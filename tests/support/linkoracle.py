@@ -10,7 +10,7 @@ import grp
 import json
 import pwd
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skytrail.kernel.linkmessages import dump_request
@@ -118,7 +118,7 @@ def ip_json(netns: str, *words: str, program: str = "ip") -> list[dict[str, Any]
     return [one for one in found if one]
 
 
-def compare_links(netns: str) -> dict[str, dict[str, Any]]:
+def compare_links(netns: str) -> dict[str, Mapping[str, Any]]:
     """Compare all links of a namespace in which nothing changes meanwhile; gives our Metadata by name.
 
     Raises:
@@ -127,23 +127,39 @@ def compare_links(netns: str) -> dict[str, dict[str, Any]]:
     return compare_recorded(ip_json(netns, "-d", "link", "show"), dump(netns, 18, dump_request(None, functions=True)))
 
 
-def compare_recorded(says: list[dict[str, Any]], payloads: list[bytes]) -> dict[str, dict[str, Any]]:
+def compare_recorded(says: list[dict[str, Any]], payloads: list[bytes]) -> dict[str, Mapping[str, Any]]:
     """The same for what ip said and the kernel answered at some time.
 
     Raises:
         AssertionError: something differs; says all that does.
     """
+    return compare_metadata(says, [link_metadata(raw) for raw in payloads])
+
+
+def compare_metadata(
+    says: list[dict[str, Any]], metadata: Iterable[Mapping[str, Any]], indexes: dict[str, int] | None = None
+) -> dict[str, Mapping[str, Any]]:
+    """The same for Metadata from anywhere, a graph's nodes for one; what it has beside is not looked at.
+
+    Args:
+        says: what ip said.
+        metadata: of the same links.
+        indexes: ifindex by name of all that these may point at; None: they point at each other.
+
+    Raises:
+        AssertionError: something differs; says all that does.
+    """
     shown = {link["ifindex"]: link for link in says}
-    ours = {metadata["IfIndex"]: metadata for metadata in map(link_metadata, payloads)}
+    ours = {one["IfIndex"]: one for one in metadata}
     assert sorted(shown) == sorted(ours)
-    indexes = {link["ifname"]: ifindex for ifindex, link in shown.items()}
+    indexes = indexes or {link["ifname"]: ifindex for ifindex, link in shown.items()}
     wrong = [
         f"{link['ifname']} ({ours[ifindex]['Type']}): {line}"
         for ifindex, link in shown.items()
         for line in [*_generic(ours[ifindex], link, indexes), *_kind(ours[ifindex], link.get("linkinfo", {}), indexes)]
     ]
     assert not wrong, "\n".join(wrong)
-    return {metadata["Name"]: metadata for metadata in ours.values()}
+    return {one["Name"]: one for one in ours.values()}
 
 
 def _generic(ours: Mapping[str, Any], link: dict[str, Any], indexes: dict[str, int]) -> list[str]:

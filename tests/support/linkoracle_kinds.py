@@ -257,6 +257,7 @@ LEFT_OUT: dict[str, frozenset[str]] = {
     "macvlan": frozenset({"bcqueuelen", "usedbcqueuelen", "macaddr_count"}),
     "macvtap": frozenset({"bcqueuelen", "usedbcqueuelen", "macaddr_count"}),
     "hsr": frozenset({"seq_nr"}),
+    "ipvlan": frozenset({"bridge"}),  # neither private nor vepa
     "macsec": frozenset({"encoding_sa"}),  # keys in rotation
 }
 """Kind → what Metadata leaves out: it moves by itself, or says the same again."""

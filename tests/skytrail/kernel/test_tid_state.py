@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
+from skytrail.kernel import tid_state
 from skytrail.kernel.linkmessages import Link
 from skytrail.kernel.links import LinkWatcher
 from skytrail.kernel.linktable import (
@@ -177,6 +178,22 @@ def test_a_file_that_another_agent_holds_is_warned_of(tmp_path: Path) -> None:
         assert made.tid_of(VETH, BLUE) == tid
     finally:
         other.close()
+
+
+def test_what_was_given_meanwhile_is_kept_once_the_file_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tid_state, "_RETRY", 0.0)
+    registry(tmp_path).close()
+    other = sqlite3.connect(tmp_path / "tids.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    made = registry(tmp_path)
+    with made.together():
+        tid = made.tid_of(VETH, BLUE)
+    other.close()
+    with structlog.testing.capture_logs() as logs, made.together():
+        pass
+    assert [line["event"] for line in logs] == ["tid_state_kept_again"]
+    made.close()
+    assert registry(tmp_path).tid_of(replace(VETH, name="wan"), BLUE) == tid
 
 
 @pytest.mark.parametrize("damage", [b"not a database at all" * 500, b""])
