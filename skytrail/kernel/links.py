@@ -68,7 +68,9 @@ __all__ = [
 
 _DEBOUNCE = 0.05
 _SCAN_SHARE = 20  # a scan of /proc rests 20 times as long as it took
-_LOOK = 120.0  # seconds between dumps of everything, with details: of some changes the kernel tells nobody
+_LOOK = 30.0  # seconds between dumps of everything, with details: of some changes the kernel tells nobody
+_SECOND_LOOK = 1.0  # seconds from an event of a link to a dump of its namespace: what its maker sets after, is not told
+_LOOK_SHARE = 20  # and until the next such dump, 20 times as long as one takes
 _DUMP_TRIES = 5
 _BUSY_DELAY = 0.1
 
@@ -101,6 +103,7 @@ class _Dump:
     cookie: int
     kind: int
     sequence: int
+    began: float
     interrupted: bool = False
 
 
@@ -153,6 +156,8 @@ class LinkWatcher:
         self._scan_after = 0.0
         self._scan_at = 0.0
         self._look_at = time.monotonic() + _LOOK
+        self._second_looks: dict[int, float] = {}  # cookie → when
+        self._rested: dict[int, float] = {}  # cookie → not before
         self._socket: LinkSocket
         self._census: Census
         self._wake: int
@@ -257,7 +262,7 @@ class LinkWatcher:
         """Seconds until something is due."""
         due = [] if self._moves.next_deadline is None else [self._moves.next_deadline]
         if self._details:
-            due.append(self._look_at)
+            due += [self._look_at, *self._second_looks.values()]
         if self._census.names is not None:
             due.append(self._scan_at)
             if self._census.names.next_retry is not None:
@@ -278,6 +283,9 @@ class LinkWatcher:
             if not self._resyncing:
                 for namespace in self._census.namespaces():
                     self._want_dumps(namespace.cookie)
+        for cookie in [cookie for cookie, when in self._second_looks.items() if when <= now]:
+            del self._second_looks[cookie]
+            self._dumps.setdefault((cookie, RTM_NEWLINK), 0)
         self._out += self._moves.expire(now)
         if self._dump is None:
             self._next_dump(now)
@@ -342,6 +350,7 @@ class LinkWatcher:
             link = decode_link(self._socket.buffer, found.start, found.end, cookie, raw=self._details)
             if link is not None:
                 self._out += self._table.update(self._with_functions(self._renumbered(link)))
+                self._look_again(cookie)
             elif self._details:  # of a bridge's port
                 self._out.append(Told(cookie, RTM_NEWLINK, bytes(self._socket.buffer[found.start : found.end])))
         elif found.kind == RTM_DELLINK:
@@ -368,6 +377,8 @@ class LinkWatcher:
         for key in [key for key in self._dumps if key[0] == gone.cookie]:
             del self._dumps[key]
         self._told.discard(gone.cookie)
+        self._second_looks.pop(gone.cookie, None)
+        self._rested.pop(gone.cookie, None)
         self._out += self._table.drop(gone.cookie)
         self._hint()  # another namespace may have got its inode before we heard
 
@@ -380,6 +391,11 @@ class LinkWatcher:
         if link.link_nsid is not None and (nsid is None or self._census.cookie_of(nsid) is None):
             self._hint()
         return link if nsid == link.link_nsid else replace(link, link_nsid=nsid)
+
+    def _look_again(self, cookie: int) -> None:
+        """A link that is down changes unheard (netdev_state_change), and one is told of before all of it is set."""
+        if self._details and cookie not in self._second_looks:
+            self._second_looks[cookie] = max(time.monotonic() + _SECOND_LOOK, self._rested.get(cookie, 0.0))
 
     def _with_functions(self, link: Link) -> Link:
         """An event does not tell of virtual functions, though it may be about them: a dump does."""
@@ -454,7 +470,7 @@ class LinkWatcher:
             return
         if now < self._dump_after:
             return
-        dump = _Dump(cookie, kind, next(self._sequence))
+        dump = _Dump(cookie, kind, next(self._sequence), now)
         if kind == RTM_NEWLINK:
             self._table.begin(cookie)
         else:
@@ -496,5 +512,7 @@ class LinkWatcher:
             _log.debug("links_dump_failed", cookie=dump.cookie, error=errno.errorcode.get(error, error))
         elif dump.kind == RTM_NEWLINK:
             self._out += self._table.finish(dump.cookie)
+            now = time.monotonic()
+            self._rested[dump.cookie] = now + _LOOK_SHARE * (now - dump.began)
         else:
             self._out.append(DumpEnded(dump.cookie, dump.kind))
