@@ -225,7 +225,12 @@ def _rows(
     shown: dict[str, Any],
     indexes: dict[str, int],
 ) -> list[str]:
-    tables = {"indexes": indexes.__getitem__, "users": _users, "groups": _groups}
+
+    def index(name: str) -> int:
+        """ip looks for a name where the link is, and says if<ifindex> if there is none."""
+        return indexes[name] if name in indexes else int(name.removeprefix("if"))
+
+    tables = {"indexes": index, "users": _users, "groups": _groups}
     pairs = []
     for key, theirs, convert in rows:
         value = shown.get(theirs)
