@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("skydive", "graphson")
 _GRAPHSON_SUFFIX = ".graphson"
+_GRAPHSON = re.compile(rb'\s*\{\s*"(?!(Nodes|Edges)")')  # Skydive's graph begins with one of these keys
 
 
 @click.group()
@@ -56,7 +58,7 @@ def save(session: Session, file: Path, *, at: str | None, format_: str | None) -
         sys.stdout.buffer.write(data)
         return
     _put(file, data)
-    click.echo(f"{file}: {_counted(elements)}, {len(data):,} bytes")
+    click.echo(f"{file}: {_counted(elements)} as of {at or 'now'}, {len(data):,} bytes")
 
 
 @snapshot.command()
@@ -90,7 +92,7 @@ def load(session: Session, file: Path) -> None:
 
 
 def _read(file: Path) -> tuple[list[Element], int]:
-    """The elements of a file in either format, and its bytes. A vertex of GraphSON has an ``id``, Skydive's graph has not."""
+    """The elements of a file in either format, and its bytes."""
     from topology.snapshot import graphson, skydive  # noqa: PLC0415
     from topology.snapshot.elements import SnapshotError  # noqa: PLC0415
 
@@ -99,8 +101,7 @@ def _read(file: Path) -> tuple[list[Element], int]:
     except OSError as error:
         raise RunError(f"cannot read {file}: {error.strerror}: give a file that may be read") from error
     try:
-        first = data.lstrip()[:200].split(b"\n", 1)[0]
-        return (graphson if first.startswith(b"{") and b'"id"' in first else skydive).read(data), len(data)
+        return (graphson if _GRAPHSON.match(data) else skydive).read(data), len(data)
     except SnapshotError as error:
         raise SnapshotError(f"{file}: {error}") from error
 
@@ -112,6 +113,7 @@ def _put(file: Path, data: bytes) -> None:
             try:
                 made.write(data)
                 made.flush()
+                os.fsync(made.fileno())  # else the new name may be on the disk before what it names
                 os.replace(made.name, file)  # noqa: PTH105 - as the name beside it
             except BaseException:
                 Path(made.name).unlink()

@@ -13,6 +13,9 @@ from topology.elements import FOREVER, Part, Revision, State, node_id
 
 _PART = "snapshot"
 
+DEEPEST = 100
+"""How deep lists and maps may be nested in a value of the metadata."""
+
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=FOREVER // 1000 - 1)]
 """Since the epoch."""
 
@@ -55,14 +58,20 @@ def checked(elements: Iterable[Element]) -> list[Element]:
     """Elements of which a graph can be made: nodes, then edges.
 
     Raises:
-        SnapshotError: an ID stands there twice, an edge has an end that is no node, a node has no name or type.
+        SnapshotError: an ID stands there twice, an edge has an end that is no node, a node has no name or type, a value is
+            nested too deeply.
     """
     nodes: dict[str, Element] = {}
     edges: dict[str, Element] = {}
+    seen: set[str] = set()
     for element in elements:
         kept = edges if element.Parent or element.Child else nodes
-        if element.ID in nodes or element.ID in edges:
+        one = _uuid(element.ID)  # a UUID in capitals is the same
+        if one in seen:
             raise SnapshotError(f"the ID {_quoted(element.ID)} stands there twice")
+        if not all(_fits(value, DEEPEST) for value in element.Metadata.values()):
+            raise SnapshotError(f"the element {_quoted(element.ID)} has a value that is nested more than {DEEPEST} deep")
+        seen.add(one)
         kept[element.ID] = element
     for node in nodes.values():
         if missing := [key for key in ("Name", "Type") if not isinstance(node.Metadata.get(key), str)]:
@@ -110,6 +119,13 @@ def _uuid(text: str) -> str:
         return str(uuid.UUID(text))
     except ValueError:
         return node_id(text)
+
+
+def _fits(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_fits(one, levels - 1) for one in inner)
 
 
 def _quoted(text: str) -> str:

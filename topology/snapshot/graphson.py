@@ -5,6 +5,9 @@ Source: TinkerPop's IO documentation, "GraphSON 3.0"; the adjacency form of ``Gr
 A vertex's label is the node's ``Type``, an edge's its ``RelationType``. An element's own fields (``Host``, ``CreatedAt`` …) and
 the keys of its metadata are properties side by side; a key of the metadata that is called as a field is, or begins with
 ``Metadata.``, has ``Metadata.`` before it.
+
+Two things are kept by us and not by every reader: an integer beyond 64 bits (``gx:BigInteger``) is text to a reader without
+``GraphSONXModuleV3``, and a property that is null is left out by a TinkerGraph that was not told to allow null values.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from topology.snapshot.elements import Element, SnapshotError, checked
+from topology.snapshot.elements import DEEPEST, Element, SnapshotError, checked
 
 Json = dict[str, Any]
 
@@ -23,7 +26,6 @@ _FIELDS = ("Host", "Origin", "CreatedAt", "UpdatedAt", "DeletedAt", "ArchivedAt"
 _IDENTITY = frozenset({"ID", "Parent", "Child"})
 _PREFIX = "Metadata."
 _INT64 = 1 << 63
-_DEEPEST = 100
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -54,26 +56,29 @@ def write(elements: Iterable[Element]) -> Iterator[bytes]:
 def read(data: bytes) -> list[Element]:
     """What a file holds, nodes first.
 
-    The edges are read where they go out, and where they come in. A property with several values is a list of them.
+    An edge stands beside the vertex that it goes out of, beside the one it comes into, or, alike, beside both. A property with
+    several values is a list of them.
 
     Raises:
         SnapshotError: names the line.
     """
     nodes: list[Element] = []
     edges: dict[str, Element] = {}
+    seen: set[tuple[str, str]] = set()
     for number, line in enumerate(data.splitlines(), 1):
         if not line.strip():
             continue
         try:
             vertex = _decoder.decode(line)
             nodes.append(_node(vertex))
-            for edge in _edges_of(vertex):
-                edges.setdefault(edge.ID, edge)
+            for side, edge in _edges_of(vertex):
+                _join(edges, seen, side, edge)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, SnapshotError) as error:
             reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise SnapshotError(f"line {number}: {reason}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SnapshotError(f"line {number} is no vertex of GraphSON 3: {type(error).__name__}: {error}") from error
+            reason = f"line {number} is no vertex of GraphSON 3: {type(error).__name__}: {error}"
+            raise SnapshotError(f"{reason}: give what TinkerPop's io step writes, a vertex a line") from error
     return checked([*nodes, *edges.values()])
 
 
@@ -104,7 +109,8 @@ def _node(vertex: Json) -> Element:
     return _element(_text(vertex["id"]), "Type", vertex["label"], properties)
 
 
-def _edges_of(vertex: Json) -> Iterator[Element]:
+def _edges_of(vertex: Json) -> Iterator[tuple[str, Element]]:
+    """The edges beside a vertex, with the side on which they stand."""
     own = _text(vertex["id"])
     for side, other in (("outE", "inV"), ("inE", "outV")):
         for label, edges in vertex.get(side, {}).items():
@@ -113,7 +119,14 @@ def _edges_of(vertex: Json) -> Iterator[Element]:
                 made = _element(_text(edge["id"]), "RelationType", label, properties)
                 end = _text(edge[other])
                 made.Parent, made.Child = (own, end) if other == "inV" else (end, own)
-                yield made
+                yield side, made
+
+
+def _join(edges: dict[str, Element], seen: set[tuple[str, str]], side: str, edge: Element) -> None:
+    """Add an edge to those known. Raises SnapshotError: another of its ID is there that is not itself from its other end."""
+    if (side, edge.ID) in seen or edges.setdefault(edge.ID, edge) != edge:
+        raise SnapshotError(f"the edge {edge.ID[:60]!r} stands there twice, or not alike at both its ends")
+    seen.add((side, edge.ID))
 
 
 def _element(id_: str, label_key: str, label: str, properties: Json) -> Element:
@@ -125,7 +138,11 @@ def _element(id_: str, label_key: str, label: str, properties: Json) -> Element:
 
 
 def _text(value: object) -> str:
-    return str(_plain(value))
+    """An ID."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, str | int):
+        raise SnapshotError("an ID must be text or an integer")
+    return str(plain)
 
 
 def _typed(value: object) -> object:
@@ -175,8 +192,8 @@ _TYPES: dict[str, Callable[[Any, int], Any]] = {
 
 def _plain(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - JSON
     """A typed value as JSON has it. Raises SnapshotError."""
-    if depth > _DEEPEST:
-        raise SnapshotError(f"a value is nested more than {_DEEPEST} deep")
+    if depth > DEEPEST:
+        raise SnapshotError(f"a value is nested more than {DEEPEST} deep")
     match value:
         case {"@type": kind, "@value": inner}:
             if kind not in _TYPES:

@@ -15,6 +15,7 @@ import pytest
 from contract.steps import T
 from support.agentlab import free_port
 
+from skytrail.cli.snapshot import _read
 from skytrail.http.app import as_asgi, create_app
 from skytrail.http.server import serve
 from skytrail.settings.tree import Http
@@ -79,7 +80,9 @@ def loaded(file: Path) -> Iterator[str]:
 def test_a_file_that_is_served_shows_what_the_hub_showed(hub: str, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     done = run("snapshot", "save", str(file), "--hub", hub)
-    assert (done.returncode, done.stdout) == (0, f"{file}: 2 nodes, 1 edges, {file.stat().st_size:,} bytes\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{file}: 2 nodes, 1 edges as of now, {file.stat().st_size:,} bytes\n"), (
+        done.stderr
+    )
     assert file.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == [name]
     with loaded(file) as address:
@@ -108,6 +111,7 @@ def test_a_dash_is_standard_output(hub: str) -> None:
         ('{"id":"1","label":"x"}\n{"id":"1","label":"x"}\n', "the ID '1' stands there twice"),
         ('{"Nodes":[{"ID":"1"}],"Edges":[]}', "missing required field `Metadata`"),
         ("a picture", "malformed"),
+        ('{"@type":"tinker:graph","@value":{"vertices":[],"edges":[]}}', "line 1 is no vertex of GraphSON 3"),
     ],
 )
 def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -116,6 +120,20 @@ def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, content:
     done = run("snapshot", "load", str(file))
     assert done.returncode == 1
     assert re.fullmatch(rf"skytrail: error: {file}: [^\n]*{re.escape(message)}[^\n]*\n", done.stderr), done.stderr
+
+
+def test_the_format_is_known_by_the_content(tmp_path: Path) -> None:
+    """A key ``id`` of the metadata makes no GraphSON, a key ``Nodes`` of a property no Skydive's JSON."""
+    skydive = {"Nodes": [{"ID": "1", "Metadata": {"id": 1, "Name": "a", "Type": "x"}}], "Edges": None}
+    property_ = {"Nodes": [{"id": 0, "value": "y"}], "Name": [{"id": 1, "value": "a"}]}
+    for content in (
+        json.dumps(skydive),
+        json.dumps(skydive, indent=1),
+        json.dumps({"label": "x", "properties": property_, "id": "1"}),
+    ):
+        (tmp_path / "file").write_text(content)
+        elements, size = _read(tmp_path / "file")
+        assert ([(one.ID, one.Metadata["Name"]) for one in elements], size) == ([("1", "a")], len(content))
 
 
 def test_what_cannot_be_written_is_told(hub: str, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lab import janusgraph
 from support.snapshots import EDGE, HOST, METADATA, PORT, TEXT, VALUES, graph
 
-from topology.snapshot.elements import Element, SnapshotError
+from topology.snapshot import skydive
+from topology.snapshot.elements import DEEPEST, Element, SnapshotError
 from topology.snapshot.graphson import read, write
 
 SCRIPT = Path(__file__).with_name("tinkergraph.groovy")
@@ -60,6 +61,16 @@ def test_what_was_written_is_read(metadata: dict[str, Any]) -> None:
     assert read(b"".join(write(ours))) == ours
 
 
+def test_what_may_be_nested_in_one_format_may_be_in_the_other() -> None:
+    deep: list[Any] = []
+    for _ in range(DEEPEST - 1):
+        deep = [deep]
+    assert read(b"".join(write(graph(Deep=deep)))) == skydive.read(skydive.write(graph(Deep=deep))) == graph(Deep=deep)
+    for again in (lambda ours: read(b"".join(write(ours))), lambda ours: skydive.read(skydive.write(ours))):
+        with pytest.raises(SnapshotError, match="nested more than 100 deep"):
+            again(graph(Deep=[deep]))
+
+
 def test_a_foreign_graph_has_ids_and_names_of_its_own() -> None:
     vertex = {
         "id": {"@type": "g:Int32", "@value": 1},
@@ -92,6 +103,15 @@ def test_a_foreign_graph_has_ids_and_names_of_its_own() -> None:
         ('{"id":"1","label":5,"properties":{}}', "no Type that is text"),
         ('{"id":"1","label":"x","outE":{"y":[{"id":"2","inV":"3"}]}}', "the edge '2' has an end that is not there: '3'"),
         ('{"id":"1","label":"x","properties":{"n":[{"value":' + "[" * 5000 + "]" * 5000 + "}]}}", "nested"),
+        ('{"id":null,"label":"x"}', "line 1: an ID must be text or an integer"),
+        (
+            '{"id":"1","label":"x","outE":{"y":[{"id":"9","inV":"1"},{"id":"9","inV":"1"}]}}',
+            "line 1: the edge '9' stands there twice",
+        ),
+        (
+            '{"id":"1","label":"x","outE":{"y":[{"id":"9","inV":"1"}]},"inE":{"z":[{"id":"9","outV":"1"}]}}',
+            "line 1: the edge '9' stands there twice, or not alike",
+        ),
         ('{"id":"1","label":"x"}\n{"id":"1","label":"x"}', "the ID '1' stands there twice"),
     ],
 )

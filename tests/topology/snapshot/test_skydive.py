@@ -90,6 +90,10 @@ NODE = '{"ID":"1","Metadata":{"Name":"n","Type":"x"}}'
         ('{"Nodes":[],"Edges":[{"ID":1}]}', r"Expected `str`, got `int` - at `\$.Edges"),
         ('{"Nodes":[{"ID":"1","Metadata":{"Name":"n"}}],"Edges":[]}', "the node '1' has no Type"),
         (f'{{"Nodes":[{NODE},{NODE}],"Edges":[]}}', "the ID '1' stands there twice"),
+        (
+            f'{{"Nodes":[{NODE.replace("1", HOST[:-4] + "abcd")},{NODE.replace("1", HOST[:-4] + "ABCD")}],"Edges":[]}}',
+            "ABCD' stands there twice",
+        ),
         (f'{{"Nodes":[{NODE}],"Edges":[{{"ID":"2","Parent":"1","Child":"1","Metadata":{{}}}}]}}', "no RelationType"),
         (
             f'{{"Nodes":[{NODE}],"Edges":[{{"ID":"2","Parent":"1","Child":"","Metadata":{{"RelationType":"y"}}}}]}}',
