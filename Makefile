@@ -8,7 +8,7 @@ LAB := tests/lab
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test lint bpf bpf-check bench fuzz kernels docs format clean
+.PHONY: up setup test test-cassandra lint bpf bpf-check bench fuzz kernels docs format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -32,6 +32,12 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory lint bpf-check
 	$(BIN)/pytest
 	$(MAKE) --no-print-directory kernels KERNEL_TESTS=short
+
+# The JanusGraph store on a real Cassandra: some minutes, and 2 GB of memory.
+test-cassandra: $(VENV)/.installed-dev
+	$(LAB)/packages.sh test
+	JANUSGRAPH_BACKEND=cql CI=true $(BIN)/pytest --timeout 900 tests/topology/store/janusgraph/test_contract.py \
+		tests/topology/store/janusgraph/test_elements.py tests/topology/store/janusgraph/test_hubs.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -9,10 +9,11 @@ import functools
 import uuid
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
+from skytrail.errors import RunError
 from skytrail.tid import element_id
 
 FOREVER = 2**63 - 1
@@ -23,6 +24,8 @@ Metadata = Mapping[str, Any]
 
 
 _REMEMBERED = 1 << 16
+_encoder = msgspec.json.Encoder(order="deterministic")
+_metadata_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 class Kind(Enum):
@@ -32,16 +35,37 @@ class Kind(Enum):
     EDGE = "edge"
 
 
+class DamagedStateError(RunError):
+    """What a store gave cannot be read."""
+
+
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """What one probe says of an element.
+    """What one probe says of an element: see :meth:`of`.
 
     Attributes:
-        metadata: keys of its own.
+        raw: keys of its own, as JSON with its keys in order: equal metadata is equal bytes. It is decoded only where it is
+            looked at: a graph of a hundred thousand elements would take a gigabyte.
         enriches: it only adds to an element that another probe defines, and keeps none alive.
     """
 
-    metadata: dict[str, Any]
+    raw: msgspec.Raw
     enriches: bool = False
+
+    @classmethod
+    def of(cls, metadata: Metadata, *, enriches: bool = False) -> Self:
+        """A part that says these keys."""
+        return cls(msgspec.Raw(_encoder.encode(metadata)), enriches)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Its keys, decoded at each call. Raises DamagedStateError."""
+        try:
+            found: dict[str, Any] = _metadata_decoder.decode(self.raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DamagedStateError(
+                f"a state is damaged ({error}): bring a backup back with 'skytrail restore FILE'"
+            ) from error
+        return found
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True, rename={"parts": "p", "parent": "a", "child": "b"}):
@@ -70,7 +94,13 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, rename={"parts": "p
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The parts as one. Of two probes that say the same key, the one that defines the element is believed."""
+        """The parts as one, decoded at each call.
+
+        Of two probes that say the same key, the one that defines the element is believed.
+
+        Raises:
+            DamagedStateError: what a store gave cannot be read.
+        """
         if len(self.parts) == 1:
             return next(iter(self.parts.values())).metadata
         merged: dict[str, Any] = {}
@@ -105,7 +135,6 @@ class Revision(msgspec.Struct, frozen=True):
     deleted: bool = False
 
 
-_encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(State)
 
 

@@ -19,11 +19,13 @@ class Source:
         probe: the probe's name: ``netlink``, ``ovsdb`` …
         host: Name of the host; empty for a probe of the whole cluster.
         service: what runs the probe: ``agent`` or ``hub``.
+        tid: of the host: by that it is known again where its name changed.
     """
 
     probe: str
     host: str
     service: str = "agent"
+    tid: str = ""
 
     @property
     def origin(self) -> str:

@@ -7,6 +7,9 @@ additions to nodes that are not there yet.
 Times: a source's changes keep the order in which it reported them, and an element's those in which they came, whoever
 reported them; an edge is never there before its nodes. Where a clock stepped back, or is behind another's, changes follow each
 other by 1 µs until the clock has caught up.
+
+While the store is away and does not let changes wait itself (it was never there since the start, or a lease is not had yet),
+reports are held, and taken in their order once it is there.
 """
 
 from __future__ import annotations
@@ -17,11 +20,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
-from topology.store.interface import Batch, Change, Store, StoreError
+from topology.held import Held
+from topology.store.interface import AwayError, Batch, Change, Store, StoreError
+
+_log = structlog.get_logger(__name__)
 
 _LEASE_SECONDS = 30.0
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 5.0
 
 
 @dataclass(slots=True)
@@ -73,7 +83,7 @@ class Reconciler:
         clock: µs since the epoch.
 
     Raises:
-        StoreError: the store cannot be read.
+        StoreError: the store cannot be read. One that is away is no error: it is waited for.
     """
 
     def __init__(self, store: Store, holder: str, clock: Callable[[], int]) -> None:
@@ -86,12 +96,32 @@ class Reconciler:
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
         self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
+        self._adopted: set[Source] = set()  # those whose host has been looked for under other names
         self._owed: dict[tuple[str, str], list[str]] = {}  # (probe, host) → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
+        self._held = Held()
+        self._begun = False
+        self._stopping = threading.Event()
+        self._waiting: threading.Thread | None = None
         self.counters = ReconcilerCounters()
-        for revision in store.current():
-            self._go_on_with(revision)
-        self._note_ends()
+        try:
+            self._begin()
+        except AwayError as error:
+            with self._lock:
+                self._wait(error)
+
+    def _begin(self) -> None:
+        """Learn what the store has. What waits in its spool is from before us: it comes first."""
+        if waiting := self._store.health().waiting:
+            raise AwayError(f"{waiting} batches wait in the spool: they are applied first")
+        current = list(self._store.current())
+        ended = self._ended()
+        with self._lock:
+            for revision in current:
+                self._go_on_with(revision)
+            for key, at in ended.items():
+                self._latest[key] = max(self._latest.get(key, 0), at)
+            self._begun = True
 
     def _go_on_with(self, revision: Revision) -> None:
         state = revision.state
@@ -113,45 +143,110 @@ class Reconciler:
             key = probe, state.host
             self._latest[key] = max(self._latest.get(key, 0), at)
 
-    def _note_ends(self) -> None:
+    def _ended(self) -> dict[tuple[str, str], int]:
         """A source's latest change may be an element's end. That matters if the clock stepped back while we were away."""
         now = self._clock()
+        ends: dict[tuple[str, str], int] = {}
         latest = self._store.feed(max(self._store.health().sequence - 1, 0), 1)
         if all(max(one.updated_at, one.recorded_at) <= now for one in latest):
-            return
-        for revision in self._store.between(now, FOREVER - 1):
-            if revision.archived_at < FOREVER and revision.state is not None:
-                self._note(revision.state, revision.archived_at)
+            return ends
+        for one in self._store.between(now, FOREVER - 1):
+            if one.archived_at < FOREVER and one.state is not None:
+                for probe in one.state.parts:
+                    key = probe, one.state.host
+                    ends[key] = max(ends.get(key, 0), one.archived_at)
+        return ends
 
     def report(self, report: Report) -> int:
-        """Take in a report; when this returns, what it changed is in the store. Returns how many changes it made.
+        """Take in a report; when this returns, what it changed is in the store, or held until the store is there.
+
+        Returns how many changes it made; 0 where it is held.
 
         Raises:
             StoreError: the store cannot take it. What it owes is written with the source's next report.
         """
-        key = report.source.probe, report.source.host
-        began = time.monotonic()
         with self._lock:
-            touched = list(dict.fromkeys([*self._owed.pop(key, ()), *self._take(report)]))
-            changes = self._changes(touched)
             self.counters.reports += 1
             self.counters.facts += len(report.facts)
+            if self._waiting is not None:
+                self._held.add(report)
+                return 0
             try:
-                if changes:
-                    self._write(report, changes)
-            except StoreError:
-                self._owed[key] = touched
-                self._writers.pop(f"{report.source.probe}@{report.source.host}", None)  # what arrived there is asked anew
+                return self._take_in(report)
+            except AwayError as error:
+                self._held.put_back(_debt(report))
+                self._wait(error)
+                return 0
+
+    def _take_in(self, report: Report) -> int:
+        key = report.source.probe, report.source.host
+        began = time.monotonic()
+        touched = list(dict.fromkeys([*self._owed.pop(key, ()), *self._take(report)]))
+        changes = self._changes(touched)
+        try:
+            if changes:
+                self._write(report, changes)
+        except StoreError:
+            self._owed[key] = touched
+            self._writers.pop(f"{report.source.probe}@{report.source.host}", None)  # what arrived there is asked anew
+            raise
+        finally:
+            self.counters.seconds += time.monotonic() - began
+        return len(changes)
+
+    def _wait(self, error: AwayError) -> None:
+        _log.warning("store_away", reason=str(error), meanwhile="what is reported is held until it is there")
+        self._waiting = threading.Thread(target=self._until_there, name="reconciler", daemon=True)
+        self._waiting.start()
+
+    def _until_there(self) -> None:
+        wait = _FIRST_WAIT
+        while not self._stopping.wait(wait):
+            try:
+                if not self._begun:
+                    self._begin()
+                if self._take_held():
+                    return
+                wait = 0.0
+            except AwayError:
+                wait = min(max(2 * wait, _FIRST_WAIT), _LONGEST_WAIT)
+            except StoreError as error:
+                wait = _LONGEST_WAIT
+                _log.error("store_refused", reason=str(error))
+
+    def _take_held(self) -> bool:
+        """Take the next of those that are held; True: there is none any more."""
+        with self._lock:
+            report = self._held.first()
+            if report is None:
+                self._waiting = None  # under the lock: the next report goes to the store itself
+                return True
+            try:
+                self._take_in(report)
+            except AwayError:
+                self._held.put_back(_debt(report))
                 raise
-            finally:
-                self.counters.seconds += time.monotonic() - began
-            return len(changes)
+        return False
+
+    @property
+    def held(self) -> int:
+        """Reports that are held until the store is there; 0 when all are taken."""
+        return len(self._held) or int(self._waiting is not None)
+
+    def close(self) -> None:
+        """Wait for the store no longer; what is held is lost, and seen again after the next start."""
+        self._stopping.set()
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.join()
 
     def _take(self, report: Report) -> list[str]:
         """Note what is said; gives the elements that it may change, nodes that come before their edges, that go after."""
         source = report.source
-        key = source.probe, source.host
-        said = self._said.setdefault(key, set())
+        said = self._said.setdefault((source.probe, source.host), set())
+        if source.tid and source not in self._adopted:
+            self._adopted.add(source)
+            said |= self._said_under_other_names(source)
         nodes: dict[str, None] = {}
         edges: dict[str, None] = {}
         for fact in report.facts:
@@ -171,6 +266,22 @@ class Reconciler:
             edges |= dict.fromkeys(sorted(self._edges_of.get(id_, ())))
         return [*touched, *edges]
 
+    def _said_under_other_names(self, source: Source) -> set[str]:
+        """What the probe on that host said while the host had another name; it is nobody else's from now on."""
+        found: set[str] = set()
+        for (probe, host), said in self._said.items():
+            if probe == source.probe and host != source.host:
+                mine = {id_ for id_ in said if self._is_of(id_, source.tid)}
+                said.difference_update(mine)
+                found |= mine
+        return found
+
+    def _is_of(self, id_: str, host_tid: str) -> bool:
+        """Whether a node is a host's, or an edge one end of which is."""
+        edge = self._edges.get(id_)
+        ends = [self._nodes.get(one) for one in ((edge.parent, edge.child) if edge else (id_,))]
+        return any(node and f"{node.tid}/".startswith(f"{host_tid}/") for node in ends)
+
     def _put(self, source: Source, fact: NodeFact | EdgeFact) -> None:
         if isinstance(fact, NodeFact):
             node = self._nodes.get(fact.id)
@@ -178,7 +289,7 @@ class Reconciler:
                 node = self._nodes[fact.id] = _Node(fact.tid, source.host, source.origin)
             if not fact.enriches:
                 node.host, node.origin = source.host, source.origin
-            node.parts[source.probe] = Part(dict(fact.metadata), fact.enriches)
+            node.parts[source.probe] = Part.of(fact.metadata, enriches=fact.enriches)
             if fact.volatile:
                 node.volatile[source.probe] = fact.volatile
             return
@@ -187,7 +298,9 @@ class Reconciler:
             edge = self._edges[fact.id] = _Edge(node_id(fact.parent), node_id(fact.child), source.host, source.origin)
             for end in (edge.parent, edge.child):
                 self._edges_of.setdefault(end, set()).add(fact.id)
-        edge.parts[source.probe] = Part({"RelationType": fact.relation, **fact.metadata})
+        elif edge.parts.keys() <= {source.probe}:
+            edge.host, edge.origin = source.host, source.origin
+        edge.parts[source.probe] = Part.of({"RelationType": fact.relation, **fact.metadata})
 
     def _take_back(self, source: Source, id_: str) -> None:
         node, edge = self._nodes.get(id_), self._edges.get(id_)
@@ -266,6 +379,11 @@ class Reconciler:
 
     def __len__(self) -> int:
         return len(self._there)
+
+
+def _debt(report: Report) -> Report:
+    """A report that was taken in, but whose changes are owed: it says nothing more."""
+    return Report(report.source, report.observed)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from exporters.bpf import syscall
 from exporters.bpf.bcc import DEBIAN_PACKAGES
+from exporters.bpf.namespaces import NamespaceHints
 from exporters.bpf.select import KERNEL_BTF, choose_loader
 from skytrail.errors import SkytrailError
 from skytrail.kernel.host import Roots, lockdown
@@ -120,6 +121,16 @@ def _loads() -> tuple[bool, str]:
     return True, f"by {loader} in {(time.perf_counter() - began) * 1000:.0f} ms"
 
 
+def _namespace_hints() -> tuple[bool, str]:
+    hints = NamespaceHints(lambda: None)
+    try:
+        hints.start()
+    except SkytrailError as error:
+        return False, str(error)
+    hints.stop()
+    return True, "namespaces without a name are found as they come"
+
+
 def _packet_socket() -> tuple[bool, str]:
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
@@ -143,6 +154,8 @@ FEATURES = (
     Feature("bcc", "second loader", False, "needed only without kernel BTF", _bcc),
     Feature("flows program", "6.1", True, "see -v for the verifier's log", _loads),
     Feature("TCX", "6.6, commit e420bed02507", False, "clsact filters or a raw socket are used instead", _tcx),
+    Feature("namespace hints", "CONFIG_DEBUG_INFO_BTF, 5.19", False, "none needed: namespaces without a name are found by a "
+            "scan of /proc, every 30 s", _namespace_hints),
     Feature("raw socket", "3.19", False, "CAP_NET_RAW", _packet_socket),
     Feature("namespace cookies", "5.14", True, "use Linux 5.14 or later", lambda: (True, f"this one is {current_cookie()}")),
 )  # fmt: skip

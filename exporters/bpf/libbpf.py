@@ -75,7 +75,34 @@ class _Log:
             return 0
 
         self._callback = _PRINT(write)
-        library.libbpf_set_print(self._callback)
+        self.before: int | None = library.libbpf_set_print(self._callback)
+
+
+def load_object(path: Path) -> LoadedObject:
+    """Load an object with all of its programs and maps, as they are.
+
+    Raises:
+        NotSupportedError: there is no libbpf.
+        LoadError: the kernel refused it; carries the verifier's log.
+    """
+    library = _library()
+    log = _Log(library)
+    handle = library.bpf_object__open_file(os.fsencode(path), None)
+    if not handle:
+        raise LoadError(f"{path.name} cannot be opened: {os.strerror(ctypes.get_errno())}", log.text)
+    try:
+        result = library.bpf_object__load(handle)
+        if result:
+            raise _refused(-result, log.text)
+        programs = _walk(handle, library.bpf_object__next_program, library.bpf_program__name)
+        maps = _walk(handle, library.bpf_object__next_map, library.bpf_map__name)
+        return LoadedObject(
+            programs={name: os.dup(library.bpf_program__fd(program)) for name, program in programs},
+            maps={name: os.dup(library.bpf_map__fd(bpf_map)) for name, bpf_map in maps},
+        )
+    finally:
+        library.bpf_object__close(handle)
+        library.libbpf_set_print(log.before)
 
 
 class LibbpfLoader:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, PROG_LOAD = 0, 1, 2, 5
 PROG_TEST_RUN = 10
+RAW_TRACEPOINT_OPEN = 17
 PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD = 11, 13, 14, 15
 MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 24, 26, 27
 LINK_CREATE = 28
@@ -191,6 +192,11 @@ def tcx_attach(prog_fd: int, ifindex: int, attach_type: int) -> int:
     """Attach by a TCX link (Linux 6.6): ingress before all others, egress after them. Returns the link's descriptor."""
     flags = _F_BEFORE if attach_type == TCX_INGRESS else _F_AFTER
     return bpf(LINK_CREATE, _attr("IIIIIIQ", prog_fd, ifindex, attach_type, flags, 0, 0, 0))
+
+
+def tracing_attach(prog_fd: int) -> int:
+    """Attach a program of type TRACING (tp_btf) to what it was loaded for. Returns the link's descriptor."""
+    return bpf(RAW_TRACEPOINT_OPEN, _attr("QII", 0, prog_fd, 0))
 
 
 def program_ids() -> Iterator[int]:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What flows.bpf.c needs of the kernel's types, taken from `bpftool btf dump file /sys/kernel/btf/vmlinux format c`
- * of Linux 6.18 and cut down. struct __sk_buff is stable uapi (include/uapi/linux/bpf.h): the kernel rewrites each access,
- * so that its fields need no CO-RE relocation. Fields are cut behind the last one in use.
+ * What flows.bpf.c and namespaces.bpf.c need of the kernel's types, taken from
+ * `bpftool btf dump file /sys/kernel/btf/vmlinux format c` of Linux 6.18 and cut down. struct __sk_buff is stable uapi
+ * (include/uapi/linux/bpf.h): the kernel rewrites each access, so that its fields need no CO-RE relocation. Its fields are
+ * cut behind the last one in use; those of the kernel's own structs, which libbpf relocates, are only the ones in use.
  */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
@@ -28,6 +29,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum {
@@ -38,6 +40,10 @@ enum {
 
 enum {
 	BPF_F_NO_PREALLOC = 1,
+};
+
+enum {
+	BPF_RB_FORCE_WAKEUP = 2,
 };
 
 struct bpf_sock;
@@ -82,5 +88,22 @@ struct __sk_buff {
 	} __attribute__((aligned(8)));
 	__u32 gso_size;
 };
+
+struct linux_mib {
+	unsigned long mibs[1];
+} __attribute__((preserve_access_index));
+
+struct net {
+	__u64 net_cookie;
+} __attribute__((preserve_access_index));
+
+struct nsproxy {
+	struct net *net_ns;
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+	__s32 tgid;
+	struct nsproxy *nsproxy;
+} __attribute__((preserve_access_index));
 
 #endif

@@ -17,10 +17,11 @@ import structlog
 from skytrail import __version__
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
-from skytrail.errors import AgentAwayError
+from skytrail.errors import AgentAwayError, SkytrailError
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
+    from exporters.bpf.namespaces import NamespaceHints
     from exporters.bpf.program import FlowProgram
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owntraffic import OwnTraffic
@@ -67,6 +68,7 @@ class AgentProcess:
         self._otlp: OtlpExporter | None = None
         self._own: OwnTraffic | None = None
         self._hub: HubProcess | None = None
+        self._hints: NamespaceHints | None = None
         self.collector: FlowsCollector
         self.server: Server
 
@@ -89,6 +91,7 @@ class AgentProcess:
         self._start_http()
         assert self.collector.capture
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
+        self._start_hints()
 
     def _start_flows(self) -> None:
         from exporters.bpf.select import choose_loader  # noqa: PLC0415
@@ -156,6 +159,23 @@ class AgentProcess:
         self.collector.start()
         self._closers.callback(self.collector.stop)
         self._closers.callback(capture.stop)  # run first: nothing is counted while the last records are read
+        watcher = self._hub.probe.watcher if self._hub else capture.watcher
+        if watcher and (self._topology or flow.netns == "all"):
+            from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
+
+            self._hints = NamespaceHints(watcher.hint)
+
+    def _start_hints(self) -> None:
+        """Namespaces without a name are found without them too, at the next scan of /proc."""
+        if self._hints is None:
+            return
+        try:
+            self._hints.start()
+        except (OSError, SkytrailError) as error:
+            remedy = "none needed: those without a name are found by a scan of /proc, every 30 s"
+            _log.warning("namespaces_found_late", error=str(error), remedy=remedy)
+        else:
+            self._closers.callback(self._hints.stop)
 
     def _start_otlp(self) -> None:
         settings = self._settings.otlp
@@ -211,6 +231,8 @@ class AgentProcess:
         sources: list[Callable[[], Iterable[Family]]] = [self.collector.families, process_families]
         if self._otlp:
             sources.append(self._otlp.families)
+        if self._hints:
+            sources.append(self._hints.families)
         return sources
 
     def _start_http(self) -> None:

@@ -112,11 +112,12 @@ class HubProcess:
         self._closers.callback(self.store.close)
         name, tid = self._host.hostname, host_tid(self._host.host_id)
         self.reconciler = Reconciler(self.store, name, clock)
+        self._closers.callback(self.reconciler.close)
         host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
-        self.reconciler.report(Report(Source("host", name), clock(), (host,), whole=True))
+        self.reconciler.report(Report(Source("host", name, tid=tid), clock(), (host,), whole=True))
         worker = NamespaceWorker()  # not the exporter's: each program that one attaches takes the kernel 10 ms and more
         self._closers.callback(worker.close)
-        source = Source("netlink", name)
+        source = Source("netlink", name, tid=tid)
         self.probe = NetlinkProbe(self.reconciler.report, source, tid, self._tids, worker, clock, self._follow)
         self._closers.callback(self.probe.stop)
         self.probe.start()
@@ -173,6 +174,7 @@ class HubProcess:
                 "sequence": health.sequence,
             },
             "reports": counters.reports,
+            "reports_held": self.reconciler.held,
             "changes": counters.changes,
             "probes": {"netlink": self.probe.status()},
         }

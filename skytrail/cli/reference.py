@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from exporters.bpf import namespaces
 from exporters.flows import metrics as flows
 from exporters.outputs.otlp import selfmetrics
 from skytrail import process
@@ -14,6 +15,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
+    ("Namespaces", namespaces.DECLARED),
     ("Process", process.DECLARED),
 )
 

@@ -35,6 +35,8 @@ def topology(session: Session, *, at: str | None, as_json: bool, dot: bool, watc
     """Show what the network of this host is made of, as a tree."""
     if watch and (at or as_json or dot):
         raise click.UsageError("--watch shows the tree as it is now: leave --at, --json and --dot away")
+    if as_json and dot:
+        raise click.UsageError("--json and --dot exclude each other")
     session.start_logs()
     client = _hub(session)
     if watch:
@@ -67,7 +69,7 @@ def diff(session: Session, *, begin: str, end: str, as_json: bool) -> None:
         mark, colour = _MARKS[one["Change"]]
         click.secho(f"{mark} {_described(one['Element'])}", fg=colour)
         for key, (before, after) in one.get("Keys", {}).items():
-            click.echo(f"    {key}: {_value(before)} → {_value(after)}")
+            click.echo(f"    {_text(key)}: {_value(before)} → {_value(after)}")
 
 
 def _hub(session: Session) -> Client:
@@ -107,41 +109,52 @@ def _tree(graph: Json) -> Tree:
             links.setdefault(edge["Child"], []).append(f"← {_name(nodes[edge['Parent']])}")
             links.setdefault(edge["Parent"], []).append(f"→ {_name(nodes[edge['Child']])}")
     root = Tree("", hide_root=True)
+    shown: set[str] = set()
 
     def add(branch: Tree, id_: str) -> None:
+        shown.add(id_)
         below = branch.add(_line(nodes[id_], links.get(id_, [])))
         for child in sorted(children.get(id_, ()), key=lambda one: _order(nodes[one])):
-            add(below, child)
+            if child not in shown:
+                add(below, child)
 
-    for id_ in sorted(nodes.keys() - owned, key=lambda one: _order(nodes[one])):
-        add(root, id_)
+    ordered = sorted(nodes, key=lambda one: (one in owned, *_order(nodes[one])))
+    for id_ in ordered:  # those that nobody owns; then, of a file, those that own each other in a circle
+        if id_ not in owned or id_ not in shown:
+            add(root, id_)
     return root
 
 
 def _order(node: Json) -> tuple[bool, int, str]:
     """Interfaces by their numbers, then namespaces by their names."""
-    metadata = node["Metadata"]
-    return "IfIndex" not in metadata, metadata.get("IfIndex", 0), metadata["Name"]
+    number = node["Metadata"].get("IfIndex")
+    return not isinstance(number, int), number if isinstance(number, int) else 0, _name(node)
 
 
 def _line(node: Json, links: list[str]) -> str:
     from rich.markup import escape  # noqa: PLC0415
 
     metadata = node["Metadata"]
-    state = metadata.get("State", "")
+    state = escape(_text(metadata.get("State", "")))
     colour = _STATES.get(state, "dim")
-    parts = [f"[bold]{escape(metadata['Name'])}[/bold]", f"[cyan]{escape(metadata['Type'])}[/cyan]"]
+    parts = [f"[bold]{escape(_name(node))}[/bold]", f"[cyan]{escape(_text(metadata['Type']))}[/cyan]"]
     if state:
         parts.append(f"[{colour}]{state}[/{colour}]")
-    parts += [escape(address) for name in ("IPV4", "IPV6") for address in metadata.get(name, ())]
+    addresses = [metadata[name] for name in ("IPV4", "IPV6") if isinstance(metadata.get(name), list)]
+    parts += [escape(_text(address)) for found in addresses for address in found]
     parts += [f"[dim]{escape(link)}[/dim]" for link in sorted(set(links))]
     return "  ".join(parts)
+
+
+def _text(value: object) -> str:
+    """A value to be seen, not obeyed by the terminal: whoever may name an interface chose it."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(value))
 
 
 def _dot(graph: Json) -> str:
     lines = ["graph topology {", "  node [shape=box];"]
     for node in graph["Nodes"]:
-        label = f"{node['Metadata']['Name']}\\n{node['Metadata']['Type']}"
+        label = f"{_name(node)}\\n{_text(node['Metadata']['Type'])}"
         lines.append(f"  {_quoted(node['ID'])} [label={_quoted(label)}];")
     for edge in graph["Edges"]:
         relation = edge["Metadata"]["RelationType"]
@@ -155,15 +168,15 @@ def _quoted(text: str) -> str:
 
 
 def _name(element: Json) -> str:
-    return str(element["Metadata"].get("Name") or element["Metadata"].get("RelationType") or element["ID"])
+    return _text(element["Metadata"].get("Name") or element["Metadata"].get("RelationType") or element["ID"])
 
 
 def _described(element: Json) -> str:
     if "Parent" not in element:
-        return f"{element['Metadata']['Type']} {_name(element)}"
-    return f"{element['Metadata']['RelationType']} {' → '.join(element['Ends'])}"
+        return f"{_text(element['Metadata']['Type'])} {_name(element)}"
+    return f"{_text(element['Metadata']['RelationType'])} {' → '.join(map(_text, element['Ends']))}"
 
 
 def _value(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = _text(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -79,19 +79,19 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise AgentAwayError(
-                f"no agent answers on {self._where} ({error}): start one by 'skytrail up', or name another address"
+                f"nobody answers on {self._where} ({error}): start one by 'skytrail up', or name another address"
             ) from error
         if answer.status == 200 and answer.headers.get(SERVICE_HEADER):
             return json.loads(body), answer.headers
         message = _message(body) or f"HTTP {answer.status}"
         if answer.status == 200:
             self._connection.close()
-            raise AgentAwayError(f"what answers on {self._where} is no agent of Skytrail's: name another address")
+            raise AgentAwayError(f"what answers on {self._where} is nothing of Skytrail's: name another address")
         if answer.status == 401:
             message += (
                 ": name a file with a token by --set http.token_file=…, or one with user:password by --set http.login_file=…"
             )
-        raise UsageError(message) if answer.status == 400 else RunError(f"the agent on {self._where} says: {message}")
+        raise UsageError(message) if answer.status == 400 else RunError(f"{self._where} says: {message}")
 
 
 def _read(key: str, read: Callable[[], T]) -> T:

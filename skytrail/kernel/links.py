@@ -261,8 +261,9 @@ class LinkWatcher:
     def _patience(self) -> float | None:
         """Seconds until something is due."""
         due = [] if self._moves.next_deadline is None else [self._moves.next_deadline]
+        due += self._second_looks.values()
         if self._details:
-            due += [self._look_at, *self._second_looks.values()]
+            due.append(self._look_at)
         if self._census.names is not None:
             due.append(self._scan_at)
             if self._census.names.next_retry is not None:
@@ -349,8 +350,10 @@ class LinkWatcher:
         elif found.kind == RTM_NEWLINK:
             link = decode_link(self._socket.buffer, found.start, found.end, cookie, raw=self._details)
             if link is not None:
+                self._moves.forget((cookie, link.ifindex))
                 self._out += self._table.update(self._with_functions(self._renumbered(link)))
-                self._look_again(cookie)
+                if self._details:
+                    self._look_again(cookie)
             elif self._details:  # of a bridge's port
                 self._out.append(Told(cookie, RTM_NEWLINK, bytes(self._socket.buffer[found.start : found.end])))
         elif found.kind == RTM_DELLINK:
@@ -394,7 +397,7 @@ class LinkWatcher:
 
     def _look_again(self, cookie: int) -> None:
         """A link that is down changes unheard (netdev_state_change), and one is told of before all of it is set."""
-        if self._details and cookie not in self._second_looks:
+        if cookie not in self._second_looks:
             self._second_looks[cookie] = max(time.monotonic() + _SECOND_LOOK, self._rested.get(cookie, 0.0))
 
     def _with_functions(self, link: Link) -> Link:
@@ -492,6 +495,7 @@ class LinkWatcher:
         if found.kind == RTM_NEWLINK:
             link = decode_link(self._socket.buffer, found.start, found.end, dump.cookie, raw=self._details)
             if link is not None and wanted:
+                self._moves.forget((dump.cookie, link.ifindex))
                 self._out += self._table.update(link)
         elif found.kind == dump.kind and wanted:
             self._out.append(Told(dump.cookie, found.kind, bytes(self._socket.buffer[found.start : found.end])))
@@ -510,6 +514,8 @@ class LinkWatcher:
             self._dump_after = time.monotonic() + (_BUSY_DELAY if error else 0.0)
         elif error:
             _log.debug("links_dump_failed", cookie=dump.cookie, error=errno.errorcode.get(error, error))
+        elif dump.interrupted:  # again and again: what it missed may be there, and is looked for a little later
+            self._look_again(dump.cookie)
         elif dump.kind == RTM_NEWLINK:
             self._out += self._table.finish(dump.cookie)
             now = time.monotonic()

@@ -21,7 +21,7 @@ from skytrail.kernel.netlink import (
 )
 
 _GROUPS = 1 << (1 - 1) | 1 << (28 - 1)  # RTNLGRP_LINK, RTNLGRP_NSID
-_DETAIL_GROUPS = sum(1 << (group - 1) for group in (5, 9, 7, 11, 8, 19))  # RTNLGRP_IPV4_… and _IPV6_IFADDR, _ROUTE, _RULE
+_DETAIL_GROUPS = sum(1 << (group - 1) for group in (5, 9, 7, 11, 8, 19, 4))  # RTNLGRP_IPV4_… and _IPV6_IFADDR, _ROUTE, _RULE; TC
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
 _DATAGRAMS_A_TURN = 256  # then the caller's other sources get their turn
 
@@ -32,7 +32,7 @@ class LinkSocket:
     Args:
         every_namespace: hear all namespaces that have a number in ours; else only our own.
         receive_buffer: bytes of the queue; above net.core.rmem_max if we may.
-        details: hear of addresses, routes and rules too, and have links dumped with their virtual functions.
+        details: hear of addresses, routes, rules and filters too, and have links dumped with their virtual functions.
 
     Raises:
         OSError: the kernel refuses a socket, or listening to all namespaces (EPERM: needs CAP_NET_BROADCAST).

@@ -203,6 +203,11 @@ class PendingMoves:
                 events += table.arrive(move.link, (cookie, move.new_ifindex))
         return events
 
+    def forget(self, key: LinkKey) -> None:
+        """A link is there again where one left: whatever became of that one, its end must not be told of this."""
+        if any((move.link.cookie, move.link.ifindex) == key for move in self._moves):
+            self._moves = deque(move for move in self._moves if (move.link.cookie, move.link.ifindex) != key)
+
     def expire(self, now: float) -> list[Event]:
         """Give up the links whose new place did not become known in time."""
         events: list[Event] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import reduce
 
@@ -55,11 +56,18 @@ def render_yaml(settings: Settings) -> str:
     return text
 
 
+_LOGIN = re.compile(r"^(\w+://[^/@]*:)[^/@]*@")
+"""A password in an address."""
+
+
 def _shown(leaf: Leaf, settings: Settings) -> object:
-    value = reduce(getattr, leaf.path, settings)
+    value: object = reduce(getattr, leaf.path, settings)
     if leaf.secret and isinstance(value, dict):
         return dict.fromkeys(value, MASK)
-    return leaf.show(value)
+    if leaf.secret and value:
+        return MASK
+    shown = leaf.show(value)
+    return _LOGIN.sub(rf"\1{MASK}@", shown) if isinstance(shown, str) else shown
 
 
 def _sections() -> Iterator[str]:

@@ -92,7 +92,7 @@ def _states() -> Callable[[int, int], State]:
     def state(number: int, revision: int) -> State:
         told = {"Name": f"eth{number}", "Type": "veth", "State": ("UP", "DOWN")[revision % 2], "MTU": 1500, "Rev": revision}
         told |= {"MAC": f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", "IPV4": [f"10.0.{number >> 8}.{number & 255}/24"]}
-        return State("host", "agent.host", {"netlink": Part(told | fixed[number])}, f"host/x/link/veth/eth{number}")
+        return State("host", "agent.host", {"netlink": Part.of(told | fixed[number])}, f"host/x/link/veth/eth{number}")
 
     return state
 

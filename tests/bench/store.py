@@ -40,13 +40,13 @@ def state(number: int, version: int) -> State:
         "RoutingTables": [{"ID": 254, "Routes": [{"Prefix": f"10.{one}.0.0/16", "Protocol": 2} for one in range(4)]}],
         **{f"Key{one}": f"value {one} of {number}" for one in range(15)},
     }
-    return State("host1", "agent.host1", {"netlink": Part(metadata)}, f"host/1/netns/host/link/veth/{number}")
+    return State("host1", "agent.host1", {"netlink": Part.of(metadata)}, f"host/1/netns/host/link/veth/{number}")
 
 
 def small(number: int, version: int) -> State:
     """A state of 300 bytes, for long histories."""
     metadata = {"Name": f"veth{number}", "Type": "veth", "MTU": 1500 + version, "State": "UP", "IfIndex": number}
-    return State("host1", "agent.host1", {"netlink": Part(metadata)}, f"host/1/netns/host/link/veth/{number}")
+    return State("host1", "agent.host1", {"netlink": Part.of(metadata)}, f"host/1/netns/host/link/veth/{number}")
 
 
 def apply() -> Iterator[Line]:
@@ -151,7 +151,7 @@ def live() -> Iterator[Line]:
         code = (
             "import sys, time, resource\nfrom pathlib import Path\nbegan = time.perf_counter()\n"
             "from topology.store.embedded.store import EmbeddedStore\nfrom topology.reconcile import Reconciler\n"
-            "store = EmbeddedStore(Path(sys.argv[1]))\nreconciler = Reconciler(store, 'x', lambda: 1)\n"
+            "store = EmbeddedStore(Path(sys.argv[1]))\nreconciler = Reconciler(store, 'x', lambda: time.time_ns() // 1000)\n"
             "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         said = subprocess.run(

@@ -23,12 +23,12 @@ def element(name: object) -> str:
 
 def node(**metadata: Any) -> State:
     """A state of a node."""
-    return State("host1", "agent.host1", {"netlink": Part(metadata)}, "host/x/link/y")
+    return State("host1", "agent.host1", {"netlink": Part.of(metadata)}, "host/x/link/y")
 
 
 def edge(parent: str, child: str, **metadata: Any) -> State:
     """A state of an edge."""
-    return State("host1", "agent.host1", {"netlink": Part(metadata)}, parent=parent, child=child)
+    return State("host1", "agent.host1", {"netlink": Part.of(metadata)}, parent=parent, child=child)
 
 
 def batch(*changes: tuple[str, int, State | None], writer: str = "w", epoch: int = 1, number: int | None = None) -> Batch:

@@ -6,7 +6,9 @@ with netdevsim, so virtual functions are not here; nor is there an InfiniBand de
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ import pytest
 from support.graphoracle import namespaces_of
 from support.linkkinds import make_links
 from support.linkoracle import compare_metadata, ip_json
-from support.netlab import Net, until
+from support.netlab import Net, in_netns, until
 from support.probelab import ProbeLab
 
+from exporters.bpf.syscall import bpf, prog_load
 from topology.shape import graph_json
 
 pytestmark = pytest.mark.skipif(
@@ -25,8 +28,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 SETTLED_SECONDS = 60.0  # half of them until the next look: a link that is down changes unheard
-LACKING = {"6.1": {"hsr"}}
-"""Series of the kernel → kinds that it is built without."""
+LACKING = {"6.1": {"hsr", "netkit"}}
+"""Series of the kernel → kinds that it is built without. Neither of them is built with amt, bareudp and netdevsim."""
+
+UNLIKE = {"TID"}
+"""What a start on an empty folder says otherwise than one that has seen the links being made."""
+
+XDP_PROGRAM, XDP_ATTACHMENT, SKB_MODE, LINK_CREATE = 6, 37, 2, 28  # linux/bpf.h, linux/if_link.h
+PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = XDP_PASS; exit
 
 Json = dict[str, Any]
 Links = dict[str, list[Json]]
@@ -129,12 +138,70 @@ def test_short_every_kind_is_told_of_as_iproute2_does(net: Net, tmp_path: Path) 
         lab.close()
 
 
-def test_long_every_kind_is_told_of_as_it_is_made(net: Net, tmp_path: Path) -> None:
+def facts(lab: ProbeLab) -> dict[tuple[str, str, str], Any]:
+    """What Metadata says of the test's links, by namespace, link and key."""
+    graph = graph_json(lab.store.current())
+    nodes = {node["ID"]: node["Metadata"] for node in graph["Nodes"]}
+    owned = [edge for edge in graph["Edges"] if edge["Metadata"]["RelationType"] == "ownership"]
+    pairs = [(nodes[edge["Parent"]], nodes[edge["Child"]]) for edge in owned]
+    return {
+        (parent["Name"], child["Name"], key): value
+        for parent, child in pairs
+        if parent["Type"] == "netns" and parent["Name"].startswith(lab.net.prefix)
+        for key, value in child.items()
+        if key not in UNLIKE
+    }
+
+
+def test_long_every_kind_is_told_of_as_it_is_made_and_by_a_fresh_start_alike(net: Net, tmp_path: Path) -> None:
     netns = net.netns("a", ipv6=True)
-    lab = ProbeLab(net, tmp_path)
+    lab = ProbeLab(net, tmp_path / "as-made")
     try:
         make_links(net, netns, everything=True, without=LACKING.get(series(), set()))
         settled(lab)
+        fresh = ProbeLab(net, tmp_path / "fresh")
+        try:
+            settled(fresh)
+
+            def alike() -> bool:
+                made, found = facts(lab), facts(fresh)
+                unlike = [place for place in made.keys() | found.keys() if made.get(place) != found.get(place)]
+                assert not unlike, [f"{place}: as made {made.get(place)!r}, fresh {found.get(place)!r}" for place in unlike]
+                return True
+
+            until(alike, SETTLED_SECONDS, every=0.3)
+        finally:
+            fresh.close()
+    finally:
+        lab.close()
+
+
+def attach_xdp(netns: str, ifindex: int) -> int:
+    """Attach a program to an interface by a BPF link, until the descriptor that it gives is closed; the kernel tells nobody."""
+    program = prog_load(XDP_PROGRAM, ctypes.create_string_buffer(PASS, len(PASS)), "pass")
+    try:
+        attr = struct.pack("=IIII", program, ifindex, XDP_ATTACHMENT, SKB_MODE)
+        return in_netns(netns, lambda: bpf(LINK_CREATE, ctypes.create_string_buffer(attr, 64)))
+    finally:
+        os.close(program)
+
+
+def test_long_xdp_programs_are_on_their_links_while_they_are_attached(net: Net, tmp_path: Path) -> None:
+    netns = net.netns("a")
+    net.ip("link add name x0 type dummy", netns=netns)
+    lab = ProbeLab(net, tmp_path)
+    try:
+        without = settled(lab)
+        link = attach_xdp(netns, net.link(netns, "x0")["ifindex"])
+        try:
+            attached = settled(lab)
+        finally:
+            os.close(link)
+        after = settled(lab)
+        (shown,) = (one for one in attached[1][netns] if one["ifname"] == "x0")
+        assert shown["xdp"]["prog"]["id"]
+        for moment, links in (without, attached, after):
+            compare(lab, links, moment)
     finally:
         lab.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,41 +28,54 @@ READY_SECONDS = 90.0
 _OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true")
 
 
-def demand() -> Path:
+def demand(backend: str = "") -> Path:
     """As :func:`jars`; where they cannot be had the test is skipped or, in CI, fails."""
     try:
-        return jars()
+        return jars(backend)
     except LookupError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
 
 
-def jars() -> Path:
-    """The folder of the jars, fetched if this recipe's are not there; raises LookupError with the reason if it cannot be."""
+def jars(backend: str = "") -> Path:
+    """The folder of the jars, with those for CQL where the backend is ``cql``; raises as :func:`fetched`."""
+    return fetched(RECIPE / "pom-cql.xml", "janusgraph-cql") if backend == "cql" else fetched(RECIPE / "pom.xml", "janusgraph")
+
+
+def fetched(recipe: Path, name: str) -> Path:
+    """The folder of a recipe's jars, fetched if they are not there; raises LookupError with the reason if they cannot be."""
     if missing := [tool for tool in ("java", "mvn") if shutil.which(tool) is None]:
-        raise LookupError(f"no JanusGraph: {' and '.join(missing)} not installed")
+        raise LookupError(f"no {name}: {' and '.join(missing)} not installed")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skytrail-lab"
     cache.mkdir(parents=True, exist_ok=True)
-    folder, done = cache / "janusgraph", cache / "janusgraph.pom"
-    recipe = (RECIPE / "pom.xml").read_bytes()
-    with (cache / "janusgraph.lock").open("w") as lock:
+    folder, done = cache / name, cache / f"{name}.pom"
+    content = recipe.read_bytes()
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.is_file() or done.read_bytes() != recipe:
+        if not done.is_file() or done.read_bytes() != content:
             shutil.rmtree(folder, ignore_errors=True)
-            command = ["mvn", "-q", "-B", "-f", str(RECIPE / "pom.xml"), "dependency:copy-dependencies"]
+            command = ["mvn", "-q", "-B", "-f", str(recipe), "dependency:copy-dependencies"]
             command += ["-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
             run = subprocess.run(command, capture_output=True, text=True)
             if run.returncode:
-                raise LookupError(f"no JanusGraph: Maven could not fetch it: {(run.stdout + run.stderr)[-600:]}")
-            done.write_bytes(recipe)
+                raise LookupError(f"no {name}: Maven could not fetch it: {(run.stdout + run.stderr)[-600:]}")
+            done.write_bytes(content)
     return folder
 
 
 class Server:
     """One JanusGraph Server: stopped and started again it keeps its port and its folder."""
 
-    def __init__(self, libraries: Path, folder: Path, backend: str = "inmemory", *, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        libraries: Path,
+        folder: Path,
+        backend: str = "inmemory",
+        *,
+        options: tuple[str, ...] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._libraries = libraries
         self._folder = folder
         self._options = options
@@ -71,7 +86,10 @@ class Server:
         conf.mkdir(parents=True)
         (folder / "data").mkdir()
         shutil.copy(CONFIGURATION / "graph.groovy", conf)
-        shutil.copy(CONFIGURATION / f"{backend}.properties", conf / "graph.properties")
+        told = (CONFIGURATION / f"{backend}.properties").read_text()
+        for key, value in (settings or {}).items():
+            told = re.sub(rf"^{re.escape(key)}=.*$", f"{key}={value}", told, flags=re.MULTILINE)
+        (conf / "graph.properties").write_text(told)
         text = (CONFIGURATION / "server.yaml").read_text().replace("port: 8182", f"port: {self.port}")
         (conf / "server.yaml").write_text(text)
 

@@ -86,7 +86,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "link set dev bp1 master bo1",
         "link set dev bo0 up",
     ),
-    "team": ("link add name te type team",),
+    "team": ("link add name te type team", "link add name tep type dummy", "link set dev tep master te"),
     "gre": (
         "link add name g1 type gre local 192.0.2.1 remote 192.0.2.2 key 7 csum seq ttl 9 tos 4 dev low",
         "link add name g8 type gre external",
@@ -141,6 +141,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "link add name vrp type dummy",
         "link set dev vrp master vr",
     ),
+    "gtp": ("link add name gt type gtp role sgsn hsize 512 restart_count 3",),
+    "netkit": ("link add name nk type netkit",),
     "nlmon": ("link add name nm type nlmon",),
     "wireguard": ("link add name wg type wireguard",),
     "vcan": ("link add name vc type vcan",),
@@ -162,7 +164,7 @@ MODULES = ("tun", "fou")
 
 
 def make_links(net: Net, netns: str, *, everything: bool, without: Collection[str] = ()) -> None:
-    """Make links of the kinds that every kernel of ours has, or also of all the others, but some (Debian's 6.1 has no hsr)."""
+    """Make links of the kinds that every kernel of ours has, or also of all the others, but some (6.1 lacks hsr, netkit)."""
     if everything:
         net.run("", "modprobe", "-a", *MODULES)
     kinds = HERE | ELSEWHERE if everything else HERE

@@ -88,6 +88,8 @@ UNSHOWN_FLAGS = {"M-DOWN"}
 
 ADDRESSED_BY_IP = {"ipip", "tunnel6", "sit", "gre", "gre6", "none"}
 
+XDP_MODES, XDP_SEVERAL = {1: "drv", 2: "skb", 3: "hw"}, 4
+
 VF_STATES = {"auto": 0, "enable": 1, "disable": 2}
 
 
@@ -169,14 +171,26 @@ def _generic(ours: Mapping[str, Any], link: dict[str, Any], indexes: dict[str, i
     pairs = [
         ("LinkFlags", set(ours["LinkFlags"]), flags),
         ("ParentIndex", ours.get("ParentIndex"), lower),
-        ("PeerIfIndex", ours.get("PeerIfIndex"), lower if ours["Type"] in {"veth", "vxcan"} else None),
+        ("PeerIfIndex", ours.get("PeerIfIndex"), lower if ours["Type"] in {"veth", "vxcan", "netkit"} else None),
         ("MasterIndex", ours.get("MasterIndex"), indexes.get(link.get("master", ""))),
         ("MAC", ours.get("MAC"), address),
         ("PermMAC", ours.get("PermMAC") if _differs(ours) else None, None if address is None else link.get("permaddr")),
         ("Type", ours["Type"], link.get("linkinfo", {}).get("info_kind", "device")),
+        ("XDP", ours.get("XDP"), _programs(link.get("xdp"))),
         ("Vfs", ours.get("Vfs"), [_function(one) for one in link.get("vfinfo_list", [])]),
     ]
     return [*_differences(pairs), *_rows(GENERIC, GENERIC_LEFT_OUT, ours, link, indexes)]
+
+
+def _programs(shown: dict[str, Any] | None) -> dict[str, Any] | None:
+    """XDP programs; each mode's own where there are several."""
+    if shown is None:
+        return None
+    several = shown["mode"] == XDP_SEVERAL
+    attached = {XDP_MODES[one["mode"]]: one["prog"]["id"] for one in shown["attached"]}
+    if several:
+        return {"Mode": "multi", **{f"{mode.capitalize()}ProgID": number for mode, number in attached.items()}}
+    return {"Mode": XDP_MODES[shown["mode"]], "ProgID": attached[XDP_MODES[shown["mode"]]]}
 
 
 def _differs(ours: Mapping[str, Any]) -> bool:

@@ -138,6 +138,7 @@ ROWS: dict[str, tuple[str, tuple[Row, ...]]] = {
             ("Group", "group", "groups"),
         ),
     ),
+    "gtp": ("GTP", (("HashSize", "hsize", int), ("Role", "role", str), ("RestartCount", "restart_count", int))),
     "macsec": (
         "MACsec",
         (

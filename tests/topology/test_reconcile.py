@@ -188,3 +188,27 @@ def test_two_hubs_never_write_for_one_source(lab: Lab) -> None:
     with pytest.raises(StoreError):
         lab.reconciler.report(Report(LINKS, lab.now + 1, (link("c"),)))
     assert lab.names().keys() == {"a", "b"}
+
+
+def test_a_host_that_was_renamed_is_the_same_and_leaves_no_ghosts(lab: Lab) -> None:
+    """By its TID: what the probe said under the old name and does not say any more is gone, and nobody else's."""
+
+    def host(letter: str, name: str) -> tuple[Source, NodeFact, NodeFact, EdgeFact]:
+        tid = f"host/{letter}"
+        nodes = NodeFact(tid, {"Name": name, "Type": "host"}), NodeFact(f"{tid}/link", {"Name": "l", "Type": "veth"})
+        return Source("netlink", name, tid=tid), *nodes, edge(tid, f"{tid}/link")
+
+    for letter in "ab":
+        source, *facts = host(letter, f"host-{letter}")
+        lab.report(*facts, NodeFact(f"host/{letter}/old", {"Name": "o", "Type": "veth"}), source=source, whole=True)
+    lab.restart()
+    source, *facts = host("a", "renamed")
+    lab.report(*facts, source=source, whole=True)
+
+    hosts = {lab_id: state.host for lab_id, state in ((one.id, one.state) for one in lab.store.current()) if state}
+    assert hosts == {fact.id: "renamed" for fact in facts} | {
+        fact.id: "host-b" for fact in (*host("b", "host-b")[1:], NodeFact("host/b/old", {}))
+    }
+    lab.restart()
+    lab.report(*facts[:2], source=source, whole=True)
+    assert facts[2].id not in {one.id for one in lab.store.current()}

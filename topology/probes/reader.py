@@ -80,6 +80,15 @@ class NamespaceReader(Generic[T]):
                 self._due[cookie] = soon
                 self._changed.notify()
 
+    def want_again(self, namespace: Namespace) -> bool:
+        """There is more to read of it at once; False: it is gone meanwhile."""
+        with self._changed:
+            known = namespace.cookie in self._namespaces
+            if known:
+                self._due[namespace.cookie] = time.monotonic()
+                self._changed.notify()
+        return known
+
     def forget(self, cookie: int) -> None:
         """A namespace is gone."""
         with self._changed:
@@ -91,7 +100,10 @@ class NamespaceReader(Generic[T]):
             began = time.monotonic()
             found = self.read(namespace)
             if found is not None:
-                self._keep(namespace, found)
+                try:
+                    self._keep(namespace, found)
+                except Exception:  # noqa: BLE001 - whatever it was, the other namespaces are read on
+                    _log.exception("what_was_read_is_not_kept", reader=self._thread.name)
             ended = time.monotonic()
             with self._changed:
                 if namespace.cookie in self._namespaces:

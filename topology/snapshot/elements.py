@@ -95,7 +95,7 @@ def revisions(elements: Iterable[Element]) -> list[Revision]:
         metadata = dict(element.Metadata)
         tid = metadata.pop("TID", "") if isinstance(metadata.get("TID"), str) else ""
         ends = [_uuid(end) if end else "" for end in (element.Parent, element.Child)]
-        state = State(element.Host, element.Origin, {_PART: Part(metadata)}, tid, *ends)
+        state = State(element.Host, element.Origin, {_PART: Part.of(metadata)}, tid, *ends)
         updated = element.UpdatedAt * 1000
         ended = element.DeletedAt if element.ArchivedAt is None else element.ArchivedAt
         made.append(

@@ -26,6 +26,10 @@ class StoreError(RunError):
     """The store cannot do it now; says why and what to do. Nothing of a batch was applied."""
 
 
+class AwayError(StoreError):
+    """The store does not answer, or went away: it may be there later. Whether the last request was done is not known."""
+
+
 class StaleWriterError(StoreError):
     """Another process took over as this writer (a later epoch): stop writing."""
 

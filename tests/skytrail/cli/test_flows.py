@@ -128,7 +128,7 @@ def test_what_came_before_a_damage_is_shown_and_the_damage_named(pcap: Path, tmp
         (["--sort", "size"], 2, "sort: 'size' is not known: use one of bytes"),
         (["--limit", "many"], 2, "limit: 'many' is not a number"),
         (["--filter", "port banana"], 2, "banana"),
-        (["--listen", "127.0.0.1:9", "--json"], 1, "no agent answers on 127.0.0.1:9"),
+        (["--listen", "127.0.0.1:9", "--json"], 1, "nobody answers on 127.0.0.1:9"),
     ],
 )
 def test_errors_are_one_line(words: list[str], status: int, message: str) -> None:

@@ -69,7 +69,7 @@ def test_errors_of_the_agent_keep_their_words_and_their_kind() -> None:
 def test_nobody_there_is_said_with_the_remedy() -> None:
     with server(Http()) as settings:
         client = Client(settings)
-    with pytest.raises(AgentAwayError, match=f"no agent answers on {settings.agent.listen} .*skytrail up"):
+    with pytest.raises(AgentAwayError, match=f"nobody answers on {settings.agent.listen} .*skytrail up"):
         client.get("/words", {})
 
 
@@ -120,7 +120,7 @@ def test_another_program_on_the_port_is_told_from_an_agent(body: bytes) -> None:
     with HTTPServer(("127.0.0.1", 0), Other) as other:
         threading.Thread(target=other.handle_request, daemon=True).start()
         settings = Settings(agent=Agent(listen=f"127.0.0.1:{other.server_port}"))
-        with pytest.raises(AgentAwayError, match="is no agent of Skytrail's"):
+        with pytest.raises(AgentAwayError, match="is nothing of Skytrail's"):
             Client(settings).get("/api/status", {})
 
 

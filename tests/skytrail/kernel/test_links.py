@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -224,6 +225,27 @@ def test_a_move_to_a_namespace_that_is_not_known_yet_is_completed(lab: Any, watc
     assert moves[-1].new == (after.cookie, after.ifindex)
     assert LinkGone(*old) not in follower.events
     assert namespace.name is None
+
+
+def test_a_link_that_came_back_from_a_namespace_that_nobody_can_find_stays(lab: Any, watch: Watch) -> None:
+    follower = watch()
+    peer, other = lab.name("p"), lab.name("q")
+    lab.ip("link", "add", peer, "type", "veth", "peer", "name", other)
+    before = lab.until(lambda: follower.link(other))
+    process = lab.process()
+    with Path(f"/proc/{process.pid}/ns/net").open() as held:  # only this open file leads to it
+        lab.end(process)
+        file = f"/proc/{os.getpid()}/fd/{held.fileno()}"
+        lab.ip("link", "set", other, "netns", file)
+        away = LinkMoved((before.cookie, before.ifindex), None)
+        lab.until(lambda: away in follower.events)
+        subprocess.run(["nsenter", f"--net={file}", "ip", "link", "set", other, "netns", str(os.getpid())], check=True)
+        after = lab.until(lambda: follower.link(other))
+        assert after.ifindex == before.ifindex
+        lab.until(lambda: follower.watcher._moves.next_deadline is None)
+        lab.ip("link", "set", other, "up")
+        lab.until(lambda: follower.link(other).up)
+    assert LinkGone(before.cookie, before.ifindex) not in follower.events
 
 
 def test_a_move_to_a_namespace_that_nobody_can_find_ends_in_gone(lab: Any, watch: Watch) -> None:

@@ -43,3 +43,11 @@ def test_secrets_are_masked_in_the_effective_settings() -> None:
     text = render_yaml(settings)
     assert "hunter" not in text
     assert "authorization: '***'" in text
+
+
+def test_a_password_is_masked_also_in_an_address() -> None:
+    flags = {"topology.janusgraph.password": "hunter2", "topology.janusgraph.url": "ws://me:hunter3@graph:8182/gremlin"}
+    text = render_yaml(load(None, {}, flags))
+    assert "hunter" not in text
+    assert "password: '***'" in text
+    assert "url: ws://me:***@graph:8182/gremlin" in text

@@ -101,8 +101,8 @@ class EthtoolWatcher:
             wanted = self._wanted.pop(namespace.cookie, None)
             if wanted and len(wanted) > _AT_ONCE:  # others want the worker too
                 turn = set(itertools.islice(wanted, _AT_ONCE))
-                self._wanted[namespace.cookie] = wanted - turn
-                self._reader.want(namespace, 0)
+                if self._reader.want_again(namespace):
+                    self._wanted[namespace.cookie] = wanted - turn
                 wanted = turn
         return self._ethtool.read() if wanted is None else self._ethtool.read_interfaces(wanted)
 

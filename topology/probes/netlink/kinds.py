@@ -151,6 +151,11 @@ _HSR = Fields(
     (7, "Protocol", choice(u8, {0: "hsr", 1: "prp"})),  # IFLA_HSR_PROTOCOL
     (8, "Interlink", some(u32)),  # IFLA_HSR_INTERLINK: ifindex
 )
+_GTP = Fields(
+    (3, "HashSize", u32),  # IFLA_GTP_PDP_HASHSIZE: buckets
+    (4, "Role", choice(u32, {0: "ggsn", 1: "sgsn"})),  # IFLA_GTP_ROLE
+    (6, "RestartCount", u8),  # IFLA_GTP_RESTART_COUNT
+)
 _MACSEC = Fields(
     (1, "SCI", hexadecimal),  # IFLA_MACSEC_SCI
     (3, "ICVLength", u8),  # IFLA_MACSEC_ICV_LEN
@@ -174,6 +179,7 @@ KINDS: dict[str, tuple[Section, ...]] = {
     "geneve": (Section("Geneve", GENEVE),),
     "gre": (Section("Tunnel", GRE),),
     "gretap": (Section("Tunnel", GRE),),
+    "gtp": (Section("GTP", _GTP),),
     "hsr": (Section("HSR", _HSR),),
     "ip6erspan": (Section("Tunnel", IP6GRE),),
     "ip6gre": (Section("Tunnel", IP6GRE),),

@@ -1,4 +1,4 @@
-"""Routes, rules, neighbours, forwarding entries and counters of one namespace: dumps that a socket in it must ask for."""
+"""Routes, rules, neighbours, forwarding entries, filters, counters of one namespace: dumps that a socket in it must ask for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from skytrail.kernel.netlink import NLM_F_DUMP, RouteAsker
+from topology.probes.netlink.filterdata import (
+    RTM_GETQDISC,
+    RTM_GETTFILTER,
+    decode_filter,
+    decode_hooks,
+    filter_dump_request,
+    qdisc_dump_request,
+)
 from topology.probes.netlink.neighbourdata import (
     RTM_GETNEIGH,
     Neighbour,
@@ -34,11 +42,14 @@ class Tables:
     routes: dict[int, list[Route]] = field(default_factory=lambda: defaultdict(list))
     rules: list[Rule] = field(default_factory=list)
     neighbours: dict[int, list[Neighbour]] = field(default_factory=lambda: defaultdict(list))
+    filters: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     counters: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def metadata(self, ifindex: int) -> dict[str, Any]:
-        """What is kept of an interface: ``RoutingTables``, ``Neighbors`` and ``FDB`` without states."""
+        """What is kept of an interface: ``RoutingTables``, ``TC``, ``Neighbors`` and ``FDB`` without states."""
         found: dict[str, Any] = {}
+        if filters := self.filters.get(ifindex, [])[:MOST]:
+            found["TC"] = filters
         routes = self.routes.get(ifindex, [])
         if tables := routing_tables(routes[:MOST], ifindex):
             found["RoutingTables"] = tables
@@ -67,6 +78,10 @@ def read_tables() -> Tables:
         for body in (neighbour_dump_request(), fdb_dump_request()):
             for neighbour in _dump(asker, RTM_GETNEIGH, body, decode_neighbour):
                 tables.neighbours[neighbour.ifindex].append(neighbour)
+        hooks = list(_dump(asker, RTM_GETQDISC, qdisc_dump_request(), decode_hooks))
+        for ifindex, parent, direction in [(ifindex, *hook) for ifindex, found in hooks for hook in found.items()]:
+            for body in asker.request(RTM_GETTFILTER, NLM_F_DUMP, filter_dump_request(ifindex, parent)):
+                tables.filters[ifindex] += decode_filter(body, direction)
         tables.counters = dict(_dump(asker, RTM_GETSTATS, statistics_dump_request(), decode_statistics))
     return tables
 

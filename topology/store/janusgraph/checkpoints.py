@@ -14,7 +14,7 @@ from topology.store.janusgraph.log import Place, bucket, place_of
 from topology.store.janusgraph.read import at_time, complete
 from topology.store.janusgraph.records import Entry, chunks, pack
 
-EVERY = 4096
+EVERY = 2048
 """Changes between checkpoints at least; with more elements, as many as there are elements: so each change costs at most one
 more document."""
 

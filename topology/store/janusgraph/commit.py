@@ -7,14 +7,16 @@ past them: what lies behind that nobody reads. Its elements follow; whoever come
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from gremlin_python.process.graph_traversal import GraphTraversal
+from gremlin_python.process.traversal import P
 from msgspec import structs
 
 from topology.elements import Kind
@@ -26,7 +28,7 @@ from topology.store.janusgraph.log import Head, Log, bucket, read_head
 from topology.store.janusgraph.mirror import Mirror
 from topology.store.janusgraph.projection import project
 from topology.store.janusgraph.records import Entry, chunks, pack
-from topology.store.janusgraph.recovery import finish
+from topology.store.janusgraph.recovery import await_turn, finish
 from topology.store.janusgraph.schema import EDGE, NODE
 from topology.store.janusgraph.timeline import ROWS, Plan, Step, Work, groups, plan
 from topology.store.janusgraph.vertices import Vertices
@@ -38,10 +40,12 @@ Fill = Callable[[GraphTraversal], GraphTraversal]
 
 _LABELS = {Kind.NODE: NODE, Kind.EDGE: EDGE}
 
-_TRIES = 20
 _FIRST_WAIT = 0.005
 _LONGEST_WAIT = 0.3
 _PENDING_US = 30_000_000
+_TURN_US = 2_000_000
+_BEATEN = 3  # times, after which a hub takes a turn: following the others takes longer than they take from batch to batch
+_PATIENCE = 60.0  # seconds: longer than a dead hub's large batch keeps the others waiting, and many turns of a live one
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -83,7 +87,7 @@ class Committer:
         self._transactional = transactional
         self.log = Log(connections)
         self.mirror = Mirror()
-        self.vertices = Vertices(connections)
+        self.vertices = Vertices(connections, self._answered)
         self.conflicts = 0
         self._head: Head | None = None
         self._leases: dict[str, Lease] = {}
@@ -94,7 +98,7 @@ class Committer:
 
     def last_number(self, writer: str, epoch: int) -> int:
         """As the interface says."""
-        lease = _lease_of(self.connections.run(lambda g: read_head(g, writer)))
+        lease = _lease_of(self.connections.read(lambda g: read_head(g, writer)))
         return lease.number if lease.epoch == epoch else 0
 
     def commit(self, batch: Batch) -> int:
@@ -116,34 +120,63 @@ class Committer:
 
     def gated(self, work: Fill, **sets: int) -> Head:
         """One transaction through the gate; returns the head after it. Raises ConflictError where another was first."""
+        self._answered(lambda steps: work(steps).count().is_(P.gt(0)), **sets)
+        assert self._head is not None
+        return self._head
+
+    def _answered(self, work: Fill, **sets: int) -> list[Any]:
+        """As :meth:`gated`; returns what the traversal gives, which is at least one thing."""
         head = self._head
         assert head is not None
-        through = self.connections.run(lambda g: write.passed(work(write.gate(g, head.vertex, head.version, sets))))
-        if not through:
+        found: list[Any] = self.connections.run(lambda g: work(write.gate(g, head.vertex, head.version, sets)).to_list())
+        if not found:
             raise ConflictError("JanusGraph: another hub was first")
         self._head = structs.replace(head, version=head.version + 1, **sets)
-        return self._head
+        return found
 
     def forget_head(self) -> None:
         """Read the head anew next time."""
         self._head = None
 
     def again(self, work: Callable[[], T]) -> T:
-        """Do something until nobody comes between; after some tries raises ConflictError."""
-        wait = _FIRST_WAIT
-        for _ in range(_TRIES):
+        """Do something until nobody comes between; after a minute raises ConflictError."""
+        wait, until, beaten = _FIRST_WAIT, time.monotonic() + _PATIENCE, 0
+        while True:
             try:
-                return work()
-            except ConflictError as error:
+                if beaten >= _BEATEN:
+                    self._take_turn()
+                found = work()
+                if beaten >= _BEATEN:
+                    self._end_turn()
+            except ConflictError:
                 self._head = None
                 self.conflicts += 1
-                last = error
+                beaten += 1
+                if time.monotonic() > until:
+                    raise
                 time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - only spreads the retries
                 wait = min(2 * wait, _LONGEST_WAIT)
             except BaseException:
                 self._head = None  # what is known here may not be what was written
                 raise
-        raise last
+            else:
+                return found
+
+    def _take_turn(self) -> None:
+        """Keep the others from writing for a moment."""
+        self._head = head = self.connections.run(lambda g: read_head(g, ""))
+        await_turn(self, head)
+        if head.pending <= head.committed:  # else finishing that comes first
+            self.gated(partial(write.with_owner, owner=self.owner), until=self.clock() + _TURN_US)
+        self._head = None
+
+    def _end_turn(self) -> None:
+        """It would run out, too."""
+        if self._head is not None and self._head.until:
+            with contextlib.suppress(StoreError):
+                self.gated(lambda steps: steps, until=0)
+                return
+            self._head = None
 
     def _lease(self, writer: str, holder: str, seconds: float) -> int:
         _, lease = self.state(writer)
@@ -205,7 +238,7 @@ class Committer:
         self.gated(partial(write.with_owner, owner=self.owner), **pending)
         for part, chunk in zip(chunks(planned.entries), parts, strict=True):
             self.gated(partial(write.with_chunk, vertex=self._page(part[0][0]), chunk=chunk))
-        self.gated(noted, pending=0, **sets)
+        self.gated(noted, pending=0, until=0, **sets)
 
     def _set_lease(self, writer: str, lease: Lease) -> None:
         vertex = self.vertices.system(f"writer/{writer}")

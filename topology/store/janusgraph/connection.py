@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ from gremlin_python.process.graph_traversal import GraphTraversalSource
 from gremlin_python.statics import long
 from janusgraph_python.driver.serializer import JanusGraphBinarySerializersV1
 
-from topology.store.interface import StoreError
+from topology.store.interface import AwayError, StoreError
 
 T = TypeVar("T")
 
@@ -35,11 +37,10 @@ _TRANSIENT = (*_CONFLICTS, "TemporaryBackendException", "TemporaryLockingExcepti
 _TIMED_OUT = 598
 _MAX_ANSWER = 64 << 20
 _GRACE = 2.0  # seconds that we wait longer than the server does, for its own word on it
+_CONNECTING = 5.0
+_READ_TRIES = 10
+_READ_WAIT = 0.01  # seconds, more each time
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=1.0)
-
-
-class AwayError(StoreError):
-    """The server does not answer, or went away: whether the last request was done is not known."""
 
 
 class ConflictError(StoreError):
@@ -79,6 +80,17 @@ class Connections:
             StoreError: the server refused it.
         """
         return self.begin(work).result()
+
+    def read(self, work: Callable[[GraphTraversalSource], T]) -> T:
+        """As :meth:`run`, for what only reads: BerkeleyJE locks what is read, too, so after a conflict it is asked again."""
+        for attempt in range(_READ_TRIES):
+            try:
+                return self.run(work)
+            except ConflictError:
+                if attempt == _READ_TRIES - 1:
+                    raise
+                time.sleep(_READ_WAIT * (attempt + random.random()))  # noqa: S311 - only spreads the tries
+        raise AssertionError
 
     def begin(self, work: Callable[[GraphTraversalSource], T]) -> Future[T]:
         """As :meth:`run`, without waiting."""
@@ -152,7 +164,7 @@ class _Transport(AiohttpTransport):  # type: ignore[misc]
         async def connected() -> None:
             self._client_session = aiohttp.ClientSession()
             opening = self._client_session.ws_connect(url, headers=headers, **self._aiohttp_kwargs)
-            self._websocket = await asyncio.wait_for(opening, self._write_timeout)
+            self._websocket = await asyncio.wait_for(opening, min(self._write_timeout, _CONNECTING))
 
         self._loop.run_until_complete(connected())
 

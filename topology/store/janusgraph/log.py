@@ -6,6 +6,7 @@ never changes but by retention, which counts up the head's generation.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
@@ -20,6 +21,7 @@ from topology.store.janusgraph.records import BUCKET, Entry, unpack_documents, u
 from topology.store.janusgraph.schema import HEAD_KEYS
 
 _KEPT_PAGES = 256
+_KEPT_BYTES = 64 << 20  # of documents
 _NAMES = 64  # in one question
 _ANSWERS = 8  # chunks of documents in one frame
 
@@ -57,8 +59,8 @@ class Head(msgspec.Struct, frozen=True):
         revisions: that are kept.
         size: bytes of the log.
         pending: sequence up to which a batch in several transactions is being written; 0: none.
-        until: when its writer is taken for dead, µs since the epoch.
-        owner: which process that is.
+        until: up to when nobody but ``owner`` writes: then that is taken for dead; µs since the epoch.
+        owner: which process has the turn, or had it last.
         generation: counts runs of retention.
         checkpoint: sequence of the latest one.
         lease: of the writer asked for.
@@ -96,7 +98,7 @@ def place_of(page: str, entries: Collection[Entry], size: int) -> Place:
 
 
 class Log:
-    """Pages of the log, those read last kept. Not for several threads at once.
+    """Pages of the log, those read last kept. Not for several threads at once, but :meth:`documents`.
 
     Args:
         connections: to the server.
@@ -120,6 +122,9 @@ class Log:
         self.generation = 0
         self._checkpoint = 0
         self._kept: OrderedDict[str, list[Entry]] = OrderedDict()
+        self._lock = threading.Lock()  # of the documents, which are read for several threads at once
+        self._documents: OrderedDict[str, dict[int, bytes]] = OrderedDict()
+        self._documents_size = 0
 
     def refresh(self, head: Head) -> None:
         """Learn what is new. Raises StoreError."""
@@ -127,7 +132,7 @@ class Log:
             self.forget()
             self.generation = head.generation
         if head.checkpoint != self._checkpoint:
-            texts = self._connections.run(lambda g: g.V().has("page", "checkpoint").values("place").to_list())
+            texts = self._connections.read(lambda g: g.V().has("page", "checkpoint").values("place").to_list())
             self.checkpoints = sorted((msgspec.json.decode(text, type=Place) for text in texts), key=lambda one: one.earliest)
             self._checkpoint = head.checkpoint
         if head.committed > self.sequence:
@@ -139,6 +144,9 @@ class Log:
         self.open.clear()
         self.chunks.clear()
         self._kept.clear()
+        with self._lock:
+            self._documents.clear()
+            self._documents_size = 0
         self.checkpoints = []
         self.sequence = self._checkpoint = 0
 
@@ -182,16 +190,35 @@ class Log:
             ConflictError: retention came between.
             StoreError: as JanusGraph has it.
         """
-        found: dict[int, bytes] = {}
-        pages = list(wanted)
         sequences: set[int] = set().union(*wanted.values())
+        with self._lock:
+            kept = {page: self._documents[page] for page in wanted if page in self._documents}
+            for page in kept:
+                self._documents.move_to_end(page)
+        found = {one: document for several in kept.values() for one, document in several.items() if one in sequences}
+        pages = [page for page in wanted if page not in kept]
         for at in range(0, len(pages), _NAMES):
             part = pages[at : at + _NAMES]
-            texts = self._connections.run(
-                lambda g, part=part: g.with_("batchSize", _ANSWERS).V().has("system", P.within(*part)).values("docs").to_list()  # type: ignore[misc]
+            rows = self._connections.read(
+                lambda g, part=part: (  # type: ignore[misc]
+                    g.with_("batchSize", _ANSWERS)
+                    .V()
+                    .has("system", P.within(*part))
+                    .as_("page")
+                    .values("docs")
+                    .project("page", "documents")
+                    .by(__.select("page").values("system"))
+                    .by()
+                    .to_list()
+                )
             )
-            for text in texts:
-                found.update(pair for pair in unpack_documents(text) if pair[0] in sequences)
+            read: dict[str, dict[int, bytes]] = {}
+            for row in rows:
+                read.setdefault(row["page"], {}).update(unpack_documents(row["documents"]))
+            for page, documents in read.items():
+                found.update((one, document) for one, document in documents.items() if one in sequences)
+                if not page.startswith("bucket/") or _number(page) in self.sealed:
+                    self._keep_documents(page, documents)
         if len(found) < len(sequences):
             raise ConflictError("what was asked for has just been forgotten: ask again")
         return found
@@ -199,10 +226,10 @@ class Log:
     def _follow(self, committed: int) -> None:
         first, last = bucket(self.sequence + 1), bucket(committed)
         if last - first > _NAMES:
-            texts = self._connections.run(lambda g: g.V().has("page", "bucket").values("place").to_list())
+            texts = self._connections.read(lambda g: g.V().has("page", "bucket").values("place").to_list())
         else:
             names = [f"bucket/{number}" for number in range(first, last + 1)]
-            texts = self._connections.run(lambda g: g.V().has("system", P.within(*names)).values("place").to_list())
+            texts = self._connections.read(lambda g: g.V().has("system", P.within(*names)).values("place").to_list())
         for text in texts:
             place = msgspec.json.decode(text, type=Place)
             number = _number(place.page)
@@ -218,7 +245,7 @@ class Log:
         found: dict[str, list[Entry]] = {page: [] for page in pages}
         for at in range(0, len(pages), _NAMES):
             part = pages[at : at + _NAMES]
-            rows = self._connections.run(
+            rows = self._connections.read(
                 lambda g, part=part: (  # type: ignore[misc]
                     g.with_("batchSize", _ANSWERS)
                     .V()
@@ -235,6 +262,16 @@ class Log:
                 if row["page"].startswith("bucket"):
                     self.chunks[_number(row["page"])] = len(row["heads"])
         return found
+
+    def _keep_documents(self, page: str, documents: dict[int, bytes]) -> None:
+        """What a sequence's document is never changes: it does not matter if one has been forgotten meanwhile."""
+        with self._lock:
+            if page not in self._documents:
+                self._documents[page] = documents
+                self._documents_size += sum(map(len, documents.values()))
+            while self._documents_size > _KEPT_BYTES:
+                _, gone = self._documents.popitem(last=False)
+                self._documents_size -= sum(map(len, gone.values()))
 
     def _keep(self, page: str, entries: list[Entry]) -> None:
         self._kept[page] = entries

@@ -90,22 +90,22 @@ _documents = msgspec.msgpack.Decoder(_Documents)
 
 def pack_entries(entries: list[Entry]) -> str:
     """As a text."""
-    return _pack(_encoder.encode(entries))
+    return pack_text(_encoder.encode(entries))
 
 
 def unpack_entries(text: str) -> list[Entry]:
     """What :func:`pack_entries` made. Raises StoreError for anything else."""
-    return _unpack(text, _entries)
+    return unpack_text(text, _entries)
 
 
 def pack_documents(sequences: list[int], documents: list[bytes]) -> str:
     """As a text: each with the sequence of its entry."""
-    return _pack(_encoder.encode(_Documents(sequences, documents)))
+    return pack_text(_encoder.encode(_Documents(sequences, documents)))
 
 
 def unpack_documents(text: str) -> Iterator[tuple[int, bytes]]:
     """What :func:`pack_documents` made; raises as :func:`unpack_entries`."""
-    chunk = _unpack(text, _documents)
+    chunk = unpack_text(text, _documents)
     return zip(chunk.sequences, chunk.documents, strict=True)
 
 
@@ -129,11 +129,13 @@ def pack(part: list[tuple[Entry, bytes]]) -> tuple[str, str]:
     return pack_entries(entries), pack_documents([entry.sequence for entry in entries], [document for _, document in part])
 
 
-def _pack(data: bytes) -> str:
+def pack_text(data: bytes) -> str:
+    """Bytes as a text, deflated."""
     return base64.b64encode(zlib.compress(data, _LEVEL)).decode("ascii")
 
 
-def _unpack(text: str, decoder: msgspec.msgpack.Decoder[T]) -> T:
+def unpack_text(text: str, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """What :func:`pack_text` made, decoded. Raises StoreError for anything else."""
     try:
         return decoder.decode(zlib.decompress(base64.b64decode(text)))
     except (ValueError, zlib.error, msgspec.MsgspecError) as error:

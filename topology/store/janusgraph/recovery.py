@@ -24,14 +24,19 @@ def finish(committer: Committer, head: Head) -> None:
         ConflictError: another process is at it, and is not taken for dead yet.
         StoreError: as JanusGraph has it.
     """
+    await_turn(committer, head)
     if head.pending > head.committed:
-        if head.owner != committer.owner and head.until > committer.clock():
-            raise ConflictError("JanusGraph: another hub writes a large batch; try again")
         for number in range(bucket(head.committed + 1), bucket(head.pending) + 1):
             committer.rewrite(f"bucket/{number}", lambda entry: entry if entry.sequence <= head.committed else None)
-        committer.gated(lambda steps: steps, pending=0)
+        committer.gated(lambda steps: steps, pending=0, until=0)
     if head.applied < head.committed:
         _apply(committer, head)
+
+
+def await_turn(committer: Committer, head: Head) -> None:
+    """Raise ConflictError while another hub has the turn: it writes a large batch, or others were always before it."""
+    if head.owner != committer.owner and head.until > committer.clock():
+        raise ConflictError("JanusGraph: it is another hub's turn to write; try again")
 
 
 def _apply(committer: Committer, head: Head) -> None:

@@ -7,9 +7,6 @@ left keeps its vertex with the latest number, so that no number is given twice.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -23,13 +20,15 @@ from topology.store.interface import Retained
 from topology.store.janusgraph import write
 from topology.store.janusgraph.commit import Committer
 from topology.store.janusgraph.log import bucket, place_of
-from topology.store.janusgraph.records import Entry
+from topology.store.janusgraph.records import Entry, pack_text, unpack_text
 
 _IDS = 50  # elements of one transaction
+_JOB = "retention/job"
 
 
 def retain(committer: Committer, before: int | None, size: int | None) -> Retained:
     """As the interface says. Raises StoreError; what was begun is finished when it is done again."""
+    _finish(committer)
     head, _ = committer.state("")
     had = head.revisions
     if before is not None:
@@ -67,28 +66,35 @@ def _ended(committer: Committer, before: int) -> dict[str, dict[int, int]]:
     return ended
 
 
-@dataclass(frozen=True, slots=True)
-class _Forgotten:
-    """What goes.
+class _Job(msgspec.Struct, frozen=True):
+    """What goes; noted in JanusGraph before anything does, so that what a killed process began is finished by the next.
 
     Attributes:
+        before: the time.
         sequences: of entries.
         created: by sequences of later entries, when the element came to be as a late one that goes had it, and its sequence.
+        numbers: the latest of what goes, by element.
     """
 
-    sequences: AbstractSet[int]
-    created: Mapping[int, tuple[int, int]]
+    before: int
+    sequences: frozenset[int]
+    created: dict[int, tuple[int, int]]
+    numbers: dict[str, int]
 
     @classmethod
-    def made(cls, going: list[Entry], after: int = 0) -> _Forgotten:
-        """From entries in the order of their sequences; what a page already has, up to a sequence, it need not learn."""
+    def made(cls, before: int, going: list[Entry]) -> _Job:
+        """From entries in the order of their sequences."""
         created = {
-            sequence: (entry.to if entry.gone else entry.created, entry.sequence)
-            for entry in going
-            if entry.sequence > after
-            for sequence in entry.lives
+            sequence: (entry.to if entry.gone else entry.created, entry.sequence) for entry in going for sequence in entry.lives
         }
-        return cls({entry.sequence for entry in going}, created)
+        numbers: dict[str, int] = {}
+        for entry in going:
+            numbers[entry.id] = max(numbers.get(entry.id, 0), entry.number)
+        return cls(before, frozenset(entry.sequence for entry in going), created, numbers)
+
+    def after(self, sequence: int) -> _Job:
+        """Without what a page that has all up to a sequence need not learn."""
+        return structs.replace(self, created={one: told for one, told in self.created.items() if told[1] > sequence})
 
     def of(self, entry: Entry) -> Entry | None:
         """What is kept of an entry."""
@@ -102,36 +108,58 @@ class _Forgotten:
         return entry.sequence in self.sequences or entry.sequence in self.created
 
 
+_jobs = msgspec.msgpack.Decoder(_Job)
+
+
 def _forget(committer: Committer, before: int) -> int:
     before = min(before, FOREVER - 1)
     log, ended = committer.log, _ended(committer, before)
     going = [entry for page, some in ended.items() for entry in log.entries([page])[page] if entry.sequence in some]
-    if not going:
-        return 0
-    going.sort(key=lambda one: one.sequence)
-    forgotten = _Forgotten.made(going)
-    _forget_checkpoints(committer, before, going)
-    numbers: dict[str, int] = {}
-    for entry in going:
-        numbers[entry.id] = max(numbers.get(entry.id, 0), entry.number)
-    for place in log.buckets():
-        if place.page in ended or any(place.first <= sequence <= place.last for sequence in forgotten.created):
-            _forget_page(committer, place.page, forgotten)
-    _forget_properties(committer, numbers, before)
-    log.forget()
-    committer.forget_head()
+    if going:
+        job = _Job.made(before, sorted(going, key=lambda one: one.sequence))
+        _note(committer, pack_text(msgspec.msgpack.encode(job)))
+        _carry_out(committer, job)
     return len(going)
 
 
-def _forget_page(committer: Committer, page: str, forgotten: _Forgotten) -> None:
+def _finish(committer: Committer) -> None:
+    """Do what a process that died left undone."""
+    committer.state("")
+    texts = committer.connections.read(lambda g: g.V().has("system", _JOB).values("place").to_list())
+    for text in texts:
+        _carry_out(committer, unpack_text(text, _jobs))
+
+
+def _note(committer: Committer, text: str) -> None:
+    committer.state("")
+    vertex = committer.vertices.system(_JOB)
+    committer.gated(
+        partial(write.with_place, vertex=vertex, place=text) if text else partial(write.without_page, vertex=vertex)
+    )
+
+
+def _carry_out(committer: Committer, job: _Job) -> None:
+    """Each part again is the same as once."""
+    log = committer.log
+    _forget_checkpoints(committer, job)
+    for place in log.buckets():
+        if any(map(job.touches, log.entries([place.page])[place.page])):
+            _forget_page(committer, place.page, job)
+    _forget_properties(committer, job.numbers, job.before)
+    _note(committer, "")
+    log.forget()
+    committer.forget_head()
+
+
+def _forget_page(committer: Committer, page: str, job: _Job) -> None:
     head, _ = committer.state("")
     entries = committer.log.entries([page])[page]
-    kept = [entry for entry in entries if entry.sequence not in forgotten.sequences]
+    kept = [entry for entry in entries if entry.sequence not in job.sequences]
     number, gone = int(page.partition("/")[2]), len(entries) - len(kept)
     place = place_of(page, kept, 0) if number < bucket(head.committed + 1) else None
     committer.rewrite(
         page,
-        forgotten.of,
+        job.of,
         msgspec.json.encode(place).decode() if place else "",
         revisions=head.revisions - gone,
         size=max(head.size - head.size * gone // max(head.revisions, 1), 0),
@@ -139,17 +167,17 @@ def _forget_page(committer: Committer, page: str, forgotten: _Forgotten) -> None
     )
 
 
-def _forget_checkpoints(committer: Committer, before: int, going: list[Entry]) -> None:
+def _forget_checkpoints(committer: Committer, job: _Job) -> None:
     """Those of times that are forgotten go; the latest of them stays, without what is forgotten: later times begin from it.
 
     A later one, too, may hold what is forgotten, if that was ended by a change that came late.
     """
-    log = committer.log
+    log, before = committer.log, job.before
     old = [place for place in log.checkpoints if place.earliest <= before]
     late = max((place.last for place in log.buckets() if place.earliest <= before), default=0)
     for place in log.checkpoints:
         head, _ = committer.state("")
-        forgotten = _Forgotten.made(going, place.last)
+        forgotten = job.after(place.last)
         if place in old[:-1]:
             empty = partial(write.without_page, vertex=committer.vertices.system(place.page))
             committer.gated(empty, generation=head.generation + 1)

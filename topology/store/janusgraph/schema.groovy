@@ -1,5 +1,8 @@
 // Makes what is missing of the schema; again is the same as once. Bindings: propertyKeys … (topology/store/janusgraph/schema.py).
 // 'def' everywhere: bare names such as key, label and id are the server's static imports.
+// One at a time: of two transactions that make the same at once on BerkeleyJE, both would succeed, each with a head of its own.
+synchronized (graph) {
+graph.tx().rollback()
 def mgmt = graph.openManagement()
 try {
   def types = [text: String.class, integer: Long.class]
@@ -43,4 +46,6 @@ def head = g.V().has('system', 'head').next()
 headKeys.each { if (!g.V(head).has(it).hasNext()) g.V(head).property(it, 0L).iterate() }
 def found = g.V(head).values('schema').tryNext().orElse(0L)
 if (found < schemaVersion) g.V(head).property('schema', schemaVersion).iterate()
-Math.max(found, schemaVersion)
+graph.tx().commit()
+return Math.max(found, schemaVersion)
+}

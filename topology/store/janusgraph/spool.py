@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from topology.store.interface import Batch, StaleWriterError, StoreError
-from topology.store.janusgraph.connection import AwayError
+from topology.elements import decode_state, encode_state
+from topology.store.interface import AwayError, Batch, Change, StaleWriterError, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ class Spool:
             self._database.close()
 
     def _put(self, batch: Batch) -> None:
-        data = msgspec.msgpack.encode(batch)
+        data = _encode(batch)
         with self._lock:
             if self.size + len(data) > self._limit:
                 full = f"the spool {self._path} is full ({self.size} bytes wait, {self._limit} may)"
@@ -137,7 +137,7 @@ class Spool:
                     return
             place, data = found
             try:
-                self._sequence = self._sink(msgspec.msgpack.decode(data, type=Batch))
+                self._sequence = self._sink(_decode(data, self._path))
             except StaleWriterError as error:
                 self.refused += 1
                 _log.warning("spooled_batch_refused", reason=str(error))
@@ -154,3 +154,27 @@ class Spool:
 
     def _failed(self, error: Exception) -> StoreError:
         return StoreError(f"cannot use the spool {self._path}: {error}; make room, or name another file")
+
+
+class _Waiting(msgspec.Struct, array_like=True):
+    """A batch, its states as the stores have them."""
+
+    writer: str
+    epoch: int
+    number: int
+    recorded: int
+    changes: list[tuple[str, int, bytes]]
+
+
+def _encode(batch: Batch) -> bytes:
+    changes = [(one.id, one.at, b"" if one.state is None else encode_state(one.state)) for one in batch.changes]
+    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes))
+
+
+def _decode(data: bytes, path: Path) -> Batch:
+    try:
+        found = msgspec.msgpack.decode(data, type=_Waiting)
+        changes = tuple(Change(id_, at, decode_state(state) if state else None) for id_, at, state in found.changes)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"the spool {path} is damaged ({error}): stop, and move it away") from error
+    return Batch(found.writer, found.epoch, found.number, found.recorded, changes)

@@ -7,18 +7,28 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from topology.elements import FOREVER, Revision
-from topology.store.interface import Batch, Difference, Health, Retained, StoreError
+from topology.store.interface import AwayError, Batch, Difference, Health, Retained, StoreError
 from topology.store.janusgraph import read, retention, schema
 from topology.store.janusgraph.checkpoints import maintain
 from topology.store.janusgraph.commit import Committer
-from topology.store.janusgraph.connection import AwayError, ConflictError, Connections
+from topology.store.janusgraph.connection import ConflictError, Connections
 from topology.store.janusgraph.log import Head, Log, read_head
 from topology.store.janusgraph.spool import Spool
 
 _TRIES = 3
+
+
+@dataclass(slots=True)
+class _Held:
+    """A lease of ours as it was last known. ``number``: of the last batch taken in it; None: not known."""
+
+    holder: str
+    epoch: int
+    number: int | None = None
 
 
 class JanusGraphStore:
@@ -67,6 +77,8 @@ class JanusGraphStore:
         self._log = Log(self._connections)
         self._migrating = threading.Lock()
         self._migrated = False
+        self._held: dict[str, _Held] = {}
+        self._seen: Head | None = None
         self.spool: Spool | None = None
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self._connections.close)
@@ -86,24 +98,48 @@ class JanusGraphStore:
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
         """As the interface says."""
-        with self._lock:
-            self._migrate()
-            return self._committer.lease(writer, holder, seconds)
+        held = self._held.get(writer)
+        ours = held is not None and held.holder == holder and self.spool is not None
+        if held and ours and self._waits():
+            return held.epoch  # what comes now waits, too; if another took over meanwhile, it is refused
+        try:
+            with self._lock:
+                self._migrate()
+                epoch = self._committer.lease(writer, holder, seconds)
+        except AwayError:
+            if held and ours:
+                return held.epoch
+            raise
+        if held is None or (held.holder, held.epoch) != (holder, epoch):
+            self._held[writer] = _Held(holder, epoch)
+        return epoch
 
     def last_number(self, writer: str, epoch: int) -> int:
         """As the interface says."""
         waiting = self.spool.last_number(writer, epoch) if self.spool else 0
         if waiting:
             return waiting
-        with self._lock:
-            self._migrate()
-            return self._committer.last_number(writer, epoch)
+        held = self._held.get(writer)
+        ours = held if held is not None and held.epoch == epoch else None
+        try:
+            with self._lock:
+                self._migrate()
+                number = self._committer.last_number(writer, epoch)
+        except AwayError:
+            if ours is None or ours.number is None or self.spool is None:
+                raise
+            return ours.number
+        if ours is not None:
+            ours.number = number
+        return number
 
     def apply(self, batch: Batch) -> int:
         """As the interface says; or the batch waits in the spool, and the sequence is the latest known."""
-        if self.spool is not None:
-            return self.spool.write(batch)
-        return self._write(batch)
+        sequence = self.spool.write(batch) if self.spool is not None else self._write(batch)
+        held = self._held.get(batch.writer)
+        if held and held.epoch == batch.epoch:
+            held.number = max(held.number or 0, batch.number)
+        return sequence
 
     def current(self) -> Iterator[Revision]:
         """As the interface says."""
@@ -150,17 +186,25 @@ class JanusGraphStore:
 
     def health(self) -> Health:
         """As the interface says."""
-        waiting = self.spool.waiting if self.spool else 0
         mirror = self._committer.mirror
+        if self.spool is not None and (failure := self.spool.failure) is not None:
+            return self._away(failure)  # it is tried all the time
         try:
-            head = self._connections.run(lambda g: read_head(g, ""))
+            self._migrate()
+            self._seen = head = self._connections.read(lambda g: read_head(g, ""))
             if mirror.sequence != head.committed:
-                with self._lock:
-                    self._committer.again(self._follow)
+                self._follow()
         except StoreError as error:
-            return Health(str(error), len(mirror.tails), 0, 0, mirror.sequence, waiting)
-        failure = self.spool.failure if self.spool else None
-        return Health(failure, len(mirror.tails), head.revisions, head.size, head.committed, waiting)
+            return self._away(str(error))
+        return Health(None, len(mirror.tails), head.revisions, head.size, head.committed, self._waits())
+
+    def _away(self, failure: str) -> Health:
+        seen, mirror = self._seen, self._committer.mirror
+        revisions, size = (seen.revisions, seen.size) if seen else (0, 0)
+        return Health(failure, len(mirror.tails), revisions, size, mirror.sequence, self._waits())
+
+    def _waits(self) -> int:
+        return self.spool.waiting if self.spool else 0
 
     def close(self) -> None:
         """As the interface says."""
@@ -183,8 +227,18 @@ class JanusGraphStore:
                 self._migrated = True
 
     def _follow(self) -> None:
-        self._committer.forget_head()
-        self._committer.state("")
+        """Take in what others wrote, unless somebody writes just now: whoever asks how we are does not wait for that."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._committer.forget_head()
+            self._committer.state("")
+        except BaseException as error:
+            self._committer.forget_head()
+            if not isinstance(error, ConflictError):
+                raise
+        finally:
+            self._lock.release()
 
     def _read(self, find: Callable[[], list[read.Found]]) -> list[Revision]:
         for attempt in range(_TRIES):
@@ -201,7 +255,7 @@ class JanusGraphStore:
 
     def _refresh(self) -> Head:
         self._migrate()
-        head = self._connections.run(lambda g: read_head(g, ""))
+        head = self._connections.read(lambda g: read_head(g, ""))
         self._log.refresh(head)
         return head
 

@@ -1,18 +1,22 @@
 """Which vertex an element has: JanusGraph gives the IDs, and finding one by ID is ten times as fast as by an index.
 
-A vertex is made before anything is known of its element: without a document it is not there for anybody.
+A vertex is made before anything is known of its element: without a document it is not there for anybody. It is made through
+the gate of all writers: BerkeleyJE lets two transactions make one each at once, and the unique index then forgets the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from gremlin_python.process.graph_traversal import __
+from gremlin_python.process.graph_traversal import GraphTraversal, __
 from gremlin_python.process.traversal import Merge, P, T
 from gremlin_python.statics import long
 
 from topology.store.janusgraph.connection import Connections
 from topology.store.janusgraph.schema import HISTORY, INTERNAL
+
+Gated = Callable[[Callable[[GraphTraversal], GraphTraversal]], list[Any]]
 
 _AT_ONCE = 500
 
@@ -22,13 +26,15 @@ class Vertices:
 
     Args:
         connections: to the server.
+        gated: runs a traversal behind the gate, in one transaction; raises ConflictError where that is shut.
 
     Attributes:
         known: by the element's ID.
     """
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, gated: Gated) -> None:
         self._connections = connections
+        self._gated = gated
         self.known: dict[str, object] = {}
         self._system: dict[str, object] = {}
 
@@ -38,9 +44,9 @@ class Vertices:
         had: set[str] = set()
         for at in range(0, len(rows), _AT_ONCE):
             part = rows[at : at + _AT_ONCE]
-            found = self._connections.run(
-                lambda g, part=part: (  # type: ignore[misc]
-                    g.inject(part)
+            found = self._gated(
+                lambda steps, part=part: (  # type: ignore[misc]
+                    steps.constant(part)
                     .unfold()
                     .as_("r")
                     .merge_v(__.select("r").select("m"))
@@ -49,7 +55,6 @@ class Vertices:
                     .by("uid")
                     .by(T.id)
                     .by(__.properties("doc", "doc" + HISTORY, "number").limit(1).count())
-                    .to_list()
                 )
             )
             self.known.update((one["id"], _typed(one["vertex"])) for one in found)
@@ -73,8 +78,10 @@ class Vertices:
         """One of ours, found or made; ``name`` is like ``bucket/7``. Raises StoreError."""
         if name not in self._system:
             made = {"system": name, "page": name.partition("/")[0], T.label: INTERNAL}
-            found = self._connections.run(lambda g: g.merge_v({"system": name}).option(Merge.on_create, made).id_().next())
-            self._system[name] = _typed(found)
+            found = self._connections.read(lambda g: g.V().has("system", name).id_().to_list()) or self._gated(
+                lambda steps: steps.constant([{"system": name}]).unfold().merge_v().option(Merge.on_create, made).id_()
+            )
+            self._system[name] = _typed(found[0])
         return self._system[name]
 
     def forget(self, id_: str) -> None:

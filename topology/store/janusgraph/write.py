@@ -35,11 +35,6 @@ def gate(g: GraphTraversalSource, head: object, version: int, sets: Mapping[str,
     return steps
 
 
-def passed(steps: GraphTraversal) -> bool:
-    """Run it: whether the gate was open."""
-    return bool(steps.count().next())
-
-
 def with_owner(steps: GraphTraversal, owner: str) -> GraphTraversal:
     """Say who writes in several transactions."""
     return steps.property(_SINGLE, "owner", owner)

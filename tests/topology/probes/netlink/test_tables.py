@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.foreign import Counter
 from support.netlab import Net, in_netns
 from support.routelab import make_routes
 
@@ -55,6 +56,33 @@ def test_routes_stand_at_the_interfaces_that_they_lead_through(net: Net) -> None
         assert len(ours) == len(theirs), name
     assert sum(map(len, tables.routes.values())) > 10
     assert len(tables.rules) == len([*ip_json(net, netns, "-4", "rule", "show"), *ip_json(net, netns, "-6", "rule", "show")])
+
+
+def test_filters_are_those_that_tc_shows(net: Net) -> None:
+    """Of a clsact hook in both directions and an ingress hook; tc is the oracle, a link without a hook has none."""
+    left, right = net.pair()
+    program = Counter()
+    ifindex = net.link(left.netns, left.interface)["ifindex"]
+    program.attach_tc(left.netns, ifindex, priority=3)
+    program.attach_tc(left.netns, ifindex, priority=3, handle=2)
+    program.attach_tc(left.netns, ifindex, egress=True, priority=7)
+    net.run(right.netns, "tc", "qdisc", "add", "dev", right.interface, "ingress")
+    for netns, interface, hooks in (
+        (left.netns, left.interface, ("ingress", "egress")),
+        (right.netns, right.interface, ("ingress",)),
+    ):
+        said = [
+            {"Direction": hook, "Kind": one["kind"], "Priority": one["pref"], "Name": one["options"]["bpf_name"],
+             "ProgID": one["options"]["prog"]["id"]}
+            for hook in hooks
+            for one in json.loads(net.run(netns, "tc", "-j", "filter", "show", "dev", interface, hook) or "[]")
+            if one.get("options", {}).get("handle")
+        ]  # fmt: skip
+        tables = in_netns(netns, read_tables)
+        shown = tables.metadata(net.link(netns, interface)["ifindex"]).get("TC", [])
+        assert shown == said
+        assert len(said) == (3 if netns == left.netns else 0)
+        assert "TC" not in tables.metadata(1)
 
 
 def test_neighbours_have_their_states_only_in_what_is_volatile(net: Net) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from contract.steps import T, apply, batch, element, node
+from support.agentlab import free_port
 from support.graphhistory import flaws
 
 from topology.reconcile import Reconciler
@@ -178,7 +179,9 @@ def test_damage_at_the_start_is_one_line(sound: tuple[bytes, list[Any]], tmp_pat
     folder = tmp_path / "graph"
     folder.mkdir()
     (folder / FILE).write_bytes(content[: len(content) // 2])
-    words = [sys.executable, "-m", "skytrail", "up", "--set", f"state_dir={tmp_path}"]
+    listen = [f"{part}.listen=127.0.0.1:{free_port()}" for part in ("agent", "hub")]
+    settings = [word for one in (f"state_dir={tmp_path}", *listen) for word in ("--set", one)]
+    words = [sys.executable, "-m", "skytrail", "up", *settings]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=TESTS.parent)
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("skytrail: error:")]

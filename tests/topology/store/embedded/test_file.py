@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from support.netlab import until
 
 from topology.store.embedded import schema
 from topology.store.embedded.backup import back_up, bring_back
+from topology.store.embedded.schema import APPLICATION_ID
 from topology.store.embedded.store import FILE, EmbeddedStore
 from topology.store.interface import StoreError
 
@@ -216,6 +218,23 @@ def test_what_a_restore_replaces_is_kept(tmp_path: Path) -> None:
         assert states(before.current()) == {A: node(n=1), B: node(n=2)}
 
 
+def test_what_a_killed_process_left_in_the_log_is_kept_too_and_every_time(tmp_path: Path) -> None:
+    with contextlib.closing(EmbeddedStore(tmp_path / "graph")) as store:
+        back_up(tmp_path / "graph", tmp_path / "file")
+        assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+        apply(store, (A, 1, node(n=1)))
+        shutil.copytree(tmp_path / "graph", tmp_path / "killed")  # as SIGKILL leaves it: the change is in the log alone
+    first, second = (bring_back(tmp_path / "file", tmp_path / "killed") for _ in range(2))
+    assert first
+    assert second
+    assert first != second
+    for number, (kept, expected) in enumerate(((first, {A: node(n=1)}), (second, {}))):
+        bring_back(kept, tmp_path / str(number))
+        with contextlib.closing(EmbeddedStore(tmp_path / str(number))) as found:
+            assert states(found.current()) == expected
+    assert not list(tmp_path.glob("*/*.restoring"))
+
+
 @pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to be looked at" * 100])
 def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, content: bytes) -> None:
     store = EmbeddedStore(tmp_path / "graph")
@@ -229,6 +248,14 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, conten
         back_up(tmp_path / "graph", file)
     with contextlib.closing(EmbeddedStore(tmp_path / "graph")) as found:
         assert states(found.current()) == {A: node(n=1)}
+
+
+def test_a_database_with_our_mark_alone_is_no_backup(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "file")) as database:
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute("CREATE TABLE other (x)")
+    with pytest.raises(StoreError, match="is no graph of Skytrail's"):
+        bring_back(tmp_path / "file", tmp_path / "graph")
 
 
 def test_there_is_nothing_to_back_up(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ ROUTES = [{"Prefix": f"10.{n // 256}.{n % 256}.0/24", "NextHops": [{"IP": "192.0
 
 
 def state(**metadata: object) -> State:
-    return State("h", "agent.h", {"netlink": Part({"Type": "veth", "Name": "é", **metadata})}, "tid")
+    return State("h", "agent.h", {"netlink": Part.of({"Type": "veth", "Name": "é", **metadata})}, "tid")
 
 
 @pytest.mark.parametrize("metadata", [{}, {"RoutingTables": ROUTES}, {"Text": "x" * 8192}, {"Text": "\x78"}])

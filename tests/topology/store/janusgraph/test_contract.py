@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,14 @@ from topology.store.interface import Store
 
 pytestmark = pytest.mark.lab
 
+BACKEND = os.environ.get("JANUSGRAPH_BACKEND", "inmemory")
+
 
 @pytest.fixture(params=[True, False], ids=["transactions", "no transactions"])
 def open_store(open_store: Callable[..., Store], request: pytest.FixtureRequest) -> Callable[[], Store]:
-    """As it stands on BerkeleyJE, and as on Cassandra."""
+    """As it stands on BerkeleyJE, and as on Cassandra; on a real Cassandra only the latter is right."""
+    if request.param and BACKEND == "cql":
+        pytest.skip("Cassandra commits no transaction whole")
     return lambda: open_store(transactional=request.param)
 
 

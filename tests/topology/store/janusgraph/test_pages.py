@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from contract.model import FOREVER, Model
 from contract.steps import T, apply, element, node
+from gremlin_python.process.traversal import P
+from gremlin_python.statics import long
 
 from topology.store.janusgraph import checkpoints, log, records
 from topology.store.janusgraph.store import JanusGraphStore
 
 pytestmark = pytest.mark.lab
 
+ROOT = Path(__file__).parents[4]
+TRANSACTIONAL = os.environ.get("JANUSGRAPH_BACKEND") != "cql"
 OpenStore = Callable[..., JanusGraphStore]
 NAMES = [element(name) for name in range(12)]
 
@@ -102,6 +110,59 @@ def test_what_retention_leaves_is_as_the_model_has_it(open_store: OpenStore, see
     for one in store.feed(0, 10_000):
         numbers.setdefault(one.id, []).append(one.number)
     assert all(given == sorted(set(given)) for given in numbers.values())
+
+
+_RETAIN = """
+import sys
+from topology.store.janusgraph import checkpoints, log, records
+records.BUCKET = log.BUCKET = 16
+checkpoints.EVERY, checkpoints._CHUNKS, records.CHUNK_BYTES = 48, 4, 2000
+from topology.store.janusgraph.store import JanusGraphStore
+url, transactional, before, last = sys.argv[1], bool(int(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
+store = JanusGraphStore(url, transactional=transactional)
+answered, calls = store._committer._answered, [0]
+def counted(*arguments, **sets):
+    found = answered(*arguments, **sets)
+    calls[0] += 1
+    if calls[0] == last:
+        print("cut", flush=True)
+        sys.stdin.read()
+    return found
+store._committer._answered = store._committer.vertices._gated = counted
+store.retain(before=before)
+print("whole", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("after", [1, 2, 4, 9, 13, 18])
+def test_retention_cut_off_by_a_kill_is_finished_by_the_next(server: Any, open_store: OpenStore, after: int) -> None:
+    rng, model, store = random.Random(after), Model(), open_store()
+    grow(store, model, rng, 1, 60)
+    apply(store, *((id_, 39, None) for id_ in NAMES[:4]))
+    model.apply([(id_, 39, None) for id_ in NAMES[:4]])
+    had = store.health().revisions
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "-c", _RETAIN, server.url, str(int(TRANSACTIONAL)), str(T + 40), str(after)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+    assert process.stdout is not None
+    told = process.stdout.readline().strip()
+    process.kill()
+    process.communicate()
+    assert told == "cut"
+    late = open_store(also=True)
+    for which in (store, late):
+        check(which, model, range(40, 90, 5), lives=False)
+    grow(late, model, rng, 60, 70)
+    late.retain(before=T + 40)
+    for which in (store, late, open_store(also=True)):
+        check(which, model, range(41, 90, 5), lives=False)
+        assert all(one.archived_at > T + 40 for one in which.between(T, T + 1000))
+        assert which.health().revisions == len(which.feed(0, 10_000)) < had
+    run = late._connections.run
+    assert run(lambda g: g.V().properties("doc_was").has("valid_to", P.lte(long(T + 40))).count().next()) == 0
+    assert run(lambda g: g.E().has("valid_to", P.lte(long(T + 40))).count().next()) == 0
+    assert late.retain(before=T + 40).removed == 0
 
 
 def test_retention_keeps_the_properties_of_elements_small(store: JanusGraphStore) -> None:
