@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -30,18 +31,28 @@ from skytrail.kernel.namespaces import Namespace
 from skytrail.tid import device_tids, namespace_tid
 
 _FILE = "tids.sqlite"
-_VERSION = 1
+_VERSION = 2
+_FROM_VERSION_1 = "ALTER TABLE device ADD COLUMN mac BLOB NOT NULL DEFAULT x''; PRAGMA user_version = 2;"
 _SCHEMA = """
 CREATE TABLE origin (text TEXT NOT NULL);
 CREATE TABLE namespace (cookie TEXT PRIMARY KEY, tid TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE device (
-    cookie TEXT NOT NULL, ifindex INTEGER NOT NULL, kind TEXT NOT NULL, tid TEXT NOT NULL, PRIMARY KEY (cookie, ifindex)
+    cookie TEXT NOT NULL, ifindex INTEGER NOT NULL, kind TEXT NOT NULL, tid TEXT NOT NULL, mac BLOB NOT NULL,
+    PRIMARY KEY (cookie, ifindex)
 ) WITHOUT ROWID;
 """  # a cookie has 64 bits without a sign: more than SQLite's INTEGER holds
 
 _log = structlog.get_logger(__name__)
 
 _RETRY = 60.0  # seconds
+
+
+class _Kept(NamedTuple):
+    """What is kept of a device."""
+
+    kind: str
+    tid: str
+    mac: bytes
 
 
 class TidRegistry:
@@ -61,7 +72,7 @@ class TidRegistry:
         self._boot_id = boot_id
         self._lock = threading.Lock()
         self._namespaces: dict[int, str] = {}
-        self._devices: dict[LinkKey, tuple[str, str]] = {}  # → kind, TID
+        self._devices: dict[LinkKey, _Kept] = {}
         self._held: set[str] = set()  # all TIDs that living devices and namespaces have
         self._followed: dict[int, Namespace] = {}
         self._database: sqlite3.Connection | None = None
@@ -130,13 +141,21 @@ class TidRegistry:
     def prune(self, links: Iterable[Link], namespaces: Iterable[Namespace]) -> None:
         """Forget what went while the agent was away: all but these, which the watcher's first batch tells of.
 
+        Of what moved to another namespace meanwhile nobody told: a device that went and one that came with the same kind and
+        MAC, which no other has, are one.
+
         To be called once, before that batch is followed: what came instead may then have those TIDs. Never later: a link
         that just moved would be missing where it was, and lose its TID before its move is followed.
         """
-        devices = {(link.cookie, link.ifindex) for link in links}
+        found = {(link.cookie, link.ifindex): link for link in links}
         cookies = {namespace.cookie for namespace in namespaces}
         with self._lock:
-            for key in self._devices.keys() - devices:
+            gone = self._devices.keys() - found.keys()
+            were = _alone(((self._devices[key].kind, self._devices[key].mac), key) for key in gone)
+            came = _alone(((link.kind, link.mac), key) for key, link in found.items() if key not in self._devices)
+            for mark in were.keys() & came.keys():
+                self._move(were[mark], came[mark])
+            for key in self._devices.keys() - found.keys():
                 self._forget_device(key)
             for cookie in self._namespaces.keys() - cookies:
                 self._forget_namespace(cookie)
@@ -144,8 +163,10 @@ class TidRegistry:
     def _tid_of(self, link: Link, namespace: Namespace, *, hold: bool = True) -> str:
         key = (link.cookie, link.ifindex)
         kept = self._devices.get(key)
-        if kept is not None and kept[0] == link.kind:
-            return kept[1]
+        if kept is not None and kept.kind == link.kind:
+            if hold and kept.mac != link.mac:
+                self._keep_device(key, kept._replace(mac=link.mac))
+            return kept.tid
         if hold:
             self._forget_device(key)  # another kind: somebody chose the ifindex of one that went while we were away
         candidates = device_tids(
@@ -159,7 +180,7 @@ class TidRegistry:
         )
         tid = next(tid for tid in candidates if tid not in self._held)
         if hold:
-            self._keep_device(key, link.kind, tid)
+            self._keep_device(key, _Kept(link.kind, tid, link.mac))
         return tid
 
     def _namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:
@@ -182,17 +203,17 @@ class TidRegistry:
         if kept is not None:
             self._forget_device(old)
             self._forget_device(new)
-            self._keep_device(new, *kept)
+            self._keep_device(new, kept)
 
-    def _keep_device(self, key: LinkKey, kind: str, tid: str) -> None:
-        self._devices[key] = (kind, tid)
-        self._held.add(tid)
-        self._write("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?)", str(key[0]), key[1], kind, tid)
+    def _keep_device(self, key: LinkKey, kept: _Kept) -> None:
+        self._devices[key] = kept
+        self._held.add(kept.tid)
+        self._write("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?)", str(key[0]), key[1], *kept)
 
     def _forget_device(self, key: LinkKey) -> None:
         kept = self._devices.pop(key, None)
         if kept is not None:
-            self._held.discard(kept[1])
+            self._held.discard(kept.tid)
             self._write("DELETE FROM device WHERE cookie = ? AND ifindex = ?", str(key[0]), key[1])
 
     def _forget_namespace(self, cookie: int) -> None:
@@ -235,6 +256,9 @@ class TidRegistry:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = OFF")  # after a power failure the boot is another, and all of it void
             version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version == 1:
+                database.executescript(f"BEGIN IMMEDIATE; {_FROM_VERSION_1} COMMIT;")
+                version = _VERSION
             rows = database.execute("SELECT text FROM origin").fetchall() if version == _VERSION else []
             if rows != [(origin,)]:
                 drops = "".join(f"DROP TABLE IF EXISTS {table};" for table in ("origin", "namespace", "device"))
@@ -248,16 +272,16 @@ class TidRegistry:
         for cookie, tid in self._database.execute("SELECT cookie, tid FROM namespace"):
             self._namespaces[int(cookie)] = tid
             self._held.add(tid)
-        for cookie, ifindex, kind, tid in self._database.execute("SELECT cookie, ifindex, kind, tid FROM device"):
-            self._devices[int(cookie), ifindex] = (kind, tid)
-            self._held.add(tid)
+        for cookie, ifindex, *kept in self._database.execute("SELECT cookie, ifindex, kind, tid, mac FROM device"):
+            self._devices[int(cookie), ifindex] = _Kept(*kept)
+            self._held.add(self._devices[int(cookie), ifindex].tid)
 
     def _clear(self) -> None:
         self._namespaces.clear()
         self._devices.clear()
         self._held.clear()
 
-    def _write(self, statement: str, *values: str | int) -> None:
+    def _write(self, statement: str, *values: str | int | bytes) -> None:
         if self._database is None:  # closed, or given up
             return
         try:
@@ -294,7 +318,7 @@ class TidRegistry:
                 database.execute("DELETE FROM namespace")
                 database.execute("DELETE FROM device")
                 database.executemany("INSERT INTO namespace VALUES (?, ?)", namespaces)
-                database.executemany("INSERT INTO device VALUES (?, ?, ?, ?)", devices)
+                database.executemany("INSERT INTO device VALUES (?, ?, ?, ?, ?)", devices)
                 database.execute("COMMIT")
                 on_failure.pop_all()
         except (OSError, sqlite3.Error) as error:
@@ -302,3 +326,11 @@ class TidRegistry:
             return
         self._database, self._retry_at = database, float("inf")
         _log.info("tid_state_kept_again", path=str(self._path))
+
+
+def _alone(marked: Iterable[tuple[tuple[str, bytes], LinkKey]]) -> dict[tuple[str, bytes], LinkKey]:
+    """Devices by kind and MAC, of which no two are alike; without those that have no MAC."""
+    found: dict[tuple[str, bytes], list[LinkKey]] = {}
+    for mark, key in marked:
+        found.setdefault(mark, []).append(key)
+    return {mark: keys[0] for mark, keys in found.items() if len(keys) == 1 and any(mark[1])}

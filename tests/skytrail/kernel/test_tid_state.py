@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -274,3 +275,32 @@ class Agent:
     def stop(self) -> None:
         self.watcher.stop()
         self.registry.close()
+
+
+def test_a_device_that_moved_while_nobody_looked_is_known_by_kind_and_mac(tmp_path: Path) -> None:
+    green = Namespace(8, 12, 4, name="green", nsid=2)
+    first, second = (replace(VETH, ifindex=number, name=f"v{number}", mac=bytes([2, 0, 0, 0, 0, number])) for number in (5, 6))
+    twins = [replace(VETH, ifindex=number, name=f"t{number}", mac=bytes([2, 0, 0, 0, 9, 9])) for number in (7, 8)]
+    made = registry(tmp_path)
+    tids = {link.ifindex: made.tid_of(link, BLUE) for link in (first, second, *twins)}
+    second = replace(second, mac=bytes([2, 0, 0, 0, 0, 66]))
+    assert made.tid_of(second, BLUE) == tids[6]  # another MAC, heard
+    made.close()
+
+    again = registry(tmp_path)
+    moved = [replace(link, cookie=green.cookie, ifindex=link.ifindex + 10, name=f"m{link.ifindex}") for link in (first, second)]
+    alike = [replace(link, cookie=green.cookie) for link in twins]
+    other_kind = replace(moved[0], ifindex=30, kind="bridge")
+    again.prune([*moved, *alike, other_kind], [BLUE, green])
+
+    assert [again.tid_of(link, green) for link in moved] == [tids[5], tids[6]]
+    assert {again.tid_of(link, green) for link in (*alike, other_kind)}.isdisjoint(tids.values())
+
+
+def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
+    made = registry(tmp_path)
+    tid = made.tid_of(VETH, BLUE)
+    made.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "tids.sqlite")) as database:
+        database.executescript("ALTER TABLE device DROP COLUMN mac; PRAGMA user_version = 1;")
+    assert registry(tmp_path).tid_of(replace(VETH, name="wan"), BLUE) == tid
