@@ -7,6 +7,7 @@ with netdevsim, so virtual functions are not here; nor is there an InfiniBand de
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import struct
 from collections.abc import Collection, Iterator
@@ -254,5 +255,45 @@ def test_long_changes_of_bonds_vlans_and_tunnels_are_kept_at_each_moment(net: Ne
                 compare(lab, links, moment)
             except AssertionError as error:
                 raise AssertionError(f"at the moment after {words!r}: {error}") from error
+    finally:
+        lab.close()
+
+
+def test_long_vlans_of_a_bridge_are_those_that_bridge_shows(net: Net, tmp_path: Path) -> None:
+    netns = net.netns("a")
+    net.ip("link add name br type bridge vlan_filtering 1 vlan_default_pvid 5", netns=netns)
+    for number in range(2):
+        net.ip(f"link add name p{number} type dummy", netns=netns)
+        net.ip(f"link set dev p{number} master br", netns=netns)
+    lab = ProbeLab(net, tmp_path)
+
+    def equal() -> bool:
+        said = json.loads(net.run(netns, "bridge", "-j", "vlan", "show"))
+        expected = {
+            port["ifname"]: {
+                one["vlan"]: {"PVID": "PVID" in one.get("flags", ()), "Untagged": "Egress Untagged" in one.get("flags", ())}
+                for one in port["vlans"]
+            }
+            for port in said
+        }
+        states = [one.state.metadata for one in lab.store.current() if one.state and one.state.tid]
+        shown = {
+            metadata["Name"]: {
+                number: {mark: one.get(mark, False) for mark in ("PVID", "Untagged")}
+                for one in metadata["BridgeVlans"]
+                for number in range(one["ID"], one.get("End", one["ID"]) + 1)
+            }
+            for metadata in states
+            if "BridgeVlans" in metadata
+        }
+        assert shown == expected
+        return bool(expected)
+
+    try:
+        until(equal, SETTLED_SECONDS, every=0.3)
+        for command in ("add dev p0 vid 10-20", "add dev p1 vid 30 pvid untagged", "del dev p0 vid 5"):
+            net.run(netns, "bridge", "vlan", *command.split())
+        until(equal, SETTLED_SECONDS, every=0.3)
+        assert len(json.loads(net.run(netns, "bridge", "-j", "vlan", "show", "dev", "p1"))[0]["vlans"]) == 2
     finally:
         lab.close()

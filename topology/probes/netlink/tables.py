@@ -28,6 +28,7 @@ from topology.probes.netlink.routedata import RTM_GETROUTE, Route, decode_route,
 from topology.probes.netlink.routingtables import routing_tables
 from topology.probes.netlink.ruledata import RTM_GETRULE, Rule, decode_rule, rule_dump_request
 from topology.probes.netlink.statistics import RTM_GETSTATS, decode_statistics, statistics_dump_request
+from topology.probes.netlink.vlandata import RTM_GETLINK, decode_vlans, vlan_dump_request
 
 T = TypeVar("T")
 
@@ -43,13 +44,16 @@ class Tables:
     rules: list[Rule] = field(default_factory=list)
     neighbours: dict[int, list[Neighbour]] = field(default_factory=lambda: defaultdict(list))
     filters: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    vlans: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     counters: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def metadata(self, ifindex: int) -> dict[str, Any]:
-        """What is kept of an interface: ``RoutingTables``, ``TC``, ``Neighbors`` and ``FDB`` without states."""
+        """What is kept of an interface: ``RoutingTables``, ``TC``, ``BridgeVlans``; ``Neighbors``, ``FDB`` without states."""
         found: dict[str, Any] = {}
         if filters := self.filters.get(ifindex, [])[:MOST]:
             found["TC"] = filters
+        if vlans := self.vlans.get(ifindex):
+            found["BridgeVlans"] = vlans
         routes = self.routes.get(ifindex, [])
         if tables := routing_tables(routes[:MOST], ifindex):
             found["RoutingTables"] = tables
@@ -82,6 +86,7 @@ def read_tables() -> Tables:
         for ifindex, parent, direction in [(ifindex, *hook) for ifindex, found in hooks for hook in found.items()]:
             for body in asker.request(RTM_GETTFILTER, NLM_F_DUMP, filter_dump_request(ifindex, parent)):
                 tables.filters[ifindex] += decode_filter(body, direction)
+        tables.vlans = dict(_dump(asker, RTM_GETLINK, vlan_dump_request(), decode_vlans))
         tables.counters = dict(_dump(asker, RTM_GETSTATS, statistics_dump_request(), decode_statistics))
     return tables
 
