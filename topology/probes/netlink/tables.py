@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from skytrail.kernel.netlink import NLM_F_DUMP, RouteAsker
+from skytrail.kernel.tcx import tcx_programs
 from topology.probes.netlink.filterdata import (
     RTM_GETQDISC,
     RTM_GETTFILTER,
@@ -88,6 +89,10 @@ def read_tables() -> Tables:
                 tables.filters[ifindex] += decode_filter(body, direction)
         tables.vlans = dict(_dump(asker, RTM_GETLINK, vlan_dump_request(), decode_vlans))
         tables.counters = dict(_dump(asker, RTM_GETSTATS, statistics_dump_request(), decode_statistics))
+    for ifindex in tables.counters:
+        tables.filters[ifindex] += [
+            {"Direction": direction, "Kind": "tcx", "ProgID": program} for direction, program in tcx_programs(ifindex)
+        ]
     return tables
 
 

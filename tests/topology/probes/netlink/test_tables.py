@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -83,6 +85,23 @@ def test_filters_are_those_that_tc_shows(net: Net) -> None:
         assert shown == said
         assert len(said) == (3 if netns == left.netns else 0)
         assert "TC" not in tables.metadata(1)
+
+
+def test_programs_attached_by_tcx_are_shown_in_their_order(net: Net) -> None:
+    """The kernel's fdinfo is the oracle."""
+    left, _ = net.pair()
+    programs = [Counter() for _ in range(3)]
+    ids = [int(re.findall(r"prog_id:\s*(\d+)", Path(f"/proc/self/fdinfo/{one.program}").read_text())[0]) for one in programs]
+    ifindex = net.link(left.netns, left.interface)["ifindex"]
+    programs[0].attach_tcx(left.netns, ifindex)
+    programs[1].attach_tcx(left.netns, ifindex, egress=True)
+    programs[2].attach_tcx(left.netns, ifindex, before=True)
+    shown = in_netns(left.netns, read_tables).metadata(ifindex)["TC"]
+    assert [(one["Kind"], one["Direction"], one["ProgID"]) for one in shown] == [
+        ("tcx", "ingress", ids[2]),
+        ("tcx", "ingress", ids[0]),
+        ("tcx", "egress", ids[1]),
+    ]
 
 
 def test_neighbours_have_their_states_only_in_what_is_volatile(net: Net) -> None:
