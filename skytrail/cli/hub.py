@@ -181,9 +181,18 @@ class HubProcess:
 
     def _waiting(self) -> dict[str, str | None]:
         return {
-            "store": self.store.health().failure,
+            "store": self._store_waits(),
             "netlink": self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log"),
         }
+
+    def _store_waits(self) -> str | None:
+        """Why what the store answers is not all that was seen; None: it is."""
+        health, held = self.store.health(), self.reconciler.held
+        if health.failure:
+            return health.failure
+        if health.waiting:
+            return f"{health.waiting} batches of changes wait in its spool"
+        return f"{held} reports of probes are held" if held else None
 
     def stop(self) -> None:
         """Stop every part, the last one first."""

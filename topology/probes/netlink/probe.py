@@ -109,13 +109,14 @@ class NetlinkProbe:
 
     def _take(self, events: Sequence[Event]) -> None:
         """A batch of events becomes one report."""
+        observed = self._clock()  # before we wait for the lock: a store that is going away may keep it for a while
         try:
             with self._lock:
-                self._take_all(events)
+                self._take_all(events, observed)
         finally:
             self._follow(events)
 
-    def _take_all(self, events: Sequence[Event]) -> None:
+    def _take_all(self, events: Sequence[Event], observed: int) -> None:
         first, self._first = self._first, False
         changed: dict[LinkKey, None] = {}
         namespaces: dict[int, None] = {}
@@ -139,7 +140,8 @@ class NetlinkProbe:
                 if tables is not None:
                     self._keep_tables_of(self._links.of(namespace.cookie), tables, read_at, 0, None)
                     self._keep_rules(namespace.cookie, tables, read_at)
-        self._report(changed, namespaces, gone)
+            observed = self._clock()
+        self._report(observed, changed, namespaces, gone)
 
     def _keep_tables(self, namespace: Namespace, tables: Tables) -> None:
         cookie, read_at = namespace.cookie, self._clock()
@@ -150,10 +152,10 @@ class NetlinkProbe:
                 part = [key for key in keys[first : first + _AT_ONCE] if key in self._links.by_key]
                 changed = self._keep_tables_of(part, tables, read_at, *before)
                 same = [self._links.by_key[key] for key in part if key not in changed]
-                self._report(changed, {}, set(), {node_id(known.tid): dict(known.volatile) for known in same})
+                self._report(read_at, changed, {}, set(), {node_id(known.tid): dict(known.volatile) for known in same})
         with self._lock:
             if cookie in self._namespaces:
-                self._report({}, self._keep_rules(cookie, tables, read_at), set())
+                self._report(read_at, {}, self._keep_rules(cookie, tables, read_at), set())
 
     def _keep_tables_of(
         self, keys: list[LinkKey], tables: Tables, read_at: int, before_at: int, before: Tables | None
@@ -177,8 +179,9 @@ class NetlinkProbe:
         return {} if before is not None and before.rules == tables.rules else {cookie: None}
 
     def _keep_ethtool(self, namespace: Namespace, found: Found) -> None:
+        observed = self._clock()
         with self._lock:
-            self._report(self._keep_ethtool_of(namespace.cookie, found), {}, set())
+            self._report(observed, self._keep_ethtool_of(namespace.cookie, found), {}, set())
 
     def _keep_ethtool_of(self, cookie: int, found: Found) -> dict[LinkKey, None]:
         """Note what ethtool says; gives the links that are otherwise."""
@@ -324,6 +327,7 @@ class NetlinkProbe:
 
     def _report(
         self,
+        observed: int,
         changed: dict[LinkKey, None],
         namespaces: dict[int, None],
         gone: set[str],
@@ -346,7 +350,7 @@ class NetlinkProbe:
                 facts |= {fact.id: fact for fact in told}
         if not (facts or gone or whole or volatile):
             return
-        report = Report(self._source, self._clock(), tuple(facts.values()), tuple(gone - facts.keys()), whole, volatile or {})
+        report = Report(self._source, observed, tuple(facts.values()), tuple(gone - facts.keys()), whole, volatile or {})
         try:
             self._sink(report)
         except Exception as error:  # noqa: BLE001 - whatever the graph says, the kernel goes on telling
