@@ -87,7 +87,9 @@ class EthtoolWatcher:
             self._reader.want(namespace, _DEBOUNCE)
 
     def read(self, namespace: Namespace) -> Found:
-        """What is said of a namespace's interfaces now."""
+        """What is said of all of a namespace's interfaces now, whichever were wanted."""
+        with self._lock:
+            self._wanted.pop(namespace.cookie, None)
         return {} if self._thread is None else self._reader.read(namespace) or {}
 
     def forget(self, cookie: int) -> None:
