@@ -17,13 +17,19 @@ Volatile = Mapping[str, Mapping[str, Any]]
 """By ID: what is shown of an element now and never kept."""
 
 
-def graph_blueprint(store: Store, volatile: Callable[[], Volatile], clock: Callable[[], int]) -> Blueprint:
+def graph_blueprint(
+    store: Store,
+    volatile: Callable[[], Volatile],
+    clock: Callable[[], int],
+    catch_up: Callable[[], object] = lambda: None,
+) -> Blueprint:
     """The routes: the graph now or ``at`` a moment; what is different ``from`` one ``to`` another (default: now).
 
     Args:
         store: answers for the past.
         volatile: gives what is volatile now.
         clock: µs since the epoch.
+        catch_up: called before an answer about now: returns when what was there to be seen is in the store, or soon.
     """
     blueprint = Blueprint("graph", __name__)
 
@@ -31,6 +37,7 @@ def graph_blueprint(store: Store, volatile: Callable[[], Volatile], clock: Calla
     def graph() -> Response:
         at = _arguments("at").get("at")
         if at is None:
+            catch_up()
             return _json(graph_json(store.current(), volatile()))
         return _json(graph_json(store.as_of(parse_moment(at, clock()))))
 
@@ -39,6 +46,8 @@ def graph_blueprint(store: Store, volatile: Callable[[], Volatile], clock: Calla
         given = _arguments("from", "to")
         if "from" not in given:
             raise UsageError("from: say since when, as -5m or 2026-11-25T14:32:00Z")
+        if given.get("to", "now") == "now":
+            catch_up()
         now = clock()
         first, second = parse_moment(given["from"], now), parse_moment(given.get("to", "now"), now)
         found = [difference_json(one) for one in store.diff(first, second)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _RETENTION_INTERVAL = 600.0
+_CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 _FOLDER = "graph"
 
 
@@ -115,10 +116,13 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
         self.reconciler.report(Report(Source("host", name, tid=tid), clock(), (host,), whole=True))
-        worker = NamespaceWorker()  # not the exporter's: each program that one attaches takes the kernel 10 ms and more
-        self._closers.callback(worker.close)
+        # two, and not the exporter's, each of whose programs takes the kernel 10 ms and more: who asks which namespace
+        # one is does not wait for what is read of others
+        worker, reader = NamespaceWorker(), NamespaceWorker()
+        for one in (worker, reader):
+            self._closers.callback(one.close)
         source = Source("netlink", name, tid=tid)
-        self.probe = NetlinkProbe(self.reconciler.report, source, tid, self._tids, worker, clock, self._follow)
+        self.probe = NetlinkProbe(self.reconciler.report, source, tid, self._tids, worker, reader, clock, self._follow)
         self._closers.callback(self.probe.stop)
         self.probe.start()
         self._start_retention()
@@ -136,7 +140,7 @@ class HubProcess:
         exposition = Exposition([self.families, process_families])
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
-            graph_blueprint(self.store, self.reconciler.volatile, clock),
+            graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.hub.listen, self._settings.http)
@@ -159,6 +163,9 @@ class HubProcess:
                 retained = self.store.retain(before, size)
                 if retained.removed:
                     _log.info("history forgotten", revisions=retained.removed, left=retained.left)
+
+    def _catch_up(self) -> None:
+        self.probe.watcher.catch_up(_CATCH_UP)
 
     def _status(self) -> dict[str, object]:
         health, counters = self.store.health(), self.reconciler.counters

@@ -1,7 +1,8 @@
 """Which network namespaces there are: found, identified, numbered, and told gone. For one thread.
 
 Found by their names (inotify) and by their processes (a scan of /proc). Identified by their cookie, for which the worker
-enters each of them once. Numbered, because a netlink socket hears only namespaces that have a number in its own.
+enters each of them once, unless the kernel numbers namespaces by it. Numbered, because a netlink socket hears only namespaces
+that have a number in its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from skytrail.kernel.namespaces import (
     Sighting,
     host_key,
     name_of,
+    namespace_number,
     open_sighting,
     own_key,
     process_sightings,
@@ -57,6 +59,7 @@ class Census:
         self._refused: set[Key] = set()
         self._translations: dict[int, dict[int, int]] = {}
         self._displaced: list[Namespace] = []
+        self._numbered_by_cookie: bool | None = None  # None: not known yet
         self._numbers = NsidTable() if every else None
         self.names: NameWatcher | None = None
         try:
@@ -199,7 +202,7 @@ class Census:
             return None
         device, inode = sighting.key
         try:
-            cookie, nsid = self._with_fd(sighting, lambda fd: (self._worker.run(fd, current_cookie), numbers.assigned(fd)))
+            cookie, nsid = self._with_fd(sighting, lambda fd: (self._cookie(fd), numbers.assigned(fd)))
         except FileNotFoundError:
             return None  # it went while we looked
         except (OSError, RunError, NetlinkDecodeError) as error:
@@ -213,6 +216,16 @@ class Census:
         self._displaced += [self._forget(one) for one in former if one is not None]
         self._put(namespace)
         return namespace
+
+    def _cookie(self, fd: int) -> int:
+        """A namespace's cookie. Linux 6.18 tells it of a file; earlier ones, and those that will do otherwise, within only."""
+        number = namespace_number(fd)
+        if number is not None and self._numbered_by_cookie:
+            return number
+        cookie = self._worker.run(fd, current_cookie)
+        if self._numbered_by_cookie is None:  # of the first foreign one: 64 bits are not the same by chance
+            self._numbered_by_cookie = number == cookie
+        return cookie
 
     def _put(self, namespace: Namespace) -> None:
         self._by_cookie[namespace.cookie] = namespace

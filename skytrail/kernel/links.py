@@ -35,6 +35,7 @@ from skytrail.kernel.linktable import (
     Resynced,
     Told,
 )
+from skytrail.kernel.mounts import MountEvents
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import (
     NETNSA_NSID,
@@ -73,6 +74,7 @@ _SECOND_LOOK = 1.0  # seconds from an event of a link to a dump of its namespace
 _LOOK_SHARE = 20  # and until the next such dump, 20 times as long as one takes
 _DUMP_TRIES = 5
 _BUSY_DELAY = 0.1
+_TURNS = 2  # the first takes what is in the queues, and asks for the links of a namespace that is new; the second takes those
 
 _log = structlog.get_logger(__name__)
 
@@ -160,8 +162,11 @@ class LinkWatcher:
         self._rested: dict[int, float] = {}  # cookie → not before
         self._socket: LinkSocket
         self._census: Census
+        self._mounts: MountEvents | None = None
         self._wake: int
         self._selector: selectors.BaseSelector
+        self._behind: list[tuple[int, threading.Event]] = []  # who waits, and the turn after which all is told
+        self._turn = 0
 
     def start(self) -> None:
         """Subscribe and begin. The first batch of events is all that is there, and ends with Resynced.
@@ -182,6 +187,8 @@ class LinkWatcher:
         self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
         if self._census.names is not None:
             self._selector.register(self._census.names.fileno(), selectors.EVENT_READ, self._read_names)
+            self._mounts = MountEvents(self._roots)
+            self._selector.register(self._mounts.fileno(), selectors.EVENT_READ, self._mounted)
         self._thread = threading.Thread(target=self._run, name="link-watcher", daemon=True)
         self._thread.start()
 
@@ -195,6 +202,8 @@ class LinkWatcher:
         with self._lock:
             self._thread = None
         self._selector.close()
+        if self._mounts is not None:
+            self._mounts.close()
         self._census.close()
         self._socket.close()
         os.close(self._wake)
@@ -217,6 +226,19 @@ class LinkWatcher:
                 self._hinted = True
                 os.eventfd_write(self._wake, 1)
 
+    def catch_up(self, timeout: float) -> bool:
+        """Wait until the sink has all that the kernel told before the call. From any thread but the sink's.
+
+        In a storm only what is taken in two turns is waited for, and never longer than ``timeout`` seconds: False.
+        """
+        told = threading.Event()
+        with self._lock:
+            if not self.alive:
+                return False
+            self._behind.append((self._turn + _TURNS, told))
+            os.eventfd_write(self._wake, 1)
+        return told.wait(timeout)
+
     def snapshot(self) -> list[Link]:
         """All links that are known now."""
         with self._lock:
@@ -235,15 +257,27 @@ class LinkWatcher:
                 self._admit([self._census.own])
                 self._scan(time.monotonic())
             while not self._stopping:
+                self._flush()  # what came, before what may be asked for because of it
                 with self._lock:
                     self._do_due(time.monotonic())
                 self._flush()
-                for key, _ in self._selector.select(self._patience()):
+                self._tell_who_waits()
+                for key, _ in self._selector.select(0 if self._behind else self._patience()):
                     with self._lock:
                         key.data()
         except Exception:
             _log.critical("link_watcher_ended", remedy="report this; restart the agent", exc_info=True)
             raise
+
+    def _tell_who_waits(self) -> None:
+        with self._lock:
+            self._turn += 1
+            waiting, self._behind = self._behind, []
+            for turn, told in waiting:
+                if turn < self._turn:
+                    told.set()
+                else:
+                    self._behind.append((turn, told))
 
     def _flush(self) -> None:
         if not self._out or (self._resyncing and not self._synced.is_set()):
@@ -303,6 +337,10 @@ class LinkWatcher:
 
     def _read_names(self) -> None:
         if self._census.names is not None and self._census.names.read():
+            self._admit(self._census.refresh(processes=False))
+
+    def _mounted(self) -> None:
+        if self._census.names is not None and self._census.names.mounted():
             self._admit(self._census.refresh(processes=False))
 
     def _scan(self, now: float) -> None:

@@ -6,8 +6,10 @@ a name or a process that leads to it, and checked.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ _log = structlog.get_logger(__name__)
 
 Key = tuple[int, int]
 """(device, inode) of the namespace in nsfs: unique while it lives, used again later."""
+
+_NS_GET_ID = 2 << 30 | 8 << 16 | 0xB7 << 8 | 13  # _IOR(NSIO, 13, __u64)
 
 _FIRST_RETRY = 0.0005
 _LAST_RETRY = 1.0
@@ -133,6 +137,16 @@ def open_sighting(sighting: Sighting) -> int | None:
     return None
 
 
+def namespace_number(fd: int) -> int | None:
+    """What the kernel numbers a namespace as, of all kinds (NS_GET_ID of linux/nsfs.h); None before Linux 6.18."""
+    number = bytearray(8)
+    try:
+        fcntl.ioctl(fd, _NS_GET_ID, number)
+    except OSError:
+        return None
+    return int.from_bytes(number, sys.byteorder)
+
+
 def sightings(roots: Roots) -> Iterator[Sighting]:
     """All files that lead to a network namespace now: named ones, docker's, then those of processes."""
     device = own_key(roots)[0]
@@ -173,7 +187,8 @@ class NameWatcher:
     """Follows the folders of named namespaces by inotify. Not for several threads.
 
     A name appears before its namespace is mounted on it (``ip netns add`` creates a file, then mounts), so a file that is
-    not yet a namespace is looked at again after 0.5 ms, 1 ms … 1 s; after that only the slow scan finds it.
+    not yet a namespace is looked at again when something is mounted (:meth:`mounted`), and after 0.5 ms, 1 ms … 1 s; after
+    that only the slow scan finds it.
 
     Raises:
         OSError: no inotify instance is to be had.
@@ -239,13 +254,19 @@ class NameWatcher:
 
     def retry(self, now: float) -> bool:
         """Look again at files that were no namespaces yet and are due; True if one is by now."""
-        due = [path for path, (when, _) in self._retries.items() if when <= now]
-        return sum(self._look(path) for path in due) > 0  # all of them, not only up to the first
+        return self._look_again([path for path, (when, _) in self._retries.items() if when <= now])
+
+    def mounted(self) -> bool:
+        """Something was mounted: True if one that was no namespace yet is one by now. The others' turns are as before."""
+        return self._look_again([path for path in self._retries if _key_of(Path(path), self._device) is not None])
 
     @property
     def next_retry(self) -> float | None:
         """When (time.monotonic) to call :meth:`retry`; None: not needed."""
         return min((when for when, _ in self._retries.values()), default=None)
+
+    def _look_again(self, paths: list[str]) -> bool:
+        return sum(self._look(path) for path in paths) > 0  # all of them, not only up to the first
 
     def _look(self, path: str) -> bool:
         """Look at one file; True if it is a namespace that did not stand there before."""

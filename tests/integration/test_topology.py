@@ -273,6 +273,8 @@ def test_renamed_namespace_is_the_same_with_all_that_is_in_it(pair: tuple[GraphL
 def test_restart_changes_nothing(pair: tuple[GraphLab, str, str]) -> None:
     lab, left, _ = pair
     lab.net.ip(f"link set {lab.net.name('a')} name {lab.net.name('c')}", netns=left)
+    for number in range(20):  # more interfaces than are asked in one go while others wait
+        lab.net.ip(f"link add {lab.net.name(f'd{number}')} type bridge", netns=left)
     begin, before = lab.quiet()
 
     for end_it in (lab.hub.stop, lab.hub.kill):

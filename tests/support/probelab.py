@@ -51,7 +51,7 @@ class ProbeLab:
         self._closers.callback(tids.close)
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
-        self.probe = NetlinkProbe(self.reconciler.report, Source("netlink", HOST), tid, tids, worker, clock)
+        self.probe = NetlinkProbe(self.reconciler.report, Source("netlink", HOST), tid, tids, worker, worker, clock)
         if receive_buffer:
             self.probe.watcher = LinkWatcher(
                 self.probe._take, worker, every_namespace=True, details=True, receive_buffer=receive_buffer

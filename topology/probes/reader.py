@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
+_LONGEST_HOLD = 1.0  # seconds
 _REST = 20  # a namespace rests so many times as long as its reading took: a twentieth of a core at the most
 
 
@@ -30,6 +31,7 @@ class NamespaceReader(Generic[T]):
         read: reads, inside the namespace that it is given.
         keep: takes what was read.
         period: seconds from a namespace's reading to the next that nobody asked for.
+        hold: until when (monotonic seconds) other things come first; what is due waits for that, but no longer than a second.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class NamespaceReader(Generic[T]):
         keep: Callable[[Namespace, T], None],
         *,
         period: float,
+        hold: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._worker, self._read, self._keep, self._period = worker, read, keep, period
+        self._worker, self._read, self._keep, self._period, self._hold = worker, read, keep, period, hold
         self._namespaces: dict[int, Namespace] = {}
         self._due: dict[int, float] = {}  # by cookie, monotonic seconds
         self._not_before: dict[int, float] = {}
@@ -115,8 +118,12 @@ class NamespaceReader(Generic[T]):
         with self._changed:
             while not self._stopping:
                 cookie = min(self._due, key=self._due.__getitem__, default=None)
-                rest = None if cookie is None else self._due[cookie] - time.monotonic()
-                if cookie is not None and rest is not None and rest <= 0:
+                if cookie is None:
+                    self._changed.wait()
+                    continue
+                due = self._due[cookie]
+                rest = min(max(due, self._hold()), due + _LONGEST_HOLD) - time.monotonic()
+                if rest <= 0:
                     del self._due[cookie]
                     return self._namespaces[cookie]
                 self._changed.wait(rest)

@@ -446,6 +446,40 @@ def test_a_sink_that_fails_is_counted_and_does_not_end_the_watcher(lab: Any, wor
         watcher.stop()
 
 
+class Slow(Follower):
+    """Takes its time for each batch: it is behind."""
+
+    def _take(self, batch: Sequence[Event]) -> None:
+        time.sleep(0.05)
+        super()._take(batch)
+
+    def names(self) -> set[str]:
+        """Of the links that the sink was told of."""
+        return {link.name for link in self.view.values()}
+
+
+def test_what_was_done_before_catching_up_is_told_after_it(lab: Any, worker: NamespaceWorker) -> None:
+    follower = Slow(worker, every_namespace=True)
+    try:
+        for number in range(5):
+            netns, here, there = (lab.name(f"{letter}{number}") for letter in "ndt")
+            lab.ip("link", "add", here, "type", "bridge")
+            lab.ip("-n", lab.netns(f"n{number}"), "link", "add", there, "type", "bridge")
+            assert follower.watcher.catch_up(30)
+            assert {here, there} <= follower.names()
+            lab.ip("-n", netns, "link", "del", there)
+            assert follower.watcher.catch_up(30)
+            assert there not in follower.names()
+    finally:
+        follower.watcher.stop()
+
+
+def test_nobody_is_waited_for_who_has_ended(watch: Watch) -> None:
+    follower = watch()
+    follower.watcher.stop()
+    assert not follower.watcher.catch_up(30)
+
+
 def test_an_idle_watcher_sleeps_until_the_next_scan(lab: Any, watch: Watch) -> None:
     lab.netns("a")
     follower = watch(scan_interval=3600.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from skytrail.kernel.host import Roots
+from skytrail.kernel.mounts import MountEvents
 from skytrail.kernel.namespaces import (
     Namespace,
     NamespaceGoneError,
@@ -128,6 +130,34 @@ def test_a_file_that_never_becomes_a_namespace_is_given_up(names: NameWatcher, r
         assert tries < 20
     assert tries >= 8
     assert names.found == {}
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("lab")
+def test_a_mount_is_told_of_once_and_makes_a_namespace_of_the_file_that_waited(
+    names: NameWatcher, roots: Roots, mounts: list[Path]
+) -> None:
+    events = MountEvents(Roots())
+
+    def told() -> bool:
+        return bool(select.select([events], [], [], 0.2)[0])
+
+    (roots.run / "netns").mkdir()
+    names.read()
+    assert not told()
+    file = roots.run / "netns/a"
+    file.touch()
+    names.read()
+    due = names.next_retry
+    assert not names.mounted()
+    assert names.next_retry == due
+    mount(mounts, "/proc/self/ns/net", file)
+    assert told()
+    assert not told()
+    assert names.mounted()
+    assert names.next_retry is None
+    assert [seen.key for seen in names.found.values()] == [own_key(Roots())]
+    events.close()
 
 
 def test_a_file_that_goes_while_it_is_waited_for_is_forgotten(names: NameWatcher, roots: Roots) -> None:

@@ -41,15 +41,20 @@ class EthtoolWatcher:
         worker: enters namespaces.
         keep: takes what was found in a namespace.
         heard: takes what the kernel says has changed, on another thread; it wants those interfaces.
+        hold: as the reader's.
     """
 
     def __init__(
-        self, worker: NamespaceWorker, keep: Callable[[Namespace, Found], None], heard: Callable[[Changes], None]
+        self,
+        worker: NamespaceWorker,
+        keep: Callable[[Namespace, Found], None],
+        heard: Callable[[Changes], None],
+        hold: Callable[[], float],
     ) -> None:
         self._heard = heard
         self._wanted: dict[int, set[int]] = {}  # cookie → ifindexes; a namespace that is not there is wanted as a whole
         self._lock = threading.Lock()
-        self._reader = NamespaceReader("ethtool", worker, self._ask, keep, period=_PERIOD)
+        self._reader = NamespaceReader("ethtool", worker, self._ask, keep, period=_PERIOD, hold=hold)
         self._thread: threading.Thread | None = None
         self._ethtool: Ethtool
         self._monitor: EthtoolMonitor

@@ -45,6 +45,8 @@ _log = structlog.get_logger(__name__)
 _AFTER_HINT, _AFTER_LINK = 0.05, 0.25  # seconds until tables are read; links that come in a storm are told of first
 _TABLES_PERIOD = 30.0  # seconds; as Skydive's agent.topology.netlink.metrics_update
 
+_CALM = 0.1  # seconds without a change of links before tables and settings are read: a storm's links are told of first
+
 _AT_ONCE = 32  # links, of which tables are noted before links that changed get their turn
 
 Sink = Callable[[Report], object]
@@ -58,7 +60,8 @@ class NetlinkProbe:
         source: under which the facts are reported.
         host_tid: of this host.
         tids: topology IDs of links and namespaces; followed here.
-        worker: enters namespaces.
+        worker: enters namespaces to know which they are.
+        reader: enters them to read tables and settings, which takes longer.
         clock: µs since the epoch.
         follow: takes each batch of events after us.
 
@@ -71,10 +74,11 @@ class NetlinkProbe:
         host_tid: str,
         tids: TidRegistry,
         worker: NamespaceWorker,
+        reader: NamespaceWorker,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         follow: Callable[[Sequence[Event]], None] = lambda _: None,
     ) -> None:
-        self._sink, self._source, self._host_tid, self._tids, self._worker = sink, source, host_tid, tids, worker
+        self._sink, self._source, self._host_tid, self._tids = sink, source, host_tid, tids
         self._clock, self._follow = clock, follow
         self._namespaces: dict[int, Namespace] = {}
         self._own = 0  # cookie of our own
@@ -87,10 +91,11 @@ class NetlinkProbe:
         self._first = self._whole = True
         self._tables: dict[int, tuple[int, Tables]] = {}  # by cookie; when they were read, µs since the epoch
         self._lock = threading.Lock()  # holds all of this between the watcher's thread and the reader's
+        self._busy_until = 0.0  # monotonic seconds
         self._reader = NamespaceReader(
-            "netlink-tables", worker, lambda _: read_tables(), self._keep_tables, period=_TABLES_PERIOD
+            "netlink-tables", reader, lambda _: read_tables(), self._keep_tables, period=_TABLES_PERIOD, hold=self._hold
         )
-        self._ethtool = EthtoolWatcher(worker, self._keep_ethtool, self._ethtool_heard)
+        self._ethtool = EthtoolWatcher(reader, self._keep_ethtool, self._ethtool_heard, self._hold)
         self.malformed = 0
         self.failure: str | None = "its first look at the host is under way"
         self.watcher = LinkWatcher(self._take, worker, every_namespace=True, details=True)
@@ -110,11 +115,15 @@ class NetlinkProbe:
     def _take(self, events: Sequence[Event]) -> None:
         """A batch of events becomes one report."""
         observed = self._clock()  # before we wait for the lock: a store that is going away may keep it for a while
+        self._busy_until = time.monotonic() + _CALM
         try:
             with self._lock:
                 self._take_all(events, observed)
         finally:
             self._follow(events)
+
+    def _hold(self) -> float:
+        return self._busy_until
 
     def _take_all(self, events: Sequence[Event], observed: int) -> None:
         first, self._first = self._first, False

@@ -91,7 +91,9 @@ def _moment(when: int) -> dict[str, Any]:
 
 
 def _sequences(database: sqlite3.Connection, when: int) -> set[int]:
-    return {sequence for (sequence,) in database.execute(_AT, _moment(when))}
+    """As one row: each that is fetched lets go of the interpreter's lock, and may have to wait to have it again."""
+    (found,) = database.execute(f"SELECT json_group_array(sequence) FROM ({_AT})", _moment(when)).fetchone()  # noqa: S608
+    return set(json.loads(found))
 
 
 def _by_sequence(database: sqlite3.Connection, sequences: Iterable[int]) -> Iterator[Revision]:
