@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from skytrail.errors import UsageError
 from skytrail.settings.values import parse_duration
+from topology.elements import FOREVER
 
 _MILLISECONDS_FROM = 10**11
 """A bare number from here on is ms: as seconds it would be the year 5138."""
@@ -16,7 +17,7 @@ def parse_moment(text: str, now: int) -> int:
     """µs since the epoch.
 
     Args:
-        text: what somebody wrote; a date without a zone is UTC.
+        text: what somebody wrote; a date without a zone is UTC. What lies beyond all times there can be is the last one.
         now: µs since the epoch.
 
     Raises:
@@ -27,7 +28,7 @@ def parse_moment(text: str, now: int) -> int:
         return now
     if re.fullmatch(r"\d{1,16}(\.\d{1,9})?", word, re.ASCII):
         number = float(word)
-        return int(number * 1_000 if number >= _MILLISECONDS_FROM else number * 1_000_000)
+        return min(int(number * 1_000 if number >= _MILLISECONDS_FROM else number * 1_000_000), FOREVER - 1)
     try:
         if word.startswith("-"):
             return max(0, now - int(parse_duration(word[1:]) * 1e6))

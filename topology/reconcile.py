@@ -79,7 +79,7 @@ class Reconciler:
 
     Args:
         store: where changes are kept; its graph is where we go on.
-        holder: who we are, for leases: one process.
+        holder: who we are, for leases: one process (:meth:`topology.store.interface.Store.lease`).
         clock: µs since the epoch.
 
     Raises:
@@ -188,7 +188,7 @@ class Reconciler:
                 self._write(report, changes)
         except StoreError:
             self._owed[key] = touched
-            self._writers.pop(f"{report.source.probe}@{report.source.host}", None)  # what arrived there is asked anew
+            self._writers.pop(_writer_of(report.source), None)  # what arrived there is asked anew
             raise
         finally:
             self.counters.seconds += time.monotonic() - began
@@ -256,7 +256,7 @@ class Reconciler:
             if (node := self._nodes.get(id_)) and source.probe in node.parts:
                 node.volatile[source.probe] = volatile
         now = nodes.keys() | edges.keys()
-        gone = set(report.gone) - now if not report.whole else said - now
+        gone = set(report.gone) - now if not report.whole else {id_ for id_ in said - now if self._may_end(id_, source)}
         for id_ in gone & said:
             self._take_back(source, id_)
         said |= now
@@ -278,9 +278,17 @@ class Reconciler:
 
     def _is_of(self, id_: str, host_tid: str) -> bool:
         """Whether a node is a host's, or an edge one end of which is."""
+        return any(f"{tid}/".startswith(f"{host_tid}/") for tid in self._tids(id_))
+
+    def _may_end(self, id_: str, source: Source) -> bool:
+        """Whether what a source does not tell of is not there: it may be another host's of the same name."""
+        return not source.tid or self._is_of(id_, source.tid) or not self._tids(id_)
+
+    def _tids(self, id_: str) -> list[str]:
+        """Of a node, or of the nodes that are known of an edge."""
         edge = self._edges.get(id_)
         ends = [self._nodes.get(one) for one in ((edge.parent, edge.child) if edge else (id_,))]
-        return any(node and f"{node.tid}/".startswith(f"{host_tid}/") for node in ends)
+        return [node.tid for node in ends if node]
 
     def _put(self, source: Source, fact: NodeFact | EdgeFact) -> None:
         if isinstance(fact, NodeFact):
@@ -344,7 +352,7 @@ class Reconciler:
         source = report.source
         key = source.probe, source.host
         at = max(report.observed, self._latest.get(key, 0) + 1, *(self._after(id_, state) for id_, state in changes))
-        writer = self._writer(f"{source.probe}@{source.host}")
+        writer = self._writer(_writer_of(source))
         made = tuple(Change(id_, at, state) for id_, state in changes)
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), made))
         writer.number += 1
@@ -384,6 +392,11 @@ class Reconciler:
 def _debt(report: Report) -> Report:
     """A report that was taken in, but whose changes are owed: it says nothing more."""
     return Report(report.source, report.observed)
+
+
+def _writer_of(source: Source) -> str:
+    """Hosts may share a name, but not what they are known by."""
+    return f"{source.probe}@{source.tid or source.host}"
 
 
 @dataclass(slots=True)

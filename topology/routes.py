@@ -35,21 +35,23 @@ def graph_blueprint(
 
     @blueprint.get("/api/v1/graph")
     def graph() -> Response:
-        at = _arguments("at").get("at")
-        if at is None:
-            catch_up()
-            return _json(graph_json(store.current(), volatile()))
-        return _json(graph_json(store.as_of(parse_moment(at, clock()))))
+        now = clock()
+        at = parse_moment(_arguments("at").get("at", "now"), now)
+        if at < now:
+            return _json(graph_json(store.as_of(at)))
+        catch_up()
+        return _json(graph_json(store.current(), volatile()))
 
     @blueprint.get("/api/v1/diff")
     def diff() -> Response:
         given = _arguments("from", "to")
         if "from" not in given:
             raise UsageError("from: say since when, as -5m or 2026-11-25T14:32:00Z")
-        if given.get("to", "now") == "now":
-            catch_up()
         now = clock()
         first, second = parse_moment(given["from"], now), parse_moment(given.get("to", "now"), now)
+        if second >= now:
+            catch_up()
+            second = max(second, clock())
         found = [difference_json(one) for one in store.diff(first, second)]
         edges = [one["Element"] for one in found if "Parent" in one["Element"]]
         names = _names(store, {edge[end] for edge in edges for end in ("Parent", "Child")}, first, second)

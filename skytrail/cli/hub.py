@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -107,12 +108,16 @@ class HubProcess:
         from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
         from topology.probes.netlink.probe import NetlinkProbe  # noqa: PLC0415
         from topology.reconcile import Reconciler  # noqa: PLC0415
+        from topology.store.folder import hold, holder  # noqa: PLC0415
 
         check_exposure(self._settings.hub.listen, self._settings.http)
+        folder = graph_folder(self._settings)
+        if self._settings.topology.store == "janusgraph":  # the embedded store does that itself
+            self._closers.callback(os.close, hold(folder))
         self.store = open_store(self._settings)
         self._closers.callback(self.store.close)
         name, tid = self._host.hostname, host_tid(self._host.host_id)
-        self.reconciler = Reconciler(self.store, name, clock)
+        self.reconciler = Reconciler(self.store, holder(folder), clock)
         self._closers.callback(self.reconciler.close)
         host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
         self.reconciler.report(Report(Source("host", name, tid=tid), clock(), (host,), whole=True))

@@ -74,6 +74,7 @@ _SECOND_LOOK = 1.0  # seconds from an event of a link to a dump of its namespace
 _LOOK_SHARE = 20  # and until the next such dump, 20 times as long as one takes
 _DUMP_TRIES = 5
 _BUSY_DELAY = 0.1
+_HOLD = 1.0  # seconds that events wait for the dumps after a loss, at the most
 _TURNS = 2  # the first takes what is in the queues, and asks for the links of a namespace that is new; the second takes those
 
 _log = structlog.get_logger(__name__)
@@ -155,6 +156,7 @@ class LinkWatcher:
         self._told: set[int] = set()
         self._moves = PendingMoves()
         self._resyncing = True
+        self._hold_until: float | None = None  # after a loss
         self._scan_after = 0.0
         self._scan_at = 0.0
         self._look_at = time.monotonic() + _LOOK
@@ -261,15 +263,17 @@ class LinkWatcher:
                 with self._lock:
                     self._do_due(time.monotonic())
                 self._flush()
-                self._tell_who_waits()
-                for key, _ in self._selector.select(0 if self._behind else self._patience()):
+                for key, _ in self._selector.select(self._tell_who_waits()):
                     with self._lock:
                         key.data()
         except Exception:
             _log.critical("link_watcher_ended", remedy="report this; restart the agent", exc_info=True)
             raise
 
-    def _tell_who_waits(self) -> None:
+    def _tell_who_waits(self) -> float | None:
+        """Gives what the next turn may wait for something to come: nothing while somebody waits for that turn's end."""
+        if self._out:  # held back
+            return self._patience()
         with self._lock:
             self._turn += 1
             waiting, self._behind = self._behind, []
@@ -278,11 +282,12 @@ class LinkWatcher:
                     told.set()
                 else:
                     self._behind.append((turn, told))
+            return 0 if self._behind else self._patience()
 
     def _flush(self) -> None:
-        if not self._out or (self._resyncing and not self._synced.is_set()):
-            return  # the first batch is all that was there at the start
-        batch, self._out = self._out, []
+        if self._held_back() or not self._out:
+            return
+        batch, self._out = self._table.tell(self._out), []
         self.counters.events += len(batch)
         try:
             self._sink(batch)
@@ -292,12 +297,25 @@ class LinkWatcher:
         if any(isinstance(event, Resynced) for event in batch):
             self._synced.set()
 
+    def _held_back(self) -> bool:
+        """The first batch is all that was there at the start; after a loss, all that there is, so that moves are seen."""
+        if self._resyncing and not self._synced.is_set():
+            return True
+        losing = self._resyncing or self._socket.losing
+        if not losing:
+            self._hold_until = None
+        elif self._hold_until is None:
+            self._hold_until = time.monotonic() + _HOLD
+        return self._hold_until is not None and time.monotonic() < self._hold_until
+
     def _patience(self) -> float | None:
         """Seconds until something is due."""
         due = [] if self._moves.next_deadline is None else [self._moves.next_deadline]
         due += self._second_looks.values()
         if self._details:
             due.append(self._look_at)
+        if self._hold_until is not None and self._hold_until > time.monotonic():
+            due.append(self._hold_until)
         if self._census.names is not None:
             due.append(self._scan_at)
             if self._census.names.next_retry is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from skytrail.kernel.linkmessages import Departure, Link
@@ -11,6 +11,9 @@ from skytrail.kernel.namespaces import Namespace
 
 LinkKey = tuple[int, int]
 """(cookie of the namespace, ifindex)."""
+
+Mark = tuple[str, bytes]
+"""Kind and MAC of a link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class LinkTable:
         self._links: dict[int, dict[int, Link]] = {}
         self._unseen: dict[int, set[int]] = {}
         self._arriving: set[LinkKey] = set()
+        self._told: set[LinkKey] = set()
+        self._missing: dict[LinkKey, Link] = {}
 
     def links(self) -> list[Link]:
         """All links, by namespace."""
@@ -136,8 +141,40 @@ class LinkTable:
         """The dump of this namespace is complete."""
         events: list[Event] = []
         for ifindex in sorted(self._unseen.pop(cookie, ())):
+            self._missing[cookie, ifindex] = self._links[cookie][ifindex]
             events += self.remove((cookie, ifindex))
         return events
+
+    def tell(self, events: list[Event]) -> list[Event]:
+        """What to tell of events that were collected: what dumps miss at one place and find at another has moved.
+
+        So it is of those whose departure was among what was lost: one of the same kind and MAC, which no other has of those
+        that are missing, or that are new.
+        """
+        if self._missing:
+            dead = {event.cookie for event in events if isinstance(event, NamespaceGone)}
+            explained = {key for event in events if isinstance(event, LinkMoved) for key in (event.old, event.new)}
+            heard = {key for event in events if (key := _place(event)) and key[0] not in dead} - explained
+            came = {key: link for key in heard - self._told if (link := self.find(key))}
+            ends = Counter(_place(event) for event in events if isinstance(event, LinkGone))
+            gone = {key for key in heard & self._told if ends[key] == 1}
+            missing = {key: link for key, link in self._missing.items() if key in gone}
+            self._missing.clear()
+            events = _with_moves(events, moved(_marks(missing), _marks(came)))
+        for event in events:
+            self._note(event)
+        return events
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case LinkChanged(link):
+                self._told.add((link.cookie, link.ifindex))
+            case LinkGone(cookie, ifindex):
+                self._told.discard((cookie, ifindex))
+            case LinkMoved(old, new):
+                self._told.discard(old)
+                if new is not None:
+                    self._told.add(new)
 
     def drop(self, cookie: int) -> list[Event]:
         """A namespace has died, and its links with it."""
@@ -153,6 +190,50 @@ class LinkTable:
         self._arriving.discard(key)
         self._unseen.get(cookie, set()).discard(ifindex)
         return self._links.get(cookie, {}).pop(ifindex, None)
+
+
+def moved(gone: Mapping[LinkKey, Mark], came: Mapping[LinkKey, Mark]) -> dict[LinkKey, LinkKey]:
+    """Old place → new: what went and what came are one where kind and MAC are the same, and no other's. Not without a MAC."""
+    were, are = _alone(gone), _alone(came)
+    return {were[mark]: are[mark] for mark in were.keys() & are.keys()}
+
+
+def _alone(marks: Mapping[LinkKey, Mark]) -> dict[Mark, LinkKey]:
+    times = Counter(marks.values())
+    return {mark: key for key, mark in marks.items() if times[mark] == 1 and any(mark[1])}
+
+
+def _marks(links: Mapping[LinkKey, Link]) -> dict[LinkKey, Mark]:
+    return {key: (link.kind, link.mac) for key, link in links.items()}
+
+
+def _place(event: Event) -> LinkKey | None:
+    """The place that an event tells of, of a move the old one."""
+    match event:
+        case LinkChanged(link):
+            return link.cookie, link.ifindex
+        case LinkGone(cookie, ifindex):
+            return cookie, ifindex
+        case LinkMoved(old, _):
+            return old
+    return None
+
+
+def _with_moves(events: list[Event], moves: dict[LinkKey, LinkKey]) -> list[Event]:
+    """Each move in the place of the first event of either end; what else there was of the old one is left out."""
+    left = {old: LinkMoved(old, new) for old, new in moves.items()}
+    old_of = {new: old for old, new in moves.items()}
+    ended: set[LinkKey] = set()
+    found: list[Event] = []
+    for event in events:
+        place = _place(event)
+        if place is not None and (move := left.pop(old_of.get(place, place), None)):
+            found.append(move)
+        if place not in moves or place in ended:
+            found.append(event)
+        elif isinstance(event, LinkGone):
+            ended.add(place)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from skytrail.kernel.linktable import (
     LinkMoved,
     NamespaceFound,
     NamespaceGone,
+    moved,
 )
 from skytrail.kernel.namespaces import Namespace
 from skytrail.tid import device_tids, namespace_tid
@@ -150,11 +151,10 @@ class TidRegistry:
         found = {(link.cookie, link.ifindex): link for link in links}
         cookies = {namespace.cookie for namespace in namespaces}
         with self._lock:
-            gone = self._devices.keys() - found.keys()
-            were = _alone(((self._devices[key].kind, self._devices[key].mac), key) for key in gone)
-            came = _alone(((link.kind, link.mac), key) for key, link in found.items() if key not in self._devices)
-            for mark in were.keys() & came.keys():
-                self._move(were[mark], came[mark])
+            gone = {key: (kept.kind, kept.mac) for key, kept in self._devices.items() if key not in found}
+            came = {key: (link.kind, link.mac) for key, link in found.items() if key not in self._devices}
+            for old, new in moved(gone, came).items():
+                self._move(old, new)
             for key in self._devices.keys() - found.keys():
                 self._forget_device(key)
             for cookie in self._namespaces.keys() - cookies:
@@ -326,11 +326,3 @@ class TidRegistry:
             return
         self._database, self._retry_at = database, float("inf")
         _log.info("tid_state_kept_again", path=str(self._path))
-
-
-def _alone(marked: Iterable[tuple[tuple[str, bytes], LinkKey]]) -> dict[tuple[str, bytes], LinkKey]:
-    """Devices by kind and MAC, of which no two are alike; without those that have no MAC."""
-    found: dict[tuple[str, bytes], list[LinkKey]] = {}
-    for mark, key in marked:
-        found.setdefault(mark, []).append(key)
-    return {mark: keys[0] for mark, keys in found.items() if len(keys) == 1 and any(mark[1])}

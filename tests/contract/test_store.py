@@ -166,6 +166,20 @@ def test_a_writer_has_one_holder_at_a_time(store: Store) -> None:
     assert store.last_number("netlink@host2", later) == 1
 
 
+def test_the_next_process_of_a_holder_takes_over_at_once_and_shuts_out_the_one_before(store: Store) -> None:
+    before = store.lease("netlink@host1", "hub1/a", 60.0)
+    store.apply(batch((A, 1, node(n=1)), writer="netlink@host1", epoch=before, number=1))
+    after = store.lease("netlink@host1", "hub1/b", 60.0)
+    assert after == before + 1
+    assert store.last_number("netlink@host1", after) == 0
+    with pytest.raises(StaleWriterError, match="hub1/b"):
+        store.lease("netlink@host1", "hub1b/a", 60.0)
+    with pytest.raises(StaleWriterError):  # what was on its way
+        store.apply(batch((A, 2, node(n=2)), writer="netlink@host1", epoch=before, number=2))
+    store.apply(batch((A, 3, node(n=3)), writer="netlink@host1", epoch=after, number=1))
+    assert [one.state.metadata["n"] for one in store.between(T, T + 9) if one.state] == [1, 3]
+
+
 def test_ranges_have_every_revision_that_they_touch(store: Store) -> None:
     apply(store, (A, 10, node(n=1)), (A, 20, node(n=2)), (B, 15, node(n=1)), (B, 25, None), (C, 40, node()))
 

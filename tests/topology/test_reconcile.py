@@ -190,6 +190,34 @@ def test_two_hubs_never_write_for_one_source(lab: Lab) -> None:
     assert lab.names().keys() == {"a", "b"}
 
 
+def test_two_hosts_of_one_name_leave_each_other_alone(lab: Lab) -> None:
+    def facts(letter: str) -> tuple[Source, list[Fact]]:
+        tid = f"host/{letter}"
+        nodes = [NodeFact(one, {"Name": "web", "Type": "host"}) for one in (tid, f"{tid}/link")]
+        return Source("netlink", "web", tid=tid), [*nodes, edge(tid, f"{tid}/link")]
+
+    for _ in range(2):
+        for letter in "ab":
+            source, told = facts(letter)
+            lab.report(*told, source=source, whole=True)
+        assert lab.names().keys() == {"host/a", "host/a/link", "host/a>host/a/link"} | {
+            "host/b", "host/b/link", "host/b>host/b/link",
+        }  # fmt: skip
+        lab.restart()
+    source, told = facts("a")
+    lab.report(told[0], source=source, whole=True)
+    assert lab.names().keys() == {"host/a", "host/b", "host/b/link", "host/b>host/b/link"}
+
+
+def test_two_hubs_write_for_two_hosts_of_one_name(lab: Lab) -> None:
+    other = Reconciler(lab.store, "hub2", lambda: lab.now)
+    for reconciler, letter in ((lab.reconciler, "a"), (other, "b"), (lab.reconciler, "a2"), (other, "b2")):
+        tid = f"host/{letter[0]}"
+        fact = NodeFact(f"{tid}/{letter}", {"Name": letter, "Type": "veth"})
+        assert reconciler.report(Report(Source("netlink", "web", tid=tid), lab.now, (fact,))) == 1
+    assert lab.names().keys() == {"host/a/a", "host/b/b", "host/a/a2", "host/b/b2"}
+
+
 def test_a_host_that_was_renamed_is_the_same_and_leaves_no_ghosts(lab: Lab) -> None:
     """By its TID: what the probe said under the old name and does not say any more is gone, and nobody else's."""
 

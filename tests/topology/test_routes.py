@@ -24,8 +24,15 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.store = EmbeddedStore(folder)
         self.reconciler = Reconciler(self.store, "hub", lambda: T + 9_000_000)
-        blueprint = graph_blueprint(self.store, self.reconciler.volatile, lambda: T + 9_000_000)
+        self.caught_up = 0
+        self.under_way: list[NodeFact] = []
+        blueprint = graph_blueprint(self.store, self.reconciler.volatile, lambda: T + 9_000_000, self.catch_up)
         self.client: FlaskClient = create_app("hub", dict, dict, [blueprint]).test_client()
+
+    def catch_up(self) -> None:
+        """As the probe does: what was under way is in the graph when this returns."""
+        self.caught_up += 1
+        self.report(8_000_000, *self.under_way)
 
     def report(self, at: int, *facts: NodeFact | EdgeFact, **more: Any) -> None:
         self.reconciler.report(Report(SOURCE, T + at, facts, **more))
@@ -70,6 +77,26 @@ def test_the_graph_now_is_in_skydives_shape(lab: Lab) -> None:
         edge_id(node_id("h"), node_id("a"), "ownership"), node_id("h"), node_id("a"),
     )  # fmt: skip
     assert edge["Metadata"] == {"RelationType": "ownership"}
+
+
+@pytest.mark.parametrize("at", ["", "?at=now", "?at=%20now", "?at=-0s", f"?at={T + 99_000_000}", "?at=9999999999999999"])
+def test_an_answer_about_now_waits_for_what_is_under_way(lab: Lab, at: str) -> None:
+    lab.under_way = [NodeFact("late", {"Name": "late", "Type": "veth"})]
+    assert "late" in [one["Metadata"]["Name"] for one in lab.get(f"/api/v1/graph{at}")["Nodes"]]
+    assert lab.caught_up == 1
+
+
+@pytest.mark.parametrize("to", ["", "&to=now", "&to=%20now", "&to=-0s", "&to=9999999999999999"])
+def test_differences_up_to_now_wait_for_what_is_under_way(lab: Lab, to: str) -> None:
+    lab.under_way = [NodeFact("late", {"Name": "late", "Type": "veth"})]
+    [late] = lab.get(f"/api/v1/diff?from={ms(4_000_000)}{to}")
+    assert (late["Change"], late["Element"]["Metadata"]["Name"]) == ("added", "late")
+
+
+def test_an_answer_about_the_past_waits_for_nothing(lab: Lab) -> None:
+    lab.get(f"/api/v1/graph?at={ms(2_000_000)}")
+    lab.get(f"/api/v1/diff?from={ms(1_000_000)}&to={ms(2_000_000)}")
+    assert lab.caught_up == 0
 
 
 def test_the_graph_of_the_past_has_no_counters_of_now(lab: Lab) -> None:

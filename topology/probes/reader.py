@@ -48,6 +48,7 @@ class NamespaceReader(Generic[T]):
         self._namespaces: dict[int, Namespace] = {}
         self._due: dict[int, float] = {}  # by cookie, monotonic seconds
         self._not_before: dict[int, float] = {}
+        self._was_due = 0.0  # what is read now
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -84,12 +85,11 @@ class NamespaceReader(Generic[T]):
                 self._changed.notify()
 
     def want_again(self, namespace: Namespace) -> bool:
-        """There is more to read of it at once; False: it is gone meanwhile."""
+        """There is more to read of it at once: it has been held once. False: it is gone meanwhile. From ``read`` only."""
         with self._changed:
             known = namespace.cookie in self._namespaces
             if known:
-                self._due[namespace.cookie] = time.monotonic()
-                self._changed.notify()
+                self._due[namespace.cookie] = self._was_due
         return known
 
     def forget(self, cookie: int) -> None:
@@ -124,7 +124,7 @@ class NamespaceReader(Generic[T]):
                 due = self._due[cookie]
                 rest = min(max(due, self._hold()), due + _LONGEST_HOLD) - time.monotonic()
                 if rest <= 0:
-                    del self._due[cookie]
+                    self._was_due = self._due.pop(cookie)
                     return self._namespaces[cookie]
                 self._changed.wait(rest)
         return None

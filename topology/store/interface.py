@@ -100,11 +100,19 @@ class Health:
     waiting: int = 0
 
 
+def succeeds(holder: str, before: str) -> bool:
+    """Whether a holder is another process of the one that held a lease before it."""
+    return holder != before and holder.partition("/")[0] == before.partition("/")[0]
+
+
 class Store(Protocol):
     """A graph with its history. For any thread. All methods raise StoreError where the store cannot answer."""
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
         """Become the one who writes as ``writer``, or stay it: returns the epoch.
+
+        A holder is a process; what stands before a ``/`` in its name is whose process it is, who has one at a time. So one
+        of the same takes over at once, in a later epoch: what was on its way from the one before is refused then.
 
         Raises:
             StaleWriterError: another holder's lease has not run out.

@@ -103,10 +103,11 @@ Step = Callable[[LinkTable], list[Event]]
 namespaces = st.integers(1, 3)
 ifindexes = st.integers(1, 3)
 keys = st.tuples(namespaces, ifindexes)
+macs = st.sampled_from([b"", bytes(6), b"\x02----a", b"\x02----b", b"\x02----c"])
 
 
-def update(key: LinkKey, name: str) -> Step:
-    return lambda table: table.update(Link(*key, name))
+def update(key: LinkKey, name: str, mac: bytes) -> Step:
+    return lambda table: table.update(Link(*key, name, "veth", mac=mac))
 
 
 def remove(key: LinkKey) -> Step:
@@ -125,32 +126,57 @@ def move(old: LinkKey, new: LinkKey) -> Step:
     return step
 
 
-def dump(cookie: int, shown: set[int]) -> Step:
+def dump(cookie: int, shown: dict[int, bytes]) -> Step:
     def step(table: LinkTable) -> list[Event]:
         table.begin(cookie)
-        events = [event for ifindex in sorted(shown) for event in table.update(Link(cookie, ifindex, "d"))]
+        links = [Link(cookie, ifindex, "d", "veth", mac=mac) for ifindex, mac in shown.items()]
+        events = [event for link in links for event in table.update(link)]
         return events + table.finish(cookie)
 
     return step
 
 
 steps = st.one_of(
-    st.builds(update, keys, st.sampled_from("ab")),
+    st.builds(update, keys, st.sampled_from("ab"), macs),
     st.builds(remove, keys),
     st.builds(move, keys, keys),
-    st.builds(dump, namespaces, st.sets(ifindexes)),
+    st.builds(dump, namespaces, st.dictionaries(ifindexes, macs)),
     st.builds(drop, namespaces),
 )
 
 
-@given(st.lists(steps))
-def test_who_follows_the_events_knows_what_the_table_knows(taken: list[Step]) -> None:
+@given(st.lists(st.lists(steps)))
+def test_who_follows_the_events_knows_what_the_table_knows(taken: list[list[Step]]) -> None:
     table = LinkTable()
     view: dict[LinkKey, str] = {}
-    for step in taken:
-        for event in step(table):
+    for batch in taken:
+        for event in table.tell([event for step in batch for event in step(table)]):
             follow(view, event)
-    assert view == {(link.cookie, link.ifindex): link.name for link in table.links()}
+        assert view == {(link.cookie, link.ifindex): link.name for link in table.links()}
+
+
+def test_what_is_missing_at_one_place_and_new_at_another_has_moved() -> None:
+    table = LinkTable()
+    other = replace(VETH, ifindex=6, mac=b"\x02----b")
+    link = replace(VETH, mac=b"\x02----a")
+    for found in (link, other, replace(VETH, ifindex=7), replace(VETH, ifindex=8)):  # those two have the same MAC: none
+        table.tell(table.update(found))
+    events: list[Event] = []
+    table.begin(1)
+    events += table.update(replace(link, name="v1"))  # heard just before what was lost
+    table.begin(1)
+    events += table.finish(1)
+    table.begin(2)
+    there, again = replace(link, cookie=2, ifindex=9), replace(VETH, cookie=2, ifindex=7)
+    events += [*table.update(there), *table.update(again), *table.finish(2)]
+    assert table.tell(events) == [
+        LinkMoved((1, 5), (2, 9)),
+        LinkGone(1, 6),
+        LinkGone(1, 7),
+        LinkGone(1, 8),
+        LinkChanged(there),
+        LinkChanged(again),
+    ]
 
 
 def follow(view: dict[LinkKey, str], event: Event) -> None:

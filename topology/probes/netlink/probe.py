@@ -115,7 +115,8 @@ class NetlinkProbe:
     def _take(self, events: Sequence[Event]) -> None:
         """A batch of events becomes one report."""
         observed = self._clock()  # before we wait for the lock: a store that is going away may keep it for a while
-        self._busy_until = time.monotonic() + _CALM
+        if any(isinstance(event, LinkChanged | LinkGone | LinkMoved | NamespaceFound) for event in events):
+            self._busy_until = time.monotonic() + _CALM
         try:
             with self._lock:
                 self._take_all(events, observed)

@@ -9,7 +9,8 @@ import sqlite3
 from pathlib import Path
 
 from topology.store.embedded.schema import APPLICATION_ID, MIGRATIONS, connect
-from topology.store.embedded.store import FILE, hold
+from topology.store.embedded.store import FILE
+from topology.store.folder import hold
 from topology.store.interface import StoreError
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import queue
 import sqlite3
@@ -24,14 +23,14 @@ from topology.store.embedded.packing import unpack
 from topology.store.embedded.schema import connect, prepare
 from topology.store.embedded.soundness import RESTORE, Soundness, refuse_lost
 from topology.store.embedded.writing import Live, Writing
-from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError
+from topology.store.folder import hold
+from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, succeeds
 
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 FILE = "graph.sqlite"
-_LOCK = "graph.lock"
 _READERS = 4
 _DAMAGED = (zlib.error, msgspec.MsgspecError, UnicodeDecodeError)
 _WRITES = frozenset({"write", "lease"})
@@ -86,7 +85,7 @@ class EmbeddedStore:
             on_failure.pop_all()
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
-        """As the interface says. The file has one process: a lease whose holder is another is one that died."""
+        """As the interface says."""
         now = self._clock()
         until = now + int(seconds * 1e6)
         with self._lock, self._errors("lease"), self._transaction():
@@ -97,7 +96,7 @@ class EmbeddedStore:
             elif found[1] == holder:
                 epoch = int(found[0])
                 self._database.execute("UPDATE writer SET until = ? WHERE name = ?", (until, writer))
-            elif found[2] > now:
+            elif found[2] > now and not succeeds(holder, found[1]):
                 raise StaleWriterError(f"{writer} is written by {found[1]}: stop that one, or wait {seconds:g} s")
             else:
                 epoch = int(found[0]) + 1
@@ -266,21 +265,6 @@ class EmbeddedStore:
                 yield database
             finally:
                 self._readers.put(database)
-
-
-def hold(folder: Path) -> int:
-    """Take the store in ``folder`` for this process alone, until the descriptor is closed. Raises StoreError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror}: make it writable, or set state_dir") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held)
-        raise StoreError(f"another process uses the graph in {folder}: stop it, or set another state_dir") from error
-    return held
 
 
 def _revision(live: Live) -> Revision:

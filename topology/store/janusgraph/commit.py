@@ -20,7 +20,7 @@ from gremlin_python.process.traversal import P
 from msgspec import structs
 
 from topology.elements import Kind
-from topology.store.interface import Batch, StaleWriterError, StoreError
+from topology.store.interface import Batch, StaleWriterError, StoreError, succeeds
 from topology.store.janusgraph import write
 from topology.store.janusgraph.connection import ConflictError, Connections
 from topology.store.janusgraph.histories import histories
@@ -181,7 +181,8 @@ class Committer:
     def _lease(self, writer: str, holder: str, seconds: float) -> int:
         _, lease = self.state(writer)
         now = self.clock()
-        if lease.holder != holder and lease.holder and lease.until > now:
+        others = lease.holder and lease.holder != holder and not succeeds(holder, lease.holder)
+        if others and lease.until > now:
             raise StaleWriterError(f"{writer} is written by {lease.holder}: stop that one, or wait {seconds:g} s")
         until = now + int(seconds * 1e6)
         new = structs.replace(lease, until=until) if lease.holder == holder else Lease(lease.epoch + 1, holder, until)

@@ -129,28 +129,37 @@ class Spool:
     def _drain(self) -> None:
         wait = _FIRST_WAIT
         while not self._stop.is_set():
-            with self._lock:
-                found = self._database.execute("SELECT place, batch FROM waiting ORDER BY place LIMIT 1").fetchone()
-                if found is None:
-                    self._thread = None  # under the lock: whoever puts the next one starts another
-                    self.failure = None
-                    return
-            place, data = found
             try:
-                self._sequence = self._sink(_decode(data, self._path))
-            except StaleWriterError as error:
-                self.refused += 1
-                _log.warning("spooled_batch_refused", reason=str(error))
-            except StoreError as error:
-                self.failure = str(error)
+                if not self._apply_first():
+                    return
+                wait = _FIRST_WAIT
+            except Exception as error:  # noqa: BLE001 - whatever it was: what waits is tried again, and who asks is told why
+                failure = self._failed(error) if isinstance(error, sqlite3.Error) else error
+                self.failure = str(failure) or type(error).__name__
+                if not isinstance(error, StoreError):
+                    _log.error("spool_not_drained", path=str(self._path), error=self.failure)
                 self._stop.wait(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
-                continue
-            wait = _FIRST_WAIT
-            with self._lock:
-                self._database.execute("DELETE FROM waiting WHERE place = ?", (place,))
-                self.waiting -= 1
-                self.size -= len(data)
+
+    def _apply_first(self) -> bool:
+        """Apply the first that waits; False: there is none, and the thread ends."""
+        with self._lock:
+            found = self._database.execute("SELECT place, batch FROM waiting ORDER BY place LIMIT 1").fetchone()
+            if found is None:
+                self._thread = None  # under the lock: whoever puts the next one starts another
+                self.failure = None
+                return False
+        place, data = found
+        try:
+            self._sequence = self._sink(_decode(data, self._path))
+        except StaleWriterError as error:
+            self.refused += 1
+            _log.warning("spooled_batch_refused", reason=str(error))
+        with self._lock:
+            self._database.execute("DELETE FROM waiting WHERE place = ?", (place,))
+            self.waiting -= 1
+            self.size -= len(data)
+        return True
 
     def _failed(self, error: Exception) -> StoreError:
         return StoreError(f"cannot use the spool {self._path}: {error}; make room, or name another file")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.graphoracle import HOST, Place
+from support.graphoracle import HOST, Place, Seen
 from support.netlab import Net, until
 from support.probelab import ProbeLab
 
@@ -117,6 +117,43 @@ def test_routes_and_neighbours_are_whole_after_an_overrun(lab: ProbeLab, left: s
 
     until(equal, 20.0)
     assert_still_follows(lab, left)
+    assert lab.flaws() == []
+
+
+def test_link_that_moved_during_an_overrun_is_the_same(lab: ProbeLab, left: str) -> None:
+    right = lab.net.name("q")
+    movers = [lab.net.name(f"m{number}") for number in range(8)]
+    for name in movers:
+        lab.net.ip(f"link add {name} type veth peer name {name}p", netns=left)
+    lab.settled()
+    before = lab.seen()
+
+    def lines(number: int) -> Iterator[str]:
+        first = lab.net.name(f"v{number}")
+        yield f"link add {first} type veth peer name {first}p"
+        if number % STORM in range(20, 60, 5):
+            mover = movers[(number % STORM - 20) // 5]
+            yield f"link set {mover} netns {right}"
+        yield f"link del {first}"
+
+    resyncs = lab.probe.watcher.counters.resyncs
+    for _ in range(10):
+        text = "\n".join(line for number in range(STORM) for line in lines(number))
+        assert not lab.net.run("", "ip", "-n", left, "-batch", "-", stdin=f"{text}\n")
+        lab.settled()
+        after = lab.seen()
+        if lab.probe.watcher.counters.resyncs > resyncs:
+            break
+        for name in movers:
+            lab.net.ip(f"link set {name} netns {left}", netns=right)
+    else:
+        raise AssertionError("the queue never overflowed")
+
+    def ids(seen: Seen, netns: str) -> dict[str, str]:
+        nodes = seen.picture.nodes
+        return {node["Name"]: seen.ids[place] for place, node in nodes.items() if place[0] == netns and node["Name"] in movers}
+
+    assert ids(after, right) == ids(before, left)
     assert lab.flaws() == []
 
 
