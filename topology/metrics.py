@@ -32,6 +32,10 @@ REPORTS = Metric(
 FACTS = Metric(
     "skytrail_topology_facts_total", "skytrail.topology.facts", Kind.COUNTER, "{fact}", "Facts in these reports.",
 )  # fmt: skip
+FACTS_REFUSED = Metric(
+    "skytrail_topology_refused_facts_total", "skytrail.topology.facts.refused", Kind.COUNTER, "{fact}",
+    "Facts that could not be taken, for what they say cannot be encoded.",
+)  # fmt: skip
 CHANGES = Metric(
     "skytrail_topology_changes_total", "skytrail.topology.changes", Kind.COUNTER, "{change}",
     "Changes of elements that were written: revisions and deletions.",
@@ -64,6 +68,7 @@ DECLARED = (
     STORE_UP,
     REPORTS,
     FACTS,
+    FACTS_REFUSED,
     CHANGES,
     APPLY_SECONDS,
     PROBE_UP,
@@ -92,6 +97,7 @@ def topology_source(store: Store, reconciler: Reconciler, probe: NetlinkProbe) -
         yield one(STORE_UP, health.failure is None)
         yield one(REPORTS, counters.reports)
         yield one(FACTS, counters.facts)
+        yield one(FACTS_REFUSED, counters.refused)
         yield one(CHANGES, counters.changes)
         yield one(APPLY_SECONDS, counters.seconds)
         yield of_probe(PROBE_UP, probe.failure is None and probe.watcher.alive)

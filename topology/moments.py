@@ -1,4 +1,7 @@
-"""Moments as people write them: ``now``, ``-5m``, RFC 3339, seconds or milliseconds since the epoch. Pure."""
+"""Moments as people write them: ``now``, ``-5m``, RFC 3339, seconds or milliseconds since the epoch. Pure.
+
+A millisecond is meant to its end: what is shown as of one (CreatedAt …) is there at the moment that is read there.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ def parse_moment(text: str, now: int) -> int:
         return now
     if re.fullmatch(r"\d{1,16}(\.\d{1,9})?", word, re.ASCII):
         number = float(word)
-        return min(int(number * 1_000 if number >= _MILLISECONDS_FROM else number * 1_000_000), FOREVER - 1)
+        if number < _MILLISECONDS_FROM:
+            return int(number * 1_000_000)
+        return min(int(number) * 1_000 + 999, FOREVER - 1)
     try:
         if word.startswith("-"):
             return max(0, now - int(parse_duration(word[1:]) * 1e6))

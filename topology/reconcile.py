@@ -30,6 +30,7 @@ from topology.store.interface import AwayError, Batch, Change, Store, StoreError
 _log = structlog.get_logger(__name__)
 
 _LEASE_SECONDS = 30.0
+_SHOWN = 200  # characters of a fact that is refused
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -41,6 +42,7 @@ class ReconcilerCounters:
     reports: int = 0
     facts: int = 0
     changes: int = 0
+    refused: int = 0
     seconds: float = 0.0
 
 
@@ -88,7 +90,9 @@ class Reconciler:
 
     def __init__(self, store: Store, holder: str, clock: Callable[[], int]) -> None:
         self._store, self._holder, self._clock = store, holder, clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # one report after the other
+        self._looking = threading.Lock()  # holds what is read meanwhile, and never while the store is waited for
+        self._writing_since: float | None = None  # monotonic seconds
         self._nodes: dict[str, _Node] = {}
         self._edges: dict[str, _Edge] = {}
         self._edges_of: dict[str, set[str]] = {}  # node → edges that begin or end there, waiting ones too
@@ -180,8 +184,10 @@ class Reconciler:
 
     def _take_in(self, report: Report) -> int:
         key = report.source.probe, report.source.host
-        began = time.monotonic()
-        touched = list(dict.fromkeys([*self._owed.pop(key, ()), *self._take(report)]))
+        self._writing_since = began = time.monotonic()
+        with self._looking:
+            taken = self._take(report)
+        touched = list(dict.fromkeys([*self._owed.pop(key, ()), *taken]))
         changes = self._changes(touched)
         try:
             if changes:
@@ -191,8 +197,15 @@ class Reconciler:
             self._writers.pop(_writer_of(report.source), None)  # what arrived there is asked anew
             raise
         finally:
+            self._writing_since = None
             self.counters.seconds += time.monotonic() - began
         return len(changes)
+
+    @property
+    def waits(self) -> float:
+        """Seconds that the store has been taking for what is being written; 0: nothing is."""
+        since = self._writing_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def _wait(self, error: AwayError) -> None:
         _log.warning("store_away", reason=str(error), meanwhile="what is reported is held until it is there")
@@ -250,8 +263,13 @@ class Reconciler:
         nodes: dict[str, None] = {}
         edges: dict[str, None] = {}
         for fact in report.facts:
-            (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
-            self._put(source, fact)
+            try:
+                self._put(source, fact)
+            except (TypeError, ValueError, OverflowError) as error:  # it cannot be encoded: the others are taken all the same
+                self.counters.refused += 1
+                _log.error("fact_refused", probe=source.probe, fact=repr(fact)[:_SHOWN], error=str(error), remedy="report this")
+            else:
+                (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
         for id_, volatile in report.volatile.items():
             if (node := self._nodes.get(id_)) and source.probe in node.parts:
                 node.volatile[source.probe] = volatile
@@ -291,16 +309,19 @@ class Reconciler:
         return [node.tid for node in ends if node]
 
     def _put(self, source: Source, fact: NodeFact | EdgeFact) -> None:
+        """Note a fact. Raises TypeError, ValueError, OverflowError for what cannot be encoded."""
         if isinstance(fact, NodeFact):
+            part = Part.of(fact.metadata, enriches=fact.enriches)  # first: what cannot be encoded leaves nothing behind
             node = self._nodes.get(fact.id)
             if node is None:
                 node = self._nodes[fact.id] = _Node(fact.tid, source.host, source.origin)
             if not fact.enriches:
                 node.host, node.origin = source.host, source.origin
-            node.parts[source.probe] = Part.of(fact.metadata, enriches=fact.enriches)
+            node.parts[source.probe] = part
             if fact.volatile:
                 node.volatile[source.probe] = fact.volatile
             return
+        part = Part.of({"RelationType": fact.relation, **fact.metadata})
         edge = self._edges.get(fact.id)
         if edge is None:
             edge = self._edges[fact.id] = _Edge(node_id(fact.parent), node_id(fact.child), source.host, source.origin)
@@ -308,7 +329,7 @@ class Reconciler:
                 self._edges_of.setdefault(end, set()).add(fact.id)
         elif edge.parts.keys() <= {source.probe}:
             edge.host, edge.origin = source.host, source.origin
-        edge.parts[source.probe] = Part.of({"RelationType": fact.relation, **fact.metadata})
+        edge.parts[source.probe] = part
 
     def _take_back(self, source: Source, id_: str) -> None:
         node, edge = self._nodes.get(id_), self._edges.get(id_)
@@ -357,11 +378,12 @@ class Reconciler:
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), made))
         writer.number += 1
         self._latest[key] = at
-        for id_, state in changes:
-            if state is None:
-                del self._there[id_], self._since[id_]
-            else:
-                self._there[id_], self._since[id_] = state, at
+        with self._looking:
+            for id_, state in changes:
+                if state is None:
+                    del self._there[id_], self._since[id_]
+                else:
+                    self._there[id_], self._since[id_] = state, at
         self.counters.changes += len(changes)
 
     def _after(self, id_: str, state: State | None) -> int:
@@ -381,7 +403,7 @@ class Reconciler:
 
     def volatile(self) -> dict[str, dict[str, Any]]:
         """What is volatile of the nodes that are there now, by ID."""
-        with self._lock:
+        with self._looking:
             found = [(id_, list(node.volatile.values())) for id_, node in self._nodes.items() if id_ in self._there]
         return {id_: {key: value for more in parts for key, value in more.items()} for id_, parts in found if parts}
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _RETENTION_INTERVAL = 600.0
+_SLOW_WRITE = 2.0  # seconds
 _CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 _FOLDER = "graph"
 
@@ -119,6 +120,7 @@ class HubProcess:
         name, tid = self._host.hostname, host_tid(self._host.host_id)
         self.reconciler = Reconciler(self.store, holder(folder), clock)
         self._closers.callback(self.reconciler.close)
+        self._end_host_before(folder, name, tid)
         host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
         self.reconciler.report(Report(Source("host", name, tid=tid), clock(), (host,), whole=True))
         # two, and not the exporter's, each of whose programs takes the kernel 10 ms and more: who asks which namespace
@@ -132,6 +134,21 @@ class HubProcess:
         self.probe.start()
         self._start_retention()
         self._start_http()
+
+    def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
+        """This host has another ID than at the last start: what was seen of it by that one is not there any more.
+
+        Where others write to the same graph it is left: a copy of this folder may be the one that has another ID.
+        """
+        from topology.facts import Report, Source  # noqa: PLC0415
+        from topology.store.folder import host_before, remember_host  # noqa: PLC0415
+
+        before = host_before(folder)
+        if before and before != tid and self._settings.topology.store == "embedded":
+            _log.warning("host_id_changed", before=before, now=tid, effect="the graph of the host by its former ID ends")
+            for probe in ("netlink", "host"):
+                self.reconciler.report(Report(Source(probe, name, tid=before), clock(), (), whole=True))
+        remember_host(folder, tid)
 
     def _start_http(self) -> None:
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
@@ -199,9 +216,11 @@ class HubProcess:
 
     def _store_waits(self) -> str | None:
         """Why what the store answers is not all that was seen; None: it is."""
-        health, held = self.store.health(), self.reconciler.held
+        health, held, waits = self.store.health(), self.reconciler.held, self.reconciler.waits
         if health.failure:
             return health.failure
+        if waits > _SLOW_WRITE:
+            return f"what is being written has taken {waits:.0f} s so far"
         if health.waiting:
             return f"{health.waiting} batches of changes wait in its spool"
         return f"{held} reports of probes are held" if held else None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from skytrail.cli.options import Session, common, settings_options
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.tree import Tree
 
     from skytrail.http.client import Client
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _REFRESH = 1.0
+_DEEPEST = 100  # levels of a tree that are drawn below each other
 _STATES = {"UP": "green", "DOWN": "red", "LOWERLAYERDOWN": "red"}
 _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 
@@ -81,16 +84,36 @@ def _hub(session: Session) -> Client:
 def _watch(client: Client) -> None:
     from rich.live import Live  # noqa: PLC0415
 
-    with Live(auto_refresh=False, screen=sys.stdout.isatty(), vertical_overflow="crop") as live:
+    if not sys.stdout.isatty():
+        _log_trees(client)
+    with Live(auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         while True:
             live.update(_tree(client.get("/api/v1/graph", {})), refresh=True)
             time.sleep(_REFRESH)
 
 
+def _log_trees(client: Client) -> NoReturn:
+    """For a file or a pipe: each tree that is another than the one before, with its time."""
+    before = ""
+    while True:
+        console = _console()
+        with console.capture() as drawn:
+            console.print(_tree(client.get("/api/v1/graph", {})))
+        if drawn.get() != before:
+            before = drawn.get()
+            click.echo(f"{datetime.now().astimezone().isoformat(timespec='seconds')}\n{before}")
+            sys.stdout.flush()
+        time.sleep(_REFRESH)
+
+
 def _print(graph: Json) -> None:
+    _console().print(_tree(graph))
+
+
+def _console() -> Console:
     from rich.console import Console  # noqa: PLC0415
 
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(_tree(graph))
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
 def _tree(graph: Json) -> Tree:
@@ -111,15 +134,16 @@ def _tree(graph: Json) -> Tree:
     root = Tree("", hide_root=True)
     shown: set[str] = set()
 
-    def add(branch: Tree, id_: str) -> None:
+    def add(branch: Tree, id_: str, level: int = 1) -> None:
         shown.add(id_)
         below = branch.add(_line(nodes[id_], links.get(id_, [])))
-        for child in sorted(children.get(id_, ()), key=lambda one: _order(nodes[one])):
+        found = [child for child in children.get(id_, ()) if child in nodes] if level < _DEEPEST else []
+        for child in sorted(found, key=lambda one: _order(nodes[one])):
             if child not in shown:
-                add(below, child)
+                add(below, child, level + 1)
 
     ordered = sorted(nodes, key=lambda one: (one in owned, *_order(nodes[one])))
-    for id_ in ordered:  # those that nobody owns; then, of a file, those that own each other in a circle
+    for id_ in ordered:  # those that nobody owns; then, of a file, those that own each other in a circle, or are too deep
         if id_ not in owned or id_ not in shown:
             add(root, id_)
     return root
@@ -154,8 +178,8 @@ def _text(value: object) -> str:
 def _dot(graph: Json) -> str:
     lines = ["graph topology {", "  node [shape=box];"]
     for node in graph["Nodes"]:
-        label = f"{_name(node)}\\n{_text(node['Metadata']['Type'])}"
-        lines.append(f"  {_quoted(node['ID'])} [label={_quoted(label)}];")
+        label = _quoted(_name(node), _text(node["Metadata"]["Type"]))
+        lines.append(f"  {_quoted(node['ID'])} [label={label}];")
     for edge in graph["Edges"]:
         relation = edge["Metadata"]["RelationType"]
         style = "dashed" if relation == "ownership" else "solid"
@@ -163,8 +187,8 @@ def _dot(graph: Json) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace("\\\\n", "\\n").replace('"', '\\"') + '"'
+def _quoted(*lines: str) -> str:
+    return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
 
 
 def _name(element: Json) -> str:

@@ -167,6 +167,7 @@ class LinkWatcher:
         self._mounts: MountEvents | None = None
         self._wake: int
         self._selector: selectors.BaseSelector
+        self._calls = threading.Lock()  # holds what other threads ask for; never for long
         self._behind: list[tuple[int, threading.Event]] = []  # who waits, and the turn after which all is told
         self._turn = 0
 
@@ -201,7 +202,7 @@ class LinkWatcher:
         self._stopping = True
         os.eventfd_write(self._wake, 1)
         self._thread.join()
-        with self._lock:
+        with self._lock, self._calls:
             self._thread = None
         self._selector.close()
         if self._mounts is not None:
@@ -223,7 +224,7 @@ class LinkWatcher:
         """Somebody saw that a namespace may have come: scan /proc soon. From any thread, cheap, debounced."""
         if self._hinted:
             return
-        with self._lock:
+        with self._calls:
             if self.alive:
                 self._hinted = True
                 os.eventfd_write(self._wake, 1)
@@ -234,7 +235,7 @@ class LinkWatcher:
         In a storm only what is taken in two turns is waited for, and never longer than ``timeout`` seconds: False.
         """
         told = threading.Event()
-        with self._lock:
+        with self._calls:
             if not self.alive:
                 return False
             self._behind.append((self._turn + _TURNS, told))
@@ -274,7 +275,7 @@ class LinkWatcher:
         """Gives what the next turn may wait for something to come: nothing while somebody waits for that turn's end."""
         if self._out:  # held back
             return self._patience()
-        with self._lock:
+        with self._calls:
             self._turn += 1
             waiting, self._behind = self._behind, []
             for turn, told in waiting:

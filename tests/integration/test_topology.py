@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,19 @@ def test_namespace_without_a_name_lives_as_long_as_its_process(lab: GraphLab) ->
     assert owner_of(lab, lab.net.name("b")) == {}
 
 
+def test_namespace_whose_name_is_no_text_is_shown_and_keeps_nothing_else_from_the_graph(lab: GraphLab) -> None:
+    name = os.fsdecode(os.fsencode(lab.net.name("y")) + b"\xff")
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        lab.net.ip(f"link add {lab.net.name('b')} type bridge")
+        shown = f"{lab.net.name('y')}\\xff"
+        until(lambda: {shown, lab.net.name("b")} <= {node["Metadata"]["Name"] for node in lab.hub.graph()["Nodes"]})
+        [node] = [node["Metadata"] for node in lab.hub.graph()["Nodes"] if node["Metadata"]["Name"] == shown]
+        assert (node["Inode"], node["Path"]) == (Path(f"/run/netns/{name}").stat().st_ino, f"/run/netns/{shown}")
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
 def owner_of(lab: GraphLab, name: str) -> dict[str, Any]:
     """What a link of that name belongs to; empty if there is no such link."""
     graph = lab.hub.graph()
@@ -287,6 +302,28 @@ def test_restart_changes_nothing(pair: tuple[GraphLab, str, str]) -> None:
             before.ids, 0
         ), "new revisions, by place"
         assert after.revisions == before.revisions
+
+
+def test_host_that_has_another_id_is_there_once(net: Net, tmp_path: Path) -> None:
+    def hosts(hub: Hub) -> dict[str, int]:
+        nodes = hub.graph()["Nodes"]
+        return {
+            node["Metadata"]["TID"]: sum(
+                f"{one['Metadata']['TID']}/".startswith(f"{node['Metadata']['TID']}/") for one in nodes
+            )
+            for node in nodes
+            if node["Metadata"]["Type"] == "host"
+        }
+
+    for host_id in ("aaa", "bbb"):
+        hub = Hub(tmp_path / "hub", {"host_id": host_id})
+        hub.start()
+        try:
+            found = hosts(hub)
+            assert found.keys() == {f"host/{host_id}"}
+            assert found[f"host/{host_id}"] == len(hub.graph()["Nodes"]) > 1
+        finally:
+            hub.stop()
 
 
 def test_what_happened_while_the_hub_was_away_is_found_at_its_start(pair: tuple[GraphLab, str, str]) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract.steps import T
+from support.netlab import until
 
 from topology.elements import node_id
 from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
 from topology.reconcile import Reconciler
-from topology.store.embedded.store import EmbeddedStore
+from topology.store.embedded.store import FILE, EmbeddedStore
 from topology.store.interface import Batch, StoreError
 
 LINKS, OTHERS = Source("netlink", "host1"), Source("docker", "host1")
@@ -188,6 +191,34 @@ def test_two_hubs_never_write_for_one_source(lab: Lab) -> None:
     with pytest.raises(StoreError):
         lab.reconciler.report(Report(LINKS, lab.now + 1, (link("c"),)))
     assert lab.names().keys() == {"a", "b"}
+
+
+def test_a_fact_that_cannot_be_encoded_keeps_no_other_from_the_graph(lab: Lab) -> None:
+    lab.report(link("h"), link("a", MTU=1500))
+    bad = (link("b", Name="b\udcff"), link("a", MTU=object()), edge("h", "\udcff"))
+    assert lab.report(*bad, link("d"), edge("h", "d")) == 2
+    assert lab.names().keys() == {"h", "a", "d", "h>d"}
+    assert lab.names()["a"]["MTU"] == 1500
+    assert lab.reconciler.counters.refused == 3
+    lab.report(link("b"), edge("h", "b"))
+    assert lab.names().keys() == {"h", "a", "b", "d", "h>d", "h>b"}
+
+
+def test_what_is_there_is_told_while_the_store_takes_its_time(lab: Lab) -> None:
+    lab.report(NodeFact("a", {"Name": "a", "Type": "veth"}, {"Metric": {"RxBytes": 7}}))
+    assert lab.reconciler.waits == 0
+    with sqlite3.connect(lab.folder / FILE, timeout=0) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = threading.Thread(target=lab.report, args=(link("b"),))
+        writing.start()
+        until(lambda: lab.reconciler.waits > 0.1)
+        assert lab.reconciler.volatile() == {node_id("a"): {"Metric": {"RxBytes": 7}}}
+        assert lab.names().keys() == {"a"}
+        assert writing.is_alive()
+        other.execute("ROLLBACK")
+    writing.join()
+    assert lab.names().keys() == {"a", "b"}
+    assert lab.reconciler.waits == 0
 
 
 def test_two_hosts_of_one_name_leave_each_other_alone(lab: Lab) -> None:

@@ -93,6 +93,14 @@ def test_differences_up_to_now_wait_for_what_is_under_way(lab: Lab, to: str) -> 
     assert (late["Change"], late["Element"]["Metadata"]["Name"]) == ("added", "late")
 
 
+def test_what_is_shown_as_of_a_millisecond_is_there_at_it(lab: Lab) -> None:
+    lab.report(3_500_789, NodeFact("b", {"Name": "b", "Type": "veth"}))
+    [node] = [one for one in lab.get("/api/v1/graph")["Nodes"] if one["Metadata"]["Name"] == "b"]
+    for moment, there in ((node["CreatedAt"] - 1, False), (node["CreatedAt"], True)):
+        graph = lab.get(f"/api/v1/graph?at={moment}")
+        assert ("b" in [one["Metadata"]["Name"] for one in graph["Nodes"]]) == there
+
+
 def test_an_answer_about_the_past_waits_for_nothing(lab: Lab) -> None:
     lab.get(f"/api/v1/graph?at={ms(2_000_000)}")
     lab.get(f"/api/v1/diff?from={ms(1_000_000)}&to={ms(2_000_000)}")

@@ -11,6 +11,7 @@ from topology.store.interface import StoreError
 
 _LOCK = "graph.lock"
 _OWNER = "owner"
+_HOST = "host"
 
 
 def hold(folder: Path) -> int:
@@ -34,11 +35,41 @@ def holder(folder: Path) -> str:
     Raises:
         StoreError: the folder cannot be written.
     """
-    path = folder / _OWNER
-    try:
-        if not path.exists() or not path.read_text().strip():
-            path.write_text(f"{uuid.uuid4()}\n")
-        owner = path.read_text().strip()
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}: make it writable, or set state_dir") from error
+    owner = _read(folder / _OWNER)
+    if not owner:
+        owner = str(uuid.uuid4())
+        _write(folder / _OWNER, owner)
     return f"{owner}/{uuid.uuid4().hex[:8]}"
+
+
+def host_before(folder: Path) -> str:
+    """The TID of the host whose graph was kept there last (:func:`remember_host`); empty: none yet. Raises StoreError."""
+    return _read(folder / _HOST)
+
+
+def remember_host(folder: Path, tid: str) -> None:
+    """This host's graph is kept there from now on. Raises StoreError."""
+    _write(folder / _HOST, tid)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _failed(path, error) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, whatever ends us."""
+    new = path.with_suffix(".new")
+    try:
+        new.write_text(f"{text}\n")
+        new.replace(path)
+    except OSError as error:
+        raise _failed(path, error) from error
+
+
+def _failed(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot use {path}: {error.strerror}: make it readable and writable, or set state_dir")

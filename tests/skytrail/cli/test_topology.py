@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from contract.steps import T
+from rich.console import Console
 from support.needs import missing
+from support.netlab import until
 
+from skytrail.cli.topology import _dot, _tree
 from skytrail.http.app import as_asgi, create_app
 from skytrail.http.server import serve
 from skytrail.settings.tree import Http
@@ -83,6 +88,34 @@ def test_what_nobody_owns_stands_at_the_root(hub: str) -> None:
     shown = lines(skytrail("topology", hub))
     assert {"eth0 device", "host1 host"} <= set(shown)
     assert not [line for line in shown if "br0" in line]
+
+
+def test_what_is_deeper_than_a_tree_is_drawn_anew_at_its_root() -> None:
+    nodes = [{"ID": str(number), "Metadata": {"Name": f"n{number}", "Type": "netns"}} for number in range(3000)]
+    edges = [
+        {"Parent": str(number), "Child": str(number + 1), "Metadata": {"RelationType": "ownership"}} for number in range(2999)
+    ]
+    console = Console(width=600, record=True, file=io.StringIO())
+    console.print(_tree({"Nodes": nodes, "Edges": edges}))
+    shown = console.export_text()
+    assert sorted(re.findall(r"n\d+", shown)) == sorted(f"n{number}" for number in range(3000))
+
+
+def test_names_are_drawn_as_they_are() -> None:
+    node = {"ID": "1", "Metadata": {"Name": 'a\\nb"', "Type": "veth"}}
+    assert '"1" [label="a\\\\nb\\"\\nveth"];' in _dot({"Nodes": [node], "Edges": []})
+
+
+def test_watching_into_a_file_writes_each_tree_with_its_time(hub: str, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "skytrail", "topology", "--watch", "--hub", hub], stdout=log)
+        until(lambda: "host1 host" in [line.replace("  ", " ") for line in (tmp_path / "log").read_text().splitlines()], 20)
+        time.sleep(2.5)
+        process.terminate()
+        process.wait()
+    shown = (tmp_path / "log").read_text().splitlines()
+    moments = [line for line in shown if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", line)]
+    assert moments == shown[:1]  # nothing changed after the first
 
 
 def test_json_is_the_graph(hub: str) -> None:

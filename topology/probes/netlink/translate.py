@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from skytrail.kernel.linktable import LinkKey
 from skytrail.kernel.namespaces import Namespace
 from topology.facts import EdgeFact, NodeFact
+from topology.probes.netlink.fields import text
 from topology.probes.netlink.hostlinks import HostLink, HostLinks
 from topology.probes.netlink.linkdata import link_metadata
 from topology.probes.netlink.ruledata import Rule
@@ -27,15 +29,20 @@ def namespace_facts(namespace: Namespace, tid: str, host_tid: str, rules: Iterab
         return
     metadata: dict[str, Any] = {
         "Type": "netns",
-        "Name": namespace.name or f"netns:{namespace.inode}",
+        "Name": _name(namespace) or f"netns:{namespace.inode}",
         "Inode": namespace.inode,
         "Device": namespace.dev,
         **more,
     }
     if namespace.name:
-        metadata["Path"] = f"/run/netns/{namespace.name}"
+        metadata["Path"] = f"/run/netns/{_name(namespace)}"
     yield NodeFact(tid, metadata)
     yield EdgeFact(host_tid, tid, "ownership")
+
+
+def _name(namespace: Namespace) -> str:
+    """A file's name may be any bytes."""
+    return text(os.fsencode(namespace.name or ""))
 
 
 def _shown(rule: Rule) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def interface_fact(known: HostLink, peer: HostLink | None, linked: Namespace | N
     if number is not None:
         metadata["LinkNetNsID"] = number
         if linked is not None and linked.name:
-            metadata["LinkNetNsName"] = linked.name
+            metadata["LinkNetNsName"] = _name(linked)
     if known.functions:
         metadata["Vfs"] = known.functions
     if known.port:

@@ -66,6 +66,7 @@ class EmbeddedStore:
         self._path, self._clock = folder / FILE, clock
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
+        self._looking = threading.Lock()  # holds what is there now, and never while the file is waited for
         self._sequence = 0
         self._failure: str | None = None
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -139,16 +140,17 @@ class EmbeddedStore:
         return True
 
     def _take(self, writing: Writing) -> None:
-        self._sequence = writing.sequence
-        for id_, live in writing.came.items():
-            if live is None:
-                self._live.pop(id_, None)
-            else:
-                self._live[id_] = live
+        with self._looking:
+            self._sequence = writing.sequence
+            for id_, live in writing.came.items():
+                if live is None:
+                    self._live.pop(id_, None)
+                else:
+                    self._live[id_] = live
 
     def current(self) -> Iterator[Revision]:
         """All that is there now, from memory."""
-        with self._lock:
+        with self._looking:
             found = list(self._live.values())
         return self._decoded(found)
 
