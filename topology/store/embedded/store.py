@@ -68,6 +68,7 @@ class EmbeddedStore:
         self._live: dict[str, Live] = {}
         self._looking = threading.Lock()  # holds what is there now, and never while the file is waited for
         self._sequence = 0
+        self._leased: set[str] = set()  # since the file was opened
         self._failure: str | None = None
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._reading = threading.BoundedSemaphore(_READERS)
@@ -86,7 +87,7 @@ class EmbeddedStore:
             on_failure.pop_all()
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
-        """As the interface says."""
+        """As the interface says. A lease from before the file was opened has ended, for we have it alone."""
         now = self._clock()
         until = now + int(seconds * 1e6)
         with self._lock, self._errors("lease"), self._transaction():
@@ -97,12 +98,13 @@ class EmbeddedStore:
             elif found[1] == holder:
                 epoch = int(found[0])
                 self._database.execute("UPDATE writer SET until = ? WHERE name = ?", (until, writer))
-            elif found[2] > now and not succeeds(holder, found[1]):
+            elif found[2] > now and writer in self._leased and not succeeds(holder, found[1]):
                 raise StaleWriterError(f"{writer} is written by {found[1]}: stop that one, or wait {seconds:g} s")
             else:
                 epoch = int(found[0]) + 1
                 values = (epoch, holder, until, writer)
                 self._database.execute("UPDATE writer SET epoch = ?, holder = ?, until = ?, number = 0 WHERE name = ?", values)
+        self._leased.add(writer)
         return epoch
 
     def last_number(self, writer: str, epoch: int) -> int:

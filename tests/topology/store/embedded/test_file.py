@@ -23,7 +23,7 @@ from topology.store.embedded import schema
 from topology.store.embedded.backup import back_up, bring_back
 from topology.store.embedded.schema import APPLICATION_ID
 from topology.store.embedded.store import FILE, EmbeddedStore
-from topology.store.interface import StoreError
+from topology.store.interface import StaleWriterError, StoreError
 
 A, B = element("a"), element("b")
 
@@ -261,3 +261,14 @@ def test_a_database_with_our_mark_alone_is_no_backup(tmp_path: Path) -> None:
 def test_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no graph in"):
         back_up(tmp_path, tmp_path / "file")
+
+
+def test_lease_of_a_process_that_ended_keeps_nobody_waiting(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    epoch = store.lease("netlink@host1", "hub1/a", 3600)
+    with pytest.raises(StaleWriterError, match="hub1"):
+        store.lease("netlink@host1", "hub2/a", 3600)
+    store.close()
+    store = EmbeddedStore(tmp_path)  # a restored one, say
+    assert store.lease("netlink@host1", "hub2/a", 3600) == epoch + 1
+    store.close()
