@@ -180,9 +180,10 @@ class LinkWatcher:
         """
         self._socket = LinkSocket(every_namespace=self._every, receive_buffer=self._receive_buffer, details=self._details)
         try:
+            self._mounts = MountEvents(self._roots) if self._every else None
             self._census = Census(self._worker, self._roots, every=self._every)
         except BaseException:
-            self._socket.close()
+            self._close_sources()
             raise
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = selectors.DefaultSelector()
@@ -190,7 +191,7 @@ class LinkWatcher:
         self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
         if self._census.names is not None:
             self._selector.register(self._census.names.fileno(), selectors.EVENT_READ, self._read_names)
-            self._mounts = MountEvents(self._roots)
+        if self._mounts is not None:
             self._selector.register(self._mounts.fileno(), selectors.EVENT_READ, self._mounted)
         self._thread = threading.Thread(target=self._run, name="link-watcher", daemon=True)
         self._thread.start()
@@ -205,11 +206,14 @@ class LinkWatcher:
         with self._lock, self._calls:
             self._thread = None
         self._selector.close()
+        self._census.close()
+        self._close_sources()
+        os.close(self._wake)
+
+    def _close_sources(self) -> None:
+        self._socket.close()
         if self._mounts is not None:
             self._mounts.close()
-        self._census.close()
-        self._socket.close()
-        os.close(self._wake)
 
     def wait_synced(self, timeout: float) -> bool:
         """Wait until all that was there at the start has been told; False after ``timeout`` seconds."""

@@ -28,6 +28,18 @@ _AT_WHOLE = (
     f"SELECT {_COLUMNS} FROM ({_AT}) AS chosen"  # noqa: S608
     f" CROSS JOIN revision ON revision.sequence = chosen.sequence {_JOINS}"
 )
+# The numbers of the elements that changed in a range of time, some twice; and of some, by number, what was there.
+_CHANGED = """
+SELECT json_group_array(element) FROM (
+    SELECT element FROM revision INDEXED BY revision_begins WHERE begins > ? AND begins <= ? LIMIT ?
+)
+"""
+_AT_OF = """
+SELECT sequence FROM (SELECT DISTINCT value AS number FROM json_each(:elements)) AS chosen CROSS JOIN revision ON sequence = (
+    SELECT sequence FROM revision WHERE element = chosen.number AND begins <= :at ORDER BY begins DESC, sequence DESC LIMIT 1
+) WHERE ends > :at
+"""
+_FEW = 1000  # changes
 _VARIABLES = 500  # in one statement
 _ROWS = 1000  # fetched at once
 
@@ -57,8 +69,13 @@ def between(database: sqlite3.Connection, begin: int, end: int, ids: Collection[
 
 
 def diff(database: sqlite3.Connection, first: int, second: int) -> Iterator[Difference]:
-    """What is otherwise at the second time: only of that is the state read. Raises sqlite3.Error."""
-    before, after = _sequences(database, first), _sequences(database, second)
+    """What is otherwise at the second time: only of that is the state read. Raises sqlite3.Error.
+
+    Of few changes in between, only the elements that these are about are looked at; else all that there was at both times.
+    """
+    changes = database.execute(_CHANGED, (min(first, second), max(first, second), _FEW + 1)).fetchone()[0]
+    few = changes if changes.count(",") < _FEW else None
+    before, after = (_sequences(database, when, few) for when in (first, second))
     old = {one.id: one for one in _by_sequence(database, before - after)}
     new = {one.id: one for one in _by_sequence(database, after - before)}
     for id_ in old.keys() | new.keys():
@@ -90,9 +107,13 @@ def _moment(when: int) -> dict[str, Any]:
     return {"at": when, "left": json.dumps(left), "right": json.dumps(right)}
 
 
-def _sequences(database: sqlite3.Connection, when: int) -> set[int]:
-    """As one row: each that is fetched lets go of the interpreter's lock, and may have to wait to have it again."""
-    (found,) = database.execute(f"SELECT json_group_array(sequence) FROM ({_AT})", _moment(when)).fetchone()  # noqa: S608
+def _sequences(database: sqlite3.Connection, when: int, elements: str | None) -> set[int]:
+    """Of what was there at a moment: of all, or of some elements.
+
+    As one row: each that is fetched lets go of the interpreter's lock, and may have to wait to have it again.
+    """
+    chosen, values = (_AT, _moment(when)) if elements is None else (_AT_OF, {"elements": elements, "at": when})
+    (found,) = database.execute(f"SELECT json_group_array(sequence) FROM ({chosen})", values).fetchone()  # noqa: S608
     return set(json.loads(found))
 
 
