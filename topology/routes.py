@@ -54,7 +54,11 @@ def graph_blueprint(
             second = max(second, clock())
         found = [difference_json(one) for one in store.diff(first, second)]
         edges = [one["Element"] for one in found if "Parent" in one["Element"]]
-        names = _names(store, {edge[end] for edge in edges for end in ("Parent", "Child")}, first, second)
+        names = {one["Element"]["ID"]: _name(one["Element"]["Metadata"]) for one in found}
+        for moment in (second, first):  # an end is named as it was last
+            unnamed = {edge[end] for edge in edges for end in ("Parent", "Child")} - names.keys()
+            if unnamed:
+                names |= {one.id: _name(one.state.metadata) for one in store.as_of(moment, unnamed) if one.state}
         for edge in edges:
             edge["Ends"] = [names.get(edge[end], "") for end in ("Parent", "Child")]
         return _json(found)
@@ -62,10 +66,8 @@ def graph_blueprint(
     return blueprint
 
 
-def _names(store: Store, ids: set[str], *moments: int) -> dict[str, str]:
-    """Names of nodes, as of the last of the moments when they were there."""
-    found = (one for moment in moments for one in store.as_of(moment, ids))
-    return {one.id: str(one.state.metadata.get("Name", "")) for one in found if one.state}
+def _name(metadata: Mapping[str, Any]) -> str:
+    return str(metadata.get("Name", ""))
 
 
 def _arguments(*known: str) -> dict[str, str]:

@@ -27,10 +27,10 @@ _SKYDIVE = "ms Skydive, in memory (not run here)"
 
 
 @contextlib.contextmanager
-def _lab() -> Iterator[GraphLab]:
+def _lab(settings: dict[str, str] | None = None) -> Iterator[GraphLab]:
     net = Net()
     with tempfile.TemporaryDirectory() as folder:
-        lab = GraphLab(net, Hub(Path(folder) / "hub"))
+        lab = GraphLab(net, Hub(Path(folder) / "hub", settings))
         try:
             lab.hub.start()
             yield lab
@@ -54,6 +54,15 @@ def latency() -> Iterator[Line]:
             lab.batch(*(f"link del {lab.net.name(f'l{number}')}" for number in range(ROUNDS)))
             lab.batch(*(f"netns del {lab.net.name(f's{number}')}" for number in range(ROUNDS)))
             lab.settled(60)
+
+
+def latency_in_janusgraph(url: str) -> Iterator[Line]:
+    """The same with the graph in a JanusGraph."""
+    with _lab({"topology.store": "janusgraph", "topology.janusgraph.url": url}) as lab:
+        for what, suffix, command in (("ip link add", "l", "link add {} type veth"), ("ip netns add", "s", "netns add {}")):
+            took = [_until_shown(lab, f"{suffix}{number}", command) for number in range(ROUNDS)]
+            p50, p99 = (1000 * statistics.quantiles(took, n=100, method="inclusive")[at] for at in (49, 98))
+            yield Line(f"JanusGraph, {what} → over HTTP, p99", p99, "ms", most=150, note=f"p50 {p50:.0f} ms")
 
 
 def _lines(what: str, took: list[float], others: int, skydive: tuple[int, int]) -> Iterator[Line]:

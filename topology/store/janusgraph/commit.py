@@ -72,6 +72,7 @@ class Committer:
         owner: a name of this process that no other has.
         clock: µs since the epoch.
         transactional: whether what JanusGraph stands on commits a transaction whole (BerkeleyJE does, Cassandra does not).
+        keep: takes the documents that were committed, as :meth:`topology.store.janusgraph.log.Log.keep_documents`.
 
     Attributes:
         log: as far as it is known here.
@@ -80,7 +81,16 @@ class Committer:
         conflicts: transactions that another hub's came before.
     """
 
-    def __init__(self, connections: Connections, owner: str, clock: Callable[[], int], *, transactional: bool) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        owner: str,
+        clock: Callable[[], int],
+        *,
+        transactional: bool,
+        keep: Callable[[str, dict[int, bytes], int], None],
+    ) -> None:
+        self._keep = keep
         self.connections = connections
         self.owner = owner
         self.clock = clock
@@ -215,6 +225,8 @@ class Committer:
         self._leases[batch.writer] = new
         for part in chunks(planned.entries):
             self.log.append([entry for entry, _ in part])
+            documents = {entry.sequence: document for entry, document in part}
+            self._keep(f"bucket/{bucket(part[0][0].sequence)}", documents, sets["committed"])
         self.mirror.take(planned.works, sets["committed"])
         if not small:
             self._apply_elements(planned.works)

@@ -98,7 +98,7 @@ def place_of(page: str, entries: Collection[Entry], size: int) -> Place:
 
 
 class Log:
-    """Pages of the log, those read last kept. Not for several threads at once, but :meth:`documents`.
+    """Pages of the log, those read last kept. Not for several threads at once, but :meth:`documents`, :meth:`keep_documents`.
 
     Args:
         connections: to the server.
@@ -191,12 +191,13 @@ class Log:
             StoreError: as JanusGraph has it.
         """
         sequences: set[int] = set().union(*wanted.values())
+        found: dict[int, bytes] = {}
         with self._lock:
-            kept = {page: self._documents[page] for page in wanted if page in self._documents}
-            for page in kept:
-                self._documents.move_to_end(page)
-        found = {one: document for several in kept.values() for one, document in several.items() if one in sequences}
-        pages = [page for page in wanted if page not in kept]
+            for page, ones in wanted.items():
+                if kept := self._documents.get(page):
+                    self._documents.move_to_end(page)
+                    found |= {one: kept[one] for one in ones if one in kept}
+        pages = [page for page, ones in wanted.items() if not ones <= found.keys()]
         for at in range(0, len(pages), _NAMES):
             part = pages[at : at + _NAMES]
             rows = self._connections.read(
@@ -217,8 +218,7 @@ class Log:
                 read.setdefault(row["page"], {}).update(unpack_documents(row["documents"]))
             for page, documents in read.items():
                 found.update((one, document) for one, document in documents.items() if one in sequences)
-                if not page.startswith("bucket/") or _number(page) in self.sealed:
-                    self._keep_documents(page, documents)
+                self.keep_documents(page, documents, self.sequence)
         if len(found) < len(sequences):
             raise ConflictError("what was asked for has just been forgotten: ask again")
         return found
@@ -263,12 +263,15 @@ class Log:
                     self.chunks[_number(row["page"])] = len(row["heads"])
         return found
 
-    def _keep_documents(self, page: str, documents: dict[int, bytes]) -> None:
-        """What a sequence's document is never changes: it does not matter if one has been forgotten meanwhile."""
+    def keep_documents(self, page: str, documents: dict[int, bytes], committed: int) -> None:
+        """Keep what was read or written, up to the sequence that is committed: that never changes. From any thread."""
         with self._lock:
-            if page not in self._documents:
-                self._documents[page] = documents
-                self._documents_size += sum(map(len, documents.values()))
+            kept = self._documents.setdefault(page, {})
+            self._documents.move_to_end(page)
+            for one, document in documents.items():
+                if one not in kept and (one <= committed or not page.startswith("bucket/")):
+                    kept[one] = document
+                    self._documents_size += len(document)
             while self._documents_size > _KEPT_BYTES:
                 _, gone = self._documents.popitem(last=False)
                 self._documents_size -= sum(map(len, gone.values()))

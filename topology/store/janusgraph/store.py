@@ -73,8 +73,10 @@ class JanusGraphStore:
         )
         self._lock = threading.Lock()  # of what writes
         self._reading = threading.Lock()
-        self._committer = Committer(self._connections, uuid.uuid4().hex, clock, transactional=transactional)
         self._log = Log(self._connections)
+        self._committer = Committer(
+            self._connections, uuid.uuid4().hex, clock, transactional=transactional, keep=self._log.keep_documents
+        )
         self._migrating = threading.Lock()
         self._migrated = False
         self._held: dict[str, _Held] = {}
@@ -167,8 +169,8 @@ class JanusGraphStore:
             old = [one for id_, one in before.items() if id_ not in same]
             new = [one for id_, one in after.items() if id_ not in same]
             self._complete(head, [*old, *new])
-        was = {one.id: one for one in self._revisions(old)}
-        now = {one.id: one for one in self._revisions(new)}
+        found = list(self._revisions([*old, *new]))  # their documents are read at once
+        was, now = ({one.id: one for one in part} for part in (found[: len(old)], found[len(old) :]))
         for id_ in was.keys() | now.keys():
             one, other = was.get(id_), now.get(id_)
             if one is None or other is None or one.state != other.state:
