@@ -48,8 +48,9 @@ def host_before(folder: Path) -> str:
 
 
 def remember_host(folder: Path, tid: str) -> None:
-    """This host's graph is kept there from now on. Raises StoreError."""
-    _write(folder / _HOST, tid)
+    """This host's graph is kept there from now on. Raises StoreError; never where that is known already."""
+    if host_before(folder) != tid:
+        _write(folder / _HOST, tid)
 
 
 def _read(path: Path) -> str:
@@ -72,4 +73,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def _failed(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"cannot use {path}: {error.strerror}: make it readable and writable, or set state_dir")
+    return StoreError(f"cannot use {path}: {error.strerror}: make room, let it be read and written, or set state_dir")
