@@ -33,7 +33,11 @@ T = TypeVar("T")
 logging.getLogger("gremlinpython").setLevel(logging.CRITICAL)  # it logs each error that it raises, with the request
 
 _CONFLICTS = ("PermanentLockingException", "DeadlockException", "LockConflictException", "LockTimeoutException")
-_TRANSIENT = (*_CONFLICTS, "TemporaryBackendException", "TemporaryLockingException", "violates a uniqueness constraint")
+# A multi-query's parts are read by several threads: of one that met a lock no more is told than that it failed.
+_PARTS_FAILED = "Could not successfully complete multi-query"
+_TRANSIENT = (
+    *_CONFLICTS, "TemporaryBackendException", "TemporaryLockingException", "violates a uniqueness constraint", _PARTS_FAILED,
+)  # fmt: skip
 _TIMED_OUT = 598
 _MAX_ANSWER = 64 << 20
 _GRACE = 2.0  # seconds that we wait longer than the server does, for its own word on it
