@@ -59,11 +59,17 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ESCAPE = re.compile(r"\\(?:(?P<join>\r?\n)|u+(?P<hex>[0-9a-fA-F]{4})|(?P<octal>[0-3]?[0-7]{1,2})|(?P<one>.))", re.DOTALL)
+_PLAIN = re.compile(r"\\([\\'\"])")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 
 
-def tokens(text: str) -> Iterator[Token]:
-    """The tokens, then one of :attr:`Kind.END`. Raises QueryError where none begins."""
+def tokens(text: str, *, plain: bool = False) -> Iterator[Token]:
+    """The tokens, then one of :attr:`Kind.END`. Raises QueryError where none begins.
+
+    Args:
+        text: the whole of it.
+        plain: strings are as Skydive has them: a backslash is one, unless a quote or another one follows.
+    """
     at = 0
     while at < len(text):
         found = _TOKEN.match(text, at)
@@ -71,7 +77,7 @@ def tokens(text: str) -> Iterator[Token]:
             raise QueryError(text, at, _no_token(text, at))
         kind, value = found.lastgroup, found.group()
         if kind == "STRING":
-            yield Token(Kind.STRING, _meant(text, at, value), at)
+            yield Token(Kind.STRING, _PLAIN.sub(r"\1", value[1:-1]) if plain else _meant(text, at, value), at)
         elif kind != "skip":
             assert kind is not None
             yield Token(Kind[kind], value, at)
