@@ -5,28 +5,20 @@ Sources: linux/genetlink.h; Documentation/userspace-api/netlink/intro.rst.
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from skytrail.kernel.netlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    RECEIVE_BYTES,
+    Asker,
     NetlinkDecodeError,
     attribute,
     attributes,
-    error_number,
     integer,
-    message,
-    messages,
 )
 
 NETLINK_GENERIC = 16
@@ -47,9 +39,6 @@ _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: len, type
 _TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK
 _FAMILY_ID = struct.Struct("=H")
 _VERSION = 1
-_TIMEOUT_S = 5.0
-_DUMP_TRIES = 5
-_ANSWER_LIMIT = 1 << 17  # messages in one answer: more than a namespace has interfaces
 
 Span = tuple[int, int]
 
@@ -131,62 +120,20 @@ def open_generic_socket() -> socket.socket:
     return generic
 
 
-class GenericSocket:
-    """Asks generic netlink families of the namespace in which it was opened, one request at a time; for one thread.
-
-    Raises (all methods):
-        OSError: the kernel refuses (its errno), or does not answer within 5 s (TimeoutError without an errno).
-        NetlinkDecodeError: its answer is malformed, or does not end.
-    """
+class GenericSocket(Asker):
+    """Asks generic netlink families of the namespace in which it was opened. Raises OSError: the kernel refuses."""
 
     def __init__(self) -> None:
-        self._socket = open_generic_socket()
-        self._socket.settimeout(_TIMEOUT_S)
-        self._sequence = itertools.count(1)
-        self._buffer = bytearray(RECEIVE_BYTES)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        super().__init__(open_generic_socket())
 
     def family(self, name: str) -> Family:
         """Look a family up; FileNotFoundError if this kernel has none of that name."""
         body = attribute(_CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0")
-        for answer in self.request(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, body):
+        for answer in self.ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, body):
             return decode_family(answer.body)
         raise NetlinkDecodeError(f"the answer about the generic netlink family {name} is empty")
 
-    def request(self, family: int, command: int, body: bytes, *, dump: bool = False) -> list[Answer]:
-        """Send one request and collect its whole answer; a dump that something changed under is made again."""
-        flags = NLM_F_REQUEST | (NLM_F_DUMP if dump else NLM_F_ACK)
-        for _ in range(_DUMP_TRIES):
-            sequence = next(self._sequence)
-            self._socket.send(message(family, flags, sequence, _HEADER.pack(command, _VERSION, 0) + body))
-            answers, interrupted = self._answers(sequence)
-            if not interrupted:
-                break
-        return answers
-
-    def _answers(self, sequence: int) -> tuple[list[Answer], bool]:
-        """Read until the end of the answer to ``sequence``; says also whether a dump was inconsistent (DUMP_INTR)."""
-        answers: list[Answer] = []
-        interrupted = False
-        while len(answers) < _ANSWER_LIMIT:
-            length, _, flags, (sender, _) = self._socket.recvmsg_into([self._buffer])
-            if flags & socket.MSG_TRUNC:
-                raise NetlinkDecodeError(f"generic netlink datagram of more than {len(self._buffer)} bytes")
-            if sender:
-                continue  # not the kernel
-            for found in messages(self._buffer, length):
-                if found.sequence != sequence:
-                    continue  # the rest of an answer that was given up
-                interrupted |= bool(found.flags & NLM_F_DUMP_INTR)
-                if found.kind in {NLMSG_ERROR, NLMSG_DONE}:
-                    number = error_number(self._buffer, found)
-                    if number:
-                        raise OSError(number, os.strerror(number))
-                    return answers, interrupted
-                answers.append(decode_answer(self._buffer, found.start, found.end))
-        raise NetlinkDecodeError(f"generic netlink answer of more than {_ANSWER_LIMIT} messages")
+    def ask(self, family: int, command: int, body: bytes, *, dump: bool = False) -> list[Answer]:
+        """Send one command and collect its whole answer."""
+        payloads = self.request(family, NLM_F_DUMP if dump else NLM_F_ACK, _HEADER.pack(command, _VERSION, 0) + body)
+        return [decode_answer(payload, 0, len(payload)) for payload in payloads]

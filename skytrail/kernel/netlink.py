@@ -46,6 +46,8 @@ _TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORD
 _INT = struct.Struct("=i")
 _RTGENMSG = b"\0\0\0\0"  # struct rtgenmsg, padded: family AF_UNSPEC
 _DUMP_TRIES = 5
+_TIMEOUT = 5.0  # seconds
+_ANSWER_LIMIT = 1 << 22  # messages in one answer: more than there are routes in the world
 
 
 class NetlinkDecodeError(ValueError):
@@ -180,17 +182,20 @@ def sender_nsid(ancillary: list[tuple[int, int, bytes]]) -> int | None:
     return None
 
 
-class RouteAsker:
-    """Asks rtnetlink in the namespace in which it was made, one request at a time; for one thread.
+class Asker:
+    """Asks the kernel on a netlink socket, one request at a time; for one thread.
 
     Raises (all methods):
-        OSError: the kernel refuses, or does not answer within 5 s.
-        NetlinkDecodeError: its answer is malformed.
+        OSError: the kernel refuses (its errno), or does not answer within 5 s (TimeoutError without an errno).
+        NetlinkDecodeError: its answer is malformed, or does not end.
+
+    Args:
+        opened: the socket, which is closed with this.
     """
 
-    def __init__(self) -> None:
-        self._socket = open_route_socket()
-        self._socket.settimeout(5.0)
+    def __init__(self, opened: socket.socket) -> None:
+        self._socket = opened
+        self._socket.settimeout(_TIMEOUT)
         self._sequence = itertools.count(1)
         self._buffer = bytearray(RECEIVE_BYTES)
 
@@ -218,8 +223,12 @@ class RouteAsker:
         """Read until the end of the answer to ``sequence``; says also whether a dump was inconsistent (DUMP_INTR)."""
         answers: list[bytes] = []
         interrupted = False
-        while True:
-            length = self._socket.recv_into(self._buffer)
+        while len(answers) < _ANSWER_LIMIT:
+            length, _, flags, (sender, _) = self._socket.recvmsg_into([self._buffer])
+            if flags & socket.MSG_TRUNC:
+                raise NetlinkDecodeError(f"netlink datagram of more than {len(self._buffer)} bytes")
+            if sender:
+                continue  # not the kernel
             for found in messages(self._buffer, length):
                 if found.sequence != sequence:
                     continue  # the rest of an answer that was given up
@@ -232,6 +241,14 @@ class RouteAsker:
                 answers.append(bytes(self._buffer[found.start : found.end]))
                 if not several:
                     return answers, interrupted
+        raise NetlinkDecodeError(f"netlink answer of more than {_ANSWER_LIMIT} messages")
+
+
+class RouteAsker(Asker):
+    """Asks rtnetlink in the namespace in which it was made. Raises OSError: the kernel refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(open_route_socket())
 
 
 class NsidTable:

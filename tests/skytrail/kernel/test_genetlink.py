@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skytrail.kernel import genetlink
+from skytrail.kernel import genetlink, netlink
 from skytrail.kernel.genetlink import Answer, Family, GenericSocket, decode_answer, decode_family, walk
 from skytrail.kernel.netlink import NetlinkDecodeError, attribute, integer_attribute, message
 
@@ -38,14 +38,14 @@ def test_an_unknown_family_is_said_to_be_missing() -> None:
 
 def test_a_dump_gives_all_and_a_request_one() -> None:
     with GenericSocket() as generic:
-        everybody = {decode_family(answer.body).number for answer in generic.request(16, 3, b"", dump=True)}
-        (one,) = generic.request(16, 3, GETFAMILY)
+        everybody = {decode_family(answer.body).number for answer in generic.ask(16, 3, b"", dump=True)}
+        (one,) = generic.ask(16, 3, GETFAMILY)
     assert {16, decode_family(one.body).number} <= everybody
 
 
 def test_a_command_that_a_family_lacks_is_not_supported() -> None:
     with GenericSocket() as generic, pytest.raises(OSError, match="not supported"):
-        generic.request(16, 250, b"", dump=True)
+        generic.ask(16, 250, b"", dump=True)
 
 
 class Fake:
@@ -74,7 +74,7 @@ class Fake:
 def ask(monkeypatch: pytest.MonkeyPatch, fake: Fake) -> list[Answer]:
     monkeypatch.setattr(genetlink, "open_generic_socket", lambda: fake)
     with GenericSocket() as generic:
-        return generic.request(21, 11, b"", dump=True)
+        return generic.ask(21, 11, b"", dump=True)
 
 
 def test_the_rest_of_an_earlier_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_datagram_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(genetlink, "_ANSWER_LIMIT", 1000)
+    monkeypatch.setattr(netlink, "_ANSWER_LIMIT", 1000)
     with pytest.raises(NetlinkDecodeError, match="1000 messages"):
         ask(monkeypatch, Fake(message(21, 2, 1, b"\2\1\0\0more"), endless=True))
 

@@ -73,7 +73,7 @@ class Ethtool:
     def __init__(self) -> None:
         self._family = ethtool_family().number
         with GenericSocket() as generic:
-            answers = generic.request(self._family, ETHTOOL_MSG_STRSET_GET, feature_names_request())
+            answers = generic.ask(self._family, ETHTOOL_MSG_STRSET_GET, feature_names_request())
         names = decode_feature_names(answers[0].body) if answers else ()
         self._queries = queries(names)
 
@@ -99,7 +99,7 @@ class Ethtool:
     def _all(self, generic: GenericSocket, query: Query, known: list[int]) -> list[Answer]:
         """One dump; the first driver that fails (a device that is suspended) ends it: then one by one."""
         try:
-            return _replies(query, generic.request(self._family, query.command, request(None), dump=True))
+            return _replies(query, generic.ask(self._family, query.command, request(None), dump=True))
         except OSError as error:
             if error.errno in _NOT_THE_DRIVERS:
                 raise
@@ -109,7 +109,7 @@ class Ethtool:
 
     def _one(self, generic: GenericSocket, query: Query, ifindex: int) -> list[Answer]:
         try:
-            return _replies(query, generic.request(self._family, query.command, request(ifindex)))
+            return _replies(query, generic.ask(self._family, query.command, request(ifindex)))
         except OSError as error:
             if error.errno in _NOT_THE_DRIVERS:
                 raise

@@ -138,15 +138,15 @@ def test_one_interface_is_the_same_as_among_all(net: Net, furnished: str) -> Non
 def test_a_driver_that_fails_costs_nobody_else_an_answer(net: Net, furnished: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ethtool = Ethtool()
     whole = in_netns(furnished, ethtool.read)
-    real = GenericSocket.request
+    real = GenericSocket.ask
     asleep = next(ifindex for ifindex, name in interfaces(net, furnished).items() if name == "v1")
 
-    def request(self: GenericSocket, family: int, command: int, body: bytes, *, dump: bool = False) -> list[Answer]:
+    def ask(self: GenericSocket, family: int, command: int, body: bytes, *, dump: bool = False) -> list[Answer]:
         if command == 4 and (dump or body == request_body(asleep)):  # LINKMODES
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         return real(self, family, command, body, dump=dump)
 
-    monkeypatch.setattr(GenericSocket, "request", request)
+    monkeypatch.setattr(GenericSocket, "ask", ask)
     found = in_netns(furnished, ethtool.read)
     silent = {"AutoNeg", "Speed", "Duplex"}
     assert found.pop(asleep) == {key: value for key, value in whole.pop(asleep).items() if key not in silent}
@@ -159,14 +159,14 @@ def test_a_command_that_the_kernel_lacks_leaves_the_others(
 ) -> None:
     ethtool = Ethtool()
     whole = in_netns(furnished, ethtool.read)
-    real = GenericSocket.request
+    real = GenericSocket.ask
     asked: list[int] = []
 
-    def request(self: GenericSocket, family: int, command: int, body: bytes, *, dump: bool = False) -> list[Answer]:
+    def ask(self: GenericSocket, family: int, command: int, body: bytes, *, dump: bool = False) -> list[Answer]:
         asked.append(command)
         return real(self, family, 250 if command == lacking else command, body, dump=dump)  # 250: no kernel has it
 
-    monkeypatch.setattr(GenericSocket, "request", request)
+    monkeypatch.setattr(GenericSocket, "ask", ask)
     found = in_netns(furnished, ethtool.read)
     assert asked.count(lacking) == 1
     lost = {2: {"Port"}, 4: {"AutoNeg", "Speed", "Duplex"}, 6: {"LinkDetected"}, 15: {"Rings"}, 17: {"Channels"}}[lacking]
@@ -177,10 +177,10 @@ def test_a_command_that_the_kernel_lacks_leaves_the_others(
 def test_a_kernel_without_memory_is_no_drivers_word(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     ethtool = Ethtool()
 
-    def request(*_: object, **__: object) -> list[Answer]:
+    def ask(*_: object, **__: object) -> list[Answer]:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(GenericSocket, "request", request)
+    monkeypatch.setattr(GenericSocket, "ask", ask)
     for read in (ethtool.read, lambda: ethtool.read_interfaces([1])):
         with pytest.raises(OSError, match=r"memory|buffer"):
             read()
@@ -194,7 +194,7 @@ def test_a_kernel_without_the_family_is_named_with_its_remedy(monkeypatch: pytes
 
 def test_a_malformed_answer_is_refused_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     ethtool = Ethtool()
-    monkeypatch.setattr(GenericSocket, "request", lambda *_, **__: [Answer(11, b"\x05\0\x01\0")])
+    monkeypatch.setattr(GenericSocket, "ask", lambda *_, **__: [Answer(11, b"\x05\0\x01\0")])
     with pytest.raises(NetlinkDecodeError):
         ethtool.read()
 

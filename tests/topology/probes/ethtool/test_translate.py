@@ -37,17 +37,17 @@ def real_answers() -> list[tuple[Query, bytes]]:
     """What this kernel answers to each query, and the names of its features."""
     with GenericSocket() as generic:
         family = ethtool_family().number
-        names = decode_feature_names(generic.request(family, 1, feature_names_request())[0].body)
+        names = decode_feature_names(generic.ask(family, 1, feature_names_request())[0].body)
         return [
             (query, answer.body)
             for query in queries(names)
-            for answer in generic.request(family, query.command, request(None), dump=True)
+            for answer in generic.ask(family, query.command, request(None), dump=True)
         ]
 
 
 def real_feature_names() -> bytes:
     with GenericSocket() as generic:
-        return generic.request(ethtool_family().number, 1, feature_names_request())[0].body
+        return generic.ask(ethtool_family().number, 1, feature_names_request())[0].body
 
 
 @pytest.mark.parametrize(
