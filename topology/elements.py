@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Self
 
@@ -39,7 +39,10 @@ class DamagedStateError(RunError):
     """What a store gave cannot be read."""
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+# Trees that hold no cycles, by the ten thousand: the collector of cycles need not look at them (gc=False).
+
+
+class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one probe says of an element: see :meth:`of`.
 
     Attributes:
@@ -68,7 +71,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
         return found
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True, rename={"parts": "p", "parent": "a", "child": "b"}):
+class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"parts": "p", "parent": "a", "child": "b"}):
     """What an element is during one revision, apart from its identity.
 
     Attributes:
@@ -109,7 +112,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, rename={"parts": "p
         return merged
 
 
-class Revision(msgspec.Struct, frozen=True):
+class Revision(msgspec.Struct, frozen=True, gc=False):
     """One state of an element and when it was so.
 
     Attributes:
@@ -143,9 +146,8 @@ def encode_state(state: State) -> bytes:
     return _encoder.encode(state)
 
 
-def decode_state(data: bytes) -> State:
-    """What :func:`encode_state` made. Raises msgspec.ValidationError or msgspec.DecodeError for anything else."""
-    return _decoder.decode(data)
+decode_state: Callable[[bytes], State] = _decoder.decode
+"""Gives what :func:`encode_state` made. Raises msgspec.ValidationError or msgspec.DecodeError for anything else."""
 
 
 def node_id(tid: str) -> str:

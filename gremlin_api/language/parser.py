@@ -9,7 +9,6 @@ from decimal import Decimal
 from gremlin_api.language import grammar
 from gremlin_api.language.arguments import KINDS, Raw, Word, described, literal, match
 from gremlin_api.language.errors import QueryError, nearest
-from gremlin_api.language.numbers import BITS, BigInteger, Byte, Float, Int, Long, Number, Short, fits
 from gremlin_api.language.syntax import (
     Argument,
     CardinalityValue,
@@ -28,6 +27,7 @@ from gremlin_api.language.syntax import (
     VertexReference,
 )
 from gremlin_api.language.tokens import Kind, Token, tokens
+from gremlin_api.numbers import BITS, BigInteger, Byte, Float, Int, Long, Number, Short, fits
 
 _INTEGER_SUFFIXES: dict[str, type[int]] = {"b": Byte, "s": Short, "i": Int, "l": Long, "n": BigInteger}
 _FLOAT_SUFFIXES: dict[str, type[float | Decimal]] = {"f": Float, "d": float, "m": Decimal}

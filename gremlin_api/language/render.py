@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from gremlin_api.language.numbers import BigInteger, Byte, Float, Long, Number, Short
 from gremlin_api.language.syntax import (
     Argument,
     CardinalityValue,
@@ -24,6 +23,7 @@ from gremlin_api.language.syntax import (
     Variable,
     VertexReference,
 )
+from gremlin_api.numbers import BigInteger, Byte, Float, Long, Number, Short
 
 _SUFFIXES: dict[type, str] = {int: "", Byte: "b", Short: "s", Long: "l", BigInteger: "n", Float: "f", float: "d"}
 _JOINED = frozenset({"and", "or", "negate"})

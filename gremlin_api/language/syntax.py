@@ -1,6 +1,6 @@
 """What a query says, as values that can be compared: a traversal is a list of steps, a step a name and arguments.
 
-Numbers, strings, booleans and null are Python's (:mod:`gremlin_api.language.numbers`); the other arguments are classes here.
+Numbers, strings, booleans and null are Python's (:mod:`gremlin_api.numbers`); the other arguments are classes here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gremlin_api.language.numbers import Number
+from gremlin_api.numbers import Number
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,9 +83,11 @@ def _asked(folder: Path, elements: int, before: list[float] | None) -> Iterator[
     _live_on(store, elements)
     last = START + elements * STEP
     revisions = f"{2 * elements / 1e6:.0f} M revisions"
-    moments = [random.Random(7).randrange(START + ALIVE * STEP, last) for _ in range(9)]
+    chance = random.Random(7)
+    moments = [chance.randrange(START + ALIVE * STEP, last) for _ in range(9)]
     at = statistics.median(_seconds(lambda moment=moment: store.as_of(moment)) for moment in moments)
     assert ALIVE * 0.9 < len(store.as_of(moments[0])) <= ALIVE
+    assert len(set(moments)) == len(moments)
     two = statistics.median(
         _seconds(lambda one=one, other=other: list(store.diff(one, other))) for one, other in itertools.pairwise(moments)
     )

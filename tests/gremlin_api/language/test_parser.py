@@ -12,7 +12,6 @@ from support.gremlinsamples import queries
 
 from gremlin_api.language import grammar
 from gremlin_api.language.errors import QueryError
-from gremlin_api.language.numbers import BigInteger, Byte, Float, Long, Short
 from gremlin_api.language.parser import Limits, parse
 from gremlin_api.language.render import render
 from gremlin_api.language.syntax import (
@@ -30,6 +29,7 @@ from gremlin_api.language.syntax import (
     Variable,
     VertexReference,
 )
+from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short
 
 
 def typed(value: Any) -> Any:

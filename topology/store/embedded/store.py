@@ -212,12 +212,12 @@ class EmbeddedStore:
     def _load(self) -> None:
         self._sequence = int(self._database.execute("SELECT sequence FROM latest").fetchone()[0])
         rows = self._database.execute(
-            "SELECT lower(hex(id)), element, revision.sequence, revision.number, created, begins, recorded, revisions, data"
+            "SELECT id, element, revision.sequence, revision.number, created, begins, recorded, revisions, data"
             " FROM revision JOIN element ON element.number = revision.element JOIN state USING (sequence) WHERE ends = ?",
             (FOREVER,),
         )
-        for hexed, *values, packed in rows:
-            id_ = f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
+        for key, *values, packed in rows:
+            id_ = reading.text_of(key)
             self._live[id_] = Live(id_, *[*values, unpack(packed)])
 
     @contextlib.contextmanager

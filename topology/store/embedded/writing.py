@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from topology.elements import FOREVER, encode_state
 from topology.store.embedded.intervals import LATEST, fork
 from topology.store.embedded.packing import pack, unpack
 from topology.store.interface import Change, StoreError
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True, gc=False):
     """An element that is there now: its open revision. ``given``: its latest revision number; ``data``: its state, encoded."""
 
     id: str
