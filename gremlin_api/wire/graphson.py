@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from gremlin_api.language.grammar import ENUMS
 from gremlin_api.language.syntax import EnumValue
 from gremlin_api.numbers import BigInteger, Byte, Float, Int, Long, Short, integer_type
 from gremlin_api.values import BulkSet, Edge, Graph, Map, Path, Property, Tree, Value, Vertex, VertexProperty
@@ -35,7 +36,11 @@ class GraphsonError(ValueError):
 
 
 def typed(value: Value) -> Json:
-    """A value as JSON that says its type. Raises TypeError for what has none."""
+    """A value as JSON that says its type; a BigDecimal's is a ``Decimal``, to be written as a number.
+
+    Raises:
+        TypeError: it has none.
+    """
     if value is None or isinstance(value, str | bool):
         return value
     for kind, written in _WRITTEN:
@@ -109,7 +114,7 @@ def _path(value: Path) -> Json:
 _WRITTEN: tuple[tuple[type | tuple[type, ...], Callable[[Json], Json]], ...] = (
     (int, _integer),
     (float, _float),
-    (Decimal, lambda one: _as("gx:BigDecimal", float(one) if one == float(one) else str(one))),
+    (Decimal, lambda one: _as("gx:BigDecimal", one)),
     ((list, tuple), lambda one: _as("g:List", [typed(item) for item in one])),
     ((set, frozenset), lambda one: _as("g:Set", [typed(item) for item in one])),
     (Tree, _tree),
@@ -217,7 +222,6 @@ _READ: dict[str, Callable[[Json], Json]] = {
     "tinker:graph": _read_graph,
     "g:Date": lambda told: _EPOCH + told * _MILLISECOND,
     "g:UUID": uuid.UUID,
-    "g:T": _enum("T"),
-    "g:Direction": _enum("Direction"),
+    **{f"g:{enum}": _enum(enum) for enum in ENUMS},
 }
 """By its type's name."""

@@ -1,4 +1,4 @@
-"""TinkerPop's own parser of Gremlin (gremlin-language 3.7.3, from JanusGraph's jars), asked by a process of its own."""
+"""TinkerPop 3.7.3 itself (of JanusGraph's jars), asked through a process: its parser of Gremlin, its engine on toy graphs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,31 @@ from typing import Self
 
 from lab import janusgraph
 
-_SOURCE = Path(__file__).with_name("gremlin") / "Parse.java"
+_OPENED = (
+    "java.io",
+    "java.lang",
+    "java.net",
+    "java.nio",
+    "java.time",
+    "java.util",
+    "java.util.concurrent.atomic",
+    "sun.nio.ch",
+)
+"""Packages of Java that Gryo, in which the largest of the graphs is kept, looks into."""
+
+_PROGRAMS = Path(__file__).with_name("gremlin")
 
 
-class Parser:
-    """Says whether TinkerPop reads a query, and as which bytecode. A context manager."""
+class _Program:
+    """A Java program that answers a line by a line. A context manager."""
 
-    def __init__(self) -> None:
-        command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", f"{janusgraph.demand()}/*", str(_SOURCE)]
+    def __init__(self, name: str) -> None:
+        command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{janusgraph.demand()}/*"]
+        opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+            [*command, *opened, str(_PROGRAMS / name)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -32,11 +46,32 @@ class Parser:
             assert stream
             stream.close()
 
-    def read(self, query: str) -> tuple[bool, str]:
-        """Whether it is a query; its bytecode, or why it is none."""
+    def _ask(self, line: str) -> tuple[bool, str]:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(base64.b64encode(query.encode()).decode() + "\n")
+        self._process.stdin.write(base64.b64encode(line.encode()).decode() + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         return answer[0] == "+", base64.b64decode(answer[1:]).decode()
+
+
+class Parser(_Program):
+    """Says whether TinkerPop reads a query, and as which bytecode."""
+
+    def __init__(self) -> None:
+        super().__init__("Parse.java")
+
+    def read(self, query: str) -> tuple[bool, str]:
+        """Whether it is a query; its bytecode, or why it is none."""
+        return self._ask(query)
+
+
+class Engine(_Program):
+    """Answers queries on the graphs modern, crew, sink and grateful."""
+
+    def __init__(self) -> None:
+        super().__init__("Answer.java")
+
+    def answer(self, query: str, graph: str = "modern") -> tuple[bool, str]:
+        """Whether it could be answered; all answers in typed GraphSON 3, or why not."""
+        return self._ask(f"{graph} {query}")
