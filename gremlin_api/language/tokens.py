@@ -59,6 +59,10 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ESCAPE = re.compile(r"\\(?:(?P<join>\r?\n)|u+(?P<hex>[0-9a-fA-F]{4})|(?P<octal>[0-3]?[0-7]{1,2})|(?P<one>.))", re.DOTALL)
+_NUMBERS = frozenset({"INTEGER", "FLOAT"})
+_DIGITS_AT_MOST = 1000  # Python reads no more than 4,300, for it takes the square of their time
+_HEXADECIMAL_AT_MOST = 800  # which are less than a thousand decimal ones, as it is rendered
+_HUGE_EXPONENT = re.compile(r"[eE][+-]?[0-9_]{10}")  # beyond what Decimal has
 _PLAIN = re.compile(r"\\([\\'\"])")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 
@@ -80,9 +84,19 @@ def tokens(text: str, *, plain: bool = False) -> Iterator[Token]:
             yield Token(Kind.STRING, _PLAIN.sub(r"\1", value[1:-1]) if plain else _meant(text, at, value), at)
         elif kind != "skip":
             assert kind is not None
+            if kind in _NUMBERS and _is_too_large(value):
+                raise QueryError(
+                    text, at, f"the number that begins here is too large: {_DIGITS_AT_MOST} digits, 9 of an exponent"
+                )
             yield Token(Kind[kind], value, at)
         at = found.end()
     yield Token(Kind.END, "", len(text))
+
+
+def _is_too_large(number: str) -> bool:
+    if "x" in number or "X" in number:
+        return len(number) > _HEXADECIMAL_AT_MOST
+    return len(number) > _DIGITS_AT_MOST or _HUGE_EXPONENT.search(number) is not None
 
 
 def _no_token(text: str, at: int) -> str:

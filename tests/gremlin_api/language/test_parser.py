@@ -101,6 +101,20 @@ def test_length_steps_and_arguments_are_limited() -> None:
         parse("g.inject([1: 1, 2: 2, 3: 3, 4: 4])", Limits(arguments=3))
 
 
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "0x" + "f" * 60_000, "1e9999999999", "1.0E-999999999999999999999m", "1e+1234567890f"]
+)
+def test_numbers_that_are_too_large_are_refused(number: str) -> None:
+    with pytest.raises(QueryError, match="line 1, column 10: the number that begins here is too large"):
+        parse(f"g.inject({number})")
+
+
+@pytest.mark.parametrize("number", ["9" * 1000, "0x" + "f" * 798, "0x1e1234567890", "1e999999999", "-1.5E-999999999m"])
+def test_large_numbers_are_read_and_rendered(number: str) -> None:
+    read = parse(f"g.inject({number})")
+    assert typed(tuple(parse(render(read)))) == typed(tuple(read))
+
+
 # Rendering
 
 NAMES = st.text(min_size=1, max_size=6)

@@ -66,6 +66,8 @@ def test_strings_are_plain_but_for_quotes() -> None:
         ("G.V().Has('a' 'b')", "line 1, column 15: ',' is expected here, not a string"),
         ("G.V().Has('a", "line 1, column 11: the string that begins here with ' does not end"),
         ("G.V().Limit(1f)", "line 1, column 13: an argument is expected here, not '1f'"),
+        (f"G.V().Limit({'9' * 5000})",
+         "line 1, column 13: the number that begins here is too large: 1000 digits, 9 of an exponent"),
         ("G.V() G.V()", "line 1, column 7: '.' is expected here, not 'G'"),
         ("G.V().Has('a', Metadata('b', 1))", "line 1, column 7: Has() takes (key) or (key, value …), not 2 arguments as these"),
     ],
