@@ -23,4 +23,4 @@ def unpack(packed: bytes) -> bytes:
 
 def unpack_state(packed: bytes) -> State:
     """The state. Raises zlib.error, msgspec.DecodeError, msgspec.ValidationError for what is damaged."""
-    return decode_state(zlib.decompress(packed) if packed[:1] == _MARK else packed)
+    return decode_state(unpack(packed))
