@@ -5,11 +5,14 @@ Elements are equal by what they are and their IDs, as TinkerPop's are; the IDs' 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, TypeAlias
 
-from gremlin_api.numbers import integer_type
+from gremlin_api.numbers import INT_BITS, BigInteger, Byte, Float, Long, Short, fits, integer_type
 
 Value: TypeAlias = Any
 """Whatever a traverser may be at: one of these, or of Python's."""
@@ -19,24 +22,26 @@ class Element:
     """A vertex, an edge or a property of a vertex."""
 
     __slots__ = ("id", "label")
+    kind: ClassVar[str]
 
     def __init__(self, id_: Value, label: str) -> None:
         self.id, self.label = id_, label
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Element) and type(other) is type(self) and hashable(other.id) == hashable(self.id)
+        return isinstance(other, Element) and hashable(other) == hashable(self)
 
     def __hash__(self) -> int:
-        return hash(hashable(self.id))
+        return hash(hashable(self))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.id!r}, {self.label!r})"
+        return f"{self.kind}({self.id!r}, {self.label!r})"
 
 
 class Vertex(Element):
     """A vertex; ``properties`` by key, each with all its values: None where they are not told."""
 
     __slots__ = ("properties",)
+    kind = "Vertex"
 
     def __init__(self, id_: Value, label: str, properties: Mapping[str, list[VertexProperty]] | None = None) -> None:
         super().__init__(id_, label)
@@ -47,6 +52,7 @@ class VertexProperty(Element):
     """One value of a vertex's property; its label is the key. ``properties`` are those of the property itself."""
 
     __slots__ = ("properties", "value")
+    kind = "VertexProperty"
 
     def __init__(self, id_: Value, label: str, value: Value, properties: Mapping[str, Value] | None = None) -> None:
         super().__init__(id_, label)
@@ -57,6 +63,7 @@ class Edge(Element):
     """An edge from ``out`` to ``into``."""
 
     __slots__ = ("into", "out", "properties")
+    kind = "Edge"
 
     def __init__(
         self, id_: Value, label: str, out: Vertex, into: Vertex, properties: Mapping[str, Value] | None = None
@@ -133,11 +140,75 @@ class Tree(Map):
     __slots__ = ()
 
 
-@dataclass(slots=True)
-class BulkSet:
-    """Things, and how often each is there, in the order in which they came."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pair of a map, taken out of it."""
 
-    counts: Map = field(default_factory=Map)
+    key: Value
+    value: Value
+
+
+class OrderedSet:
+    """Things, each once, in the order in which they came; they may be anything, lists and maps too."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterable[Value] = ()) -> None:
+        self._items: dict[Hashable, Value] = {}
+        for item in items:
+            self._items.setdefault(hashable(item), item)
+
+    def add(self, item: Value) -> None:
+        """Take one more, if it is not there."""
+        self._items.setdefault(hashable(item), item)
+
+    def __contains__(self, item: object) -> bool:
+        return hashable(item) in self._items
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OrderedSet) and self._items.keys() == other._items.keys()
+
+    def __hash__(self) -> int:
+        return hash(hashable(self))
+
+    def __repr__(self) -> str:
+        return f"OrderedSet({list(self._items.values())!r})"
+
+
+class BulkSet:
+    """Things, and how often each is there, in the order in which they came first. Iterated, each comes as often."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self, counts: Map | None = None) -> None:
+        self.counts = Map() if counts is None else counts
+
+    def add(self, item: Value, times: int = 1) -> None:
+        """Take one so many times more."""
+        self.counts[item] = self.counts.get(item, 0) + times
+
+    def __iter__(self) -> Iterator[Value]:
+        for item, times in self.counts.items():
+            for _ in range(times):
+                yield item
+
+    def __len__(self) -> int:
+        return sum(times for _, times in self.counts.items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BulkSet) and self.counts == other.counts
+
+    def __hash__(self) -> int:
+        return hash(hashable(self))
+
+    def __repr__(self) -> str:
+        return f"BulkSet({self.counts!r})"
 
 
 @dataclass(slots=True)
@@ -150,17 +221,59 @@ class Graph:
 
 def hashable(value: Value) -> Hashable:
     """What tells values apart, as Java's ``equals`` does: by their types and what they hold."""
-    if value is None or isinstance(value, str | Element):
-        return value
-    told = next((telling(value) for kind, telling in _TOLD if isinstance(value, kind)), value)
-    return type(value) if told is value else None, told
+    kind = type(value)
+    if kind is str or value is None:
+        return value  # type: ignore[no-any-return]  # a string
+    telling = _TELLING.get(kind)
+    if telling is None:
+        telling = _TELLING[kind] = next((_TELLING[base] for base in kind.__mro__ if base in _TELLING), lambda one: (kind, one))
+    return telling(value)
 
 
-_TOLD: tuple[tuple[type | tuple[type, ...], Callable[[Value], Hashable]], ...] = (
-    (bool, lambda one: (bool, one)),
-    (int, lambda one: (integer_type(one), int(one))),
-    ((list, tuple), lambda one: (list, *map(hashable, one))),
-    ((set, frozenset), lambda one: (set, frozenset(map(hashable, one)))),
-    (Map, lambda one: (dict, frozenset((hashable(key), hashable(value)) for key, value in one.items()))),
-    (Path, lambda one: (Path, *map(hashable, one.objects))),
-)
+def _integer(value: int) -> Hashable:
+    return value if fits(value, INT_BITS) else (integer_type(value), value)
+
+
+def _list(value: Iterable[Value]) -> Hashable:
+    return list, *map(hashable, value)
+
+
+def _set(value: Iterable[Value]) -> Hashable:
+    return set, frozenset(map(hashable, value))
+
+
+def _map(value: Map) -> Hashable:
+    return dict, frozenset((hashable(key), hashable(one)) for key, one in value.items())
+
+
+def _path(value: Path) -> Hashable:
+    return Path, tuple(value.labels), *map(hashable, value.objects)
+
+
+def _float(value: float) -> Hashable:
+    return type(value), value.hex()  # tells 0.0 from -0.0, and NaN is NaN, as for Double.equals
+
+
+_TELLING: dict[type, Callable[[Value], Hashable]] = {
+    bool: lambda one: (bool, one),
+    int: _integer,
+    **{kind: lambda one: (type(one), int(one)) for kind in (Byte, Short, Long, BigInteger)},
+    float: _float,
+    Float: _float,
+    Decimal: lambda one: (Decimal, one.as_tuple()),
+    str: str,
+    list: _list,
+    tuple: _list,
+    set: _set,
+    frozenset: _set,
+    OrderedSet: _set,
+    Map: _map,
+    Entry: lambda one: (Entry, hashable(one.key), hashable(one.value)),
+    Path: _path,
+    BulkSet: lambda one: (BulkSet, _map(one.counts)),
+    Element: lambda one: (one.kind, hashable(one.id)),
+    Property: lambda one: (Property, one.key, hashable(one.value)),
+    datetime: lambda one: one,
+    uuid.UUID: lambda one: one,
+}
+"""By type, the most special first; types that are met are added."""

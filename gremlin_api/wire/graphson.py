@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from gremlin_api.language.grammar import ENUMS
 from gremlin_api.language.syntax import EnumValue
 from gremlin_api.numbers import BigInteger, Byte, Float, Int, Long, Short, integer_type
-from gremlin_api.values import BulkSet, Edge, Graph, Map, Path, Property, Tree, Value, Vertex, VertexProperty
+from gremlin_api.values import BulkSet, Edge, Entry, Graph, Map, OrderedSet, Path, Property, Tree, Value, Vertex, VertexProperty
 
 Json: TypeAlias = Any
 
@@ -116,9 +116,10 @@ _WRITTEN: tuple[tuple[type | tuple[type, ...], Callable[[Json], Json]], ...] = (
     (float, _float),
     (Decimal, lambda one: _as("gx:BigDecimal", one)),
     ((list, tuple), lambda one: _as("g:List", [typed(item) for item in one])),
-    ((set, frozenset), lambda one: _as("g:Set", [typed(item) for item in one])),
+    ((set, frozenset, OrderedSet), lambda one: _as("g:Set", [typed(item) for item in one])),
     (Tree, _tree),
     (Map, lambda one: _as("g:Map", _pairs(one))),
+    (Entry, lambda one: _as("g:Map", [typed(one.key), typed(one.value)])),
     (Vertex, _vertex),
     (Edge, _edge),
     (VertexProperty, _vertex_property),
@@ -210,7 +211,7 @@ _READ: dict[str, Callable[[Json], Json]] = {
     "g:Float": lambda told: Float(_read_float(told)),
     "gx:BigDecimal": lambda told: Decimal(str(told)),
     "g:List": lambda told: [_value_of(one) for one in told],
-    "g:Set": lambda told: {_value_of(one) for one in told},
+    "g:Set": lambda told: OrderedSet(map(_value_of, told)),
     "g:Map": lambda told: Map(_read_map(told)),
     "g:Vertex": _read_vertex,
     "g:Edge": _read_edge,

@@ -13,7 +13,7 @@ from lab.gremlin import Engine
 
 from gremlin_api.language.syntax import EnumValue, Variable
 from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short
-from gremlin_api.values import BulkSet, Edge, Map, Path, Vertex, hashable
+from gremlin_api.values import BulkSet, Edge, Entry, Map, OrderedSet, Path, Vertex, VertexProperty, hashable
 from gremlin_api.wire.graphson import GraphsonError, typed, value_of
 
 QUERIES = [
@@ -96,13 +96,14 @@ def test_what_has_no_form_is_refused() -> None:
 def test_what_tells_values_apart() -> None:
     alike = [
         (1, 1), ("a", "a"), ([1, "a"], [1, "a"]), ({1, 2}, {2, 1}), (Map([([1], 2), ("a", 3)]), Map([("a", 3), ([1], 2)])),
-        (Vertex(1, "a"), Vertex(1, "b")), (Path([1], [frozenset("a")]), Path([1], [frozenset()])),
+        (Vertex(1, "a"), Vertex(1, "b")), (OrderedSet([1, 2]), OrderedSet([2, 1])), (Entry(1, [2]), Entry(1, [2])),
     ]  # fmt: skip
     for one, other in alike:
         assert hashable(one) == hashable(other)
     vertex = Vertex(1, "a")
     different = [1, Long(1), 1.0, Float(1), Decimal(1), True, "1", [1], {1}, Map([(1, 1)]), vertex, Vertex(Long(1), "a"),
-                 Edge(1, "a", vertex, vertex), None]  # fmt: skip
+                 Edge(1, "a", vertex, vertex), None, 0.0, -0.0, float("nan"), Decimal("1.0"), Entry(1, 1),
+                 Path([1], [frozenset()]), Path([1], [frozenset("a")]), BulkSet(Map([(1, 1)])), VertexProperty(1, "a", 1)]  # fmt: skip
     assert len({hashable(one) for one in different}) == len(different)
 
 

@@ -1,0 +1,24 @@
+"""Why a query that was understood could not be answered."""
+
+from __future__ import annotations
+
+from skytrail.errors import RunError
+
+ILLEGAL_ARGUMENT = "java.lang.IllegalArgumentException"
+ILLEGAL_STATE = "java.lang.IllegalStateException"
+WRONG_TYPE = "java.lang.ClassCastException"
+ARITHMETIC = "java.lang.ArithmeticException"
+NO_SUCH_ELEMENT = "java.util.NoSuchElementException"
+UNSUPPORTED = "java.lang.UnsupportedOperationException"
+
+
+class TraversalError(RunError):
+    """A traversal that cannot go on.
+
+    Attributes:
+        kind: the class of Java's that a Gremlin Server names in its answer: clients look at it.
+    """
+
+    def __init__(self, reason: str, kind: str = ILLEGAL_ARGUMENT) -> None:
+        super().__init__(reason)
+        self.kind = kind

@@ -1,0 +1,1 @@
+"""What a traversal gives on a graph: TinkerPop's steps, one traverser at a time."""
