@@ -103,7 +103,8 @@ def test_what_tells_values_apart() -> None:
     vertex = Vertex(1, "a")
     different = [1, Long(1), 1.0, Float(1), Decimal(1), True, "1", [1], {1}, Map([(1, 1)]), vertex, Vertex(Long(1), "a"),
                  Edge(1, "a", vertex, vertex), None, 0.0, -0.0, float("nan"), Decimal("1.0"), Entry(1, 1),
-                 Path([1], [frozenset()]), Path([1], [frozenset("a")]), BulkSet(Map([(1, 1)])), VertexProperty(1, "a", 1)]  # fmt: skip
+                 Path([1], [frozenset()]), Path([1], [frozenset("a")]), BulkSet(Map([(1, 1)])),
+                 VertexProperty(1, "a", 1)]  # fmt: skip
     assert len({hashable(one) for one in different}) == len(different)
 
 
