@@ -10,6 +10,12 @@ WRONG_TYPE = "java.lang.ClassCastException"
 ARITHMETIC = "java.lang.ArithmeticException"
 NO_SUCH_ELEMENT = "java.util.NoSuchElementException"
 UNSUPPORTED = "java.lang.UnsupportedOperationException"
+NULL_POINTER = "java.lang.NullPointerException"
+PARSER = "org.apache.tinkerpop.gremlin.language.grammar.GremlinParserException"
+UNKNOWN_VARIABLE = "org.apache.tinkerpop.gremlin.language.grammar.VariableResolverException"
+UNKNOWN_LABEL = "org.apache.tinkerpop.gremlin.process.traversal.step.Scoping$KeyNotFoundException"
+NO_FORM = "org.apache.tinkerpop.gremlin.util.ser.SerializationException"
+VERIFICATION = "org.apache.tinkerpop.gremlin.process.traversal.strategy.verification.VerificationException"
 
 
 class TraversalError(RunError):

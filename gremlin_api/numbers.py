@@ -6,7 +6,10 @@ A plain ``int`` is an Integer if 32 bits hold it, else a Long, else a BigInteger
 
 from __future__ import annotations
 
+import math
+import struct
 from decimal import Decimal
+from typing import Self
 
 INT_BITS, LONG_BITS = 32, 64
 
@@ -34,7 +37,19 @@ class BigInteger(int):
 
 
 class Float(float):
-    """IEEE 754, 32 bits."""
+    """IEEE 754, 32 bits: other values are rounded to these."""
+
+    def __new__(cls, value: float | str = 0.0) -> Self:
+        """The nearest one; beyond the largest it is infinite."""
+        number = float(value)
+        try:
+            (number,) = _SINGLE.unpack(_SINGLE.pack(number))
+        except OverflowError:
+            number = math.copysign(math.inf, number)
+        return super().__new__(cls, number)
+
+
+_SINGLE = struct.Struct("f")
 
 
 BITS: dict[type[int], int] = {Byte: 8, Short: 16, Int: INT_BITS, Long: LONG_BITS}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
@@ -49,14 +49,24 @@ class Vertex(Element):
 
 
 class VertexProperty(Element):
-    """One value of a vertex's property; its label is the key. ``properties`` are those of the property itself."""
+    """One value of a vertex's property; its label is the key.
 
-    __slots__ = ("properties", "value")
+    ``properties`` are those of the property itself, ``owner`` is the vertex: None where it is not told.
+    """
+
+    __slots__ = ("owner", "properties", "value")
     kind = "VertexProperty"
 
-    def __init__(self, id_: Value, label: str, value: Value, properties: Mapping[str, Value] | None = None) -> None:
+    def __init__(
+        self,
+        id_: Value,
+        label: str,
+        value: Value,
+        properties: Mapping[str, Value] | None = None,
+        owner: Vertex | None = None,
+    ) -> None:
         super().__init__(id_, label)
-        self.value, self.properties = value, properties
+        self.value, self.properties, self.owner = value, properties, owner
 
 
 class Edge(Element):
@@ -74,13 +84,14 @@ class Edge(Element):
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property of an edge or of a vertex's property."""
+    """A property of an edge or of a vertex's property: those of two elements are two. None: the element is not told."""
 
     key: str
     value: Value
+    owner: Element | None = field(default=None, repr=False)
 
     def __hash__(self) -> int:
-        return hash((self.key, hashable(self.value)))
+        return hash(hashable(self))
 
 
 @dataclass(slots=True)
@@ -219,6 +230,60 @@ class Graph:
     edges: list[Edge]
 
 
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What a step took.
+
+    Attributes:
+        id: the step's.
+        name: the step's.
+        duration: in nanoseconds.
+        counts: of traversers and elements, by what is counted.
+        annotations: what else is said of it.
+        nested: those of its inner traversals' steps.
+    """
+
+    id: str
+    name: str
+    duration: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    annotations: Mapping[str, Value] = field(default_factory=dict)
+    nested: tuple[Metrics, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TraversalMetrics:
+    """What a traversal took: its duration in nanoseconds, and its steps'."""
+
+    duration: int
+    metrics: tuple[Metrics, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether there was an answer: what ``tryNext()`` tells."""
+
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What became of a traversal's steps: by which strategy, of which category."""
+
+    strategy: str
+    category: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a traversal is run: its steps as they were written, what was made of them one after another, and what is run."""
+
+    original: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    final: tuple[str, ...]
+
+
 def hashable(value: Value) -> Hashable:
     """What tells values apart, as Java's ``equals`` does: by their types and what they hold."""
     kind = type(value)
@@ -272,7 +337,7 @@ _TELLING: dict[type, Callable[[Value], Hashable]] = {
     Path: _path,
     BulkSet: lambda one: (BulkSet, _map(one.counts)),
     Element: lambda one: (one.kind, hashable(one.id)),
-    Property: lambda one: (Property, one.key, hashable(one.value)),
+    Property: lambda one: (Property, one.key, hashable(one.value), hashable(one.owner)),
     datetime: lambda one: one,
     uuid.UUID: lambda one: one,
 }

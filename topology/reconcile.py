@@ -86,6 +86,9 @@ class Reconciler:
 
     Raises:
         StoreError: the store cannot be read. One that is away is no error: it is waited for.
+
+    Attributes:
+        volatile_keys: those of what was ever said to be volatile.
     """
 
     def __init__(self, store: Store, holder: str, clock: Callable[[], int]) -> None:
@@ -108,6 +111,7 @@ class Reconciler:
         self._stopping = threading.Event()
         self._waiting: threading.Thread | None = None
         self.counters = ReconcilerCounters()
+        self.volatile_keys: set[str] = set()
         try:
             self._begin()
         except AwayError as error:
@@ -273,6 +277,7 @@ class Reconciler:
         for id_, volatile in report.volatile.items():
             if (node := self._nodes.get(id_)) and source.probe in node.parts:
                 node.volatile[source.probe] = volatile
+                self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
         gone = set(report.gone) - now if not report.whole else {id_ for id_ in said - now if self._may_end(id_, source)}
         for id_ in gone & said:
@@ -320,6 +325,7 @@ class Reconciler:
             node.parts[source.probe] = part
             if fact.volatile:
                 node.volatile[source.probe] = fact.volatile
+                self.volatile_keys.update(fact.volatile)
             return
         part = Part.of({"RelationType": fact.relation, **fact.metadata})
         edge = self._edges.get(fact.id)
@@ -406,6 +412,13 @@ class Reconciler:
         with self._looking:
             found = [(id_, list(node.volatile.values())) for id_, node in self._nodes.items() if id_ in self._there]
         return {id_: {key: value for more in parts for key, value in more.items()} for id_, parts in found if parts}
+
+    def volatile_of(self, id_: str) -> dict[str, Any]:
+        """What is volatile of one node now."""
+        with self._looking:
+            node = self._nodes.get(id_)
+            parts = list(node.volatile.values()) if node is not None else ()
+        return {key: value for more in parts for key, value in more.items()}
 
     def __len__(self) -> int:
         return len(self._there)

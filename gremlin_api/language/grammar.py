@@ -22,7 +22,7 @@ ENUMS: dict[str, tuple[str, ...]] = {
 }
 """Its values by enum; each may be written with its enum before it (``T.id``), or without."""
 
-SAME_AS = {("Direction", "from"): "OUT", ("Direction", "to"): "IN", ("Order", "incr"): "asc", ("Order", "decr"): "desc"}
+SAME_AS = {("Direction", "from"): "OUT", ("Direction", "to"): "IN"}
 """Values that have two names."""
 
 LITERAL_ENUMS = ("T", "Cardinality", "Direction", "Merge", "Pick", "DT")
@@ -267,6 +267,9 @@ STRATEGIES: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 """Their arguments, by name."""
+
+BARE_STRATEGIES = frozenset({"ReadOnlyStrategy", "ProductiveByStrategy"})
+"""Those that may be named alone, without ``new`` and brackets."""
 
 KEYWORDS = frozenset(
     {"g", "__", "new", "true", "false", "null", "NaN", "Infinity", "tx", "begin", "commit", "rollback", "toString", "datetime"}

@@ -388,7 +388,7 @@ class _Parser:
             return self._constant()
         if not self._ahead("("):
             self._take()
-            return Strategy(name) if name in grammar.STRATEGIES else Word(name)
+            return Strategy(name) if name in grammar.BARE_STRATEGIES else Word(name)
         return self._called(name)
 
     def _called(self, name: str) -> Raw:
@@ -487,8 +487,9 @@ class _Parser:
     def _strategy(self) -> Strategy:
         token = self._take()
         kinds = grammar.STRATEGIES[token.text]
-        if not self._takes("("):
-            return Strategy(token.text)
+        if token.text == "ReadOnlyStrategy":
+            raise self._wrong("ReadOnlyStrategy stands without 'new' and brackets", token.at)
+        self._expect("(")
         found: list[tuple[str, Argument]] = []
         while not self._takes(")"):
             if found:
@@ -502,6 +503,8 @@ class _Parser:
             if value is None:
                 raise self._wrong(f"{name.text} is a {kinds[name.text]}, not {described([given])}", at)
             found.append((name.text, value[0]))
+        if token.text == "SeedStrategy" and not found:
+            raise self._wrong("SeedStrategy takes a seed: new SeedStrategy(seed: 1)", token.at)
         return Strategy(token.text, tuple(found))
 
 

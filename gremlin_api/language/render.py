@@ -50,7 +50,12 @@ def render_traversal(traversal: Traversal) -> str:
 
 
 def _steps(before: str, steps: Iterable[Step]) -> str:
-    return ".".join([before, *(f"{step.name}({_list(step.arguments)})" for step in steps)])
+    return ".".join([before, *map(render_step, steps)])
+
+
+def render_step(step: Step) -> str:
+    """The text of a step."""
+    return f"{step.name}({_list(step.arguments)})"
 
 
 def _list(arguments: Iterable[Argument]) -> str:
@@ -82,6 +87,8 @@ def _predicate(predicate: Predicate) -> str:
 def _number(number: Number) -> str:
     if isinstance(number, Decimal):
         return f"{number}m"
+    if isinstance(number, Float) and math.isinf(number):
+        return "1e39f" if number > 0 else "-1e39f"  # it has no word: beyond the largest
     if isinstance(number, float) and not math.isfinite(number):
         return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
     plain = repr(float(number)) if isinstance(number, float) else repr(int(number))

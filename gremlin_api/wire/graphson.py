@@ -12,10 +12,26 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from gremlin_api.language.grammar import ENUMS
 from gremlin_api.language.syntax import EnumValue
 from gremlin_api.numbers import BigInteger, Byte, Float, Int, Long, Short, integer_type
-from gremlin_api.values import BulkSet, Edge, Entry, Graph, Map, OrderedSet, Path, Property, Tree, Value, Vertex, VertexProperty
+from gremlin_api.values import (
+    BulkSet,
+    Edge,
+    Entry,
+    Graph,
+    Map,
+    OrderedSet,
+    Path,
+    Presence,
+    Property,
+    Tree,
+    Value,
+    Vertex,
+    VertexProperty,
+)
 
 Json: TypeAlias = Any
 
@@ -58,7 +74,7 @@ def _integer(value: int) -> Json:
 
 
 def _float(value: float) -> Json:
-    told: Json = float(value)
+    told: Json = float(str(np.float32(value))) if isinstance(value, Float) else float(value)  # the shortest text of 32 bits
     if not math.isfinite(value):
         told = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return _as("g:Float" if isinstance(value, Float) else "g:Double", told)
@@ -119,6 +135,7 @@ _WRITTEN: tuple[tuple[type | tuple[type, ...], Callable[[Json], Json]], ...] = (
     ((set, frozenset, OrderedSet), lambda one: _as("g:Set", [typed(item) for item in one])),
     (Tree, _tree),
     (Map, lambda one: _as("g:Map", _pairs(one))),
+    (Presence, lambda one: {"empty": not one.present, "present": one.present}),
     (Entry, lambda one: _as("g:Map", [typed(one.key), typed(one.value)])),
     (Vertex, _vertex),
     (Edge, _edge),

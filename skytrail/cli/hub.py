@@ -151,6 +151,10 @@ class HubProcess:
         remember_host(folder, tid)
 
     def _start_http(self) -> None:
+        from gremlin_api.answering import Answerer  # noqa: PLC0415
+        from gremlin_api.execution import Executor  # noqa: PLC0415
+        from gremlin_api.graphs.topology import Shown, StoredGraphs  # noqa: PLC0415
+        from gremlin_api.http.endpoint import GremlinEndpoint, mounted  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.http.server import serve  # noqa: PLC0415
@@ -165,7 +169,11 @@ class HubProcess:
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
-        self.server = serve(as_asgi(app), self._settings.hub.listen, self._settings.http)
+        executor = Executor()
+        self._closers.callback(executor.close)
+        shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
+        endpoint = GremlinEndpoint(Answerer(StoredGraphs(self.store, shown, clock, self._catch_up)), executor)
+        self.server = serve(mounted(endpoint, as_asgi(app)), self._settings.hub.listen, self._settings.http)
         self.server.start()
         self._closers.callback(self.server.stop)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from topology.elements import Revision
 from topology.store.interface import Batch, Difference, Health, Retained, StoreError
+from topology.store.traversal import Listed, Moment
 
 
 class SnapshotStore:
@@ -34,6 +35,10 @@ class SnapshotStore:
     def current(self) -> Iterator[Revision]:
         """All that is in the snapshot."""
         return iter(self._revisions)
+
+    def moment(self, when: int | None = None) -> Moment:
+        """The graph at a moment, or now, to be asked by a traversal."""
+        return Listed(self.current() if when is None else self.as_of(when))
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """What of it was so at a moment."""

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from skytrail.errors import RunError
 from topology.elements import Revision, State
+from topology.store.traversal import Moment
 
 
 class StoreError(RunError):
@@ -133,6 +134,10 @@ class Store(Protocol):
 
     def current(self) -> Iterator[Revision]:
         """All elements that are there now."""
+        ...
+
+    def moment(self, when: int | None = None) -> Moment:
+        """The graph at a moment, or now, to be asked by a traversal: it stays as it is, whatever is written meanwhile."""
         ...
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:

@@ -16,15 +16,17 @@ from typing import Literal, TypeVar
 import msgspec
 import structlog
 
-from topology.elements import FOREVER, Revision, decode_state
+from topology.elements import FOREVER, Revision
 from topology.store.embedded import reading, retention
 from topology.store.embedded.checkpoint import Checkpointer
+from topology.store.embedded.index import Indexes, revision_of
 from topology.store.embedded.packing import unpack
 from topology.store.embedded.schema import connect, prepare
 from topology.store.embedded.soundness import RESTORE, Soundness, refuse_lost
 from topology.store.embedded.writing import Live, Writing
 from topology.store.folder import hold
 from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, succeeds
+from topology.store.traversal import Listed, Moment
 
 T = TypeVar("T")
 
@@ -67,6 +69,7 @@ class EmbeddedStore:
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
         self._looking = threading.Lock()  # holds what is there now, and never while the file is waited for
+        self._indexes = Indexes(self._live, self._looking)
         self._sequence = 0
         self._leased: set[str] = set()  # since the file was opened
         self._failure: str | None = None
@@ -145,6 +148,7 @@ class EmbeddedStore:
         with self._looking:
             self._sequence = writing.sequence
             for id_, live in writing.came.items():
+                self._indexes.changed(id_, self._live.get(id_))
                 if live is None:
                     self._live.pop(id_, None)
                 else:
@@ -158,7 +162,11 @@ class EmbeddedStore:
 
     def _decoded(self, found: list[Live]) -> Iterator[Revision]:
         with self._errors("read"):
-            yield from map(_revision, found)
+            yield from map(revision_of, found)
+
+    def moment(self, when: int | None = None) -> Moment:
+        """The graph at a moment, or now, to be asked by a traversal."""
+        return self._indexes.moment() if when is None else Listed(self.as_of(when))
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """The graph at a moment."""
@@ -269,11 +277,6 @@ class EmbeddedStore:
                 yield database
             finally:
                 self._readers.put(database)
-
-
-def _revision(live: Live) -> Revision:
-    state = decode_state(live.data)
-    return Revision(live.id, live.number, live.created, live.begins, FOREVER, live.recorded, live.sequence, state)
 
 
 def _explained(error: sqlite3.Error, path: Path) -> str:

@@ -18,6 +18,7 @@ from topology.store.janusgraph.commit import Committer
 from topology.store.janusgraph.connection import ConflictError, Connections
 from topology.store.janusgraph.log import Head, Log, read_head
 from topology.store.janusgraph.spool import Spool
+from topology.store.traversal import Listed, Moment
 
 _TRIES = 3
 
@@ -146,6 +147,10 @@ class JanusGraphStore:
     def current(self) -> Iterator[Revision]:
         """As the interface says."""
         yield from self.as_of(FOREVER - 1)
+
+    def moment(self, when: int | None = None) -> Moment:
+        """The graph at a moment, or now, to be asked by a traversal."""
+        return Listed(self.current() if when is None else self.as_of(when))
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """As the interface says."""

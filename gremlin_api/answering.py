@@ -1,0 +1,96 @@
+"""A Gremlin text, its bindings and its moment → answers, whatever endpoint they came by."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from gremlin_api.errors import NO_FORM, UNSUPPORTED, TraversalError
+from gremlin_api.graphs.view import GraphView
+from gremlin_api.interpreter.evaluate import answers
+from gremlin_api.interpreter.run import Allowance, Run
+from gremlin_api.language.parser import Limits, parse
+from gremlin_api.language.syntax import Query, Traversal
+from gremlin_api.values import Value
+from skytrail.errors import UsageError
+
+_AT = "at"
+
+
+class Graphs(Protocol):
+    """Where the graph comes from, as it is now and as it was."""
+
+    def view(self, at: str | None) -> GraphView:
+        """The graph at a moment; None: now. Raises UsageError for one that cannot be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        text: statements; the last one's answers are told.
+        bindings: values of its variables.
+        at: the moment; ``g.with('at', …)`` in the text goes before it. None: now.
+        timeout: seconds; None: what is allowed at most.
+    """
+
+    text: str
+    bindings: Mapping[str, Value] = field(default_factory=dict)
+    at: str | None = None
+    timeout: float | None = None
+
+
+class Answerer:
+    """Answers questions about a graph.
+
+    Args:
+        graphs: where it comes from.
+        allowance: how much one question may take.
+        limits: how large its text may be.
+    """
+
+    def __init__(self, graphs: Graphs, allowance: Allowance | None = None, limits: Limits | None = None) -> None:
+        self._graphs = graphs
+        self._allowance, self._limits = allowance or Allowance(), limits or Limits()
+
+    def answers(self, question: Question, cancelled: threading.Event) -> Iterator[Value]:
+        """The answers, one by one as they are asked for.
+
+        Raises:
+            QueryError: the text is none.
+            UsageError: the moment is none.
+            TraversalError: it cannot be answered.
+        """
+        queries = parse(question.text, self._limits)
+        for query in queries[:-1]:
+            if query.traversal is not None and query.traversal.terminal is not None:
+                list(self._of(query, question, cancelled))
+        return self._of(queries[-1], question, cancelled)
+
+    def _of(self, query: Query, question: Question, cancelled: threading.Event) -> Iterator[Value]:
+        if query.traversal is None and query.source is None:
+            return iter(("",))
+        if query.texts:
+            raise TraversalError("toString() is refused: explain() tells how a traversal is run", UNSUPPORTED)
+        if query.traversal is None:
+            raise TraversalError("'g' alone asks for nothing: begin with g.V() or g.E()", NO_FORM)
+        allowance = self._allowance
+        if question.timeout is not None:
+            allowance = replace(allowance, seconds=min(question.timeout, allowance.seconds))
+        view = self._graphs.view(_moment(query.traversal, question))
+        return answers(query.traversal, Run(view, question.bindings, allowance, cancelled))
+
+
+def _moment(traversal: Traversal, question: Question) -> str | None:
+    """The moment asked about."""
+    found = question.at
+    for step in traversal.source or ():
+        if step.name == "with" and step.arguments[0] == _AT:
+            if len(step.arguments) < 2 or not isinstance(step.arguments[1], str | int):
+                raise UsageError("g.with('at', …) takes a moment: '-5m', '2026-11-25T14:32:00Z', …")
+            found = str(step.arguments[1])
+    return found

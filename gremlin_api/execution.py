@@ -1,0 +1,154 @@
+"""Queries in threads of their own: so many at a time, each with what it may take, and ended when nobody waits any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+from skytrail.errors import BusyError
+
+T = TypeVar("T")
+
+_STACK = 256 << 20  # bytes of address space: steps in a row are calls within calls; memory is taken only where it is touched
+_DEPTH = 60_000  # Python frames
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many queries there may be.
+
+    Attributes:
+        running: at once.
+        waiting: for one of these to end.
+        scans: of those that look at a whole graph, at once.
+        scans_waiting: for one of these to end.
+    """
+
+    running: int = 8
+    waiting: int = 256
+    scans: int = 2
+    scans_waiting: int = 4
+
+
+class Executor:
+    """Threads that answer queries.
+
+    Attributes:
+        refused: queries that found no place.
+    """
+
+    def __init__(self, capacity: Capacity = Capacity()) -> None:
+        self._capacity = capacity
+        self._lock = threading.Condition()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self.refused = 0
+        self.scans = Gate(capacity.scans, capacity.scans_waiting)
+
+    def submit(self, work: Callable[[threading.Event], T], cancelled: threading.Event) -> Future[T]:
+        """Have work done; it is told when nobody waits for it any more. Raises BusyError."""
+        found: Future[T] = Future()
+
+        def job() -> None:
+            if cancelled.is_set() or not found.set_running_or_notify_cancel():
+                found.cancel()
+                return
+            try:
+                found.set_result(work(cancelled))
+            except BaseException as error:  # noqa: BLE001 - it is whoever waits that is told
+                found.set_exception(error)
+
+        with self._lock:
+            if len(self._jobs) >= self._capacity.waiting:
+                self.refused += 1
+                raise BusyError("too many queries wait already: ask again a little later")
+            self._jobs.append(job)
+            if not self._idle and len(self._threads) < self._capacity.running:
+                self._threads.append(_thread(self._work))
+            self._lock.notify()
+        return found
+
+    async def answer(self, work: Callable[[threading.Event], T], cancelled: threading.Event) -> T:
+        """The same for a coroutine: cancelled, it tells the work so. Raises BusyError, and what the work raises."""
+        future = asyncio.wrap_future(self.submit(work, cancelled))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def close(self) -> None:
+        """Wait for what is being done, and end the threads; what waits is not done."""
+        with self._lock:
+            self._stopping = True
+            self._jobs.clear()
+            self._lock.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+                while not self._jobs and not self._stopping:
+                    self._lock.wait()
+                self._idle -= 1
+                if self._stopping:
+                    return
+                job = self._jobs.popleft()
+            job()
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEPTH))
+    before = threading.stack_size(_STACK)
+    try:
+        thread = threading.Thread(target=work, name="query", daemon=True)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    return thread
+
+
+class Gate:
+    """Lets so many in at once; so many more wait, and any more are refused.
+
+    Attributes:
+        refused: how many were.
+    """
+
+    def __init__(self, inside: int, waiting: int) -> None:
+        self._inside = threading.BoundedSemaphore(inside)
+        self._waiting = threading.BoundedSemaphore(waiting)
+        self._lock = threading.Lock()
+        self.refused = 0
+
+    @contextlib.contextmanager
+    def passed(self, go_on: Callable[[], None]) -> Iterator[None]:
+        """Be inside; ``go_on`` is called while waiting, and may raise. Raises BusyError."""
+        if not self._inside.acquire(blocking=False):
+            self._wait(go_on)
+        try:
+            yield
+        finally:
+            self._inside.release()
+
+    def _wait(self, go_on: Callable[[], None]) -> None:
+        if not self._waiting.acquire(blocking=False):
+            with self._lock:
+                self.refused += 1
+            raise BusyError("other queries look at the whole graph already: ask again a little later")
+        try:
+            while not self._inside.acquire(timeout=0.05):
+                go_on()
+        finally:
+            self._waiting.release()

@@ -1,0 +1,289 @@
+"""The topology as a traversal sees it: nodes are vertices, their Type the label; edges have their RelationType.
+
+Metadata are properties: the keys of a map within stand behind a dot (``K8s.Namespace``), each item of a list is a value of its
+own. ``@Host``, ``@Origin``, ``@CreatedAt``, ``@UpdatedAt`` and ``@Revision`` are what the element has beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gremlin_api.graphs.view import BOTH, OUT
+from gremlin_api.interpreter.comparison import IncomparableError
+from gremlin_api.interpreter.conditions import Condition
+from gremlin_api.numbers import Long
+from gremlin_api.values import Edge, Map, Value, Vertex, VertexProperty
+from topology.elements import Kind, Revision
+from topology.moments import parse_moment
+from topology.store.interface import Store
+from topology.store.traversal import Moment, values_at
+
+NODE, RELATED = "node", "related"
+"""The labels of elements that say no Type and no RelationType."""
+
+_FEW = 100  # vertices that are looked at one by one rather than narrowed further
+
+_ATTRIBUTES: dict[str, Callable[[Revision], Value]] = {
+    "@Host": lambda one: _state(one).host,
+    "@Origin": lambda one: _state(one).origin,
+    "@CreatedAt": lambda one: Long(one.created_at // 1000),
+    "@UpdatedAt": lambda one: Long(one.updated_at // 1000),
+    "@Revision": lambda one: one.number,
+}
+
+
+def _state(revision: Revision) -> Any:  # noqa: ANN401
+    return revision.state
+
+
+def value_of(value: Any) -> Value:  # noqa: ANN401
+    """A value of metadata's JSON as a traversal's."""
+    if isinstance(value, dict):
+        return Map((key, value_of(one)) for key, one in value.items())
+    if isinstance(value, list):
+        return [value_of(one) for one in value]
+    return value
+
+
+def flattened(metadata: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of metadata, and the key that it has as a property."""
+    for key, value in metadata.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict):
+            yield from flattened(value, f"{name}.")
+        elif isinstance(value, list):
+            for one in value:
+                yield name, one
+        elif value is not None:
+            yield name, value
+
+
+class _Properties(Mapping[str, "list[VertexProperty]"]):
+    """Of a vertex: each key is looked up as it is asked for."""
+
+    __slots__ = ("_all", "_metadata", "_vertex")
+
+    def __init__(self, vertex: TopologyVertex, metadata: Mapping[str, Any]) -> None:
+        self._vertex, self._metadata = vertex, metadata
+        self._all: dict[str, list[VertexProperty]] | None = None
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - as Mapping has it
+        """The properties of a key."""
+        attribute = _ATTRIBUTES.get(key)
+        found = [attribute(self._vertex.revision)] if attribute else values_at(self._metadata, key)
+        return self._made(key, found) if found else default
+
+    def __getitem__(self, key: str) -> list[VertexProperty]:
+        found: list[VertexProperty] | None = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def _made(self, key: str, values: Iterable[Any]) -> list[VertexProperty]:
+        vertex, before = self._vertex, f"{self._vertex.id}/{key}"
+        ids = (before if not at else f"{before}/{at}" for at in range(1 << 31))
+        return [VertexProperty(id_, key, value_of(one), None, vertex) for one, id_ in zip(values, ids, strict=False)]
+
+    def _whole(self) -> dict[str, list[VertexProperty]]:
+        if self._all is None:
+            several: dict[str, list[Any]] = {}
+            for key, value in flattened(self._metadata):
+                several.setdefault(key, []).append(value)
+            for key, attribute in _ATTRIBUTES.items():
+                several[key] = [attribute(self._vertex.revision)]
+            self._all = {key: self._made(key, values) for key, values in several.items()}
+        return self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return len(self._whole())
+
+
+class TopologyVertex(Vertex):
+    """A node."""
+
+    __slots__ = ("_properties", "revision")
+
+    def __init__(self, revision: Revision, metadata: Mapping[str, Any]) -> None:
+        self.id, self.revision = revision.id, revision
+        self.label = str(metadata.get("Type") or NODE)
+        self._properties = _Properties(self, metadata)
+
+    @property
+    def properties(self) -> Mapping[str, list[VertexProperty]]:  # type: ignore[override]  # made as it is asked for
+        """By key."""
+        return self._properties
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of nodes now and never kept.
+
+    Attributes:
+        of: gives it, by ID.
+        keys: that it may have.
+    """
+
+    of: Callable[[str], Mapping[str, Any]]
+    keys: Collection[str]
+
+
+class TopologyGraph:
+    """The topology at a moment.
+
+    Args:
+        moment: of the store.
+        shown: what is shown beside it; None: nothing, for the moment is past.
+    """
+
+    def __init__(self, moment: Moment, shown: Shown | None = None) -> None:
+        self._moment, self._shown = moment, shown
+        self._known: dict[str, TopologyVertex] = {}
+
+    def vertices(self) -> Iterable[Vertex]:
+        """All nodes."""
+        return map(self._vertex, self._moment.nodes())
+
+    def edges(self) -> Iterable[Edge]:
+        """All edges whose ends are there."""
+        return self._edges(self._moment.edges())
+
+    def vertex(self, id_: Value) -> Vertex | None:
+        """The node of that ID."""
+        found = self._known.get(str(id_))
+        return found or next((self._vertex(one) for one in self._moment.get([str(id_)]) if not _state(one).parent), None)
+
+    def edge(self, id_: Value) -> Edge | None:
+        """The edge of that ID."""
+        return next(iter(self._edges(one for one in self._moment.get([str(id_)]) if _state(one).parent)), None)
+
+    def incident(self, vertex: Vertex, direction: str, labels: Sequence[str | None]) -> Iterable[Edge]:
+        """Edges of a node in a direction, with one of the labels."""
+        found = self._edges(self._of(vertex, direction))
+        return (edge for edge in found for label in labels if edge.label == label) if labels else found
+
+    def adjacent(self, vertex: Vertex, direction: str, labels: Sequence[str | None]) -> Iterable[Vertex]:
+        """The nodes at the other ends of these."""
+        if direction == BOTH:
+            yield from self.adjacent(vertex, OUT, labels)
+            direction = "IN"
+        for edge in self.incident(vertex, direction, labels):
+            yield edge.into if direction == OUT else edge.out
+
+    def _of(self, vertex: Vertex, direction: str) -> list[Revision]:
+        if direction == BOTH:
+            return [*self._moment.edges_from(vertex.id), *self._moment.edges_to(vertex.id)]
+        return self._moment.edges_from(vertex.id) if direction == OUT else self._moment.edges_to(vertex.id)
+
+    def _vertex(self, revision: Revision) -> TopologyVertex:
+        there = self._known.get(revision.id)
+        if there is None:
+            there = self._known[revision.id] = TopologyVertex(revision, self._metadata(revision))
+        return there
+
+    def candidates(self, conditions: Sequence[Condition]) -> Iterable[Vertex] | None:
+        """Vertices among which are all that meet the conditions."""
+        ids = self._narrowed(conditions)
+        return None if ids is None else (self._vertex(one) for one in self._moment.get(ids))
+
+    def tally(self, *, vertices: bool, conditions: Sequence[Condition]) -> int | None:
+        """How many vertices, or edges, meet the conditions."""
+        if not conditions:
+            return self._moment.count(Kind.NODE) if vertices else None
+        if not vertices or len(conditions) > 1 or not conditions[0].of_scalars:
+            return None
+        ids = self._narrowed(conditions)
+        return None if ids is None else len(ids)
+
+    def counted(self, key: str) -> list[tuple[Value, int]] | None:
+        """How many vertices have a value at a key, by value."""
+        return self._moment.counted(key) if self._is_indexed(key) else None
+
+    def _narrowed(self, conditions: Sequence[Condition]) -> Collection[str] | None:
+        """IDs that an index tells of, as few as may be."""
+        found: set[str] | None = None
+        for one in sorted(conditions, key=lambda one: one.equal_to is None):
+            if found is not None and len(found) <= _FEW:
+                break
+            ids = self._ids(one)
+            if ids is not None:
+                found = set(ids) if found is None else found & set(ids)
+        return found
+
+    def _ids(self, one: Condition) -> Collection[str] | None:
+        key = "Type" if one.about == "label" else one.key
+        if key is None or one.about not in ("", "label") or not self._is_indexed(key):
+            return None
+        if one.about == "label" and one.passes(NODE):
+            return None  # those without a Type have that label
+        if one.equal_to is not None:
+            return self._moment.having(key, one.equal_to)
+        return self._moment.passing(key, _surely(one.passes)) if one.of_scalars else None
+
+    def _is_indexed(self, key: str) -> bool:
+        if key.startswith("@"):
+            return key in ("@Host", "@Origin")
+        return self._shown is None or key.partition(".")[0] not in self._shown.keys
+
+    def _metadata(self, revision: Revision) -> Mapping[str, Any]:
+        state = _state(revision)
+        metadata: dict[str, Any] = state.metadata
+        if state.tid:
+            metadata["TID"] = state.tid
+        return metadata if self._shown is None else {**metadata, **self._shown.of(revision.id)}
+
+    def _edges(self, revisions: Iterable[Revision]) -> Iterable[Edge]:
+        for one in revisions:
+            state = _state(one)
+            out, into = self.vertex(state.parent), self.vertex(state.child)
+            if out is not None and into is not None:
+                metadata = self._metadata(one)
+                yield Edge(one.id, str(metadata.get("RelationType") or RELATED), out, into, _edge_properties(one, metadata))
+
+
+class StoredGraphs:
+    """The topology of a store, now and at any moment.
+
+    Args:
+        store: that has it.
+        shown: what is shown beside it now.
+        clock: µs since the epoch.
+        catch_up: called before an answer about now: returns when what was there to be seen is in the store, or soon.
+    """
+
+    def __init__(self, store: Store, shown: Shown, clock: Callable[[], int], catch_up: Callable[[], object]) -> None:
+        self._store, self._shown, self._clock, self._catch_up = store, shown, clock, catch_up
+
+    def view(self, at: str | None) -> TopologyGraph:
+        """The graph at a moment; None: now. Raises UsageError, StoreError."""
+        now = self._clock()
+        when = now if at is None else parse_moment(at, now)
+        if when < now:
+            return TopologyGraph(self._store.moment(when))
+        self._catch_up()
+        return TopologyGraph(self._store.moment(), self._shown)
+
+
+def _surely(passes: Callable[[Value], bool]) -> Callable[[Value], bool]:
+    """What cannot be compared does not pass."""
+
+    def test(value: Value) -> bool:
+        try:
+            return passes(value)
+        except IncomparableError:
+            return False
+
+    return test
+
+
+def _edge_properties(revision: Revision, metadata: Mapping[str, Any]) -> dict[str, Value]:
+    """Of an edge, which has one value of each key: several are a list."""
+    several: dict[str, list[Value]] = {}
+    for key, value in flattened(metadata):
+        several.setdefault(key, []).append(value_of(value))
+    found: dict[str, Value] = {key: values[0] if len(values) == 1 else values for key, values in several.items()}
+    return found | {key: attribute(revision) for key, attribute in _ATTRIBUTES.items()}

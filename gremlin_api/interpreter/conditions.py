@@ -1,0 +1,107 @@
+"""``has`` and its kin: what an element or a property must be. Source: HasContainer of TinkerPop 3.7.3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gremlin_api.language.grammar import TEXT_PREDICATES
+from gremlin_api.language.syntax import Argument, EnumValue, Predicate
+from gremlin_api.numbers import Long
+from gremlin_api.values import Edge, Element, OrderedSet, Property, Value, Vertex, VertexProperty
+
+TOKENS = {"~id": "id", "~label": "label", "~key": "key", "~value": "value"}
+"""What TinkerPop calls the tokens where a key may stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition.
+
+    Attributes:
+        key: of a property; None: no property has it.
+        about: ``id``, ``label``, ``key`` or ``value`` instead; empty: it is about a property.
+        predicate: what its value must be, as it was said.
+        passes: the same as a function.
+        by_text: IDs are compared as texts, for the predicate's are texts.
+        equal_to: the texts, whole numbers and truth values of which it must be one; None: that is not what it says.
+        of_scalars: whether only texts, numbers and truth values can pass.
+    """
+
+    key: str | None
+    about: str
+    predicate: Predicate
+    passes: Callable[[Value], bool]
+    by_text: bool = False
+    equal_to: frozenset[Value] | None = None
+    of_scalars: bool = False
+
+    def test(self, element: Value) -> bool:
+        """Whether an element or a property is such a one."""
+        if isinstance(element, Property):
+            return self.about in ("key", "value") and self.passes(element.key if self.about == "key" else element.value)
+        if self.about:
+            return self._test_token(element)
+        return any(map(self.passes, values(element, self.key)))
+
+    def _test_token(self, element: Element) -> bool:
+        if self.about == "id":
+            return self.passes(str(element.id) if self.by_text else element.id)
+        if self.about == "label":
+            return self.passes(element.label)
+        if not isinstance(element, VertexProperty):
+            return False
+        return self.passes(element.label if self.about == "key" else element.value)
+
+
+def values(element: Element, key: str | None) -> list[Value]:
+    """All values of a key."""
+    if isinstance(element, Vertex):
+        return [one.value for one in (element.properties or {}).get(key or "", ())]
+    assert isinstance(element, Edge | VertexProperty)
+    properties = element.properties or {}
+    return [properties[key]] if key is not None and key in properties else []
+
+
+def condition(
+    key: Argument,
+    predicate: Predicate,
+    compiled: Callable[[Predicate], Callable[[Value], bool]],
+    value_of: Callable[[Argument], Value],
+) -> Condition:
+    """The condition that a key, or a token, is such."""
+    if isinstance(key, EnumValue):
+        name, about = None, key.name
+    else:
+        assert key is None or isinstance(key, str)
+        name, about = key, TOKENS.get(key or "", "")
+    arguments = _unpacked([value_of(one) for one in predicate.arguments if not isinstance(one, Predicate)])
+    by_text = (
+        about == "id" and bool(arguments) and all(one is None or isinstance(one, str) for one in arguments) and any(arguments)
+    )
+    exact = predicate.name in ("eq", "within") and all(type(one) in _EXACT for one in arguments)
+    equal_to = frozenset(arguments) if exact else None
+    return Condition(
+        None if about else name, about, predicate, compiled(predicate), by_text, equal_to, _is_of_scalars(predicate, value_of)
+    )
+
+
+_EXACT = (str, int, bool, Long)
+"""Types whose values are equal where Python says so: a Double and a BigDecimal may be equal for TinkerPop only."""
+
+_SCALAR = frozenset({"eq", "gt", "gte", "lt", "lte", "inside", "outside", "between", "within"}) | {
+    name for name in TEXT_PREDICATES if not name.startswith("not")
+}
+
+
+def _is_of_scalars(predicate: Predicate, value_of: Callable[[Argument], Value]) -> bool:
+    if predicate.name in ("and", "or"):
+        return all(_is_of_scalars(one, value_of) for one in predicate.arguments if isinstance(one, Predicate))
+    arguments = _unpacked([value_of(one) for one in predicate.arguments if not isinstance(one, Predicate)])
+    return predicate.name in _SCALAR and all(isinstance(one, str | int | float | Decimal) for one in arguments)
+
+
+def _unpacked(arguments: list[Value]) -> list[Value]:
+    """With a list that stands alone as its items."""
+    return list(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], list | OrderedSet) else arguments

@@ -1,0 +1,73 @@
+"""What we answer to a query on one of the toy graphs, in the form in which it is compared with a Gremlin Server's answer."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from lab.gremlinserver import GRAPHS, Server
+
+from gremlin_api.answering import Answerer, Question
+from gremlin_api.errors import PARSER, TraversalError
+from gremlin_api.graphs.memory import MemoryGraph
+from gremlin_api.interpreter.run import Allowance
+from gremlin_api.language.errors import QueryError
+from gremlin_api.values import Edge, Explanation, Presence, TraversalMetrics, Vertex, hashable
+from gremlin_api.wire.graphson import value_of
+from support.agreement import Answer, Shape, failure
+
+
+class Held:
+    """One graph in memory, as it is now."""
+
+    def __init__(self, graph: MemoryGraph) -> None:
+        self._graph = graph
+
+    def view(self, at: str | None) -> MemoryGraph:
+        assert at is None
+        return self._graph
+
+
+def copied(server: Server) -> dict[str, MemoryGraph]:
+    """The server's graphs, by name, as it tells them."""
+    found = {}
+    for name in GRAPHS:
+        vertices: list[Vertex] = _asked(server, "g.V()", name)
+        edges: list[Edge] = _asked(server, "g.E()", name)
+        by_id = {hashable(one.id): one for one in vertices}
+        for vertex in vertices:
+            for several in (vertex.properties or {}).values():
+                for one in several:
+                    one.owner = vertex
+        for edge in edges:
+            edge.out, edge.into = by_id[hashable(edge.out.id)], by_id[hashable(edge.into.id)]
+        found[name] = MemoryGraph(vertices, edges)
+    return found
+
+
+def _asked(server: Server, query: str, graph: str) -> Any:
+    status, body = server.submit(query, graph)
+    assert status == 200, body
+    return value_of(body["result"]["data"])
+
+
+def ours(graph: MemoryGraph, query: str, seconds: float = 20.0) -> Answer:
+    """What we say."""
+    answerer = Answerer(Held(graph), Allowance(seconds))
+    try:
+        values = tuple(map(_shaped, answerer.answers(Question(query), threading.Event())))
+    except QueryError:
+        return failure(PARSER)
+    except TraversalError as error:
+        return failure(error.kind)
+    return Answer("ok", "", values)
+
+
+def _shaped(value: Any) -> Any:
+    if isinstance(value, TraversalMetrics):
+        return Shape("TraversalMetrics")
+    if isinstance(value, Explanation):
+        return Shape("TraversalExplanation")
+    if isinstance(value, Presence):
+        return Shape("Optional", (str(value.present),))
+    return value

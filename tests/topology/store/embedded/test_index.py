@@ -1,0 +1,158 @@
+"""Moments against lists of what was there when they were taken, while others write."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topology.elements import Kind, Part, State
+from topology.store.embedded.store import EmbeddedStore
+from topology.store.interface import Batch, Change
+from topology.store.traversal import Listed, Moment, values_at
+
+_KEYS = ("Name", "Type", "MTU", "IPV4", "Up", "K8s.Labels.app", "@Host", "Nothing")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
+    store = EmbeddedStore(tmp_path / "graph")
+    yield store
+    store.close()
+
+
+class Writer:
+    """Writes random changes: nodes, edges between them, deletions of both."""
+
+    def __init__(self, store: EmbeddedStore, seed: int) -> None:
+        self._store, self._random = store, random.Random(seed)
+        self._nodes = [str(uuid.UUID(int=self._random.getrandbits(128))) for _ in range(40)]
+        self._edges = [str(uuid.UUID(int=self._random.getrandbits(128))) for _ in range(60)]
+        self._number, self._at = 0, 1_000_000
+
+    def write(self) -> None:
+        self._number += 1
+        self._at += 1
+        changes = [self._change() for _ in range(self._random.randrange(1, 6))]
+        self._store.apply(Batch("writer", 1, self._number, self._at, tuple(changes)))
+
+    def _change(self) -> Change:
+        if self._random.random() < 0.3:
+            edge = self._random.choice(self._edges)
+            ends = self._random.sample(self._nodes, 2)
+            state = State("host", "o", {"p": Part.of({"RelationType": "layer2"})}, parent=ends[0], child=ends[1])
+            return Change(edge, self._at, state if self._random.random() < 0.8 else None)
+        node = self._random.choice(self._nodes)
+        if self._random.random() < 0.15:
+            return Change(node, self._at, None)
+        metadata: dict[str, Any] = {"Name": f"n{self._random.randrange(20)}", "Type": self._random.choice(["veth", "bridge"])}
+        metadata["MTU"] = self._random.choice([1500, 9000, 1500.0, "1500", None])
+        metadata["IPV4"] = [f"10.0.0.{self._random.randrange(9)}/24" for _ in range(self._random.randrange(3))]
+        metadata["Up"] = self._random.choice([True, False, 1])
+        metadata["K8s"] = {"Labels": {"app": self._random.choice(["a", "b"])}}
+        return Change(node, self._at, State(self._random.choice(["h1", "h2"]), "o", {"p": Part.of(metadata)}))
+
+
+def _told(moment: Moment) -> dict[str, Any]:
+    return {
+        "nodes": sorted(moment.nodes(), key=lambda one: one.id),
+        "edges": sorted(moment.edges(), key=lambda one: one.id),
+        "count": (moment.count(Kind.NODE), moment.count(Kind.EDGE)),
+    }
+
+
+def _values(listed: Listed, key: str) -> Iterator[tuple[str, Any]]:
+    for one in listed.nodes():
+        assert one.state is not None
+        found = [one.state.host] if key == "@Host" else values_at(one.state.metadata, key)
+        for value in found:
+            if isinstance(value, str | int | float):
+                yield one.id, value
+
+
+def _check(moment: Moment, then: Listed) -> None:
+    assert _told(moment) == _told(then)
+    for key in _KEYS:
+        pairs = list(_values(then, key))
+        for wanted in ("n3", "veth", 1500, True, 1, "10.0.0.4/24", "a", "h1"):
+            same = {id_ for id_, value in pairs if value == wanted and isinstance(value, bool) == isinstance(wanted, bool)}
+            assert set(moment.having(key, [wanted]) or ()) == same, (key, wanted)
+        assert set(moment.passing(key, lambda value: "1" in str(value)) or ()) == {
+            id_ for id_, value in pairs if "1" in str(value)
+        }
+        counted = moment.counted(key)
+        if counted is not None:
+            assert sum(many for _, many in counted) == len({id_ for id_, _ in pairs}) == len(pairs)
+            for value, many in counted:
+                assert many == sum(it == value and isinstance(it, bool) == isinstance(value, bool) for _, it in pairs)
+        elif key != "IPV4":
+            assert len({id_ for id_, _ in pairs}) < len(pairs), key
+    for node in {one.id for one in then.nodes()}:
+        assert sorted(one.id for one in moment.edges_from(node)) == sorted(one.id for one in then.edges_from(node))
+        assert sorted(one.id for one in moment.edges_to(node)) == sorted(one.id for one in then.edges_to(node))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_moment_stays_as_it_was(store: EmbeddedStore, seed: int) -> None:
+    writer, chance = Writer(store, seed), random.Random(seed)
+    taken: list[tuple[Moment, Listed]] = []
+    for _ in range(150):
+        writer.write()
+        if chance.random() < 0.15:
+            moment = store.moment()
+            if chance.random() < 0.5:
+                moment.having("Name", ["n1"])  # the indexes are brought up to date now, or later
+            taken.append((moment, Listed(store.current())))
+        if taken and chance.random() < 0.1:
+            _check(*taken.pop(chance.randrange(len(taken))))
+    for moment, then in taken:
+        _check(moment, then)
+    _check(store.moment(), Listed(store.current()))
+
+
+def test_moments_stay_as_they_were_while_a_thread_writes(store: EmbeddedStore) -> None:
+    writer, stop = Writer(store, 99), threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            writer.write()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(60):
+            moment = store.moment()
+            before = _told(moment)
+            names = {one.id: one.state.metadata["Name"] for one in moment.nodes() if one.state}
+            for name in set(names.values()):
+                assert set(moment.having("Name", [name]) or ()) == {id_ for id_, it in names.items() if it == name}
+            counted = moment.counted("Name")
+            assert counted is not None
+            assert sum(many for _, many in counted) == len(names)
+            assert _told(moment) == before
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_moment_that_nobody_has_any_more_costs_writers_nothing(store: EmbeddedStore) -> None:
+    moments = [store.moment() for _ in range(10)]
+    assert len(store._indexes._moments) == 10
+    del moments
+    gc.collect()
+    assert len(store._indexes._moments) == 0
+
+
+def test_values_at_keys() -> None:
+    metadata = {"A": 1, "B": {"C": {"D": [1, 2]}, "E.F": 3}, "G": [{"H": 1}, {"H": [2, 3]}, {"I": 4}, 5], "J.K": 6, "N": None}
+    for key, found in [
+        ("A", [1]), ("B.C.D", [1, 2]), ("B.E.F", [3]), ("G.H", [1, 2, 3]), ("G.I", [4]), ("J.K", [6]), ("N", []), ("B.X", []),
+        ("A.B", []), ("G", [{"H": 1}, {"H": [2, 3]}, {"I": 4}, 5]), ("", []), ("B.C", [{"D": [1, 2]}]),
+    ]:  # fmt: skip
+        assert values_at(metadata, key) == found, key

@@ -1,0 +1,132 @@
+"""The graph at one moment, as a traversal asks of it: by ID, by a key's value, from node to node.
+
+A store gives it by an index where it has one; :class:`Listed` does it for any list of revisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from topology.elements import Kind, Revision
+
+Scalar: TypeAlias = "str | int | float | bool"
+Test: TypeAlias = Callable[[Any], bool]
+
+PARENT, CHILD = "@parent", "@child"
+
+
+class Moment(Protocol):
+    """The graph at one moment: it stays as it is, whatever is written meanwhile. For one thread at a time."""
+
+    def get(self, ids: Iterable[str]) -> list[Revision]:
+        """The elements of these IDs that are there."""
+        ...
+
+    def nodes(self) -> Iterator[Revision]:
+        """All nodes."""
+        ...
+
+    def edges(self) -> Iterator[Revision]:
+        """All edges."""
+        ...
+
+    def edges_from(self, node: str) -> list[Revision]:
+        """The edges whose parent it is."""
+        ...
+
+    def edges_to(self, node: str) -> list[Revision]:
+        """The edges whose child it is."""
+        ...
+
+    def having(self, key: str, values: Collection[Scalar]) -> Collection[str] | None:
+        """IDs of all nodes that have one of the values at a key (:func:`values_at`), and maybe of others.
+
+        None: there is no index that tells.
+        """
+        ...
+
+    def passing(self, key: str, test: Test) -> Collection[str] | None:
+        """IDs of all nodes of which a scalar value at a key passes a test. None: there is no index that tells."""
+        ...
+
+    def counted(self, key: str) -> list[tuple[Scalar, int]] | None:
+        """How many nodes have a value at a key, by value. None: there is no index that tells, or a node has several."""
+        ...
+
+    def count(self, kind: Kind) -> int:
+        """How many nodes or edges there are."""
+        ...
+
+
+def values_at(metadata: Mapping[str, Any], key: str) -> list[Any]:
+    """What metadata has at a key: dots lead into maps and through lists, a list's items are values of their own.
+
+    A key that is there with its dots is looked at first.
+    """
+    if key in metadata:
+        value = metadata[key]
+    else:
+        head, dot, rest = key.partition(".")
+        value = None
+        while dot and value is None:
+            inner = metadata.get(head)
+            if isinstance(inner, dict):
+                value = values_at(inner, rest)
+            elif isinstance(inner, list):
+                value = [found for one in inner if isinstance(one, dict) for found in values_at(one, rest)]
+            more, dot, rest = rest.partition(".")
+            head = f"{head}.{more}"
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+class Listed:
+    """A moment by a list of its revisions."""
+
+    def __init__(self, revisions: Iterable[Revision]) -> None:
+        self._by_id = {one.id: one for one in revisions}
+        self._from: dict[str, list[Revision]] = {}
+        self._to: dict[str, list[Revision]] = {}
+        for one in self._by_id.values():
+            assert one.state is not None
+            if one.state.kind is Kind.EDGE:
+                self._from.setdefault(one.state.parent, []).append(one)
+                self._to.setdefault(one.state.child, []).append(one)
+
+    def get(self, ids: Iterable[str]) -> list[Revision]:
+        """The elements of these IDs that are there."""
+        return [self._by_id[id_] for id_ in ids if id_ in self._by_id]
+
+    def nodes(self) -> Iterator[Revision]:
+        """All nodes."""
+        return self._of(Kind.NODE)
+
+    def edges(self) -> Iterator[Revision]:
+        """All edges."""
+        return self._of(Kind.EDGE)
+
+    def _of(self, kind: Kind) -> Iterator[Revision]:
+        return (one for one in self._by_id.values() if one.state is not None and one.state.kind is kind)
+
+    def edges_from(self, node: str) -> list[Revision]:
+        """The edges whose parent it is."""
+        return self._from.get(node, [])
+
+    def edges_to(self, node: str) -> list[Revision]:
+        """The edges whose child it is."""
+        return self._to.get(node, [])
+
+    def having(self, key: str, values: Collection[Scalar]) -> None:
+        """There is no index."""
+
+    def passing(self, key: str, test: Test) -> None:
+        """There is no index."""
+
+    def counted(self, key: str) -> None:
+        """There is no index."""
+
+    def count(self, kind: Kind) -> int:
+        """How many nodes or edges there are."""
+        return sum(1 for _ in self._of(kind))
