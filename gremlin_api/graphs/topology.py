@@ -23,6 +23,7 @@ from topology.store.traversal import Moment, values_at
 NODE, RELATED = "node", "related"
 """The labels of elements that say no Type and no RelationType."""
 
+_AT_ONCE = 64  # vertices that are made before one is looked at
 _FEW = 100  # vertices that are looked at one by one rather than narrowed further
 
 _ATTRIBUTES: dict[str, Callable[[Revision], Value]] = {
@@ -83,6 +84,8 @@ class _Properties(Mapping[str, "list[VertexProperty]"]):
 
     def _made(self, key: str, values: Iterable[Any]) -> list[VertexProperty]:
         vertex, before = self._vertex, f"{self._vertex.id}/{key}"
+        if isinstance(values, list) and len(values) == 1:
+            return [VertexProperty(before, key, value_of(values[0]), None, vertex)]
         ids = (before if not at else f"{before}/{at}" for at in range(1 << 31))
         return [VertexProperty(id_, key, value_of(one), None, vertex) for one, id_ in zip(values, ids, strict=False)]
 
@@ -95,6 +98,9 @@ class _Properties(Mapping[str, "list[VertexProperty]"]):
                 several[key] = [attribute(self._vertex.revision)]
             self._all = {key: self._made(key, values) for key, values in several.items()}
         return self._all
+
+    def __bool__(self) -> bool:
+        return True  # each has some; to count them would be to make them all
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._whole())
@@ -188,12 +194,16 @@ class TopologyGraph:
     def candidates(self, conditions: Sequence[Condition]) -> Iterable[Vertex] | None:
         """Vertices among which are all that meet the conditions."""
         ids = self._narrowed(conditions)
-        return None if ids is None else (self._vertex(one) for one in self._moment.get(ids))
+        return None if ids is None else self._of_ids(list(ids))
+
+    def _of_ids(self, ids: list[str]) -> Iterator[Vertex]:
+        for at in range(0, len(ids), _AT_ONCE):
+            yield from map(self._vertex, self._moment.get(ids[at : at + _AT_ONCE]))
 
     def tally(self, *, vertices: bool, conditions: Sequence[Condition]) -> int | None:
         """How many vertices, or edges, meet the conditions."""
         if not conditions:
-            return self._moment.count(Kind.NODE) if vertices else None
+            return self._moment.count(Kind.NODE if vertices else Kind.EDGE)
         if not vertices or len(conditions) > 1 or not conditions[0].of_scalars:
             return None
         ids = self._narrowed(conditions)

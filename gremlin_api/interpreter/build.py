@@ -114,7 +114,7 @@ class Builder:
         value = self.value(argument)
         if isinstance(value, EnumValue):
             return Projection(of_column(value.name) if value.enum == "Column" else of_token(value.name))
-        return Projection(of_key(value, default=self._default(value)))
+        return Projection(of_key(value, default=self._default(value)), key=None if self.productive is not None else value)
 
     def _default(self, key: str) -> Value:
         """What a key gives that is not there."""

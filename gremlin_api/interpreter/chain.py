@@ -60,6 +60,16 @@ class Step:
         self.labels: frozenset[str] = frozenset()
         self.nested: Sequence[Chain] = ()
 
+    @property
+    def text(self) -> str:
+        """It and what belongs to it, as one would write it."""
+        return f"{self.name}()"
+
+    @property
+    def shown(self) -> list[str]:
+        """What explain() tells of it."""
+        return [self.text]
+
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:
         """What comes out, one by one, as it is asked for."""
         raise NotImplementedError

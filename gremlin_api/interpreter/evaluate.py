@@ -9,6 +9,7 @@ from gremlin_api.interpreter import arithmetic
 from gremlin_api.interpreter.build import Builder, tracks
 from gremlin_api.interpreter.chain import Chain
 from gremlin_api.interpreter.decoration import decorated
+from gremlin_api.interpreter.pushdown import pushed
 from gremlin_api.interpreter.run import Run, TooMuchError
 from gremlin_api.interpreter.steps.local import items
 from gremlin_api.interpreter.steps.profile import profiled
@@ -58,7 +59,7 @@ def _chain(traversal: Traversal, run: Run) -> Chain:
     for step in traversal.source or ():
         _SOURCE[step.name](builder, *step.arguments)
     chain = builder.chain(Traversal(traversal.steps, ()), source=True)
-    return Chain(run, profiled(list(chain.steps)))
+    return Chain(run, profiled(pushed(run, list(chain.steps), tracking=builder.tracking)))
 
 
 def _verify(traversal: Traversal) -> None:
@@ -97,7 +98,7 @@ def _explained(traversal: Traversal, run: Run) -> Explanation:
     original = tuple(map(render_step, traversal.steps))
     changed = tuple(map(render_step, _decorated(traversal).steps))
     stages = () if changed == original else (Stage("SubgraphStrategy", "Decoration", changed),)
-    return Explanation(original, stages, tuple(step.name for step in _chain(traversal, run).steps))
+    return Explanation(original, stages, tuple(text for step in _chain(traversal, run).steps for text in step.shown))
 
 
 def _values(flow: Iterator[Traverser], run: Run) -> Iterator[Value]:

@@ -19,12 +19,15 @@ class Projection:
 
     Attributes:
         chain: where it is a traversal; None: it is a key, a token, a column or the thing itself.
+        key: where it is a key.
     """
 
-    __slots__ = ("_function", "chain")
+    __slots__ = ("_function", "chain", "key")
 
-    def __init__(self, function: Callable[[Value], Value] | None = None, chain: Chain | None = None) -> None:
-        self._function, self.chain = function, chain
+    def __init__(
+        self, function: Callable[[Value], Value] | None = None, chain: Chain | None = None, key: str | None = None
+    ) -> None:
+        self._function, self.chain, self.key = function, chain, key
 
     @property
     def identity(self) -> bool:

@@ -32,8 +32,11 @@ class Reduce(Step):
     """Makes one value of all.
 
     Args:
-        fresh: gives what it begins with, and takes traversers one by one, and tells the value.
+        reduce: gives the value of all that comes.
         always: whether there is a value where nothing came.
+
+    Attributes:
+        key: the property whose values ``groupCount`` counts; None: it is another step, or counts something else.
     """
 
     reduces = True
@@ -42,6 +45,7 @@ class Reduce(Step):
         super().__init__()
         self.name, self._reduce, self.always = name, reduce, always
         self._run, self._tracking = builder.run, builder.tracking
+        self.key: str | None = None
 
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:
         """The one value."""
@@ -449,7 +453,9 @@ def _group_count(builder: Builder, instruction: Instruction) -> Step:
                 counts[key] = counts.get(key, 0) + traverser.bulk
         return Map((key, Long(many)) for key, many in counts.items())
 
-    return Reduce(builder, "groupCount", reduce, always=True)
+    step = Reduce(builder, "groupCount", reduce, always=True)
+    step.key = projection.key
+    return step
 
 
 def grow(tree: Tree, traverser: Traverser, ring: Ring, *, surely: bool = False) -> None:

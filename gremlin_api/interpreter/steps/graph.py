@@ -16,6 +16,7 @@ from gremlin_api.interpreter.projection import Ring, start
 from gremlin_api.interpreter.steps.family import Build
 from gremlin_api.interpreter.traverser import NO_LABELS, TrackingTraverser, Traverser
 from gremlin_api.language.grammar import CONSTANTS
+from gremlin_api.language.render import render_argument
 from gremlin_api.language.syntax import EnumValue, Traversal
 from gremlin_api.values import Edge, Element, OrderedSet, Property, Value, Vertex, VertexProperty
 from gremlin_api.values import Map as MapOfValues
@@ -51,6 +52,24 @@ class Elements(Step):
         self.vertices, self.ids, self.first = vertices, ids, builder.at_source()
         self.conditions: list[Condition] = []
         self._run, self._tracking, self._inner, self._value_of = builder.run, builder.tracking, builder.inner, builder.value
+
+    @property
+    def pushes(self) -> bool:
+        """Whether an index may answer in its place: it is the beginning, looks at all, and nothing is labelled there."""
+        return self.first and self.ids is None and not self.labels and not self._inner
+
+    @property
+    def text(self) -> str:
+        """It and its conditions."""
+        asked = "".join(f".has({one.key or one.about}, {render_argument(one.predicate)})" for one in self.conditions)
+        ids = "" if self.ids is None else ", ".join(map(str, self.ids))
+        return f"{self.name}({ids}){asked}"
+
+    @property
+    def shown(self) -> list[str]:
+        """What explain() tells of it: whether an index says where to look."""
+        indexed = self.ids is None and self._narrowed() is not None
+        return [f"index[{self.text}]" if indexed else self.text]
 
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:  # noqa: ARG002
         """Each element."""

@@ -72,13 +72,15 @@ class _Decoded:
 class _Index:
     """Of one key: IDs by value."""
 
-    __slots__ = ("ids", "several")
+    __slots__ = ("elements", "ids", "several")
 
     def __init__(self) -> None:
         self.ids: dict[Value, str | list[str] | set[str]] = {}
+        self.elements = 0  # that have a value
         self.several = 0  # elements with more than one value
 
     def add(self, id_: str, values: set[Value]) -> None:
+        self.elements += 1
         self.several += len(values) > 1
         for value in values:
             there = self.ids.setdefault(value, id_)
@@ -92,6 +94,7 @@ class _Index:
                 self.ids[value] = [there, id_]
 
     def remove(self, id_: str, values: set[Value]) -> None:
+        self.elements -= 1
         self.several -= len(values) > 1
         for value in values:
             there = self.ids[value]
@@ -198,12 +201,15 @@ class Indexes:
 
     def count(self, kind: Kind, before: Mapping[str, Live | None]) -> int:
         """How many nodes or edges there are."""
-        edges = len(self.passing(PARENT, lambda _: True, before))
-        if kind is Kind.EDGE:
-            return edges
+        index = self._index(PARENT)
         with self._lock:
-            whole = len(self._live) + sum((was is not None) - (id_ in self._live) for id_, was in before.items())
-        return whole - edges
+            self._catch_up()
+            changed = {id_: (was, self._live.get(id_)) for id_, was in before.items()}
+            edges, whole = index.elements, len(self._live)
+        for was, now in changed.values():
+            whole += (was is not None) - (now is not None)
+            edges += _is_edge(was) - _is_edge(now)
+        return edges if kind is Kind.EDGE else whole - edges
 
     def _mended(self, found: set[str], changed: Mapping[str, Live | None], passes: Callable[[_Decoded], bool]) -> list[str]:
         for id_, was in changed.items():
@@ -243,6 +249,10 @@ class Indexes:
                 self._made = None
                 self._indexes[key] = index
         return index
+
+
+def _is_edge(live: Live | None) -> bool:
+    return live is not None and decode_state(live.data).kind is Kind.EDGE
 
 
 def _moved(indexes: Mapping[str, _Index], id_: str, before: Live | None, now: Live | None) -> None:

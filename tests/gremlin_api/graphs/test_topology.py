@@ -1,0 +1,181 @@
+"""The topology as a graph: with the store's indexes and without, now and at any moment, it gives the same answers."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.toygraphs import ask
+
+from gremlin_api.answering import Answerer, Question
+from gremlin_api.graphs.topology import Shown, StoredGraphs, TopologyGraph
+from gremlin_api.interpreter.run import Run
+from gremlin_api.numbers import Long
+from gremlin_api.values import Map, hashable
+from skytrail.errors import UsageError
+from topology.elements import Part, State, edge_id
+from topology.store.embedded.store import EmbeddedStore
+from topology.store.interface import Batch, Change
+from topology.store.traversal import Listed
+
+SIZE = 60
+SECOND = 1_000_000
+
+
+def _state(number: int, *, renamed: bool = False) -> State:
+    metadata: dict[str, Any] = {
+        "Name": f"{'new' if renamed else 'eth'}{number}",
+        "Type": ("veth", "bridge", "netns")[number % 3], "MTU": 1500 + number % 4,
+        "IPV4": [f"10.0.0.{number}/24", f"10.0.1.{number % 5}/24"][: number % 3], "Up": number % 2 == 0, "Weight": number / 4,
+        "K8s": {"Labels": {"app": f"app{number % 7}"}},
+        "Routes": [{"Prefix": f"10.{number % 3}.0.0/16"}, {"Prefix": "0.0.0.0/0"}],
+    }  # fmt: skip
+    if number % 10 == 9:
+        del metadata["Type"], metadata["MTU"]
+    if number % 11 == 0:
+        metadata["MTU"] = str(metadata.get("MTU"))
+    return State(f"host{number % 2}", "agent.host", {"netlink": Part.of(metadata)}, tid=f"tid{number}")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    store = EmbeddedStore(tmp_path_factory.mktemp("graph"))
+    chance = random.Random(5)
+    ids = [str(uuid.UUID(int=number + 1)) for number in range(SIZE)]
+    nodes = [Change(ids[number], SECOND, _state(number)) for number in range(SIZE)]
+    ends = {(chance.choice(ids), chance.choice(ids), chance.choice(("layer2", "ownership"))) for _ in range(120)}
+    edges = [Change(edge_id(*each), SECOND, _edge(*each)) for each in sorted(ends)]
+    store.apply(Batch("w", 1, 1, SECOND, (*nodes, *edges)))
+    later = [Change(ids[number], 3 * SECOND, _state(number, renamed=True)) for number in range(0, SIZE, 5)]
+    gone = [one for one in edges if one.state and ids[1] in (one.state.parent, one.state.child)]
+    ended = [Change(ids[1], 3 * SECOND, None), *(Change(one.id, 3 * SECOND, None) for one in gone)]
+    store.apply(Batch("w", 1, 2, 3 * SECOND, (*later, *ended)))
+    yield store
+    store.close()
+
+
+def _edge(parent: str, child: str, relation: str) -> State:
+    return State("host0", "o", {"netlink": Part.of({"RelationType": relation, "Cost": 3})}, parent=parent, child=child)
+
+
+INDEXED = [
+    "g.V().has('Name', 'eth7')", "g.V().has('Name', 'nobody')", "g.V().has('Name', within('eth7', 'new5', 'x'))",
+    "g.V().has('Name', 'eth7').out().values('Name')", "g.V().has('Name', startingWith('new')).values('Name')",
+    "g.V().has('Name', regex('.*1$')).id()", "g.V().has('MTU', 1502)", "g.V().has('MTU', 1502L)", "g.V().has('MTU', 1502.0d)",
+    "g.V().has('MTU', gt(1501))", "g.V().has('MTU', between(1501, 1503))", "g.V().has('MTU', outside(1501, 1502)).count()",
+    "g.V().has('MTU', '1500')", "g.V().has('Weight', 0.5)", "g.V().has('Weight', lt(1.3)).count()",
+    "g.V().has('Up', true).count()",
+    "g.V().has('Up', 1)", "g.V().has('IPV4', '10.0.1.2/24').values('Name')", "g.V().has('IPV4', endingWith('/24')).count()",
+    "g.V().hasLabel('veth')", "g.V().hasLabel('veth', 'bridge').has('MTU', 1501)", "g.V().has('bridge', 'Name', 'eth7')",
+    "g.V().has('K8s.Labels.app', 'app3').values('K8s.Labels.app')", "g.V().has('Routes.Prefix', '10.1.0.0/16').count()",
+    "g.V().has('TID', 'tid8').values('TID')", "g.V().has('@Host', 'host1').count()",
+    "g.V().has('Type', 'netns').has('MTU', gt(1500))",
+    "g.V().count()", "g.E().count()", "g.V().groupCount().by('MTU')", "g.V().groupCount().by('Type')",
+    "g.V().has('Name', gt('eth5').and(lt('eth9')))", "g.V().has('Name', containing('3').or(eq('new5')))",
+    "g.V().has('Name', 'eth7').as('a').both().where(neq('a')).dedup().count()",
+]  # fmt: skip
+
+OTHERS = [
+    "g.V()", "g.E()", "g.V().has('Name', neq('eth7')).count()", "g.V().has('MTU', without(1500)).count()",
+    "g.V().hasLabel('node')",
+    "g.V().groupCount().by(label)", "g.V().hasNot('MTU')", "g.V().has('MTU')",
+    "g.E().hasLabel('layer2').outV().dedup().count()",
+    "g.V().outE('ownership').inV().values('Name')", "g.V().valueMap()", "g.E().elementMap()",
+    "g.V().both().groupCount().by('Name')",
+    "g.V().where(has('MTU', gt(1502))).count()", "g.V().order().by('Name').limit(3).values('Name')",
+    "g.V().has('Name', not(containing('1'))).count()", "g.V().has('@CreatedAt', 1000L).count()",
+    "g.V().properties('IPV4').value()",
+    "g.E().has('Cost', 3).count()", "g.V().hasId('00000000-0000-0000-0000-000000000007')", "g.V().as('a').has('Name', 'eth7')",
+]  # fmt: skip
+
+
+def _bag(graph: TopologyGraph, query: str, *, pushes: bool) -> Counter[Any]:
+    return Counter(hashable(one) for one in ask(query, Run(graph, pushes=pushes)))
+
+
+@pytest.mark.parametrize("query", INDEXED + OTHERS)
+def test_an_index_changes_no_answer(store: EmbeddedStore, query: str) -> None:
+    listed = TopologyGraph(Listed(store.current()))
+    without = _bag(listed, query, pushes=False)
+    assert _bag(TopologyGraph(store.moment()), query, pushes=True) == without
+    assert _bag(TopologyGraph(store.moment()), query, pushes=False) == without
+    (told,) = ask(f"{query}.explain()", Run(TopologyGraph(store.moment())))
+    assert told.final[0].startswith("index[") == (query in INDEXED), told.final
+
+
+def test_some_queries_have_the_answers_that_are_plain_to_see(store: EmbeddedStore) -> None:
+    for query, answers in [
+        ("g.V().count()", [SIZE - 1]),
+        ("g.V().has('Name', within('eth7', 'new5', 'x')).values('Name').order()", ["eth7", "new5"]),
+        ("g.V().has('IPV4', '10.0.0.8/24').values('IPV4').order()", ["10.0.0.8/24", "10.0.1.3/24"]),
+        ("g.V().has('Name', 'eth7').values('Routes.Prefix').order()", ["0.0.0.0/0", "10.1.0.0/16"]),
+        ("g.V().has('Name', 'eth7').values('Routes').count()", [2]),
+        ("g.V().has('Name', 'eth7').label()", ["bridge"]),
+        ("g.V().has('Name', 'eth9').label()", ["node"]),
+        ("g.V().has('Name', 'eth7').values('@CreatedAt', '@Revision').order()", [1, 1000]),
+        ("g.V().has('Name', 'new5').values('@UpdatedAt')", [3000]),
+        ("g.V().has('Up', 1).count()", [0]),
+        ("g.V().has('MTU', '1500').values('Name').order()", ["eth44", "new0"]),
+    ]:
+        assert list(ask(query, Run(TopologyGraph(store.moment())))) == answers, query
+
+
+def test_questions_are_about_the_moment_that_they_name(store: EmbeddedStore) -> None:
+    caught_up = []
+    graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: 5 * SECOND, lambda: caught_up.append(1))
+    answerer = Answerer(graphs)
+
+    def told(text: str, at: str | None = None) -> list[Any]:
+        return list(answerer.answers(Question(text, at=at), threading.Event()))
+
+    renamed = "g.V().has('Name', startingWith('new')).count()"
+    assert (told(renamed), told(renamed, "-1s"), told(renamed, "-3s"), told("g.V().count()", "0")) == ([12], [12], [0], [0])
+    assert told("g.with('at', '-3s').V().count()", "now") == [SIZE]
+    assert told("g.with('at', 'now').V().count()", "-3s") == [SIZE - 1]
+    assert told("g.with('at', 1).V().has('Name', 'eth0').values('Name')") == ["eth0"]
+    assert len(caught_up) == 2
+    with pytest.raises(UsageError, match="no moment"):
+        told("g.V()", "tomorrow")
+    with pytest.raises(UsageError, match="takes a moment"):
+        told("g.with('at').V()")
+
+
+def test_what_is_volatile_is_shown_now_and_no_index_is_asked_for_it(store: EmbeddedStore) -> None:
+    node = str(uuid.UUID(int=8))
+    counters: dict[str, Mapping[str, Any]] = {node: {"Metric": {"RxBytes": 5 << 32}, "MTU": 9}}
+    graph = TopologyGraph(store.moment(), Shown(lambda id_: counters.get(id_, {}), ("Metric", "MTU")))
+    for query, found in [
+        ("g.V().has('Metric.RxBytes', gt(1)).id()", [node]),
+        ("g.V().has('MTU', 9).values('Name')", ["eth7"]),
+        (f"g.V('{node}').values('Metric.RxBytes')", [5 << 32]),
+        (f"g.V('{node}').valueMap('Metric.RxBytes')", [Map([("Metric.RxBytes", [5 << 32])])]),
+    ]:
+        assert list(ask(query, Run(graph))) == found
+    assert list(ask("g.V().groupCount().by('MTU').select(values).unfold().sum()", Run(graph))) == [Long(SIZE - 1 - 6)]
+
+
+def test_a_moment_in_the_past_is_what_was_there(store: EmbeddedStore) -> None:
+    graph = TopologyGraph(store.moment(2 * SECOND))
+    assert list(ask("g.V().count()", Run(graph))) == [SIZE]
+    assert next(ask("g.V().has('Name', 'eth1').both().count()", Run(graph))) > 0
+    assert list(ask("g.V().has('Name', 'eth1')", Run(TopologyGraph(store.moment())))) == []
+
+
+def test_a_graph_stays_as_it_is_while_a_query_runs(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "graph")
+    first = str(uuid.UUID(int=1))
+    store.apply(Batch("w", 1, 1, 1, (Change(first, 1, _state(1)), Change(str(uuid.UUID(int=2)), 1, _state(2)))))
+    graph = TopologyGraph(store.moment())
+    found = ask("g.V().has('Name', within('eth1', 'eth2', 'eth3')).values('Name')", Run(graph))
+    names = [next(found)]
+    store.apply(Batch("w", 1, 2, 2, (Change(first, 2, None), Change(str(uuid.UUID(int=3)), 2, _state(3)))))
+    assert sorted(names + list(found)) == ["eth1", "eth2"]
+    assert sorted(ask("g.V().values('Name')", Run(graph))) == ["eth1", "eth2"]
+    assert sorted(ask("g.V().values('Name')", Run(TopologyGraph(store.moment())))) == ["eth2", "eth3"]
+    store.close()
