@@ -17,6 +17,8 @@ UNKNOWN_LABEL = "org.apache.tinkerpop.gremlin.process.traversal.step.Scoping$Key
 NO_FORM = "org.apache.tinkerpop.gremlin.util.ser.SerializationException"
 VERIFICATION = "org.apache.tinkerpop.gremlin.process.traversal.strategy.verification.VerificationException"
 
+_LONGEST = 1000  # characters of a message: parts of a query that it shows may be long
+
 
 class TraversalError(RunError):
     """A traversal that cannot go on.
@@ -26,5 +28,5 @@ class TraversalError(RunError):
     """
 
     def __init__(self, reason: str, kind: str = ILLEGAL_ARGUMENT) -> None:
-        super().__init__(reason)
+        super().__init__(reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…")
         self.kind = kind
