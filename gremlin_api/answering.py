@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gremlin_api.errors import NO_FORM, UNSUPPORTED, TraversalError
 from gremlin_api.graphs.view import GraphView
-from gremlin_api.interpreter.evaluate import answers
-from gremlin_api.interpreter.run import Allowance, Run
+from gremlin_api.interpreter.evaluate import answers, flow
+from gremlin_api.interpreter.run import Allowance, Run, TooMuchError
+from gremlin_api.interpreter.traverser import Traverser
 from gremlin_api.language.parser import Limits, parse
 from gremlin_api.language.syntax import Query, Traversal
 from gremlin_api.values import Value
 from skytrail.errors import UsageError
 
+T = TypeVar("T")
 _AT = "at"
 
 
@@ -51,11 +53,14 @@ class Answerer:
         graphs: where it comes from.
         allowance: how much one question may take.
         limits: how large its text may be.
+
+    Attributes:
+        limits: these.
     """
 
     def __init__(self, graphs: Graphs, allowance: Allowance | None = None, limits: Limits | None = None) -> None:
         self._graphs = graphs
-        self._allowance, self._limits = allowance or Allowance(), limits or Limits()
+        self._allowance, self.limits = allowance or Allowance(), limits or Limits()
 
     def answers(self, question: Question, cancelled: threading.Event) -> Iterator[Value]:
         """The answers, one by one as they are asked for.
@@ -65,7 +70,7 @@ class Answerer:
             UsageError: the moment is none.
             TraversalError: it cannot be answered.
         """
-        queries = parse(question.text, self._limits)
+        queries = parse(question.text, self.limits)
         for query in queries[:-1]:
             if query.traversal is not None and query.traversal.terminal is not None:
                 list(self._of(query, question, cancelled))
@@ -78,11 +83,49 @@ class Answerer:
             raise TraversalError("toString() is refused: explain() tells how a traversal is run", UNSUPPORTED)
         if query.traversal is None:
             raise TraversalError("'g' alone asks for nothing: begin with g.V() or g.E()", NO_FORM)
+        traversal, run = query.traversal, self._run(query.traversal, question, cancelled)
+        return _bounded(lambda: answers(traversal, run))
+
+    def traversers(self, traversal: Traversal, question: Question, cancelled: threading.Event) -> Iterator[Traverser]:
+        """The traversers that come out of a traversal that a client sent; the question's text is not looked at.
+
+        Raises:
+            UsageError: the moment is none.
+            TraversalError: it cannot be answered.
+        """
+        run = self._run(traversal, question, cancelled)
+        left = run.allowance.results
+        for one in _bounded(lambda: flow(traversal, run)):
+            left -= 1
+            if left < 0:
+                raise TooMuchError(f"there are more than {run.allowance.results} answers: ask for less")
+            yield one
+
+    def _run(self, traversal: Traversal, question: Question, cancelled: threading.Event) -> Run:
         allowance = self._allowance
         if question.timeout is not None:
             allowance = replace(allowance, seconds=min(question.timeout, allowance.seconds))
-        view = self._graphs.view(_moment(query.traversal, question))
-        return answers(query.traversal, Run(view, question.bindings, allowance, cancelled))
+        return Run(self._graphs.view(_moment(traversal, question)), question.bindings, allowance, cancelled)
+
+
+def _bounded(begin: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """What is begun, with calls in calls that are too many told of as one's own: steps in a row are such, and nested ones."""
+    try:
+        found = begin()
+    except RecursionError as error:
+        raise _too_deep() from error
+    return _guarded(found)
+
+
+def _guarded(found: Iterator[T]) -> Iterator[T]:
+    try:
+        yield from found
+    except RecursionError as error:
+        raise _too_deep() from error
+
+
+def _too_deep() -> TraversalError:
+    return TraversalError("the query has too many steps in a row, or in each other", "java.lang.StackOverflowError")
 
 
 def _moment(traversal: Traversal, question: Question) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,9 +14,6 @@ from typing import TypeVar
 from skytrail.errors import BusyError
 
 T = TypeVar("T")
-
-_STACK = 256 << 20  # bytes of address space: steps in a row are calls within calls; memory is taken only where it is touched
-_DEPTH = 60_000  # Python frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,9 @@ class Executor:
                 raise BusyError("too many queries wait already: ask again a little later")
             self._jobs.append(job)
             if not self._idle and len(self._threads) < self._capacity.running:
-                self._threads.append(_thread(self._work))
+                thread = threading.Thread(target=self._work, name="query", daemon=True)
+                thread.start()
+                self._threads.append(thread)
             self._lock.notify()
         return found
 
@@ -106,17 +104,6 @@ class Executor:
                     return
                 job = self._jobs.popleft()
             job()
-
-
-def _thread(work: Callable[[], None]) -> threading.Thread:
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEPTH))
-    before = threading.stack_size(_STACK)
-    try:
-        thread = threading.Thread(target=work, name="query", daemon=True)
-        thread.start()
-    finally:
-        threading.stack_size(before)
-    return thread
 
 
 class Gate:

@@ -75,8 +75,6 @@ class GremlinEndpoint:
             raise Refused(500, f"the answer has no form in {kind}: {error}", "", asked.id) from error
         except SkytrailError as error:
             raise Refused(500, str(error), "", asked.id) from error
-        except RecursionError as error:
-            raise Refused(500, "the query is nested too deeply", "java.lang.StackOverflowError", asked.id) from error
         finally:
             cancelled.set()
             for task in (gone, work):
@@ -89,10 +87,19 @@ class GremlinEndpoint:
         return write_response(Response(asked.id, 200, data=list(values)), kind)
 
 
-def mounted(endpoint: ASGIApp, rest: ASGIApp) -> ASGIApp:
-    """One application: ``/gremlin`` is the endpoint's, and ``/`` where it is asked a query; all else is the other's."""
+def mounted(endpoint: ASGIApp, socket: ASGIApp, rest: ASGIApp) -> ASGIApp:
+    """One application: ``/gremlin`` is the endpoint's, and ``/`` where it is asked a query; all else is the other's.
+
+    WebSockets are the socket's at ``/gremlin``, and closed elsewhere.
+    """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            if scope["path"] == "/gremlin":
+                await socket(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})
+            return
         path, asks = scope.get("path"), scope.get("method") == "POST" or b"gremlin=" in scope.get("query_string", b"")
         chosen = endpoint if path == "/gremlin" or (path == "/" and asks) else rest
         await chosen(scope, receive, send)

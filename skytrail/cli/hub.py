@@ -155,6 +155,7 @@ class HubProcess:
         from gremlin_api.execution import Executor  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown, StoredGraphs  # noqa: PLC0415
         from gremlin_api.http.endpoint import GremlinEndpoint, mounted  # noqa: PLC0415
+        from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.http.server import serve  # noqa: PLC0415
@@ -172,8 +173,9 @@ class HubProcess:
         executor = Executor()
         self._closers.callback(executor.close)
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
-        endpoint = GremlinEndpoint(Answerer(StoredGraphs(self.store, shown, clock, self._catch_up)), executor)
-        self.server = serve(mounted(endpoint, as_asgi(app)), self._settings.hub.listen, self._settings.http)
+        answerer = Answerer(StoredGraphs(self.store, shown, clock, self._catch_up))
+        spoken = mounted(GremlinEndpoint(answerer, executor), GremlinSocket(answerer, executor), as_asgi(app))
+        self.server = serve(spoken, self._settings.hub.listen, self._settings.http)
         self.server.start()
         self._closers.callback(self.server.stop)
 

@@ -81,6 +81,9 @@ def as_asgi(app: Flask, workers: int = WORKERS) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal there
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if not scope.get("path", "").startswith(QUESTIONS):
             await quick(scope, receive, send)
             return

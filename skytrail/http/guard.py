@@ -81,7 +81,10 @@ class Guard:
         self.refused: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it; anything but HTTP is closed."""
+        """Pass a request on, or answer it; anything but HTTP and WebSockets is closed."""
+        if scope["type"] == "websocket":
+            await self._open(scope, receive, send)
+            return
         if scope["type"] != "http":
             await send({"type": f"{scope['type']}.close", "code": 1008})
             return
@@ -102,6 +105,25 @@ class Guard:
             return
         if body is not None:
             await self._app(scope, _replay(body, receive), _with_headers(send, shared))
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a WebSocket on, or refuse it.
+
+        A client without a credential is passed on with ``skytrail.login``: its protocol may ask who it is.
+        """
+        headers: Headers = scope["headers"]
+        try:
+            self._check_host(headers)
+            self._check_origin("POST", headers)  # a page of another site's must not speak here
+            if _values(headers, b"authorization"):
+                await self._check_credentials(headers)
+            elif self._credentials.wanted:
+                scope["skytrail.login"] = self._credentials.check
+        except RefusalError as refusal:
+            self.refused[refusal.status] += 1
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await self._app(scope, receive, send)
 
     def _check_host(self, headers: Headers) -> None:
         given = _values(headers, b"host")

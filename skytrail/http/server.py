@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import h11
 import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -117,7 +118,9 @@ class Server:
         config = uvicorn.Config(
             guard,
             http=_Protocol,
-            ws="none",
+            ws="wsproto",
+            ws_max_size=limits.body_size,
+            ws_ping_interval=None,
             lifespan="off",
             loop="asyncio",
             interface="asgi3",
@@ -284,6 +287,21 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
         self._stop_timer()
         self.closed.set()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection to the protocol of WebSockets; its end is still noticed here, where a slot waits for it."""
+        self._stop_timer()
+        super().handle_websocket_upgrade(event)
+        protocol = self.transport.get_protocol()
+        if protocol is self:  # refused
+            return
+        ended = protocol.connection_lost
+
+        def connection_lost(exc: Exception | None) -> None:
+            ended(exc)
+            self.closed.set()
+
+        protocol.connection_lost = connection_lost  # type: ignore[method-assign]  # an object of uvicorn's own
 
     def _watch_head(self) -> None:
         """Run the timer while a request's headers are incomplete; between requests uvicorn's keep-alive timer runs."""

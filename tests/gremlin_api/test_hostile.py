@@ -37,14 +37,15 @@ def told(executor: Executor, text: str, seconds: float = 10.0) -> Any:
 @pytest.mark.parametrize(
     ("text", "answers"),
     [
-        ("g.V(0)" + ".out()" * 1990 + ".id()", [1990 % 20]),
+        ("g.V(0)" + ".out()" * 500 + ".id()", [0]),
+        ("g.V(0)" + ".out()" * 1990 + ".id()", None),
         ("g.V(0).where(" * 45 + "g.V(0)" + ")" * 45 + ".count()", None),
         ("g.V(0)" + ".map(out()" * 95 + ")" * 95 + ".id()", None),
         ("g.V().has('name', within(" + ",".join(f"'{number}'" for number in range(9000)) + ")).count()", [20]),
         ("g.inject(" + "[" * 90 + "]" * 90 + ").count()", [1]),
         ("g.V().and(" + "or(".join([""] * 60) + "id()" + ")" * 60 + ".count()", [20]),
     ],
-    ids=["long", "nested roots", "nested maps", "many arguments", "nested lists", "nested connectives"],
+    ids=["long", "too long", "nested roots", "nested maps", "many arguments", "nested lists", "nested connectives"],
 )
 def test_large_queries_are_answered_or_refused_in_words(executor: Executor, text: str, answers: Any) -> None:
     found = told(executor, text)

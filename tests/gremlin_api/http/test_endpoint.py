@@ -44,7 +44,7 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
 def _served(graph: MemoryGraph, capacity: Capacity, seconds: float) -> Iterator[int]:
     executor = Executor(capacity)
     endpoint = GremlinEndpoint(Answerer(Held(graph), Allowance(seconds)), executor)
-    with http_server.serve(mounted(endpoint, _nothing), "127.0.0.1:0", Http()) as served:
+    with http_server.serve(mounted(endpoint, _nothing, _nothing), "127.0.0.1:0", Http()) as served:
         yield served.port
     executor.close()
 
@@ -139,6 +139,22 @@ def test_the_check_line_of_janusgraphs_documentation_works(ours: int) -> None:
     status, _, body = ask(ours, "POST", "/", {"gremlin": "g.V().count()"}, JSON)
     assert (status, body["result"]["data"]["@value"]) == (200, [{"@type": "g:Int64", "@value": 6}])
     assert uuid.UUID(body["requestId"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 900_000,
+        b'{"gremlin":' * 80_000,
+        b'{"gremlin": "g.V()", "bindings": {"x": ' + b"[" * 100_000,
+        b"\xff\xfe",
+        b"\x21x",
+    ],
+)
+def test_bodies_that_mean_harm_are_refused(ours: int, body: bytes) -> None:
+    status, _, told = ask(ours, "POST", "/gremlin", body, JSON)
+    assert (status, told) == (400, {"message": "body could not be parsed"})
+    assert ask(ours, "POST", "/gremlin", {"gremlin": "g.V().count()"}, JSON)[0] == 200
 
 
 def test_other_paths_are_not_the_endpoints(ours: int) -> None:

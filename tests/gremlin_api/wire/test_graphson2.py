@@ -97,14 +97,7 @@ QUERIES = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    made = Server(demand(), folder)
-    told = (folder / "server.yaml").read_text()
-    registry = "org.apache.tinkerpop.gremlin.tinkergraph.structure.TinkerIoRegistryV2"
-    name = "org.apache.tinkerpop.gremlin.util.ser.GraphSONMessageSerializerV2"
-    last = "  - { className: org.apache.tinkerpop.gremlin.server.util.TextPlainMessageSerializer }\n"
-    added = f"  - {{ className: {name}, config: {{ ioRegistries: [{registry}] }} }}\n"
-    (folder / "server.yaml").write_text(told.replace(last, added + last))
+    made = Server(demand(), tmp_path_factory.mktemp("server"))
     made.start()
     yield made
     made.kill()
