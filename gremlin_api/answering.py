@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from gremlin_api.errors import NO_FORM, UNSUPPORTED, TraversalError
+from gremlin_api.execution import Gate
 from gremlin_api.graphs.view import GraphView
 from gremlin_api.interpreter.evaluate import answers, flow
 from gremlin_api.interpreter.run import Allowance, Run, TooMuchError
@@ -53,13 +54,16 @@ class Answerer:
         graphs: where it comes from.
         allowance: how much one question may take.
         limits: how large its text may be.
+        gate: lets so many look at a whole graph at a time; None: any number.
 
     Attributes:
         limits: these.
     """
 
-    def __init__(self, graphs: Graphs, allowance: Allowance | None = None, limits: Limits | None = None) -> None:
-        self._graphs = graphs
+    def __init__(
+        self, graphs: Graphs, allowance: Allowance | None = None, limits: Limits | None = None, gate: Gate | None = None
+    ) -> None:
+        self._graphs, self._gate = graphs, gate
         self._allowance, self.limits = allowance or Allowance(), limits or Limits()
 
     def answers(self, question: Question, cancelled: threading.Event) -> Iterator[Value]:
@@ -84,7 +88,7 @@ class Answerer:
         if query.traversal is None:
             raise TraversalError("'g' alone asks for nothing: begin with g.V() or g.E()", NO_FORM)
         traversal, run = query.traversal, self._run(query.traversal, question, cancelled)
-        return _bounded(lambda: answers(traversal, run))
+        return _bounded(run, lambda: answers(traversal, run))
 
     def traversers(self, traversal: Traversal, question: Question, cancelled: threading.Event) -> Iterator[Traverser]:
         """The traversers that come out of a traversal that a client sent; the question's text is not looked at.
@@ -95,7 +99,7 @@ class Answerer:
         """
         run = self._run(traversal, question, cancelled)
         left = run.allowance.results
-        for one in _bounded(lambda: flow(traversal, run)):
+        for one in _bounded(run, lambda: flow(traversal, run)):
             left -= 1
             if left < 0:
                 raise TooMuchError(f"there are more than {run.allowance.results} answers: ask for less")
@@ -105,23 +109,33 @@ class Answerer:
         allowance = self._allowance
         if question.timeout is not None:
             allowance = replace(allowance, seconds=min(question.timeout, allowance.seconds))
-        return Run(self._graphs.view(_moment(traversal, question)), question.bindings, allowance, cancelled)
+        view = self._graphs.view(_moment(traversal, question))
+        return Run(view, question.bindings, allowance, cancelled, gate=self._gate)
 
 
-def _bounded(begin: Callable[[], Iterator[T]]) -> Iterator[T]:
-    """What is begun, with calls in calls that are too many told of as one's own: steps in a row are such, and nested ones."""
+def _bounded(run: Run, begin: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """What is begun, and the run closed at its end.
+
+    Calls in calls that are too many are told of as an error of the query: steps in a row are such, and nested ones.
+    """
     try:
-        found = begin()
+        found = begin()  # a terminal step does all of it here
     except RecursionError as error:
+        run.close()
         raise _too_deep() from error
-    return _guarded(found)
+    except BaseException:
+        run.close()
+        raise
+    return _guarded(run, found)
 
 
-def _guarded(found: Iterator[T]) -> Iterator[T]:
+def _guarded(run: Run, found: Iterator[T]) -> Iterator[T]:
     try:
         yield from found
     except RecursionError as error:
         raise _too_deep() from error
+    finally:
+        run.close()
 
 
 def _too_deep() -> TraversalError:

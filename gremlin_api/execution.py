@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -119,15 +118,14 @@ class Gate:
         self._lock = threading.Lock()
         self.refused = 0
 
-    @contextlib.contextmanager
-    def passed(self, go_on: Callable[[], None]) -> Iterator[None]:
-        """Be inside; ``go_on`` is called while waiting, and may raise. Raises BusyError."""
+    def enter(self, go_on: Callable[[], None]) -> None:
+        """Go in; ``go_on`` is called while waiting, and may raise. Raises BusyError."""
         if not self._inside.acquire(blocking=False):
             self._wait(go_on)
-        try:
-            yield
-        finally:
-            self._inside.release()
+
+    def leave(self) -> None:
+        """Go out again."""
+        self._inside.release()
 
     def _wait(self, go_on: Callable[[], None]) -> None:
         if not self._waiting.acquire(blocking=False):

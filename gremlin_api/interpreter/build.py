@@ -47,13 +47,7 @@ _AS_ONE = {
 }
 """Two steps that are one, where no path is asked for."""
 
-_SPREADS = frozenset(
-    {"out", "in", "both", "to", "inV", "outV", "bothV", "toV", "values", "properties", "unfold", "flatMap", "coalesce"}
-)
-"""Steps after which traversers may well be the same (LazyBarrierStrategy)."""
-
 _NULL = Traversal((syntax.Step("constant", (None,)),))
-_ENOUGH = 2500  # traversers that are waited for
 
 
 class Builder:
@@ -86,10 +80,6 @@ class Builder:
         """The value that an argument says. Raises TraversalError."""
         told = _VALUES.get(type(argument))
         return argument if told is None else told(self, argument)
-
-    def key(self, argument: Argument) -> Value:
-        """A key of a property, or a token."""
-        return self.value(argument)
 
     def predicate(self, predicate: Predicate) -> Callable[[Value], bool]:
         """A predicate as a function."""

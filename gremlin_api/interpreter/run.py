@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gremlin_api.errors import ILLEGAL_ARGUMENT, TraversalError
+from gremlin_api.execution import Gate
 from gremlin_api.graphs.view import GraphView
 from gremlin_api.values import Value
 
@@ -118,6 +119,7 @@ class Run:
         merge: makes one sack of two.
         bulk: whether traversers that are the same become one.
         pushes: whether the graph's indexes are asked; the answers are the same without.
+        gate: lets so many runs look at a whole graph at a time; None: any number.
     """
 
     graph: GraphView
@@ -130,10 +132,12 @@ class Run:
     merge: Reducer | None = None
     bulk: bool = True
     pushes: bool = True
+    gate: Gate | None = None
     now: Callable[[], float] = time.monotonic
     _left: int = _STRIDE
     _until: float = field(init=False)
     _held: int = 0
+    _scanning: bool = False
 
     def __post_init__(self) -> None:
         self._until = self.now() + self.allowance.seconds
@@ -154,6 +158,18 @@ class Run:
                 f"the traversal took longer than {self.allowance.seconds:g} s: ask for less, or allow more (gremlin.timeout)",
                 "java.util.concurrent.TimeoutException",
             )
+
+    def scan(self) -> None:
+        """Become one of those that look at a whole graph, until the run is closed. Raises BusyError where too many wait to."""
+        if self.gate is not None and not self._scanning:
+            self.gate.enter(self.check)
+            self._scanning = True
+
+    def close(self) -> None:
+        """Say that the traversal has ended, however it did."""
+        if self.gate is not None and self._scanning:
+            self._scanning = False
+            self.gate.leave()
 
     def hold(self, many: int = 1) -> None:
         """Say that so many things more are held. Raises what ends the traversal."""

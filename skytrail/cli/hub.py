@@ -173,7 +173,7 @@ class HubProcess:
         executor = Executor()
         self._closers.callback(executor.close)
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
-        answerer = Answerer(StoredGraphs(self.store, shown, clock, self._catch_up))
+        answerer = Answerer(StoredGraphs(self.store, shown, clock, self._catch_up), gate=executor.scans)
         spoken = mounted(GremlinEndpoint(answerer, executor), GremlinSocket(answerer, executor), as_asgi(app))
         self.server = serve(spoken, self._settings.hub.listen, self._settings.http)
         self.server.start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +95,42 @@ def test_what_cannot_be_answered_says_why_in_one_line(executor: Executor, text: 
 def test_expressions_that_blow_up_elsewhere_are_quick(executor: Executor) -> None:
     assert told(executor, f"g.inject('{'a' * 5000}').is(regex('(a+)+$')).count()", 5) == [1]
     assert told(executor, f"g.inject('{'a' * 5000}b').is(regex('^(a|aa)+$')).count()", 5) == [0]
+
+
+def test_few_look_at_the_whole_graph_at_a_time_and_others_are_answered_meanwhile() -> None:
+    executor = Executor(Capacity(running=4, scans=1, scans_waiting=1))
+    answerer = Answerer(Held(ring(20)), Allowance(20), gate=executor.scans)
+    nobody, begun = threading.Event(), threading.Event()
+
+    def scan(event: threading.Event, *, first: bool = False) -> list[Any]:
+        found = answerer.answers(
+            Question("g.V().repeat(both()).emit()" if first else "g.V().V().has('name', '3').count()"), event
+        )
+        for _ in found:
+            begun.set()
+            if not first:
+                return [_]
+        return []
+
+    endless = executor.submit(lambda event: scan(event, first=True), nobody)
+    assert begun.wait(10)
+    waits = executor.submit(scan, threading.Event())
+    while executor.scans._waiting._value:  # type: ignore[attr-defined]  # of a semaphore: the second one has come
+        time.sleep(0.01)
+    refused = executor.submit(scan, threading.Event())
+    with pytest.raises(BusyError, match="whole graph"):
+        refused.result(10)
+    quick = executor.submit(lambda event: list(answerer.answers(Question("g.V(3).out().id()"), event)), threading.Event())
+    assert quick.result(10) == [4]
+    nobody.set()
+    with pytest.raises(TraversalError):
+        endless.result(10)
+    assert waits.result(10) == [20]
+    assert executor.scans.refused == 1
+    for text in ("g.V().fail().toList()", "g.V().fail()", "g.V().count().next()", "g.V().toList()"):  # the place is free again
+        with contextlib.suppress(TraversalError):
+            list(answerer.answers(Question(text), threading.Event()))
+    executor.close()
 
 
 def test_work_that_nobody_waits_for_is_not_begun_and_what_waits_is_bounded(executor: Executor) -> None:

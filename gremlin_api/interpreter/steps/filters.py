@@ -79,7 +79,7 @@ def _has(builder: Builder, instruction: Instruction) -> Step:
 
 
 def _conditions(builder: Builder, *pairs: tuple[Argument, Predicate]) -> Step:
-    made = [condition(builder.key(key), predicate, builder.predicate, builder.value) for key, predicate in pairs]
+    made = [condition(builder.value(key), predicate, builder.predicate, builder.value) for key, predicate in pairs]
     return Has(made, inner=builder.inner)
 
 

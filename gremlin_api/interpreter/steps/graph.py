@@ -95,6 +95,7 @@ class Elements(Step):
         else:
             every = self._narrowed()
             if every is None:
+                self._run.scan()
                 every = graph.vertices() if self.vertices else graph.edges()
         for element in every:
             tick()
