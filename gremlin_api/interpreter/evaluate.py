@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from gremlin_api.errors import NO_SUCH_ELEMENT, VERIFICATION, TraversalError
 from gremlin_api.interpreter import arithmetic
 from gremlin_api.interpreter.build import Builder, tracks
+from gremlin_api.interpreter.bulking import bulked
 from gremlin_api.interpreter.chain import Chain
 from gremlin_api.interpreter.decoration import decorated
 from gremlin_api.interpreter.pushdown import pushed
@@ -59,7 +60,8 @@ def _chain(traversal: Traversal, run: Run) -> Chain:
     for step in traversal.source or ():
         _SOURCE[step.name](builder, *step.arguments)
     chain = builder.chain(Traversal(traversal.steps, ()), source=True)
-    return Chain(run, profiled(pushed(run, list(chain.steps), tracking=builder.tracking)))
+    steps = pushed(run, list(chain.steps), tracking=builder.tracking)
+    return Chain(run, profiled(bulked(run, steps, tracking=builder.tracking)))
 
 
 def _verify(traversal: Traversal) -> None:

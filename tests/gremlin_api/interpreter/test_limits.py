@@ -32,6 +32,20 @@ def test_no_more_is_asked_of_the_graph_than_the_answer_needs(query: str, most: i
     assert graph.asked <= most
 
 
+@pytest.mark.parametrize(
+    ("query", "count", "most"),
+    [
+        (f"g.V(){'.both()' * 10}.count()", 50 * 2**10, 2400),
+        (f"g.V(){'.both()' * 10}.out().values('name').groupCount().unfold().select(values).sum()", 50 * 2**10, 2400),
+        ("g.V().repeat(both()).times(10).count()", 50 * 2**10, 12_000),
+    ],
+)  # fmt: skip
+def test_traversers_that_meet_are_looked_at_once(query: str, count: int, most: int) -> None:
+    graph = ring(50)
+    assert list(ask(query, Run(graph))) == [count]
+    assert graph.asked <= most
+
+
 def test_answers_come_as_they_are_asked_for() -> None:
     graph = ring(10_000)
     found = ask("g.V().values('name')", Run(graph))

@@ -1,11 +1,13 @@
 """Which elements have which value, of those that are there now; and moments that stay as they are while others write.
 
 An index of a key is made when the key is first asked for, and brought up to date by the next question: writers only note what
-they changed. A moment keeps what each element was that changed since; what an index tells is mended by that.
+they changed, and where that becomes more than there is, all indexes are let go of. A moment keeps what each element was that
+changed since; what an index tells is mended by that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -17,6 +19,8 @@ from topology.store.traversal import CHILD, PARENT, Scalar, Test, values_at
 
 Value: TypeAlias = "Scalar | tuple[bool]"
 """A value as an index has it: truth values are no numbers."""
+
+_LEAST = 10_000  # changed elements that are noted, however few there are
 
 _FEW = 8  # IDs that a list holds: beyond, a set
 
@@ -131,7 +135,11 @@ class Indexes:
 
     def changed(self, id_: str, before: Live | None) -> None:
         """Note that an element was that and will be something else. Under the lock."""
-        self._dirty.setdefault(id_, before)
+        if self._indexes:
+            self._dirty.setdefault(id_, before)
+            if len(self._dirty) > max(_LEAST, len(self._live)):
+                self._indexes.clear()
+                self._dirty.clear()
         if self._made is not None:
             self._made.setdefault(id_, before)
         for moment in self._moments:
@@ -161,10 +169,8 @@ class Indexes:
     def of(self, key: str, values: Iterable[Value], before: Mapping[str, Live | None]) -> list[str]:
         """IDs of those that have one of the values."""
         wanted = set(values)
-        index = self._index(key)
-        with self._lock:
-            self._catch_up()
-            found: set[str] = set()
+        found: set[str] = set()
+        with self._index(key) as index:
             for value in wanted:
                 found.update(index.of(value))
             changed = dict(before)
@@ -172,9 +178,7 @@ class Indexes:
 
     def passing(self, key: str, test: Test, before: Mapping[str, Live | None]) -> list[str]:
         """IDs of those of which a value passes."""
-        index = self._index(key)
-        with self._lock:
-            self._catch_up()
+        with self._index(key) as index:
             values = list(index.ids)
         wanted = {value for value in values if test(_plain(value))}
         found = self.of(key, wanted, {})
@@ -184,9 +188,7 @@ class Indexes:
 
     def counted(self, key: str, before: Mapping[str, Live | None]) -> list[tuple[Scalar, int]] | None:
         """How many have each value; None: one has several."""
-        index = self._index(key)
-        with self._lock:
-            self._catch_up()
+        with self._index(key) as index:
             sizes, several, changed = index.sizes(), index.several, dict(before)
             after = {id_: self._live.get(id_) for id_ in changed}
         for id_, was in changed.items():
@@ -201,9 +203,7 @@ class Indexes:
 
     def count(self, kind: Kind, before: Mapping[str, Live | None]) -> int:
         """How many nodes or edges there are."""
-        index = self._index(PARENT)
-        with self._lock:
-            self._catch_up()
+        with self._index(PARENT) as index:
             changed = {id_: (was, self._live.get(id_)) for id_, was in before.items()}
             edges, whole = index.elements, len(self._live)
         for was, now in changed.values():
@@ -226,29 +226,38 @@ class Indexes:
             _moved(self._indexes, id_, before, now)
         self._dirty.clear()
 
-    def _index(self, key: str) -> _Index:
-        """The index of a key, made where there is none."""
-        index = self._indexes.get(key)
-        if index is not None:
-            return index
+    @contextlib.contextmanager
+    def _index(self, key: str) -> Iterator[_Index]:
+        """The index of a key, up to date, under the lock; made where there is none."""
+        while True:
+            with self._lock:
+                index = self._indexes.get(key)
+                if index is not None:
+                    self._catch_up()
+                    yield index
+                    return
+            self._make(key)
+
+    def _make(self, key: str) -> None:
         with self._making:
             if key in self._indexes:
-                return self._indexes[key]
+                return
             index = _Index()
             with self._lock:
                 self._made = {}
                 there = list(self._live.values())
-            for live in there:
-                values = _Decoded(live).values(key)
-                if values:
-                    index.add(live.id, values)
-            with self._lock:
-                self._catch_up()
-                for id_, before in self._made.items():
-                    _moved({key: index}, id_, before, self._live.get(id_))
+            try:
+                for live in there:
+                    values = _Decoded(live).values(key)
+                    if values:
+                        index.add(live.id, values)
+                with self._lock:
+                    self._catch_up()
+                    for id_, before in self._made.items():
+                        _moved({key: index}, id_, before, self._live.get(id_))
+                    self._indexes[key] = index
+            finally:
                 self._made = None
-                self._indexes[key] = index
-        return index
 
 
 def _is_edge(live: Live | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import threading
 import uuid
@@ -147,6 +148,29 @@ def test_a_moment_that_nobody_has_any_more_costs_writers_nothing(store: Embedded
     del moments
     gc.collect()
     assert len(store._indexes._moments) == 0
+
+
+def test_changes_that_nobody_asks_about_are_not_kept_for_ever(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topology.store.embedded.index._LEAST", 20)
+    indexes, at, numbers = store._indexes, iter(range(1, 10_000)), iter(range(10_000))
+
+    def come_and_go(times: int) -> None:
+        for number in itertools.islice(numbers, times):
+            node = str(uuid.UUID(int=10_000 + number))
+            for state in (State("h", "o", {"p": Part.of({"Name": f"n{number}"})}), None):
+                when = next(at)
+                store.apply(Batch("w", 1, when, when, (Change(node, when, state),)))
+
+    come_and_go(30)
+    assert not indexes._dirty  # there is no index to keep up to date
+    assert set(store.moment().having("Name", ["n1"]) or ()) == set()
+    come_and_go(10)
+    assert len(indexes._dirty) == 10
+    come_and_go(15)
+    assert not indexes._indexes
+    assert not indexes._dirty
+    Writer(store, 3).write()
+    _check(store.moment(), Listed(store.current()))
 
 
 def test_values_at_keys() -> None:
