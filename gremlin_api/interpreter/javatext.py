@@ -38,7 +38,10 @@ def _real(value: float, shortest: Callable[[float], str]) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0:
         return "-0.0" if str(value).startswith("-") else "0.0"
-    sign, digits, exponent = Decimal(shortest(value)).normalize().as_tuple()
+    number = Decimal(shortest(value)).normalize()
+    if len(number.as_tuple().digits) == 1:
+        number = Decimal(f"{value:.1e}").normalize()  # the nearest of two digits
+    sign, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
     text = "".join(map(str, digits))
     place = len(text) + exponent  # of the point, from the first digit

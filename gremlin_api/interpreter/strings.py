@@ -108,7 +108,8 @@ def substring(begin: int, end: int | None = None) -> OfText:
             return ""
         if size == len(text):
             return text[first:last]
-        return text.encode("utf-16-le")[2 * first : 2 * last].decode("utf-16-le", "surrogatepass")
+        part = text.encode("utf-16-le")[2 * first : 2 * last].decode("utf-16-le", "surrogatepass")
+        return part.encode("utf-8", "replace").decode()  # half a character is written as a question mark
 
     return apply
 

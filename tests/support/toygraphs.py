@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from lab.gremlin import Engine
 
 from gremlin_api.graphs.memory import MemoryGraph
 from gremlin_api.interpreter.evaluate import answers
 from gremlin_api.interpreter.run import Run
 from gremlin_api.language.parser import parse
 from gremlin_api.values import Edge, Vertex, VertexProperty
+from gremlin_api.wire.graphson import value_of
 
 
 class CountingGraph(MemoryGraph):
@@ -46,3 +50,16 @@ def ask(query: str, run: Run) -> Iterator[Any]:
     traversal = parse(query)[0].traversal
     assert traversal is not None
     return answers(traversal, run)
+
+
+def modern(engine: Engine) -> MemoryGraph:
+    """TinkerPop's graph of that name."""
+    vertices, edges = (value_of(json.loads(engine.answer(query)[1])) for query in ("g.V()", "g.E()"))
+    by_id = {one.id: one for one in vertices}
+    for vertex in vertices:
+        for several in vertex.properties.values():
+            for one in several:
+                one.owner = vertex
+    for edge in edges:
+        edge.out, edge.into = by_id[edge.out.id], by_id[edge.into.id]
+    return MemoryGraph(vertices, edges)

@@ -243,10 +243,19 @@ class Inject(Step):
         if self._last:
             yield from upstream
         if waves[0] == 1:
-            for value in self._values:
-                yield begun(self._run, value, tracking=self._tracking)
+            yield from self._injected()
         if not self._first and not self._last:
             yield from upstream
+
+    def _injected(self) -> Flow:
+        """A traverser for each value; those that are the same have become one, at the place of the first."""
+        injected = (begun(self._run, value, tracking=self._tracking) for value in self._values)
+        if not self._run.bulk:
+            return injected
+        gathered = Gathered(self._run.merge)
+        for traverser in injected:
+            gathered.add(traverser)
+        return gathered.take()
 
 
 def _inject(builder: Builder, instruction: Instruction) -> Step:
