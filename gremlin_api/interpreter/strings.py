@@ -108,8 +108,7 @@ def substring(begin: int, end: int | None = None) -> OfText:
             return ""
         if size == len(text):
             return text[first:last]
-        part = text.encode("utf-16-le")[2 * first : 2 * last].decode("utf-16-le", "surrogatepass")
-        return part.encode("utf-8", "replace").decode()  # half a character is written as a question mark
+        return text.encode("utf-16-le")[2 * first : 2 * last].decode("utf-16-le", "surrogatepass")
 
     return apply
 

@@ -183,9 +183,22 @@ def _write_json(form: Callable[[Value], Json]) -> Callable[[Response], bytes]:
         }
         result = {"data": form(response.data), "meta": form(Map(response.meta.items()))}
         id_ = None if response.id is None else str(response.id)
-        return _encoder.encode({"requestId": id_, "status": status, "result": result})
+        told = {"requestId": id_, "status": status, "result": result}
+        try:
+            return _encoder.encode(told)
+        except UnicodeEncodeError:
+            return _encoder.encode(_whole(told))
 
     return write
+
+
+def _whole(told: Json) -> Json:
+    """JSON with question marks for halves of characters, which UTF-8 has not: ``substring`` may have cut one in two."""
+    if isinstance(told, str):
+        return told.encode("utf-8", "replace").decode()
+    if isinstance(told, list):
+        return [_whole(one) for one in told]
+    return {_whole(key): _whole(one) for key, one in told.items()} if isinstance(told, dict) else told
 
 
 def _predicate(value: Predicate, form: Form) -> Json:

@@ -157,6 +157,11 @@ def test_bodies_that_mean_harm_are_refused(ours: int, body: bytes) -> None:
     assert ask(ours, "POST", "/gremlin", {"gremlin": "g.V().count()"}, JSON)[0] == 200
 
 
+def test_half_a_character_is_written_as_a_question_mark(ours: int) -> None:
+    status, _, body = ask(ours, "POST", "/gremlin", {"gremlin": "g.inject('a\\ud83d\\ude00').substring(0, 2)"}, JSON)
+    assert (status, body["result"]["data"]["@value"]) == (200, ["a?"])
+
+
 def test_other_paths_are_not_the_endpoints(ours: int) -> None:
     assert ask(ours, "GET", "/")[::2] == (404, "rest")
     assert ask(ours, "POST", "/healthz", {}, JSON)[::2] == (404, "rest")
