@@ -32,6 +32,7 @@ BENCHES = {
     "apply": "store:apply",
     "history": "store:history",
     "live": "store:live",
+    "gremlin": "gremlin:embedded",
 }
 
 

@@ -36,6 +36,17 @@ _SPECIAL: dict[str, Callable[[State], str]] = {
 _OF_EDGES = (PARENT, CHILD)
 
 
+Before: TypeAlias = "dict[str, Live | Revision | None]"
+"""What elements were, by ID; None: they were not there."""
+
+
+def _state_of(there: Live | Revision) -> State:
+    if isinstance(there, Live):
+        return decode_state(there.data)
+    assert there.state is not None
+    return there.state
+
+
 def _told(value: Scalar) -> Value:
     return (value,) if isinstance(value, bool) else value
 
@@ -60,8 +71,8 @@ class _Decoded:
 
     __slots__ = ("_metadata", "state")
 
-    def __init__(self, live: Live) -> None:
-        self.state = decode_state(live.data)
+    def __init__(self, there: Live | Revision) -> None:
+        self.state = _state_of(there)
         self._metadata: Mapping[str, Any] | None = None
 
     def metadata(self) -> Mapping[str, Any]:
@@ -152,21 +163,26 @@ class Indexes:
             self._moments.add(moment)
         return moment
 
-    def live(self, ids: Iterable[str], before: Mapping[str, Live | None]) -> list[Live]:
+    def put(self, moment: LiveMoment, before: Mapping[str, Revision | None]) -> None:
+        """Say what elements were at a moment in the past: those that have changed since it."""
+        with self._lock:
+            moment.before.update(before)
+
+    def live(self, ids: Iterable[str], before: Before) -> list[Live | Revision]:
         """The elements as a moment has them."""
         with self._lock:
             found = [before[id_] if id_ in before else self._live.get(id_) for id_ in ids]
         return [one for one in found if one is not None]
 
-    def everything(self, before: Mapping[str, Live | None]) -> list[Live]:
+    def everything(self, before: Before) -> list[Live | Revision]:
         """All elements as a moment has them."""
         with self._lock:
             if not before:
-                return list(self._live.values())
-            found = [one for one in self._live.values() if one.id not in before]
+                return list[Live | Revision](self._live.values())
+            found: list[Live | Revision] = [one for one in self._live.values() if one.id not in before]
             return found + [one for one in before.values() if one is not None]
 
-    def of(self, key: str, values: Iterable[Value], before: Mapping[str, Live | None]) -> list[str]:
+    def of(self, key: str, values: Iterable[Value], before: Before) -> list[str]:
         """IDs of those that have one of the values."""
         wanted = set(values)
         found: set[str] = set()
@@ -176,7 +192,7 @@ class Indexes:
             changed = dict(before)
         return self._mended(found, changed, lambda one: not wanted.isdisjoint(one.values(key)))
 
-    def passing(self, key: str, test: Test, before: Mapping[str, Live | None]) -> list[str]:
+    def passing(self, key: str, test: Test, before: Before) -> list[str]:
         """IDs of those of which a value passes."""
         with self._index(key) as index:
             values = list(index.ids)
@@ -186,7 +202,7 @@ class Indexes:
             changed = dict(before)
         return self._mended(set(found), changed, lambda one: any(test(_plain(value)) for value in one.values(key)))
 
-    def counted(self, key: str, before: Mapping[str, Live | None]) -> list[tuple[Scalar, int]] | None:
+    def counted(self, key: str, before: Before) -> list[tuple[Scalar, int]] | None:
         """How many have each value; None: one has several."""
         with self._index(key) as index:
             sizes, several, changed = index.sizes(), index.several, dict(before)
@@ -201,7 +217,7 @@ class Indexes:
             return None
         return [(_plain(value), many) for value, many in sizes.items() if many]
 
-    def count(self, kind: Kind, before: Mapping[str, Live | None]) -> int:
+    def count(self, kind: Kind, before: Before) -> int:
         """How many nodes or edges there are."""
         with self._index(PARENT) as index:
             changed = {id_: (was, self._live.get(id_)) for id_, was in before.items()}
@@ -211,7 +227,7 @@ class Indexes:
             edges += _is_edge(was) - _is_edge(now)
         return edges if kind is Kind.EDGE else whole - edges
 
-    def _mended(self, found: set[str], changed: Mapping[str, Live | None], passes: Callable[[_Decoded], bool]) -> list[str]:
+    def _mended(self, found: set[str], changed: Before, passes: Callable[[_Decoded], bool]) -> list[str]:
         for id_, was in changed.items():
             if was is not None and passes(_Decoded(was)):
                 found.add(id_)
@@ -260,8 +276,8 @@ class Indexes:
                 self._made = None
 
 
-def _is_edge(live: Live | None) -> bool:
-    return live is not None and decode_state(live.data).kind is Kind.EDGE
+def _is_edge(there: Live | Revision | None) -> bool:
+    return there is not None and _state_of(there).kind is Kind.EDGE
 
 
 def _moved(indexes: Mapping[str, _Index], id_: str, before: Live | None, now: Live | None) -> None:
@@ -278,15 +294,15 @@ def _moved(indexes: Mapping[str, _Index], id_: str, before: Live | None, now: Li
 
 
 class LiveMoment:
-    """What is there now, to stay: :class:`topology.store.traversal.Moment`.
+    """What is there now, or was a little ago, to stay: :class:`topology.store.traversal.Moment`.
 
     Attributes:
-        before: what each element was that changed since; None: it was not there.
+        before: what each element was that changed since.
     """
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
-        self.before: dict[str, Live | None] = {}
+        self.before: Before = {}
 
     def get(self, ids: Iterable[str]) -> list[Revision]:
         """The elements of these IDs that are there."""
@@ -331,7 +347,9 @@ class LiveMoment:
         return self._indexes.count(kind, self.before)
 
 
-def revision_of(live: Live) -> Revision:
-    """The open revision of an element. Raises msgspec.MsgspecError for a damaged one."""
+def revision_of(live: Live | Revision) -> Revision:
+    """The revision of an element. Raises msgspec.MsgspecError for a damaged one."""
+    if isinstance(live, Revision):
+        return live
     state = decode_state(live.data)
     return Revision(live.id, live.number, live.created, live.begins, FOREVER, live.recorded, live.sequence, state)

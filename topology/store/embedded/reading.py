@@ -51,6 +51,16 @@ def as_of(database: sqlite3.Connection, when: int, ids: Collection[str] | None) 
     return _of_elements(database, ids, "begins <= ? AND ends > ?", when, when)
 
 
+def changed_since(database: sqlite3.Connection, when: int) -> list[str] | None:
+    """IDs of the elements that changed after a moment; None: they are many. Raises sqlite3.Error."""
+    rows = database.execute(
+        "SELECT id FROM element WHERE number IN ("
+        "SELECT DISTINCT element FROM revision INDEXED BY revision_begins WHERE begins > ? LIMIT ?)",
+        (min(max(when, 0), LATEST), _FEW + 1),
+    ).fetchall()
+    return None if len(rows) > _FEW else [text_of(id_) for (id_,) in rows]
+
+
 def between(database: sqlite3.Connection, begin: int, end: int, ids: Collection[str] | None) -> Iterator[Revision]:
     """The revisions with from ≤ end and to > begin, by when they began. Raises sqlite3.Error.
 

@@ -166,7 +166,15 @@ class EmbeddedStore:
 
     def moment(self, when: int | None = None) -> Moment:
         """The graph at a moment, or now, to be asked by a traversal."""
-        return self._indexes.moment() if when is None else Listed(self.as_of(when))
+        moment = self._indexes.moment()
+        if when is None:
+            return moment
+        ids = self._read(lambda database: reading.changed_since(database, when))
+        if ids is None:
+            return Listed(self.as_of(when))
+        there = {one.id: one for one in self.as_of(when, ids)}
+        self._indexes.put(moment, {id_: there.get(id_) for id_ in ids})
+        return moment
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """The graph at a moment."""

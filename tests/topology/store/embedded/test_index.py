@@ -37,6 +37,10 @@ class Writer:
         self._edges = [str(uuid.UUID(int=self._random.getrandbits(128))) for _ in range(60)]
         self._number, self._at = 0, 1_000_000
 
+    @property
+    def now(self) -> int:
+        return self._at
+
     def write(self) -> None:
         self._number += 1
         self._at += 1
@@ -79,7 +83,7 @@ def _values(listed: Listed, key: str) -> Iterator[tuple[str, Any]]:
 
 def _check(moment: Moment, then: Listed) -> None:
     assert _told(moment) == _told(then)
-    for key in _KEYS:
+    for key in () if isinstance(moment, Listed) else _KEYS:
         pairs = list(_values(then, key))
         for wanted in ("n3", "veth", 1500, True, 1, "10.0.0.4/24", "a", "h1"):
             same = {id_ for id_, value in pairs if value == wanted and isinstance(value, bool) == isinstance(wanted, bool)}
@@ -115,6 +119,22 @@ def test_a_moment_stays_as_it_was(store: EmbeddedStore, seed: int) -> None:
     for moment, then in taken:
         _check(moment, then)
     _check(store.moment(), Listed(store.current()))
+
+
+@pytest.mark.parametrize("few", [1000, 3])
+def test_a_moment_in_the_past_is_what_was_there(store: EmbeddedStore, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topology.store.embedded.reading._FEW", few)
+    writer, chance = Writer(store, 17), random.Random(17)
+    taken = []
+    for number in range(120):
+        writer.write()
+        if number % 10 == 5:
+            when = chance.randrange(1_000_000, writer.now + 1)
+            taken.append((store.moment(when), Listed(store.as_of(when))))
+    for moment, then in taken:
+        _check(moment, then)
+    _check(store.moment(999_999), Listed([]))
+    _check(store.moment(writer.now), Listed(store.current()))
 
 
 def test_moments_stay_as_they_were_while_a_thread_writes(store: EmbeddedStore) -> None:

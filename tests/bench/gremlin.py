@@ -1,0 +1,96 @@
+"""Gremlin over HTTP on the embedded store: 100,000 nodes and 200,000 edges, asked over one kept connection."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gremlin_api.answering import Answerer
+from gremlin_api.execution import Executor
+from gremlin_api.graphs.topology import Shown, StoredGraphs
+from gremlin_api.http.endpoint import GremlinEndpoint, mounted
+from gremlin_api.http.websocket import GremlinSocket
+from skytrail.http.guard import Receive, Scope, Send
+from skytrail.http.server import serve
+from skytrail.settings.tree import Http
+from tests.bench.report import Line
+from topology.elements import Part, State, edge_id, node_id
+from topology.store.embedded.store import EmbeddedStore
+from topology.store.interface import Batch, Change
+
+NODES, EDGES = 100_000, 200_000
+BATCH = 1000
+BORN = 1_700_000_000_000_000
+TYPES = ("veth", "bridge", "device", "netns")
+
+
+def _node(number: int) -> State:
+    metadata = {
+        "Name": f"eth{number}", "Type": TYPES[number % 4], "MTU": (1500, 9000, 1450)[number % 3], "IfIndex": number,
+        "MAC": f"02:00:{number >> 24 & 255:02x}:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}",
+        "IPV4": [f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/24"], "State": "UP",
+        "LinkFlags": ["UP", "BROADCAST", "RUNNING"], "Features": {f"feature-{one}": one % 2 == 0 for one in range(20)},
+    }  # fmt: skip
+    return State(f"host{number % 100}", "agent.host", {"netlink": Part.of(metadata)}, str(number))
+
+
+def _fill(store: EmbeddedStore) -> None:
+    chance = random.Random(1)
+    ids = [node_id(str(number)) for number in range(NODES)]
+    changes = [Change(ids[number], BORN, _node(number)) for number in range(NODES)]
+    related = Part.of({"RelationType": "layer2"})
+    for number in range(EDGES):
+        parent, child = ids[number // 2], chance.choice(ids)
+        edge = State("host", "agent.host", {"netlink": related}, parent=parent, child=child)
+        changes.append(Change(edge_id(parent, child, "layer2", str(number)), BORN, edge))
+    for at in range(0, len(changes), BATCH):
+        store.apply(Batch("bench", 1, at + 1, BORN, tuple(changes[at : at + BATCH])))
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError(scope)
+
+
+def embedded() -> Iterator[Line]:
+    """Questions about now and about a moment ago; each is asked once before, so that its indexes are there."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, executor = EmbeddedStore(Path(folder)), Executor()
+        _fill(store)
+        graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: time.time_ns() // 1000, lambda: None)
+        answerer = Answerer(graphs, gate=executor.scans)
+        spoken = mounted(GremlinEndpoint(answerer, executor), GremlinSocket(answerer, executor), _nothing)
+        with serve(spoken, "127.0.0.1:0", Http()) as served:
+            connection = http.client.HTTPConnection("127.0.0.1", served.port)
+            for name, query, at, times, most in (
+                ("has + out", "g.V().has('Name', 'eth{}').out().values('Name')", None, 300, 3.0),
+                ("scan with a predicate", "g.V().has('Name', containing('7{}')).count()", None, 30, 250.0),
+                ("has + out, a moment ago", "g.V().has('Name', 'eth{}').out().values('Name')", "-1s", 5, 6.0),
+                ("group count of all", "g.V().groupCount().by('Type')", None, 30, 250.0),
+                ("has + count of a third", "g.V().has('MTU', gt(5000)).count()", None, 30, None),
+            ):
+                took = [_ask(connection, query.format(number), at) for number in range(times + 1)][1:]
+                p50, p99 = statistics.median(took), sorted(took)[int(0.99 * len(took))]
+                yield Line(f"Gremlin, 100,000 nodes: {name}", 1000 * p50, "ms p50", most=most, note=f"p99 {1000 * p99:.1f} ms")
+            connection.close()
+        executor.close()
+        store.close()
+
+
+def _ask(connection: http.client.HTTPConnection, query: str, at: str | None) -> float:
+    body: dict[str, Any] = {"gremlin": query} | ({"at": at} if at else {})
+    content = json.dumps(body)
+    began = time.perf_counter()
+    connection.request("POST", "/gremlin", content, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    told = answer.read()
+    took = time.perf_counter() - began
+    if answer.status != 200:
+        raise RuntimeError(told.decode())
+    return took
