@@ -12,9 +12,10 @@ from gremlin_api.errors import PARSER, TraversalError
 from gremlin_api.graphs.memory import MemoryGraph
 from gremlin_api.interpreter.run import Allowance
 from gremlin_api.language.errors import QueryError
-from gremlin_api.values import Edge, Explanation, Presence, TraversalMetrics, Vertex, hashable
+from gremlin_api.values import Explanation, Presence, TraversalMetrics
 from gremlin_api.wire.graphson import value_of
 from support.agreement import Answer, Shape, failure
+from support.toygraphs import joined
 
 
 class Held:
@@ -30,19 +31,7 @@ class Held:
 
 def copied(server: Server) -> dict[str, MemoryGraph]:
     """The server's graphs, by name, as it tells them."""
-    found = {}
-    for name in GRAPHS:
-        vertices: list[Vertex] = _asked(server, "g.V()", name)
-        edges: list[Edge] = _asked(server, "g.E()", name)
-        by_id = {hashable(one.id): one for one in vertices}
-        for vertex in vertices:
-            for several in (vertex.properties or {}).values():
-                for one in several:
-                    one.owner = vertex
-        for edge in edges:
-            edge.out, edge.into = by_id[hashable(edge.out.id)], by_id[hashable(edge.into.id)]
-        found[name] = MemoryGraph(vertices, edges)
-    return found
+    return {name: joined(_asked(server, "g.V()", name), _asked(server, "g.E()", name)) for name in GRAPHS}
 
 
 def _asked(server: Server, query: str, graph: str) -> Any:

@@ -12,7 +12,7 @@ from gremlin_api.graphs.memory import MemoryGraph
 from gremlin_api.interpreter.evaluate import answers
 from gremlin_api.interpreter.run import Run
 from gremlin_api.language.parser import parse
-from gremlin_api.values import Edge, Vertex, VertexProperty
+from gremlin_api.values import Edge, Vertex, VertexProperty, hashable
 from gremlin_api.wire.graphson import value_of
 
 
@@ -54,12 +54,16 @@ def ask(query: str, run: Run) -> Iterator[Any]:
 
 def modern(engine: Engine) -> MemoryGraph:
     """TinkerPop's graph of that name."""
-    vertices, edges = (value_of(json.loads(engine.answer(query)[1])) for query in ("g.V()", "g.E()"))
-    by_id = {one.id: one for one in vertices}
+    return joined(*(value_of(json.loads(engine.answer(query)[1])) for query in ("g.V()", "g.E()")))
+
+
+def joined(vertices: list[Vertex], edges: list[Edge]) -> MemoryGraph:
+    """The graph of vertices and edges as a server tells them: apart, each edge with ends of its own."""
+    by_id = {hashable(one.id): one for one in vertices}
     for vertex in vertices:
-        for several in vertex.properties.values():
+        for several in (vertex.properties or {}).values():
             for one in several:
                 one.owner = vertex
     for edge in edges:
-        edge.out, edge.into = by_id[edge.out.id], by_id[edge.into.id]
+        edge.out, edge.into = by_id[hashable(edge.out.id)], by_id[hashable(edge.into.id)]
     return MemoryGraph(vertices, edges)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gremlin_api.errors import ILLEGAL_ARGUMENT, TraversalError
 from gremlin_api.interpreter import arithmetic
-from gremlin_api.interpreter.chain import Flow, Kept, MapTraverser, Step
+from gremlin_api.interpreter.chain import Flow, Kept, Step
 from gremlin_api.language.syntax import EnumValue
 from gremlin_api.numbers import Long
 from gremlin_api.values import BulkSet, Entry, Map, OrderedSet, Path, Value
@@ -100,9 +100,9 @@ def reduced(name: str, reduce: Callable[[Sequence[Value]], Value]) -> Step:
     return _OfFlow(name, step)
 
 
-class _OfFlow(MapTraverser):
+class _OfFlow(Step):
     def __init__(self, name: str, step: Callable[[Flow], Flow]) -> None:
-        Step.__init__(self)
+        super().__init__()
         self.name, self._step = name, step
 
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:  # noqa: ARG002
