@@ -155,7 +155,7 @@ class Run:
             raise CancelledError("nobody waits for the answer any more")
         if self.now() > self._until:
             raise TimedOutError(
-                f"the traversal took longer than {self.allowance.seconds:g} s: ask for less, or allow more (gremlin.timeout)",
+                f"the traversal took longer than {self.allowance.seconds:g} s: ask for less",
                 "java.util.concurrent.TimeoutException",
             )
 
