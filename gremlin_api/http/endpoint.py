@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable
 
 import msgspec
-import structlog
 
 from gremlin_api.answering import Answerer
 from gremlin_api.errors import PARSER, TraversalError
@@ -21,7 +20,6 @@ from gremlin_api.wire.messages import MessageError, Response, write_response
 from skytrail.errors import BusyError, SkytrailError
 from skytrail.http.guard import ASGIApp, Headers, Receive, Scope, Send
 
-_log = structlog.get_logger(__name__)
 _JSON: Headers = [(b"content-type", b"application/json")]
 
 

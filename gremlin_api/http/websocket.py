@@ -16,8 +16,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-import structlog
-
 from gremlin_api.answering import Answerer
 from gremlin_api.errors import PARSER, TraversalError
 from gremlin_api.execution import Executor
@@ -29,8 +27,6 @@ from gremlin_api.values import Edge, Element, Value, Vertex, VertexProperty
 from gremlin_api.wire.messages import Bytecode, MessageError, Request, Response, Traverser, read_request, write_response
 from skytrail.errors import BusyError, SkytrailError
 from skytrail.http.guard import Receive, Scope, Send
-
-_log = structlog.get_logger(__name__)
 
 SUCCESS, NO_CONTENT, PARTIAL = 200, 204, 206
 UNAUTHORIZED, AUTHENTICATE = 401, 407

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from gremlin_api.errors import ILLEGAL_ARGUMENT, ILLEGAL_STATE, WRONG_TYPE, TraversalError
 from gremlin_api.interpreter.chain import MISSING, Chain
 from gremlin_api.interpreter.javatext import java_text
 from gremlin_api.interpreter.traverser import Traverser
 from gremlin_api.values import Edge, Element, Entry, Map, OrderedSet, Path, Property, Value, Vertex, VertexProperty
-
-OfTraverser: TypeAlias = Callable[[Traverser], Value]
 
 
 class Projection:

@@ -29,32 +29,28 @@ if TYPE_CHECKING:
 _ID, _LABEL, _KEY, _VALUE = (EnumValue("T", name) for name in ("id", "label", "key", "value"))
 
 
-class Has(Step):
-    """Lets through elements and properties that meet conditions."""
+class Has(Filter):
+    """Lets through elements and properties that meet conditions.
 
-    name = "has"
-    moves = False
+    Attributes:
+        conditions: which; a graph that finds by them may be asked in its place.
+    """
 
     def __init__(self, conditions: Sequence[Condition], *, inner: bool) -> None:
-        super().__init__()
-        self.conditions, self._inner = list(conditions), inner
+        super().__init__("has", _meeting(conditions), inner=inner)
+        self.conditions = conditions
 
-    def flow(self, upstream: Flow, kept: Kept | None) -> Flow:  # noqa: ARG002
-        """Those that meet them."""
-        for traverser in upstream:
-            value = traverser.value
-            if not isinstance(value, Element | Property):
-                if value is None:
-                    raise TraversalError("has() does not take null", NULL_POINTER)
-                raise TraversalError(f"has() takes elements and properties, not {java_text(value)}", WRONG_TYPE)
-            try:
-                passes = all(one.test(value) for one in self.conditions)
-            except IncomparableError:
-                if self._inner:
-                    raise
-                continue
-            if passes:
-                yield traverser
+
+def _meeting(conditions: Sequence[Condition]) -> Callable[[Traverser], bool]:
+    def test(traverser: Traverser) -> bool:
+        value = traverser.value
+        if not isinstance(value, Element | Property):
+            if value is None:
+                raise TraversalError("has() does not take null", NULL_POINTER)
+            raise TraversalError(f"has() takes elements and properties, not {java_text(value)}", WRONG_TYPE)
+        return all(one.test(value) for one in conditions)
+
+    return test
 
 
 def _as_predicate(argument: Argument) -> Predicate:

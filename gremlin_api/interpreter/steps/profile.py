@@ -15,8 +15,6 @@ from gremlin_api.values import Metrics, TraversalMetrics
 if TYPE_CHECKING:
     from gremlin_api.interpreter.build import Builder
 
-_MILLION = 1e6
-
 
 class Timed(Step):
     """A step under the clock: its own time and that of the steps before it."""

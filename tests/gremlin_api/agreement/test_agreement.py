@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
 from support.agreeing import copied, ours
 from support.agreement import Asked, corpus, differences, how, theirs
 from support.gremlinqueries import generate
@@ -43,14 +42,6 @@ _UNSOUND = re.compile(
     r"|\.by\(__[^)]*\.dedup"  # a group's dedup is its barrier, whose content shows where the steps after it give nothing
 )
 """What 3.7.3's optimisations change the answers of."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(demand(), tmp_path_factory.mktemp("gremlinserver"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

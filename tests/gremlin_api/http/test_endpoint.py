@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
 from support.agreeing import Held, copied
 from support.toygraphs import ring
 
@@ -50,16 +50,8 @@ def _served(graph: MemoryGraph, capacity: Capacity, seconds: float) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(demand(), tmp_path_factory.mktemp("gremlinserver"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def ours(theirs: Server) -> Iterator[int]:
-    yield from _served(copied(theirs)["modern"], Capacity(), 20)
+def ours(server: Server) -> Iterator[int]:
+    yield from _served(copied(server)["modern"], Capacity(), 20)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +71,9 @@ def ask(port: int, method: str, path: str, body: Any = None, headers: Any = None
     return answer.status, kind, json.loads(text) if "json" in kind else text.decode()
 
 
-def both(theirs: Server, ours: int, method: str, path: str, body: Any = None, headers: Any = None) -> None:
+def both(server: Server, ours: int, method: str, path: str, body: Any = None, headers: Any = None) -> None:
     answers = []
-    for port, source in ((theirs.port, "gmodern"), (ours, "g")):
+    for port, source in ((server.port, "gmodern"), (ours, "g")):
         content = body if isinstance(body, bytes | None) else json.dumps(body).replace(SOURCE, source).encode()
         answers.append(ask(port, method, path.replace(SOURCE, source), content, headers))
     there, here = answers
@@ -103,9 +95,9 @@ def both(theirs: Server, ours: int, method: str, path: str, body: Any = None, he
      "g.V().hasLabel('software').valueMap().order().by(select('name').unfold())", "g.V(1).out('created').path()",
      "g.V(99)", "g.inject([1, 'a', 1.5d, null, true])"],
 )  # fmt: skip
-def test_answers_are_the_same(theirs: Server, ours: int, query: str, accept: str) -> None:
+def test_answers_are_the_same(server: Server, ours: int, query: str, accept: str) -> None:
     body = {"gremlin": query, **ASKED}
-    both(theirs, ours, "POST", "/gremlin", body, JSON | {"Accept": accept})
+    both(server, ours, "POST", "/gremlin", body, JSON | {"Accept": accept})
 
 
 @pytest.mark.parametrize(
@@ -130,9 +122,9 @@ def test_answers_are_the_same(theirs: Server, ours: int, query: str, accept: str
     ],
 )  # fmt: skip
 def test_requests_of_each_form_have_the_same_answers(
-    theirs: Server, ours: int, method: str, path: str, body: Any, headers: Any
+    server: Server, ours: int, method: str, path: str, body: Any, headers: Any
 ) -> None:
-    both(theirs, ours, method, path, body, headers)
+    both(server, ours, method, path, body, headers)
 
 
 def test_the_check_line_of_janusgraphs_documentation_works(ours: int) -> None:

@@ -18,7 +18,7 @@ from gremlin_python.process.anonymous_traversal import traversal
 from gremlin_python.process.graph_traversal import GraphTraversalSource, __
 from gremlin_python.process.strategies import SubgraphStrategy
 from gremlin_python.process.traversal import Operator, Order, P, Scope, T, TextP
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
 from support.agreeing import Held, copied
 from support.toygraphs import ring
 from werkzeug.security import generate_password_hash
@@ -85,16 +85,8 @@ def _served(graph: MemoryGraph, settings: Http, seconds: float = 20) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(demand(), tmp_path_factory.mktemp("gremlinserver"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def ours(theirs: Server) -> Iterator[str]:
-    yield from _served(copied(theirs)["modern"], Http())
+def ours(server: Server) -> Iterator[str]:
+    yield from _served(copied(server)["modern"], Http())
 
 
 @pytest.fixture(scope="module")
@@ -120,21 +112,21 @@ def _told(url: str, source: str, serializer: Any, ask: Callable[[GraphTraversalS
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_traversals_of_gremlinpython_have_the_servers_answers(theirs: Server, ours: str, serializer: str) -> None:
+def test_traversals_of_gremlinpython_have_the_servers_answers(server: Server, ours: str, serializer: str) -> None:
     for name, ask in TRAVERSALS.items():
-        there = _told(theirs.ws, "gmodern", SERIALIZERS[serializer], ask)
+        there = _told(server.ws, "gmodern", SERIALIZERS[serializer], ask)
         here = _told(ours, "g", SERIALIZERS[serializer], ask)
         assert Counter(map(_form, here)) == Counter(map(_form, there)), name
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_scripts_have_the_servers_answers(theirs: Server, ours: str, serializer: str) -> None:
+def test_scripts_have_the_servers_answers(server: Server, ours: str, serializer: str) -> None:
     for query, bindings in [
         ("g.V().count()", {}), ("g.V().has('name', name).out().values('name')", {"name": "marko"}), ("g.V(99)", {}),
         ("g.V().order().by(id).limit(n).valueMap()", {"n": 2}), ("g.V().repeat(both()).times(5).id()", {}),
     ]:  # fmt: skip
         answers = []
-        for url, source in ((theirs.ws, "gmodern"), (ours, "g")):
+        for url, source in ((server.ws, "gmodern"), (ours, "g")):
             client = Client(url, source, message_serializer=SERIALIZERS[serializer]())
             try:
                 found = client.submit(query, bindings, {"language": "gremlin-lang", "batchSize": 7}).all().result()
@@ -154,9 +146,9 @@ def test_scripts_have_the_servers_answers(theirs: Server, ours: str, serializer:
         ("g.inject(1).math('_ / 0')", None),
     ],
 )
-def test_failures_have_the_servers_codes(theirs: Server, ours: str, query: str, code: int | None) -> None:
+def test_failures_have_the_servers_codes(server: Server, ours: str, query: str, code: int | None) -> None:
     codes = []
-    for url, source in ((theirs.ws, "gmodern"), (ours, "g")):
+    for url, source in ((server.ws, "gmodern"), (ours, "g")):
         client = Client(url, source)
         try:
             with pytest.raises(GremlinServerError) as failed:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 import random
 import tracemalloc
 import uuid
-from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,15 +16,15 @@ from gremlin_python.structure import graph as their
 from gremlin_python.structure.io.graphbinaryV1 import GraphBinaryReader, GraphBinaryWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
+from support.plainvalues import plain
 
 from gremlin_api.language.grammar import ENUMS, SAME_AS
 from gremlin_api.language.syntax import EnumValue, Predicate, Strategy, Variable
-from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short, integer_type
+from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short
 from gremlin_api.values import (
     BulkSet,
     Edge,
-    Element,
     Entry,
     Graph,
     Map,
@@ -39,7 +37,6 @@ from gremlin_api.values import (
     Value,
     Vertex,
     VertexProperty,
-    hashable,
 )
 from gremlin_api.wire import graphson
 from gremlin_api.wire.graphbinary import (
@@ -53,27 +50,6 @@ from gremlin_api.wire.graphbinary import (
 )
 
 GRAPHBINARY = "application/vnd.graphbinary-v1.0"
-
-
-def plain(value: Value) -> Any:
-    """All that a value holds, its elements' properties too, with the types of its numbers: to be compared."""
-    if isinstance(value, list | tuple):
-        return list(map(plain, value))
-    if isinstance(value, OrderedSet | set | frozenset):
-        return "set", sorted((plain(one) for one in value), key=repr)
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, Map):
-        return type(value), [(plain(key), plain(one)) for key, one in value.items()]
-    if isinstance(value, BulkSet):
-        return BulkSet, plain(value.counts)
-    if isinstance(value, Element):
-        names = ("id", "label", "value", "out", "into", "properties")
-        return type(value), [plain(getattr(value, name)) for name in names if hasattr(value, name)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, EnumValue):
-        return type(value), [plain(getattr(value, one.name)) for one in dataclasses.fields(value)]
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return (integer_type(value), int(value)) if number else hashable(value)
 
 
 # What the documentation and the Java sources say.
@@ -503,14 +479,6 @@ QUERIES = [
     "g.inject(datetime('2020-01-01T00:00:00.123Z'))", "g.inject([a: 1, 'b': [1, [c: 2]], (T.id): 3])",
     "g.inject(id, OUT, single, any)",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(demand(), tmp_path_factory.mktemp("server"))
-    made.start()
-    yield made
-    made.kill()
 
 
 @pytest.mark.lab

@@ -4,8 +4,6 @@ import contextlib
 import json
 import math
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,15 +16,14 @@ from gremlin_python.structure.io.graphsonV2d0 import GraphSONReader, GraphSONWri
 from gremlin_python.structure.io.graphsonV3d0 import GraphSONWriter as ThirdWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
+from support.plainvalues import plain
 
 from gremlin_api.language.grammar import ENUMS, SAME_AS
 from gremlin_api.language.syntax import EnumValue, Predicate, Strategy, Variable
-from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short, integer_type
+from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short
 from gremlin_api.values import (
-    BulkSet,
     Edge,
-    Element,
     Entry,
     Graph,
     Map,
@@ -39,34 +36,12 @@ from gremlin_api.values import (
     Value,
     Vertex,
     VertexProperty,
-    hashable,
 )
 from gremlin_api.wire.graphbinary import Binding, Bytecode, Reader, Traverser
 from gremlin_api.wire.graphson import GraphsonError
 from gremlin_api.wire.graphson2 import typed, value_of
 
 GRAPHSON2 = "application/vnd.gremlin-v2.0+json"
-
-
-def plain(value: Value) -> Any:
-    """All that a value holds, its elements' properties too, with the types of its numbers: to be compared."""
-    if isinstance(value, list | tuple):
-        return list(map(plain, value))
-    if isinstance(value, OrderedSet):
-        return OrderedSet, sorted((plain(one) for one in value), key=repr)
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, Map):
-        return type(value), [(plain(key), plain(one)) for key, one in value.items()]
-    if isinstance(value, BulkSet):
-        return BulkSet, plain(value.counts)
-    if isinstance(value, Element):
-        names = ("id", "label", "value", "out", "into", "properties")
-        return type(value), [plain(getattr(value, name)) for name in names if hasattr(value, name)]
-    if is_dataclass(value) and not isinstance(value, EnumValue):
-        return type(value), [plain(getattr(value, one.name)) for one in fields(value)]
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return (integer_type(value), int(value)) if number else hashable(value)
 
 
 def as_type(name: Any, told: Any) -> dict[str, Any]:
@@ -93,14 +68,6 @@ QUERIES = [
     "g.inject(1, 2l, 1.5d, 1e10d, 1e-5d, 0.1f, 5n, 1.50m, true, 'a').groupCount()",
     "g.inject(datetime('2020-01-01T00:00:00.123Z')).groupCount()", "g.inject([1, 'a', [b: 2]]).groupCount()",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(demand(), tmp_path_factory.mktemp("server"))
-    made.start()
-    yield made
-    made.kill()
 
 
 def timeless(told: Any) -> Any:

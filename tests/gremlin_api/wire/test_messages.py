@@ -5,7 +5,6 @@ import json
 import math
 import random
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +13,7 @@ import aiohttp
 import pytest
 from gremlin_python.driver import request, serializer
 from gremlin_python.process import strategies, traversal
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
 
 from gremlin_api.language.syntax import EnumValue, Predicate, Strategy, Variable
 from gremlin_api.numbers import BigInteger, Long
@@ -305,20 +304,6 @@ def test_elements_in_paths_have_no_properties() -> None:
 
 
 # A Gremlin Server.
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    made = Server(demand(), folder)
-    told = (folder / "server.yaml").read_text()
-    names = ("GraphSONMessageSerializerV2", "GraphSONUntypedMessageSerializerV2", "GraphSONUntypedMessageSerializerV1")
-    last = "  - { className: org.apache.tinkerpop.gremlin.server.util.TextPlainMessageSerializer }\n"
-    added = "".join(f"  - {{ className: org.apache.tinkerpop.gremlin.util.ser.{name} }}\n" for name in names)
-    (folder / "server.yaml").write_text(told.replace(last, added + last))
-    made.start()
-    yield made
-    made.kill()
 
 
 def response_of(content: bytes) -> Response:

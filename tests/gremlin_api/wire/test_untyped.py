@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from lab.gremlinserver import Server, demand
+from lab.gremlinserver import Server
 
 from gremlin_api.language.syntax import EnumValue, Variable
 from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short
@@ -35,20 +35,6 @@ QUERIES = [
     "g.inject(1, 2l, 1.5d, 1e10d, 1e-5d, 0.1f, 5n, 1.50m, true, 'a').groupCount()",
     "g.inject([1, 'a', [b: 2]]).groupCount()",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    made = Server(demand(), folder)
-    told = (folder / "server.yaml").read_text()
-    names = ("GraphSONUntypedMessageSerializerV2", "GraphSONUntypedMessageSerializerV1")
-    last = "  - { className: org.apache.tinkerpop.gremlin.server.util.TextPlainMessageSerializer }\n"
-    added = "".join(f"  - {{ className: org.apache.tinkerpop.gremlin.util.ser.{name} }}\n" for name in names)
-    (folder / "server.yaml").write_text(told.replace(last, added + last))
-    made.start()
-    yield made
-    made.kill()
 
 
 def timeless(told: Any) -> Any:
