@@ -1,4 +1,4 @@
-"""Moments as people write them: ``now``, ``-5m``, RFC 3339, seconds or milliseconds since the epoch. Pure.
+"""Moments as people write them: ``now``, ``-5m``, RFC 3339, RFC 1123, seconds or milliseconds since the epoch. Pure.
 
 A millisecond is meant to its end: what is shown as of one (CreatedAt …) is there at the moment that is read there.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from skytrail.errors import UsageError
 from skytrail.settings.values import parse_duration
@@ -14,6 +15,8 @@ from topology.elements import FOREVER
 
 _MILLISECONDS_FROM = 10**11
 """A bare number from here on is ms: as seconds it would be the year 5138."""
+
+_RFC1123 = re.compile(r"[A-Za-z]{3}, \d{1,2} [A-Za-z]{3} \d{4} ")
 
 
 def parse_moment(text: str, now: int) -> int:
@@ -27,7 +30,7 @@ def parse_moment(text: str, now: int) -> int:
         UsageError: it is none.
     """
     word = text.strip()
-    if word == "now":
+    if word.lower() == "now":
         return now
     if re.fullmatch(r"\d{1,16}(\.\d{1,9})?", word, re.ASCII):
         number = float(word)
@@ -37,11 +40,25 @@ def parse_moment(text: str, now: int) -> int:
     try:
         if word.startswith("-"):
             return max(0, now - int(parse_duration(word[1:]) * 1e6))
-        moment = datetime.fromisoformat(word)
+        moment = parsedate_to_datetime(word) if _RFC1123.match(word) else datetime.fromisoformat(word)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return int(moment.timestamp() * 1_000_000)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"'{text[:60]}' is no moment: write now, -5m, 2026-11-25T14:32:00Z, or seconds or ms since the epoch"
+            f"'{text[:60]}' is no moment: write now, -5m, 2026-11-25T14:32:00Z, Wed, 25 Nov 2026 14:32:00 GMT,"
+            " or seconds or ms since the epoch"
         ) from None
+
+
+def parse_period(text: str, now: int) -> tuple[int, int]:
+    """Two moments with a ``/`` between them, as ISO 8601 writes an interval: µs since the epoch, the earlier first.
+
+    Raises:
+        UsageError: it is none, or ends before it begins.
+    """
+    first, _, last = text.partition("/")
+    begin, end = parse_moment(first, now), parse_moment(last, now)
+    if begin > end:
+        raise UsageError(f"'{text[:60]}' ends before it begins: write the earlier moment first")
+    return begin, end

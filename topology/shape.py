@@ -18,6 +18,13 @@ def element_json(revision: Revision, volatile: Mapping[str, Any] | None = None) 
     metadata = {**state.metadata, **(volatile or {})}
     if state.tid:
         metadata["TID"] = state.tid
+    return json_of(revision, metadata)
+
+
+def json_of(revision: Revision, metadata: Mapping[str, Any]) -> Json:
+    """One node or edge of which all metadata is told."""
+    state = revision.state
+    assert state is not None, "a deletion is no element"
     ended = revision.archived_at != FOREVER
     shown: Json = {
         "ID": revision.id,

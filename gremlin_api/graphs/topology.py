@@ -16,8 +16,6 @@ from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.numbers import Long
 from gremlin_api.values import Edge, Map, Value, Vertex, VertexProperty
 from topology.elements import Kind, Revision
-from topology.moments import parse_moment
-from topology.store.interface import Store
 from topology.store.traversal import Moment, values_at
 
 NODE, RELATED = "node", "related"
@@ -110,19 +108,85 @@ class _Properties(Mapping[str, "list[VertexProperty]"]):
 
 
 class TopologyVertex(Vertex):
-    """A node."""
+    """A node: what it has is decoded as it is looked at.
 
-    __slots__ = ("_properties", "revision")
+    Attributes:
+        revision: of the node.
+    """
 
-    def __init__(self, revision: Revision, metadata: Mapping[str, Any]) -> None:
-        self.id, self.revision = revision.id, revision
-        self.label = str(metadata.get("Type") or NODE)
-        self._properties = _Properties(self, metadata)
+    __slots__ = ("_metadata", "_properties", "_shown", "revision")
+
+    def __init__(self, revision: Revision, shown: Mapping[str, Any] | None = None) -> None:
+        self.id, self.revision, self._shown = revision.id, revision, shown
+        self._metadata: Mapping[str, Any] | None = None
+        self._properties: _Properties | None = None
 
     @property
-    def properties(self) -> Mapping[str, list[VertexProperty]]:  # type: ignore[override]  # made as it is asked for
+    def metadata(self) -> Mapping[str, Any]:
+        """What is said of it, and what is shown beside."""
+        if self._metadata is None:
+            self._metadata = _metadata(self.revision, self._shown)
+        return self._metadata
+
+    @property
+    def label(self) -> str:  # type: ignore[override]  # decoded as it is asked for, as all else
+        """Its Type."""
+        return str(self.metadata.get("Type") or NODE)
+
+    @property
+    def properties(self) -> Mapping[str, list[VertexProperty]]:  # type: ignore[override]
         """By key."""
+        if self._properties is None:
+            self._properties = _Properties(self, self.metadata)
         return self._properties
+
+
+class TopologyEdge(Edge):
+    """An edge: what it has is decoded as it is looked at.
+
+    Attributes:
+        revision: of the edge.
+        out: the node that it comes out of.
+        into: the node that it goes into.
+    """
+
+    __slots__ = ("_metadata", "_properties", "_shown", "revision")
+    out: TopologyVertex
+    into: TopologyVertex
+
+    def __init__(
+        self, revision: Revision, out: TopologyVertex, into: TopologyVertex, shown: Mapping[str, Any] | None = None
+    ) -> None:
+        self.id, self.revision, self.out, self.into, self._shown = revision.id, revision, out, into, shown
+        self._metadata: Mapping[str, Any] | None = None
+        self._properties: dict[str, Value] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is said of it, and what is shown beside."""
+        if self._metadata is None:
+            self._metadata = _metadata(self.revision, self._shown)
+        return self._metadata
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        """Its RelationType."""
+        return str(self.metadata.get("RelationType") or RELATED)
+
+    @property
+    def properties(self) -> Mapping[str, Value]:  # type: ignore[override]
+        """By key."""
+        if self._properties is None:
+            self._properties = _edge_properties(self.revision, self.metadata)
+        return self._properties
+
+
+def _metadata(revision: Revision, shown: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    state = _state(revision)
+    metadata: dict[str, Any] = state.metadata
+    if state.tid:
+        metadata["TID"] = state.tid
+    return {**metadata, **shown} if shown else metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +214,15 @@ class TopologyGraph:
         self._moment, self._shown = moment, shown
         self._known: dict[str, TopologyVertex] = {}
 
-    def vertices(self) -> Iterable[Vertex]:
+    def vertices(self) -> Iterable[TopologyVertex]:
         """All nodes."""
         return map(self._vertex, self._moment.nodes())
 
-    def edges(self) -> Iterable[Edge]:
+    def edges(self) -> Iterable[TopologyEdge]:
         """All edges whose ends are there."""
         return self._edges(self._moment.edges())
 
-    def vertex(self, id_: Value) -> Vertex | None:
+    def vertex(self, id_: Value) -> TopologyVertex | None:
         """The node of that ID."""
         found = self._known.get(str(id_))
         return found or next((self._vertex(one) for one in self._moment.get([str(id_)]) if not _state(one).parent), None)
@@ -167,7 +231,7 @@ class TopologyGraph:
         """The edge of that ID."""
         return next(iter(self._edges(one for one in self._moment.get([str(id_)]) if _state(one).parent)), None)
 
-    def incident(self, vertex: Vertex, direction: str, labels: Sequence[str | None]) -> Iterable[Edge]:
+    def incident(self, vertex: Vertex, direction: str, labels: Sequence[str | None]) -> Iterable[TopologyEdge]:
         """Edges of a node in a direction, with one of the labels."""
         found = self._edges(self._of(vertex, direction))
         return (edge for edge in found for label in labels if edge.label == label) if labels else found
@@ -180,6 +244,11 @@ class TopologyGraph:
         for edge in self.incident(vertex, direction, labels):
             yield edge.into if direction == OUT else edge.out
 
+    def ends(self, edge: Edge, direction: str) -> Sequence[TopologyVertex]:
+        """The nodes that an edge comes out of (``OUT``), goes into (``IN``), or both."""
+        assert isinstance(edge, TopologyEdge)
+        return (edge.out, edge.into) if direction == BOTH else (edge.out,) if direction == OUT else (edge.into,)
+
     def _of(self, vertex: Vertex, direction: str) -> list[Revision]:
         if direction == BOTH:
             return [*self._moment.edges_from(vertex.id), *self._moment.edges_to(vertex.id)]
@@ -188,7 +257,7 @@ class TopologyGraph:
     def _vertex(self, revision: Revision) -> TopologyVertex:
         there = self._known.get(revision.id)
         if there is None:
-            there = self._known[revision.id] = TopologyVertex(revision, self._metadata(revision))
+            there = self._known[revision.id] = TopologyVertex(revision, self._beside(revision))
         return there
 
     def candidates(self, conditions: Sequence[Condition]) -> Iterable[Vertex] | None:
@@ -226,6 +295,8 @@ class TopologyGraph:
 
     def _ids(self, one: Condition) -> Collection[str] | None:
         key = "Type" if one.about == "label" else one.key
+        if key == "@ID" and one.equal_to is not None:
+            return [found.id for found in self._moment.get(map(str, one.equal_to)) if not _state(found).parent]
         if key is None or one.about not in ("", "label") or not self._is_indexed(key):
             return None
         if one.about == "label" and one.passes(NODE):
@@ -239,43 +310,15 @@ class TopologyGraph:
             return key in ("@Host", "@Origin")
         return self._shown is None or key.partition(".")[0] not in self._shown.keys
 
-    def _metadata(self, revision: Revision) -> Mapping[str, Any]:
-        state = _state(revision)
-        metadata: dict[str, Any] = state.metadata
-        if state.tid:
-            metadata["TID"] = state.tid
-        return metadata if self._shown is None else {**metadata, **self._shown.of(revision.id)}
+    def _beside(self, revision: Revision) -> Mapping[str, Any] | None:
+        return None if self._shown is None else self._shown.of(revision.id)
 
-    def _edges(self, revisions: Iterable[Revision]) -> Iterable[Edge]:
+    def _edges(self, revisions: Iterable[Revision]) -> Iterator[TopologyEdge]:
         for one in revisions:
             state = _state(one)
             out, into = self.vertex(state.parent), self.vertex(state.child)
             if out is not None and into is not None:
-                metadata = self._metadata(one)
-                yield Edge(one.id, str(metadata.get("RelationType") or RELATED), out, into, _edge_properties(one, metadata))
-
-
-class StoredGraphs:
-    """The topology of a store, now and at any moment.
-
-    Args:
-        store: that has it.
-        shown: what is shown beside it now.
-        clock: µs since the epoch.
-        catch_up: called before an answer about now: returns when what was there to be seen is in the store, or soon.
-    """
-
-    def __init__(self, store: Store, shown: Shown, clock: Callable[[], int], catch_up: Callable[[], object]) -> None:
-        self._store, self._shown, self._clock, self._catch_up = store, shown, clock, catch_up
-
-    def view(self, at: str | None) -> TopologyGraph:
-        """The graph at a moment; None: now. Raises UsageError, StoreError."""
-        now = self._clock()
-        when = now if at is None else parse_moment(at, now)
-        if when < now:
-            return TopologyGraph(self._store.moment(when))
-        self._catch_up()
-        return TopologyGraph(self._store.moment(), self._shown)
+                yield TopologyEdge(one, out, into, self._beside(one))
 
 
 def _surely(passes: Callable[[Value], bool]) -> Callable[[Value], bool]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from gremlin_api.answering import Answerer
 from gremlin_api.errors import PARSER, TraversalError
 from gremlin_api.execution import Executor
+from gremlin_api.http.exchange import read_body, send_answer, unless_gone
 from gremlin_api.http.request import TEXT, Asked, BadRequestError, accepted, from_body, from_query, header
 from gremlin_api.interpreter.javatext import java_text
 from gremlin_api.language.errors import QueryError
@@ -19,6 +19,8 @@ from gremlin_api.values import Value
 from gremlin_api.wire.messages import MessageError, Response, write_response
 from skytrail.errors import BusyError, SkytrailError
 from skytrail.http.guard import ASGIApp, Headers, Receive, Scope, Send
+
+GREMLIN = "/gremlin"
 
 _JSON: Headers = [(b"content-type", b"application/json")]
 
@@ -48,21 +50,15 @@ class GremlinEndpoint:
             asked, kind = await _read(scope, receive)
             body = await self._answered(asked, kind, receive)
         except Refused as refused:
-            await _send(send, refused.status, _error(refused), _JSON + _retry(refused.status))
+            await send_answer(send, refused.status, _error(refused), _JSON + _retry(refused.status))
             return
         if body is not None:
-            await _send(send, 200, body, [(b"content-type", kind.encode())])
+            await send_answer(send, 200, body, [(b"content-type", kind.encode())])
 
     async def _answered(self, asked: Asked, kind: str, receive: Receive) -> bytes | None:
         """The body of the answer; None: the client has gone, and the work has ended."""
-        cancelled = threading.Event()
-        gone = asyncio.create_task(_gone(receive))
-        work = asyncio.create_task(self._executor.answer(lambda event: self._body(asked, kind, event), cancelled))
         try:
-            await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                return None
-            return work.result()
+            return await unless_gone(self._executor, lambda cancelled: self._body(asked, kind, cancelled), receive)
         except BusyError as error:
             raise Refused(503, str(error), id_=asked.id) from error
         except QueryError as error:
@@ -73,10 +69,6 @@ class GremlinEndpoint:
             raise Refused(500, f"the answer has no form in {kind}: {error}", "", asked.id) from error
         except SkytrailError as error:
             raise Refused(500, str(error), "", asked.id) from error
-        finally:
-            cancelled.set()
-            for task in (gone, work):
-                task.cancel()
 
     def _body(self, asked: Asked, kind: str, cancelled: threading.Event) -> bytes:
         values = self._answerer.answers(asked.question, cancelled)
@@ -85,22 +77,22 @@ class GremlinEndpoint:
         return write_response(Response(asked.id, 200, data=list(values)), kind)
 
 
-def mounted(endpoint: ASGIApp, socket: ASGIApp, rest: ASGIApp) -> ASGIApp:
-    """One application: ``/gremlin`` is the endpoint's, and ``/`` where it is asked a query; all else is the other's.
+def mounted(paths: Mapping[str, ASGIApp], sockets: Mapping[str, ASGIApp], rest: ASGIApp) -> ASGIApp:
+    """One application: each path has its own, and all others the rest; ``/`` is that of ``/gremlin`` where it is asked a query.
 
-    WebSockets are the socket's at ``/gremlin``, and closed elsewhere.
+    A WebSocket is closed where no path has one.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
         if scope["type"] == "websocket":
-            if scope["path"] == "/gremlin":
-                await socket(scope, receive, send)
+            if path in sockets:
+                await sockets[path](scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008})
             return
-        path, asks = scope.get("path"), scope.get("method") == "POST" or b"gremlin=" in scope.get("query_string", b"")
-        chosen = endpoint if path == "/gremlin" or (path == "/" and asks) else rest
-        await chosen(scope, receive, send)
+        asks = path == "/" and (scope["method"] == "POST" or b"gremlin=" in scope["query_string"])
+        await paths.get(GREMLIN if asks else path, rest)(scope, receive, send)
 
     return answer
 
@@ -111,32 +103,18 @@ async def _read(scope: Scope, receive: Receive) -> tuple[Asked, str]:
         if scope["method"] == "GET":
             asked = from_query(scope["query_string"])
         elif scope["method"] == "POST":
-            asked = from_body(await _body(receive), header(headers, b"content-type").partition(";")[0] or "application/json")
+            asked = from_body(
+                await read_body(receive), header(headers, b"content-type").partition(";")[0] or "application/json"
+            )
         else:
             raise Refused(405, "405 Method Not Allowed")
     except BadRequestError as error:
         raise Refused(400, str(error), id_=error.id) from error
     accept = header(headers, b"accept")
-    kind = accepted(accept)
-    if kind is None:
+    told = accepted(accept)
+    if told is None:
         raise Refused(400, f"no serializer for requested Accept header: {accept}", id_=asked.id)
-    return asked, kind
-
-
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    return asked, told
 
 
 def _as_text(values: Iterable[Value]) -> bytes:
@@ -158,9 +136,3 @@ def _error(refused: Refused) -> bytes:
 
 def _retry(status: int) -> Headers:
     return [(b"retry-after", b"1")] if status == 503 else []
-
-
-async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    length = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers + length})
-    await send({"type": "http.response.body", "body": body})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -80,7 +80,7 @@ def condition(
     by_text = (
         about == "id" and bool(arguments) and all(one is None or isinstance(one, str) for one in arguments) and any(arguments)
     )
-    exact = predicate.name in ("eq", "within") and all(type(one) in _EXACT for one in arguments)
+    exact = predicate.name in ("eq", "within") and all(type(one) in _EXACT for one in arguments) and tell_apart(arguments)
     equal_to = frozenset(arguments) if exact else None
     return Condition(
         None if about else name, about, predicate, compiled(predicate), by_text, equal_to, _is_of_scalars(predicate, value_of)
@@ -100,6 +100,11 @@ def _is_of_scalars(predicate: Predicate, value_of: Callable[[Argument], Value]) 
         return all(_is_of_scalars(one, value_of) for one in predicate.arguments if isinstance(one, Predicate))
     arguments = _unpacked([value_of(one) for one in predicate.arguments if not isinstance(one, Predicate)])
     return predicate.name in _SCALAR and all(isinstance(one, str | int | float | Decimal) for one in arguments)
+
+
+def tell_apart(values: Sequence[Value]) -> bool:
+    """Whether values are different for Python where they are for Gremlin: it takes 1 and True as one."""
+    return len({isinstance(one, bool) for one in values}) <= 1
 
 
 def _unpacked(arguments: list[Value]) -> list[Value]:

@@ -15,8 +15,6 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
-import re2
-
 from gremlin_api.errors import UNSUPPORTED, TraversalError
 from gremlin_api.interpreter.arithmetic import (
     AS,
@@ -30,6 +28,7 @@ from gremlin_api.interpreter.arithmetic import (
     wrong_type,
 )
 from gremlin_api.interpreter.comparison import IncomparableError, compare, equals
+from gremlin_api.interpreter.regular import Expression, compile_re2
 from gremlin_api.language.syntax import Argument, Predicate
 from gremlin_api.values import BulkSet, Edge, OrderedSet, Value, Vertex, VertexProperty
 
@@ -287,9 +286,6 @@ _MOST_NESTED = 100
 _MOST_KEPT = 128
 """As many as RE2 keeps itself."""
 
-_MEMORY = 1 << 21
-"""Bytes that one expression may take."""
-
 _REFUSED = {"(?=": "look-ahead", "(?!": "look-ahead", "(?<=": "look-behind", "(?<!": "look-behind", "(?>": "an atomic group"}
 
 
@@ -528,11 +524,9 @@ class _Translation:
 
 
 @lru_cache(_MOST_KEPT)
-def _compiled(expression: str) -> re2._Regexp:
+def _compiled(expression: str) -> Expression:
     """Raises TraversalError: Java would not take it either, or RE2 does not."""
-    options = re2.Options()
-    options.log_errors, options.never_capture, options.max_mem = False, True, _MEMORY
     try:
-        return re2.compile(_Translation(expression).done().encode(), options)
-    except re2.error as error:
+        return compile_re2(_Translation(expression).done())
+    except ValueError as error:
         raise TraversalError(f"RE2 does not take the regular expression {expression!r}: {error}", UNSUPPORTED) from error

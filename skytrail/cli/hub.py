@@ -17,6 +17,7 @@ from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
+    from skytrail.http.guard import ASGIApp
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
@@ -153,9 +154,12 @@ class HubProcess:
     def _start_http(self) -> None:
         from gremlin_api.answering import Answerer  # noqa: PLC0415
         from gremlin_api.execution import Executor  # noqa: PLC0415
-        from gremlin_api.graphs.topology import Shown, StoredGraphs  # noqa: PLC0415
-        from gremlin_api.http.endpoint import GremlinEndpoint, mounted  # noqa: PLC0415
+        from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
+        from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
+        from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted  # noqa: PLC0415
+        from gremlin_api.http.topology import TopologyEndpoint  # noqa: PLC0415
         from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
+        from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.http.server import serve  # noqa: PLC0415
@@ -173,8 +177,14 @@ class HubProcess:
         executor = Executor()
         self._closers.callback(executor.close)
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
-        answerer = Answerer(StoredGraphs(self.store, shown, clock, self._catch_up), gate=executor.scans)
-        spoken = mounted(GremlinEndpoint(answerer, executor), GremlinSocket(answerer, executor), as_asgi(app))
+        graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
+        answerer = Answerer(graphs, gate=executor.scans)
+        asked = SkydiveAnswerer(graphs, gate=executor.scans)
+        paths: dict[str, ASGIApp] = {
+            GREMLIN: GremlinEndpoint(answerer, executor),
+            "/api/topology": TopologyEndpoint(asked, executor),
+        }
+        spoken = mounted(paths, {GREMLIN: GremlinSocket(answerer, executor)}, as_asgi(app))
         self.server = serve(spoken, self._settings.hub.listen, self._settings.http)
         self.server.start()
         self._closers.callback(self.server.stop)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from skytrail.cli.options import Session, common, settings_options
+from topology.graphviz import as_dot, name_of, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,7 @@ def topology(session: Session, *, at: str | None, as_json: bool, dot: bool, watc
     if as_json:
         click.echo(json.dumps(graph, indent=2, ensure_ascii=False))
     elif dot:
-        click.echo(_dot(graph), nl=False)
+        click.echo(as_dot(graph), nl=False)
     else:
         _print(graph)
 
@@ -72,7 +73,7 @@ def diff(session: Session, *, begin: str, end: str, as_json: bool) -> None:
         mark, colour = _MARKS[one["Change"]]
         click.secho(f"{mark} {_described(one['Element'])}", fg=colour)
         for key, (before, after) in one.get("Keys", {}).items():
-            click.echo(f"    {_text(key)}: {_value(before)} → {_value(after)}")
+            click.echo(f"    {printable(key)}: {_value(before)} → {_value(after)}")
 
 
 def _hub(session: Session) -> Client:
@@ -129,8 +130,8 @@ def _tree(graph: Json) -> Tree:
             children.setdefault(edge["Parent"], []).append(edge["Child"])
             owned.add(edge["Child"])
         elif edge["Parent"] in nodes and edge["Child"] in nodes:
-            links.setdefault(edge["Child"], []).append(f"← {_name(nodes[edge['Parent']])}")
-            links.setdefault(edge["Parent"], []).append(f"→ {_name(nodes[edge['Child']])}")
+            links.setdefault(edge["Child"], []).append(f"← {name_of(nodes[edge['Parent']])}")
+            links.setdefault(edge["Parent"], []).append(f"→ {name_of(nodes[edge['Child']])}")
     root = Tree("", hide_root=True)
     shown: set[str] = set()
 
@@ -152,55 +153,30 @@ def _tree(graph: Json) -> Tree:
 def _order(node: Json) -> tuple[bool, int, str]:
     """Interfaces by their numbers, then namespaces by their names."""
     number = node["Metadata"].get("IfIndex")
-    return not isinstance(number, int), number if isinstance(number, int) else 0, _name(node)
+    return not isinstance(number, int), number if isinstance(number, int) else 0, name_of(node)
 
 
 def _line(node: Json, links: list[str]) -> str:
     from rich.markup import escape  # noqa: PLC0415
 
     metadata = node["Metadata"]
-    state = escape(_text(metadata.get("State", "")))
+    state = escape(printable(metadata.get("State", "")))
     colour = _STATES.get(state, "dim")
-    parts = [f"[bold]{escape(_name(node))}[/bold]", f"[cyan]{escape(_text(metadata['Type']))}[/cyan]"]
+    parts = [f"[bold]{escape(name_of(node))}[/bold]", f"[cyan]{escape(printable(metadata['Type']))}[/cyan]"]
     if state:
         parts.append(f"[{colour}]{state}[/{colour}]")
     addresses = [metadata[name] for name in ("IPV4", "IPV6") if isinstance(metadata.get(name), list)]
-    parts += [escape(_text(address)) for found in addresses for address in found]
+    parts += [escape(printable(address)) for found in addresses for address in found]
     parts += [f"[dim]{escape(link)}[/dim]" for link in sorted(set(links))]
     return "  ".join(parts)
 
 
-def _text(value: object) -> str:
-    """A value to be seen, not obeyed by the terminal: whoever may name an interface chose it."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(value))
-
-
-def _dot(graph: Json) -> str:
-    lines = ["graph topology {", "  node [shape=box];"]
-    for node in graph["Nodes"]:
-        label = _quoted(_name(node), _text(node["Metadata"]["Type"]))
-        lines.append(f"  {_quoted(node['ID'])} [label={label}];")
-    for edge in graph["Edges"]:
-        relation = edge["Metadata"]["RelationType"]
-        style = "dashed" if relation == "ownership" else "solid"
-        lines.append(f"  {_quoted(edge['Parent'])} -- {_quoted(edge['Child'])} [style={style}, label={_quoted(relation)}];")
-    return "\n".join([*lines, "}", ""])
-
-
-def _quoted(*lines: str) -> str:
-    return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
-
-
-def _name(element: Json) -> str:
-    return _text(element["Metadata"].get("Name") or element["Metadata"].get("RelationType") or element["ID"])
-
-
 def _described(element: Json) -> str:
     if "Parent" not in element:
-        return f"{_text(element['Metadata']['Type'])} {_name(element)}"
-    return f"{_text(element['Metadata']['RelationType'])} {' → '.join(map(_text, element['Ends']))}"
+        return f"{printable(element['Metadata']['Type'])} {name_of(element)}"
+    return f"{printable(element['Metadata']['RelationType'])} {' → '.join(map(printable, element['Ends']))}"
 
 
 def _value(value: object) -> str:
-    text = _text(json.dumps(value, ensure_ascii=False))
+    text = printable(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -12,8 +12,12 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 _NUMBER_AND_UNIT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)\s*", re.ASCII)
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-zµ]+)", re.ASCII)
+_PARTS = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 _SECONDS = {
     "": Decimal(1),
+    "ns": Decimal("1e-9"),
+    "µs": Decimal("1e-6"),
     "us": Decimal("1e-6"),
     "ms": Decimal("1e-3"),
     "s": Decimal(1),
@@ -34,11 +38,12 @@ _BYTES = {
 
 
 def parse_duration(text: str) -> float:
-    """Return seconds from ``30s``, ``5m``, ``100ms``, ``1h``, ``2d``, ``1.5`` (a bare number is seconds)."""
-    match = _NUMBER_AND_UNIT.fullmatch(text)
-    if match is None or match[2] not in _SECONDS:
-        raise ValueError(f"expected a duration such as 30s, 5m or 100ms, got {text!r}")
-    return float(Decimal(match[1]) * _SECONDS[match[2]])
+    """Return seconds from ``30s``, ``5m``, ``100ms``, ``1h30m``, ``2d``, ``1.5`` (a bare number is seconds)."""
+    one = _NUMBER_AND_UNIT.fullmatch(text)
+    parts = [one.groups()] if one else _PART.findall(text) if _PARTS.fullmatch(text.strip()) else []
+    if not parts or any(unit not in _SECONDS for _, unit in parts):
+        raise ValueError(f"expected a duration such as 30s, 5m, 1h30m or 100ms, got {text!r}")
+    return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in parts))
 
 
 def format_duration(seconds: float) -> str:

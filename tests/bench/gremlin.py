@@ -14,9 +14,9 @@ from typing import Any
 
 from gremlin_api.answering import Answerer
 from gremlin_api.execution import Executor
-from gremlin_api.graphs.topology import Shown, StoredGraphs
-from gremlin_api.http.endpoint import GremlinEndpoint, mounted
-from gremlin_api.http.websocket import GremlinSocket
+from gremlin_api.graphs.stored import StoredGraphs
+from gremlin_api.graphs.topology import Shown
+from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted
 from skytrail.http.guard import Receive, Scope, Send
 from skytrail.http.server import serve
 from skytrail.settings.tree import Http
@@ -65,7 +65,7 @@ def embedded() -> Iterator[Line]:
         _fill(store)
         graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: time.time_ns() // 1000, lambda: None)
         answerer = Answerer(graphs, gate=executor.scans)
-        spoken = mounted(GremlinEndpoint(answerer, executor), GremlinSocket(answerer, executor), _nothing)
+        spoken = mounted({GREMLIN: GremlinEndpoint(answerer, executor)}, {}, _nothing)
         with serve(spoken, "127.0.0.1:0", Http()) as served:
             connection = http.client.HTTPConnection("127.0.0.1", served.port)
             for name, query, at, times, most in (

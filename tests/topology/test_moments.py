@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from skytrail.errors import UsageError
-from topology.moments import parse_moment
+from topology.moments import parse_moment, parse_period
 
 NOW = 1_795_000_000_123_456
 
@@ -22,6 +22,10 @@ NOW = 1_795_000_000_123_456
         ("2026-11-25T14:32:00", 1_795_617_120_000_000),
         ("2026-11-25T15:32:00.000001+01:00", 1_795_617_120_000_001),
         ("2026-11-25", 1_795_564_800_000_000),
+        ("Wed, 25 Nov 2026 14:32:00 GMT", 1_795_617_120_000_000),
+        ("Wed, 25 Nov 2026 15:32:00 +0100", 1_795_617_120_000_000),
+        ("NOW", NOW),
+        ("-1h1m0.5s", NOW - 3_660_500_000),
         ("9999999999999999", 2**63 - 2),  # a time that an interval without an end holds
     ],
 )
@@ -29,10 +33,20 @@ def test_moments_as_people_write_them(text: str, moment: int) -> None:
     assert parse_moment(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "5m", "--5m", "-5", "-5x", "2026-13-01", "1e9", "١٢٣", "9" * 30, "now()"])
+@pytest.mark.parametrize("text", ["", "yesterday", "5m", "--5m", "-5", "-5x", "2026-13-01", "1e9", "١٢٣", "9" * 30, "now()", "-1h5",
+    "Wed, 25 Nov 2026 25:32:00 GMT", "Wed, 25 Nov 2026"])
 def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
     if text == "-5":
         assert parse_moment(text, NOW) == NOW - 5_000_000
         return
     with pytest.raises(UsageError, match=r"is no moment: write now, -5m, 2026-"):
         parse_moment(text, NOW)
+
+
+def test_a_period_is_two_moments() -> None:
+    assert parse_period("-5m/now", NOW) == (NOW - 300_000_000, NOW)
+    assert parse_period("2026-11-25/2026-11-25T14:32:00Z", NOW) == (1_795_564_800_000_000, 1_795_617_120_000_000)
+    with pytest.raises(UsageError, match="ends before it begins"):
+        parse_period("now/-5m", NOW)
+    with pytest.raises(UsageError, match="is no moment"):
+        parse_period("now/", NOW)

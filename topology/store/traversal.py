@@ -59,24 +59,31 @@ class Moment(Protocol):
         ...
 
 
-def values_at(metadata: Mapping[str, Any], key: str) -> list[Any]:
-    """What metadata has at a key: dots lead into maps and through lists, a list's items are values of their own.
+def value_at(metadata: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - a value of JSON
+    """What metadata has at a key: dots lead into maps and through lists. None: nothing.
 
     A key that is there with its dots is looked at first.
     """
     if key in metadata:
-        value = metadata[key]
-    else:
-        head, dot, rest = key.partition(".")
-        value = None
-        while dot and value is None:
-            inner = metadata.get(head)
-            if isinstance(inner, dict):
-                value = values_at(inner, rest)
-            elif isinstance(inner, list):
-                value = [found for one in inner if isinstance(one, dict) for found in values_at(one, rest)]
-            more, dot, rest = rest.partition(".")
-            head = f"{head}.{more}"
+        return metadata[key]
+    head, dot, rest = key.partition(".")
+    while dot:
+        inner = metadata.get(head)
+        found = None
+        if isinstance(inner, dict):
+            found = value_at(inner, rest)
+        elif isinstance(inner, list):
+            found = [one for each in inner if isinstance(each, dict) for one in values_at(each, rest)] or None
+        if found is not None:
+            return found
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return None
+
+
+def values_at(metadata: Mapping[str, Any], key: str) -> list[Any]:
+    """All that metadata has at a key (:func:`value_at`): a list's items are values of their own."""
+    value = value_at(metadata, key)
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import uuid
 from collections import Counter
@@ -11,57 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.filledstore import SECOND, SIZE, filled, state
 from support.toygraphs import ask
 
 from gremlin_api.answering import Answerer, Question
-from gremlin_api.graphs.topology import Shown, StoredGraphs, TopologyGraph
+from gremlin_api.graphs.stored import StoredGraphs
+from gremlin_api.graphs.topology import Shown, TopologyGraph
 from gremlin_api.interpreter.run import Run
 from gremlin_api.numbers import Long
 from gremlin_api.values import Map, hashable
 from skytrail.errors import UsageError
-from topology.elements import Part, State, edge_id
 from topology.store.embedded.store import EmbeddedStore
 from topology.store.interface import Batch, Change
 from topology.store.traversal import Listed
 
-SIZE = 60
-SECOND = 1_000_000
-
-
-def _state(number: int, *, renamed: bool = False) -> State:
-    metadata: dict[str, Any] = {
-        "Name": f"{'new' if renamed else 'eth'}{number}",
-        "Type": ("veth", "bridge", "netns")[number % 3], "MTU": 1500 + number % 4,
-        "IPV4": [f"10.0.0.{number}/24", f"10.0.1.{number % 5}/24"][: number % 3], "Up": number % 2 == 0, "Weight": number / 4,
-        "K8s": {"Labels": {"app": f"app{number % 7}"}},
-        "Routes": [{"Prefix": f"10.{number % 3}.0.0/16"}, {"Prefix": "0.0.0.0/0"}],
-    }  # fmt: skip
-    if number % 10 == 9:
-        del metadata["Type"], metadata["MTU"]
-    if number % 11 == 0:
-        metadata["MTU"] = str(metadata.get("MTU"))
-    return State(f"host{number % 2}", "agent.host", {"netlink": Part.of(metadata)}, tid=f"tid{number}")
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path_factory.mktemp("graph"))
-    chance = random.Random(5)
-    ids = [str(uuid.UUID(int=number + 1)) for number in range(SIZE)]
-    nodes = [Change(ids[number], SECOND, _state(number)) for number in range(SIZE)]
-    ends = {(chance.choice(ids), chance.choice(ids), chance.choice(("layer2", "ownership"))) for _ in range(120)}
-    edges = [Change(edge_id(*each), SECOND, _edge(*each)) for each in sorted(ends)]
-    store.apply(Batch("w", 1, 1, SECOND, (*nodes, *edges)))
-    later = [Change(ids[number], 3 * SECOND, _state(number, renamed=True)) for number in range(0, SIZE, 5)]
-    gone = [one for one in edges if one.state and ids[1] in (one.state.parent, one.state.child)]
-    ended = [Change(ids[1], 3 * SECOND, None), *(Change(one.id, 3 * SECOND, None) for one in gone)]
-    store.apply(Batch("w", 1, 2, 3 * SECOND, (*later, *ended)))
+    store = filled(tmp_path_factory.mktemp("graph"))
     yield store
     store.close()
-
-
-def _edge(parent: str, child: str, relation: str) -> State:
-    return State("host0", "o", {"netlink": Part.of({"RelationType": relation, "Cost": 3})}, parent=parent, child=child)
 
 
 INDEXED = [
@@ -139,6 +107,9 @@ def test_questions_are_about_the_moment_that_they_name(store: EmbeddedStore) -> 
     assert told("g.with('at', '-3s').V().count()", "now") == [SIZE]
     assert told("g.with('at', 'now').V().count()", "-3s") == [SIZE - 1]
     assert told("g.with('at', 1).V().has('Name', 'eth0').values('Name')") == ["eth0"]
+    assert told("g.V().has('Name', startingWith('new')).count()", "-4s/-3s") == [0]
+    assert told("g.V().has('Name', startingWith('new')).count()", "-3s/-1s") == [12]  # each as it was last
+    assert told("g.with('at', '-3s/now').V().count()") == [SIZE]  # one was there at the beginning
     assert len(caught_up) == 2
     with pytest.raises(UsageError, match="no moment"):
         told("g.V()", "tomorrow")
@@ -170,11 +141,11 @@ def test_a_moment_in_the_past_is_what_was_there(store: EmbeddedStore) -> None:
 def test_a_graph_stays_as_it_is_while_a_query_runs(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "graph")
     first = str(uuid.UUID(int=1))
-    store.apply(Batch("w", 1, 1, 1, (Change(first, 1, _state(1)), Change(str(uuid.UUID(int=2)), 1, _state(2)))))
+    store.apply(Batch("w", 1, 1, 1, (Change(first, 1, state(1)), Change(str(uuid.UUID(int=2)), 1, state(2)))))
     graph = TopologyGraph(store.moment())
     found = ask("g.V().has('Name', within('eth1', 'eth2', 'eth3')).values('Name')", Run(graph))
     names = [next(found)]
-    store.apply(Batch("w", 1, 2, 2, (Change(first, 2, None), Change(str(uuid.UUID(int=3)), 2, _state(3)))))
+    store.apply(Batch("w", 1, 2, 2, (Change(first, 2, None), Change(str(uuid.UUID(int=3)), 2, state(3)))))
     assert sorted(names + list(found)) == ["eth1", "eth2"]
     assert sorted(ask("g.V().values('Name')", Run(graph))) == ["eth1", "eth2"]
     assert sorted(ask("g.V().values('Name')", Run(TopologyGraph(store.moment())))) == ["eth2", "eth3"]

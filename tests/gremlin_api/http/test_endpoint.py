@@ -19,7 +19,7 @@ from support.toygraphs import ring
 from gremlin_api.answering import Answerer
 from gremlin_api.execution import Capacity, Executor
 from gremlin_api.graphs.memory import MemoryGraph
-from gremlin_api.http.endpoint import GremlinEndpoint, mounted
+from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted
 from gremlin_api.interpreter.run import Allowance
 from skytrail.http import server as http_server
 from skytrail.http.guard import Receive, Scope, Send
@@ -44,7 +44,7 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
 def _served(graph: MemoryGraph, capacity: Capacity, seconds: float) -> Iterator[int]:
     executor = Executor(capacity)
     endpoint = GremlinEndpoint(Answerer(Held(graph), Allowance(seconds)), executor)
-    with http_server.serve(mounted(endpoint, _nothing, _nothing), "127.0.0.1:0", Http()) as served:
+    with http_server.serve(mounted({GREMLIN: endpoint}, {}, _nothing), "127.0.0.1:0", Http()) as served:
         yield served.port
     executor.close()
 

@@ -26,7 +26,7 @@ from werkzeug.security import generate_password_hash
 from gremlin_api.answering import Answerer
 from gremlin_api.execution import Executor
 from gremlin_api.graphs.memory import MemoryGraph
-from gremlin_api.http.endpoint import GremlinEndpoint, mounted
+from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted
 from gremlin_api.http.websocket import GremlinSocket
 from gremlin_api.interpreter.run import Allowance
 from skytrail.http import server as http_server
@@ -78,7 +78,7 @@ async def _nothing(scope: AsgiScope, receive: Receive, send: Send) -> None:
 def _served(graph: MemoryGraph, settings: Http, seconds: float = 20) -> Iterator[str]:
     executor = Executor()
     answerer = Answerer(Held(graph), Allowance(seconds))
-    spoken = mounted(GremlinEndpoint(answerer, executor), GremlinSocket(answerer, executor), _nothing)
+    spoken = mounted({GREMLIN: GremlinEndpoint(answerer, executor)}, {GREMLIN: GremlinSocket(answerer, executor)}, _nothing)
     with http_server.serve(spoken, "127.0.0.1:0", settings) as served:
         yield f"ws://127.0.0.1:{served.port}/gremlin"
     executor.close()

@@ -18,12 +18,13 @@ from rich.console import Console
 from support.needs import missing
 from support.netlab import until
 
-from skytrail.cli.topology import _dot, _tree
+from skytrail.cli.topology import _tree
 from skytrail.http.app import as_asgi, create_app
 from skytrail.http.server import serve
 from skytrail.settings.tree import Http
 from topology.elements import node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
+from topology.graphviz import as_dot
 from topology.reconcile import Reconciler
 from topology.routes import graph_blueprint
 from topology.store.embedded.store import EmbeddedStore
@@ -103,7 +104,7 @@ def test_what_is_deeper_than_a_tree_is_drawn_anew_at_its_root() -> None:
 
 def test_names_are_drawn_as_they_are() -> None:
     node = {"ID": "1", "Metadata": {"Name": 'a\\nb"', "Type": "veth"}}
-    assert '"1" [label="a\\\\nb\\"\\nveth"];' in _dot({"Nodes": [node], "Edges": []})
+    assert '"1" [label="a\\\\nb\\"\\nveth"];' in as_dot({"Nodes": [node], "Edges": []})
 
 
 def test_watching_into_a_file_writes_each_tree_with_its_time(hub: str, tmp_path: Path) -> None:

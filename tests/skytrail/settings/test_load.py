@@ -126,7 +126,7 @@ def test_repeated_flag_adds_to_a_list() -> None:
         ("flow: {idel: {tcp: 1}}", "flow.idel: unknown key; did you mean flow.idle?"),
         ("zzzzzz: 1", "zzzzzz: unknown key; skytrail config --reference lists all"),
         ("flow: {attach: tcc}", "flow.attach: expected one of auto, socket, tc, tcx, got 'tcc'"),
-        ("flow: {drain: 1y}", "flow.drain: expected a duration such as 30s, 5m or 100ms, got '1y'"),
+        ("flow: {drain: 1y}", "flow.drain: expected a duration such as 30s, 5m, 1h30m or 100ms, got '1y'"),
         ("flow: {drain: 10ms}", "flow.drain: expected a number of seconds >= 0.05"),
         ("flow: {drain: .nan}", "flow.drain: expected a number of seconds >= 0.05"),
         ("flow: {sampling: true}", "flow.sampling: expected a whole number, got true or false"),

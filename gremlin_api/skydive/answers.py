@@ -1,0 +1,93 @@
+"""Answers of Skydive's dialect as JSON, in the shapes that Skydive gives, and as text for Graphviz. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+
+from gremlin_api.skydive.conditions import Item
+from gremlin_api.skydive.metrics import by_time
+from gremlin_api.skydive.translate import Kind
+from gremlin_api.skydive.walks import Part
+from gremlin_api.values import Value
+from topology.graphviz import as_dot
+from topology.shape import Json, json_of
+
+Pairs: TypeAlias = "Iterable[tuple[str, Any]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query gives.
+
+    Attributes:
+        kind: what its values are.
+        values: all of them.
+    """
+
+    kind: Kind
+    values: list[Value]
+
+
+def as_json(answer: Answer) -> bytes:
+    """The body of the answer, with a newline at its end."""
+    return msgspec.json.encode(plain(answer)) + b"\n"
+
+
+def as_graphviz(answer: Answer) -> bytes | None:
+    """The same for Graphviz; None: it is no graph."""
+    if answer.kind is not Kind.PART:
+        return None
+    return "".join(as_dot(_part(one)) for one in answer.values).encode()
+
+
+def plain(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+    """The answer as values of JSON."""
+    return _SHAPES[answer.kind](answer.values)
+
+
+def _element(item: Item) -> Json:
+    return json_of(item.revision, item.metadata)
+
+
+def _elements(items: Iterable[Item]) -> list[Json]:
+    return [_element(one) for one in items]
+
+
+def _part(part: Part) -> Json:
+    return {"Nodes": _elements(part.nodes), "Edges": _elements(part.edges)}
+
+
+def _grouped(pairs: Pairs) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for id_, one in pairs:
+        found.setdefault(id_, []).append(one)
+    return found
+
+
+def _in_list(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [found] if found else []
+
+
+def _number(value: int | float) -> int | float:
+    """A number as JSON is written here: beyond 64 bits it is rounded."""
+    return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else float(value)
+
+
+_INT64 = 1 << 63
+
+_SHAPES: dict[Kind, Callable[[list[Value]], Any]] = {
+    Kind.NODES: _elements,
+    Kind.EDGES: _elements,
+    Kind.VALUES: lambda values: values or None,
+    Kind.NUMBER: lambda values: _number(values[0]),
+    Kind.PATHS: lambda paths: [_elements(path) for path in paths],
+    Kind.PART: lambda parts: [_part(one) for one in parts],
+    Kind.METRICS: lambda pairs: _in_list({id_: by_time(found) for id_, found in _grouped(pairs).items()}),
+    Kind.TOTAL: lambda values: values[0],
+    Kind.SOCKETS: lambda pairs: _in_list(_grouped(pairs)),
+    Kind.HOPS: lambda pairs: _in_list(dict(pairs)),
+}

@@ -1,0 +1,97 @@
+"""Metrics: counters over a time, ``{"RxBytes": 12, …, "Start": ms, "Last": ms}``; summed, and cut into slices. Pure.
+
+Source: Skydive's topology/metrics.go and graffiti's traversal extension of metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from skytrail.errors import UsageError
+
+Metric: TypeAlias = Mapping[str, Any]
+
+START, LAST = "Start", "Last"
+MOST_SLICES = 10_000
+
+
+def metrics_of(value: object) -> list[Metric]:
+    """The metrics that an element has at a key: one, a list of them, or none."""
+    found = value if isinstance(value, list) else [value]
+    return [one for one in found if isinstance(one, dict) and one]
+
+
+def by_time(metrics: Iterable[Metric]) -> list[Metric]:
+    """In the order in which they began, each once: one that several revisions tell of is one."""
+    seen: dict[tuple[tuple[str, Any], ...], Metric] = {tuple(sorted(one.items())): one for one in metrics}
+    return sorted(seen.values(), key=lambda one: (_time(one, START), _time(one, LAST)))
+
+
+def total(metrics: Iterable[Metric]) -> dict[str, Any]:
+    """The sum of each counter, from the first beginning to the last end; nothing, where there are none."""
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        for key, value in metric.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if key == START:
+                found[key] = min(found.get(key, value), value)
+            elif key == LAST:
+                found[key] = max(found.get(key, value), value)
+            else:
+                found[key] = found.get(key, 0) + value
+    return found
+
+
+def aggregated(metrics: Iterable[Metric], begin: int, end: int, width: int) -> list[Metric]:
+    """Metrics summed over slices of time, each counter shared out by how long a metric lay in a slice.
+
+    Args:
+        metrics: any number.
+        begin: of the first slice, ms.
+        end: of the last, ms.
+        width: of a slice, ms.
+
+    Returns:
+        The slices in which there was anything.
+
+    Raises:
+        UsageError: there would be too many slices.
+    """
+    count = max(1, -(-(end - begin) // width))
+    if count > MOST_SLICES:
+        raise UsageError(f"Aggregates() would make {count} slices: {MOST_SLICES} are allowed, so ask for longer ones")
+    slices: dict[int, list[Metric]] = {}
+    for metric in metrics:
+        start, last = _time(metric, START), _time(metric, LAST)
+        first, final = max(start, begin), min(last, end)
+        if first > final or (first == final and start != last):
+            continue
+        for at in range((first - begin) // width, max(0, final - begin - 1) // width + 1):
+            low, high = begin + at * width, min(begin + (at + 1) * width, end)
+            slices.setdefault(at, []).append(_part(metric, start, last, max(low, first), min(high, final)))
+    return [
+        {**total(found), START: begin + at * width, LAST: min(begin + (at + 1) * width, end)}
+        for at, found in sorted(slices.items())
+    ]
+
+
+def _part(metric: Metric, start: int, last: int, low: int, high: int) -> dict[str, Any]:
+    """A metric's share from one time to another: whole numbers stay so, and all shares together are the whole."""
+    if start >= last:
+        return dict(metric)
+    found: dict[str, Any] = {}
+    for key, value in metric.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if isinstance(value, int):
+            found[key] = value * (high - start) // (last - start) - value * (low - start) // (last - start)
+        else:
+            found[key] = value * (high - low) / (last - start)
+    return found | {START: low, LAST: high}
+
+
+def _time(metric: Metric, key: str) -> int:
+    value = metric.get(key, 0)
+    return int(value) if isinstance(value, int | float) else 0
