@@ -72,7 +72,7 @@ def _in_list(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [found] if found else []
 
 
-def _number(value: int | float) -> int | float:
+def _number(value: float) -> float:
     """A number as JSON is written here: beyond 64 bits it is rounded."""
     return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else float(value)
 
