@@ -32,11 +32,29 @@ class Capacity:
     scans_waiting: int = 4
 
 
+@dataclass(slots=True)
+class Counters:
+    """What became of queries.
+
+    Attributes:
+        answered: that had an answer.
+        failed: that had an error.
+        abandoned: for which nobody waited any more.
+        refused: that found no place.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    abandoned: int = 0
+    refused: int = 0
+
+
 class Executor:
     """Threads that answer queries.
 
     Attributes:
-        refused: queries that found no place.
+        counters: of what became of queries.
+        scans: lets so many look at a whole graph.
     """
 
     def __init__(self, capacity: Capacity = Capacity()) -> None:
@@ -46,7 +64,7 @@ class Executor:
         self._stopping = False
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        self.refused = 0
+        self.counters = Counters()
         self.scans = Gate(capacity.scans, capacity.scans_waiting)
 
     def submit(self, work: Callable[[threading.Event], T], cancelled: threading.Event) -> Future[T]:
@@ -56,15 +74,20 @@ class Executor:
         def job() -> None:
             if cancelled.is_set() or not found.set_running_or_notify_cancel():
                 found.cancel()
+                self._count("abandoned")
                 return
             try:
-                found.set_result(work(cancelled))
+                result = work(cancelled)
             except BaseException as error:  # noqa: BLE001 - it is whoever waits that is told
+                self._count("abandoned" if cancelled.is_set() else "failed")
                 found.set_exception(error)
+            else:
+                self._count("answered")
+                found.set_result(result)
 
         with self._lock:
             if len(self._jobs) >= self._capacity.waiting:
-                self.refused += 1
+                self.counters.refused += 1
                 raise BusyError("too many queries wait already: ask again a little later")
             self._jobs.append(job)
             if not self._idle and len(self._threads) < self._capacity.running:
@@ -82,6 +105,16 @@ class Executor:
         except asyncio.CancelledError:
             cancelled.set()
             raise
+
+    @property
+    def busy(self) -> tuple[int, int]:
+        """How many queries run, and how many wait."""
+        with self._lock:
+            return len(self._threads) - self._idle, len(self._jobs)
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            setattr(self.counters, outcome, getattr(self.counters, outcome) + 1)
 
     def close(self) -> None:
         """Wait for what is being done, and end the threads; what waits is not done."""

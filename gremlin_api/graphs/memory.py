@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterable, Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 from gremlin_api.errors import TraversalError
 from gremlin_api.graphs.view import BOTH, OUT
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.values import Edge, Element, Value, Vertex, hashable
+
+_MOST_DIGITS = 100
 
 _ElementT = TypeVar("_ElementT", bound=Element)
 
@@ -87,7 +90,8 @@ def _by_id(elements: Iterable[_ElementT]) -> dict[str, _ElementT]:
 
 
 def _all_whole(elements: Iterable[Element]) -> bool:
-    return all(isinstance(one.id, int) for one in elements)
+    ids = [one.id for one in elements]
+    return bool(ids) and all(isinstance(one, int) for one in ids)
 
 
 def _text(id_: Value, *, whole: bool) -> str:
@@ -95,6 +99,8 @@ def _text(id_: Value, *, whole: bool) -> str:
     if not whole:
         return str(id_)
     try:
+        if isinstance(id_, Decimal) and id_.adjusted() > _MOST_DIGITS:
+            return str(id_)  # no ID is as long: to write it out could take minutes
         return str(int(id_))
     except (TypeError, ValueError, OverflowError) as error:
         raise TraversalError(f"the IDs of this graph are numbers: '{id_}' is none") from error

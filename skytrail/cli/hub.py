@@ -17,7 +17,6 @@ from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
-    from skytrail.http.guard import ASGIApp
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
@@ -152,42 +151,30 @@ class HubProcess:
         remember_host(folder, tid)
 
     def _start_http(self) -> None:
-        from gremlin_api.answering import Answerer  # noqa: PLC0415
-        from gremlin_api.execution import Executor  # noqa: PLC0415
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
-        from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted  # noqa: PLC0415
-        from gremlin_api.http.topology import TopologyEndpoint  # noqa: PLC0415
-        from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
-        from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
+        from gremlin_api.metrics import gremlin_source  # noqa: PLC0415
+        from skytrail.cli.endpoints import Asked, executor_of, served, with_gremlin  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
-        from skytrail.http.server import serve  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
         from topology.metrics import topology_source  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
 
-        self.families = topology_source(self.store, self.reconciler, self.probe)
+        executor = executor_of(self._settings.gremlin)
+        self._closers.callback(executor.close)
+        sources = topology_source(self.store, self.reconciler, self.probe), gremlin_source(executor)
+        self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
-        executor = Executor()
-        self._closers.callback(executor.close)
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
         graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
-        answerer = Answerer(graphs, gate=executor.scans)
-        asked = SkydiveAnswerer(graphs, gate=executor.scans)
-        paths: dict[str, ASGIApp] = {
-            GREMLIN: GremlinEndpoint(answerer, executor),
-            "/api/topology": TopologyEndpoint(asked, executor),
-        }
-        spoken = mounted(paths, {GREMLIN: GremlinSocket(answerer, executor)}, as_asgi(app))
-        self.server = serve(spoken, self._settings.hub.listen, self._settings.http)
-        self.server.start()
-        self._closers.callback(self.server.stop)
+        spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app))
+        self.server = served(spoken, self._settings, self._closers)
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)

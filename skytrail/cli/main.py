@@ -37,6 +37,8 @@ COMMANDS = {
     "flows": Command("skytrail.cli.flows:flows", "Show the flows of the running agent, or of a capture file."),
     "topology": Command("skytrail.cli.topology:topology", "Show what the network of this host is made of, now or then."),
     "diff": Command("skytrail.cli.topology:diff", "Show what changed between two moments."),
+    "query": Command("skytrail.cli.query:query", "Ask the graph in Gremlin: of a running hub, or of a file."),
+    "hub": Command("skytrail.cli.graphfile:hub", "Serve the graph of a file to whoever asks in Gremlin."),
     "snapshot": Command("skytrail.cli.snapshot:snapshot", "Keep the graph of one moment in a file, or look at such a file."),
     "backup": Command("skytrail.cli.backup:backup", "Write the graph with its history to a file."),
     "restore": Command("skytrail.cli.backup:restore", "Bring a backup back."),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from exporters.bpf import namespaces
 from exporters.flows import metrics as flows
 from exporters.outputs.otlp import selfmetrics
+from gremlin_api import metrics as gremlin
 from skytrail import process
 from skytrail.metrics import Metric
 from topology import metrics as topology
@@ -15,6 +16,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
+    ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Process", process.DECLARED),
 )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from skytrail import __version__
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import RunError
 
@@ -72,38 +69,9 @@ def load(session: Session, file: Path) -> None:
     FILE is what save wrote, in either format, or what Skydive or TinkerPop wrote. Nothing is probed, and nothing is kept.
     """
     session.start_logs()
-    from skytrail.cli.hub import clock  # noqa: PLC0415
-    from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
-    from skytrail.http.server import serve  # noqa: PLC0415
-    from topology.routes import graph_blueprint  # noqa: PLC0415
-    from topology.snapshot.elements import revisions  # noqa: PLC0415
-    from topology.snapshot.store import SnapshotStore  # noqa: PLC0415
+    from skytrail.cli.graphfile import serve_file  # noqa: PLC0415 - only where one is served
 
-    elements, size = _read(file)
-    store = SnapshotStore(revisions(elements), size)
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: done.set())
-    status = {"service": "hub", "version": __version__, "snapshot": str(file), "elements": len(elements)}
-    app = create_app("hub", lambda: status, lambda: {"snapshot": None}, [graph_blueprint(store, dict, clock)])
-    with serve(as_asgi(app), session.settings.hub.listen, session.settings.http) as server:
-        click.echo(f"{file}: {_counted(elements)}, served at {server.url}   Ctrl-C ends", err=True)
-        done.wait()
-
-
-def _read(file: Path) -> tuple[list[Element], int]:
-    """The elements of a file in either format, and its bytes."""
-    from topology.snapshot import graphson, skydive  # noqa: PLC0415
-    from topology.snapshot.elements import SnapshotError  # noqa: PLC0415
-
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise RunError(f"cannot read {file}: {error.strerror}: give a file that may be read") from error
-    try:
-        return (graphson if _GRAPHSON.match(data) else skydive).read(data), len(data)
-    except SnapshotError as error:
-        raise SnapshotError(f"{file}: {error}") from error
+    serve_file(session, file)
 
 
 def _put(file: Path, data: bytes) -> None:

@@ -21,6 +21,9 @@ from skytrail.settings.values import parse_address
 T = TypeVar("T")
 
 _TIMEOUT = 10.0
+NO_LOGIN = ": name a file with a token by --set http.token_file=…, or one with user:password by --set http.login_file=…"
+"""What to do where a server asks who we are."""
+
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 
@@ -31,13 +34,14 @@ class Client:
         settings: ``agent.listen`` says where, unless ``where`` does; ``http.tls_cert`` is trusted; ``http.token_file``'s first
             token is sent, or else what ``http.login_file`` holds.
         where: the address and port of another server, as the hub's.
+        timeout: seconds to wait for an answer.
 
     Raises:
         RunError: the certificate or the file of tokens cannot be read.
 
     """
 
-    def __init__(self, settings: Settings, where: str = "") -> None:
+    def __init__(self, settings: Settings, where: str = "", timeout: float = _TIMEOUT) -> None:
         self._where = where or settings.agent.listen
         host, port = parse_address(self._where)
         host = _WILDCARDS.get(host, host)
@@ -54,10 +58,10 @@ class Client:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a certificate of a CA's is trusted without the CA's
             context.check_hostname = False  # the certificate itself is the proof: it is the one we serve with
             self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=_TIMEOUT, context=context
+                host, port, timeout=timeout, context=context
             )
         else:
-            self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+            self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
 
     def get(self, path: str, arguments: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
         """The JSON of an answer; errors as :meth:`get_with_headers`."""
@@ -72,26 +76,30 @@ class Client:
             RunError: any other error of the agent's.
 
         """
+        status, headers, body = self.exchange("GET", f"{path}?{urlencode(arguments)}")
+        if status == 200 and headers.get(SERVICE_HEADER):
+            return json.loads(body), headers
+        message = _message(body) or f"HTTP {status}"
+        if status == 200:
+            self._connection.close()
+            raise AgentAwayError(f"what answers on {self._where} is nothing of Skytrail's: name another address")
+        if status == 401:
+            message += NO_LOGIN
+        raise UsageError(message) if status == 400 else RunError(f"{self._where} says: {message}")
+
+    def exchange(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Message, bytes]:
+        """Any answer: its status, headers and body. Raises AgentAwayError: nobody answers."""
         try:
-            self._connection.request("GET", f"{path}?{urlencode(arguments)}", headers=self._headers)
+            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
             answer = self._connection.getresponse()
-            body = answer.read()
+            return answer.status, answer.headers, answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise AgentAwayError(
                 f"nobody answers on {self._where} ({error}): start one by 'skytrail up', or name another address"
             ) from error
-        if answer.status == 200 and answer.headers.get(SERVICE_HEADER):
-            return json.loads(body), answer.headers
-        message = _message(body) or f"HTTP {answer.status}"
-        if answer.status == 200:
-            self._connection.close()
-            raise AgentAwayError(f"what answers on {self._where} is nothing of Skytrail's: name another address")
-        if answer.status == 401:
-            message += (
-                ": name a file with a token by --set http.token_file=…, or one with user:password by --set http.login_file=…"
-            )
-        raise UsageError(message) if answer.status == 400 else RunError(f"{self._where} says: {message}")
 
 
 def _read(key: str, read: Callable[[], T]) -> T:

@@ -193,6 +193,45 @@ class Topology(Section, frozen=True):
     ] = 4 << 30
 
 
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
+
+
+class Gremlin(Section, frozen=True):
+    """Queries of the graph: what one may take, and how many there may be at once."""
+
+    listen: Annotated[
+        str | None,
+        key(
+            "another address and port of the hub, as 127.0.0.1:8182, where drivers look for a Gremlin Server",
+            reason="null: hub.listen answers them",
+            check=check_address,
+        ),
+    ] = None
+    timeout: Annotated[
+        Annotated[float, msgspec.Meta(ge=0.1, le=3600)],
+        key("longest that a query may take", unit="s", reason="as a Gremlin Server's evaluationTimeout"),
+    ] = 30.0
+    results: Annotated[Count, key("most answers of a query", reason="a million of nodes is a gigabyte of JSON")] = 1_000_000
+    held: Annotated[
+        Count, key("most elements, paths and values that a query may hold at once", reason="some hundred MiB at worst")
+    ] = 2_000_000
+    running: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=256)],
+        key("queries that run at once", reason="those that use an index take about a ms"),
+    ] = 8
+    waiting: Annotated[
+        Count, key("queries that wait for these; more get 503 with Retry-After", reason="a second of indexed queries")
+    ] = 256
+    scans: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=256)],
+        key("queries that look at the whole graph at once", reason="they share the interpreter with all others"),
+    ] = 2
+    scans_waiting: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=256)],
+        key("queries that wait for these; more get 503 with Retry-After", reason="each holds one of those that run"),
+    ] = 4
+
+
 class Http(Section, frozen=True):
     """TLS, authentication and limits of every HTTP server of the process."""
 
@@ -347,6 +386,7 @@ class Settings(Section, frozen=True):
     agent: Agent = Agent()
     hub: Hub = Hub()
     topology: Topology = Topology()
+    gremlin: Gremlin = Gremlin()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()
     otlp: Otlp = Otlp()

@@ -75,3 +75,20 @@ class Engine(_Program):
     def answer(self, query: str, graph: str = "modern") -> tuple[bool, str]:
         """Whether it could be answered; all answers in typed GraphSON 3, or why not."""
         return self._ask(f"{graph} {query}")
+
+
+class Files(_Program):
+    """Writes these graphs as files, and answers queries on files of GraphML."""
+
+    def __init__(self) -> None:
+        super().__init__("Files.java")
+
+    def write(self, form: str, graph: str, file: Path) -> None:
+        """A graph as a file: ``lines``, ``wrapped``, ``untyped`` or ``document`` of GraphSON 3, or ``graphml``."""
+        done, why = self._ask(f"write {form} {graph} {file}")
+        if not done:
+            raise ValueError(why)
+
+    def answer(self, query: str, file: Path) -> tuple[bool, str]:
+        """Whether it could be answered on that GraphML; all answers in typed GraphSON 3, or why not."""
+        return self._ask(f"ask {file} {query}")

@@ -15,7 +15,7 @@ import pytest
 from contract.steps import T
 from support.agentlab import free_port
 
-from skytrail.cli.snapshot import _read
+from gremlin_api.graphs.files.reading import read_graph_file
 from skytrail.http.app import as_asgi, create_app
 from skytrail.http.server import serve
 from skytrail.settings.tree import Http
@@ -107,11 +107,11 @@ def test_a_dash_is_standard_output(hub: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "truncated"),
-        ('{"id":"1","label":"x"}\n{"id":"1","label":"x"}\n', "the ID '1' stands there twice"),
+        ("", "it is empty: give GraphSON 3"),
+        ('{"id":"1","label":"x"}\n{"id":"1","label":"x"}\n', "line 2: the vertex '1' stands there twice"),
         ('{"Nodes":[{"ID":"1"}],"Edges":[]}', "missing required field `Metadata`"),
-        ("a picture", "malformed"),
-        ('{"@type":"tinker:graph","@value":{"vertices":[],"edges":[]}}', "line 1 is no vertex of GraphSON 3"),
+        ("a picture", "it begins with b'a': give GraphSON 3"),
+        ('{"@type":"tinker:graph","@value":{"vertices":[1],"edges":[]}}', "Expected `object`, got `int`"),
     ],
 )
 def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -129,11 +129,12 @@ def test_the_format_is_known_by_the_content(tmp_path: Path) -> None:
     for content in (
         json.dumps(skydive),
         json.dumps(skydive, indent=1),
-        json.dumps({"label": "x", "properties": property_, "id": "1"}),
+        json.dumps({"id": "1", "label": "x", "properties": property_}),
     ):
         (tmp_path / "file").write_text(content)
-        elements, size = _read(tmp_path / "file")
-        assert ([(one.ID, one.Metadata["Name"]) for one in elements], size) == ([("1", "a")], len(content))
+        [found] = read_graph_file(tmp_path / "file").revisions
+        assert found.state is not None
+        assert (found.id, found.state.metadata["Name"]) == ("1", "a")
 
 
 def test_what_cannot_be_written_is_told(hub: str, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Graphs that files hold: GraphSON, GraphML, snapshots, Skydive's JSON. What belongs here: bytes → graph. Never: a query."""

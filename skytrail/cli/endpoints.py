@@ -1,0 +1,71 @@
+"""The composition of what asks a graph: both dialects over HTTP and WebSockets, beside what else a hub serves."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gremlin_api.answering import Graphs
+    from gremlin_api.execution import Executor
+    from gremlin_api.skydive.graph import Graphs as RevisionGraphs
+    from skytrail.http.guard import ASGIApp
+    from skytrail.http.server import Server
+    from skytrail.settings.tree import Gremlin, Settings
+
+SUBSCRIBER = "/ws/subscriber"
+_TOPOLOGY = "/api/topology"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A graph, as each dialect asks it.
+
+    Attributes:
+        graphs: for TinkerPop's.
+        revisions: for Skydive's.
+    """
+
+    graphs: Graphs
+    revisions: RevisionGraphs
+
+
+def executor_of(settings: Gremlin) -> Executor:
+    """Where queries run, so many at once as the settings say."""
+    from gremlin_api.execution import Capacity, Executor  # noqa: PLC0415 - only where a hub runs
+
+    return Executor(Capacity(settings.running, settings.waiting, settings.scans, settings.scans_waiting))
+
+
+def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGIApp) -> ASGIApp:
+    """One application that answers queries, and leaves all else to the rest."""
+    from gremlin_api.answering import Answerer  # noqa: PLC0415
+    from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted  # noqa: PLC0415
+    from gremlin_api.http.topology import TopologyEndpoint  # noqa: PLC0415
+    from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
+    from gremlin_api.interpreter.run import Allowance  # noqa: PLC0415
+    from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
+
+    allowance = Allowance(settings.timeout, settings.held, settings.results)
+    answerer = Answerer(asked.graphs, allowance, gate=executor.scans)
+    skydive = SkydiveAnswerer(asked.revisions, allowance, gate=executor.scans)
+    paths: dict[str, ASGIApp] = {
+        GREMLIN: GremlinEndpoint(answerer, executor),
+        _TOPOLOGY: TopologyEndpoint(skydive, executor),
+    }
+    return mounted(paths, {GREMLIN: GremlinSocket(answerer, executor)}, rest)
+
+
+def served(app: ASGIApp, settings: Settings, closers: contextlib.ExitStack) -> Server:
+    """The hub's server, started; where drivers look for a Gremlin Server too, if the settings say so. Raises ListenError."""
+    from skytrail.http.server import serve  # noqa: PLC0415
+
+    first: Server | None = None
+    for listen in filter(None, (settings.hub.listen, settings.gremlin.listen)):
+        server = serve(app, listen, settings.http)
+        server.start()
+        closers.callback(server.stop)
+        first = first or server
+    assert first is not None
+    return first

@@ -1,0 +1,71 @@
+"""``skytrail hub``: the graph of a file, served at all the endpoints that ask a graph."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from skytrail import __version__
+from skytrail.cli.options import Session, common, settings_options
+
+
+@click.command()
+@click.option(
+    "--graph",
+    "file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="GraphSON 3, GraphML, Skydive's JSON, or what 'snapshot save' wrote; gzip too.",
+)
+@click.option("--listen", metavar="ADDRESS:PORT", help="Where to serve it.  [default: hub.listen]")
+@settings_options("http.insecure")
+@common
+@click.pass_obj
+def hub(session: Session, *, file: Path, listen: str | None) -> None:
+    """Serve the graph of a file, read-only, until Ctrl-C: /gremlin (HTTP, WebSocket), /api/topology, /api/v1/graph."""
+    if listen is not None:
+        session.flags["hub.listen"] = listen
+    session.start_logs()
+    serve_file(session, file)
+
+
+def serve_file(session: Session, file: Path) -> None:
+    """Serve the graph of a file until a signal ends it. Raises RunError, ListenError."""
+    from gremlin_api.graphs.files.reading import read_graph_file  # noqa: PLC0415 - only where one is read
+    from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
+    from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
+    from gremlin_api.metrics import gremlin_source  # noqa: PLC0415
+    from skytrail.cli.endpoints import Asked, executor_of, served, with_gremlin  # noqa: PLC0415
+    from skytrail.cli.hub import clock  # noqa: PLC0415
+    from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
+    from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
+    from skytrail.process import process_families  # noqa: PLC0415
+    from topology.routes import graph_blueprint  # noqa: PLC0415
+    from topology.snapshot.store import SnapshotStore  # noqa: PLC0415
+
+    settings = session.settings
+    graph = read_graph_file(file)
+    store = SnapshotStore(graph.revisions, file.stat().st_size)
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: done.set())
+    with contextlib.ExitStack() as closers:
+        executor = executor_of(settings.gremlin)
+        closers.callback(executor.close)
+        exposition = Exposition([gremlin_source(executor), process_families])
+        blueprints = [
+            metrics_blueprint(exposition, exemplars=settings.prometheus.exemplars),
+            graph_blueprint(store, dict, clock),
+        ]
+        status = {"service": "hub", "version": __version__, "graph": str(file), "elements": len(graph.revisions)}
+        app = create_app("hub", lambda: status, lambda: {"graph": None}, blueprints)
+        stored = StoredGraphs(store, Shown(lambda _: {}, ()), clock, lambda: None)
+        server = served(with_gremlin(Asked(graph.graphs, stored), executor, settings.gremlin, as_asgi(app)), settings, closers)
+        edges = sum(bool(one.state and one.state.parent) for one in graph.revisions)
+        counted = f"{len(graph.revisions) - edges} nodes, {edges} edges"
+        click.echo(f"{file} ({graph.format}): {counted}, served at {server.url}   Ctrl-C ends", err=True)
+        done.wait()
