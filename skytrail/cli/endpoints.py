@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from skytrail.http.server import Server
     from skytrail.settings.tree import Gremlin, Settings
 
-SUBSCRIBER = "/ws/subscriber"
 _TOPOLOGY = "/api/topology"
 
 
@@ -38,8 +38,8 @@ def executor_of(settings: Gremlin) -> Executor:
     return Executor(Capacity(settings.running, settings.waiting, settings.scans, settings.scans_waiting))
 
 
-def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGIApp) -> ASGIApp:
-    """One application that answers queries, and leaves all else to the rest."""
+def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGIApp, sockets: Mapping[str, ASGIApp]) -> ASGIApp:
+    """One application that answers queries, beside other WebSockets by their paths, and leaves all else to the rest."""
     from gremlin_api.answering import Answerer  # noqa: PLC0415
     from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted  # noqa: PLC0415
     from gremlin_api.http.topology import TopologyEndpoint  # noqa: PLC0415
@@ -54,7 +54,7 @@ def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGI
         GREMLIN: GremlinEndpoint(answerer, executor),
         _TOPOLOGY: TopologyEndpoint(skydive, executor),
     }
-    return mounted(paths, {GREMLIN: GremlinSocket(answerer, executor)}, rest)
+    return mounted(paths, {GREMLIN: GremlinSocket(answerer, executor), **sockets}, rest)
 
 
 def served(app: ASGIApp, settings: Settings, closers: contextlib.ExitStack) -> Server:

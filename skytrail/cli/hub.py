@@ -17,6 +17,7 @@ from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
+    from gremlin_api.http.subscriber import SubscriberSocket
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
@@ -90,6 +91,7 @@ class HubProcess:
         self.store: Store
         self.reconciler: Reconciler
         self.probe: NetlinkProbe
+        self.subscribers: SubscriberSocket
         self.server: Server
         self.families: Source
 
@@ -153,6 +155,7 @@ class HubProcess:
     def _start_http(self) -> None:
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
+        from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
         from gremlin_api.metrics import gremlin_source  # noqa: PLC0415
         from skytrail.cli.endpoints import Asked, executor_of, served, with_gremlin  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
@@ -173,7 +176,9 @@ class HubProcess:
         app = create_app("hub", self._status, self._waiting, blueprints)
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
         graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
-        spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app))
+        self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
+        sockets = {PATH: self.subscribers}
+        spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
 
     def _start_retention(self) -> None:
@@ -213,6 +218,7 @@ class HubProcess:
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
             "probes": {"netlink": self.probe.status()},
+            "Subscribers": self.subscribers.status(),
         }
 
     def _waiting(self) -> dict[str, str | None]:

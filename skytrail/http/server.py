@@ -304,7 +304,12 @@ class _Protocol(H11Protocol):
         protocol.connection_lost = connection_lost  # type: ignore[method-assign]  # an object of uvicorn's own
 
     def _watch_head(self) -> None:
-        """Run the timer while a request's headers are incomplete; between requests uvicorn's keep-alive timer runs."""
+        """Run the timer while a request's headers are incomplete; between requests uvicorn's keep-alive timer runs.
+
+        A connection that became a WebSocket has no further request to wait for.
+        """
+        if self.transport.get_protocol() is not self:
+            return
         # uvicorn sets None before the first request, whatever its annotation says.
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
             self._stop_timer()

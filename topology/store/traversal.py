@@ -1,11 +1,13 @@
-"""The graph at one moment, as a traversal asks of it: by ID, by a key's value, from node to node.
+"""The graph at one moment, as a traversal asks of it: by ID, by a key's value, from node to node, or a walk at once.
 
 A store gives it by an index where it has one; :class:`Listed` does it for any list of revisions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from topology.elements import Kind, Revision
@@ -14,6 +16,114 @@ Scalar: TypeAlias = "str | int | float | bool"
 Test: TypeAlias = Callable[[Any], bool]
 
 PARENT, CHILD = "@parent", "@child"
+
+UNRELATED = "related"
+"""What an edge without a RelationType is called in :attr:`Hop.relations`."""
+
+
+class Direction(Enum):
+    """From a node: OUT along edges whose parent it is. From an edge: OUT to its parent, IN to its child."""
+
+    OUT = "OUT"
+    IN = "IN"
+    BOTH = "BOTH"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One of an element's values at a key is such.
+
+    A number equals a number of another type, a truth value is no number, and what cannot be put in order is in none. Texts are
+    put in order by their UTF-16 units, as Java does.
+
+    Attributes:
+        key: as :func:`values_at` has it, or ``@Host``, ``@Origin``, ``TID``; an empty TID is none.
+        operator: ``eq neq within without gt gte lt lte between inside outside startingWith endingWith containing``.
+        values: what it is compared with: one; two for ``between``, ``inside``, ``outside``; any for ``within``, ``without``.
+    """
+
+    key: str
+    operator: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """All nodes that meet all conditions. Only at the beginning."""
+
+    where: tuple[Compare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """All edges that meet all conditions. Only at the beginning."""
+
+    where: tuple[Compare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """From nodes along their edges; both ways, an edge from a node to itself counts twice.
+
+    Attributes:
+        direction: of the edges.
+        relations: RelationTypes of the edges; empty: any.
+        to_edges: to the edges themselves rather than to the nodes at their other ends.
+        where: what these must be.
+    """
+
+    direction: Direction
+    relations: tuple[str, ...] = ()
+    to_edges: bool = False
+    where: tuple[Compare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """From edges to nodes at their ends that meet all conditions."""
+
+    direction: Direction
+    where: tuple[Compare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Those that have one of the IDs."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many came. Only at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many of those that came, no matter which."""
+
+    many: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dedup:
+    """Each once."""
+
+
+WalkStep: TypeAlias = "Nodes | Edges | Hop | Ends | Ids | Count | Limit | Dedup"
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """The answer to the leading steps of a walk. An edge of which an end is not there does not occur.
+
+    Attributes:
+        steps: how many it answers.
+        found: the elements, each once, and how often each came; or how many came, where the last of the steps is a count.
+    """
+
+    steps: int
+    found: list[tuple[Revision, int]] | int
 
 
 class Moment(Protocol):
@@ -56,6 +166,10 @@ class Moment(Protocol):
 
     def count(self, kind: Kind) -> int:
         """How many nodes or edges there are."""
+        ...
+
+    def walk(self, steps: Sequence[WalkStep]) -> Walked | None:
+        """Answer the longest leading part of a walk that can be answered at once. None: ask step by step."""
         ...
 
 
@@ -137,3 +251,6 @@ class Listed:
     def count(self, kind: Kind) -> int:
         """How many nodes or edges there are."""
         return sum(1 for _ in self._of(kind))
+
+    def walk(self, steps: Sequence[WalkStep]) -> None:
+        """All is here: a step at a time is as fast."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from topology.elements import FOREVER, Kind, Revision, State, decode_state
 from topology.store.embedded.writing import Live
-from topology.store.traversal import CHILD, PARENT, Scalar, Test, values_at
+from topology.store.traversal import CHILD, PARENT, Scalar, Test, WalkStep, values_at
 
 Value: TypeAlias = "Scalar | tuple[bool]"
 """A value as an index has it: truth values are no numbers."""
@@ -82,6 +82,11 @@ class _Decoded:
 
     def values(self, key: str) -> set[Value]:
         return _values(self.state, self.metadata, key)
+
+
+def has_one(there: Live | Revision, key: str, values: Iterable[Scalar]) -> bool:
+    """Whether an element has one of the values at a key (:data:`PARENT` and :data:`CHILD` of edges, others of nodes)."""
+    return not _Decoded(there).values(key).isdisjoint(map(_told, values))
 
 
 class _Index:
@@ -345,6 +350,9 @@ class LiveMoment:
     def count(self, kind: Kind) -> int:
         """How many nodes or edges there are."""
         return self._indexes.count(kind, self.before)
+
+    def walk(self, steps: Sequence[WalkStep]) -> None:
+        """All is here: a step at a time is as fast."""
 
 
 def revision_of(live: Live | Revision) -> Revision:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sqlite3
 import uuid
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from topology.elements import FOREVER, Revision
 from topology.store.embedded.intervals import LATEST, path
 from topology.store.embedded.packing import unpack_state
 from topology.store.interface import Difference
+
+T = TypeVar("T")
 
 _COLUMNS = "element.id, revision.number, created, begins, ends, recorded, revision.sequence, state.data, deleted"
 _JOINS = "JOIN element ON element.number = revision.element JOIN state ON state.sequence = revision.sequence"
@@ -39,9 +42,21 @@ SELECT sequence FROM (SELECT DISTINCT value AS number FROM json_each(:elements))
     SELECT sequence FROM revision WHERE element = chosen.number AND begins <= :at ORDER BY begins DESC, sequence DESC LIMIT 1
 ) WHERE ends > :at
 """
+_AT_OF_WHOLE = (
+    f"SELECT {_COLUMNS} FROM ({_AT_OF}) AS was"  # noqa: S608
+    f" CROSS JOIN revision ON revision.sequence = was.sequence {_JOINS}"
+)
 _FEW = 1000  # changes
 _VARIABLES = 500  # in one statement
 _ROWS = 1000  # fetched at once
+
+
+class Ask(Protocol):
+    """Calls a function with a connection that sees one state of the file, and returns what it does. Raises StoreError."""
+
+    def __call__(self, ask: Callable[[sqlite3.Connection], T], /) -> T:
+        """What the function returns."""
+        ...
 
 
 def as_of(database: sqlite3.Connection, when: int, ids: Collection[str] | None) -> list[Revision]:
@@ -49,6 +64,19 @@ def as_of(database: sqlite3.Connection, when: int, ids: Collection[str] | None) 
     if ids is None:
         return [revision(row) for row in database.execute(_AT_WHOLE, _moment(when))]
     return _of_elements(database, ids, "begins <= ? AND ends > ?", when, when)
+
+
+def as_of_numbers(database: sqlite3.Connection, when: int, elements: Collection[int]) -> list[Revision]:
+    """The same of elements by number; of each, one revision is looked up, however many it has. Raises sqlite3.Error."""
+    if not elements:
+        return []
+    values = {"elements": json.dumps(sorted(elements)), "at": min(max(when, 0), LATEST)}
+    return list(_revisions(database.execute(_AT_OF_WHOLE, values)))
+
+
+def as_of_ids(database: sqlite3.Connection, when: int, ids: Collection[str]) -> list[Revision]:
+    """The same by ID; what is no ID of ours is nobody's. Raises sqlite3.Error."""
+    return as_of_numbers(database, when, _numbers(database, ids))
 
 
 def changed_since(database: sqlite3.Connection, when: int) -> list[str] | None:
@@ -141,6 +169,19 @@ def _by_sequence(database: sqlite3.Connection, sequences: Iterable[int]) -> Iter
         (wanted,),
     )
     return _revisions(rows)
+
+
+def _numbers(database: sqlite3.Connection, ids: Collection[str]) -> list[int]:
+    found: list[int] = []
+    keys: list[bytes] = []
+    for one in ids:
+        with contextlib.suppress(ValueError):
+            keys.append(uuid.UUID(one).bytes)
+    for at in range(0, len(keys), _VARIABLES):
+        part = keys[at : at + _VARIABLES]
+        rows = database.execute(f"SELECT number FROM element WHERE id IN ({','.join('?' * len(part))})", part)  # noqa: S608
+        found += [number for (number,) in rows]
+    return found
 
 
 def _of_elements(database: sqlite3.Connection, ids: Collection[str], condition: str, *times: int) -> list[Revision]:

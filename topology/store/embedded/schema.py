@@ -44,6 +44,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE latest (sequence INTEGER NOT NULL);
     INSERT INTO latest VALUES (0);
     """,  # noqa: S608 - a constant of ours
+    """
+    -- What elements ever had (had.py): its trace << 32 | the element's number; and what is to be put there, as a log.
+    CREATE TABLE had (entry INTEGER PRIMARY KEY);
+    CREATE TABLE had_lately (number INTEGER PRIMARY KEY, entries BLOB NOT NULL);  -- 64 bits each, little-endian
+    -- Up to "last" states are from before that: beside the work they are looked at, up to "done" they were.
+    CREATE TABLE noting (done INTEGER NOT NULL, last INTEGER NOT NULL);
+    INSERT INTO noting SELECT 0, sequence FROM latest;
+    """,
 )
 """From version 0 on: the n-th makes version n + 1 of what version n left (PRAGMA user_version)."""
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import sqlite3
+import struct
 import threading
 import time
 import zlib
@@ -19,14 +20,17 @@ import structlog
 from topology.elements import FOREVER, Revision
 from topology.store.embedded import reading, retention
 from topology.store.embedded.checkpoint import Checkpointer
+from topology.store.embedded.had import Traces
 from topology.store.embedded.index import Indexes, revision_of
+from topology.store.embedded.noting import Noting
 from topology.store.embedded.packing import unpack
+from topology.store.embedded.past import Pasts
 from topology.store.embedded.schema import connect, prepare
 from topology.store.embedded.soundness import RESTORE, Soundness, refuse_lost
 from topology.store.embedded.writing import Live, Writing
 from topology.store.folder import hold
 from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, succeeds
-from topology.store.traversal import Listed, Moment
+from topology.store.traversal import Moment
 
 T = TypeVar("T")
 
@@ -34,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 FILE = "graph.sqlite"
 _READERS = 4
-_DAMAGED = (zlib.error, msgspec.MsgspecError, UnicodeDecodeError)
+_DAMAGED = (zlib.error, struct.error, msgspec.MsgspecError, UnicodeDecodeError)
 _WRITES = frozenset({"write", "lease"})
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free space on that disk; nothing stored is lost",
@@ -70,6 +74,9 @@ class EmbeddedStore:
         self._live: dict[str, Live] = {}
         self._looking = threading.Lock()  # holds what is there now, and never while the file is waited for
         self._indexes = Indexes(self._live, self._looking)
+        self._traces = Traces()
+        self._pasts = Pasts(self._read, self._traces, self._indexes)
+        self._sweeping = retention.Sweeping()
         self._sequence = 0
         self._leased: set[str] = set()  # since the file was opened
         self._failure: str | None = None
@@ -87,6 +94,8 @@ class EmbeddedStore:
                 self.soundness = Soundness(self._path)
                 on_failure.callback(self.soundness.close)
                 self._checkpointer = Checkpointer(self._path, synchronous=synchronous)
+                on_failure.callback(self._checkpointer.close)
+                self.noting = Noting(self._read, self._write)
             on_failure.pop_all()
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
@@ -120,11 +129,13 @@ class EmbeddedStore:
         """Apply a batch in one transaction."""
         with self._lock, self._errors("write"), self._transaction():
             if self._is_new(batch):
-                writing = Writing(self._database, self._live, self._sequence, batch.recorded)
-                for change in batch.changes:
-                    writing.take(change)
-                writing.finish()
-                self._database.execute("COMMIT")
+                writing = Writing(self._database, self._live, self._sequence, batch.recorded, self._traces)
+                with self._pasts.changing(self._database, batch.changes):
+                    for change in batch.changes:
+                        writing.take(change)
+                    writing.finish()
+                    self._database.execute("COMMIT")
+                    self._traces.committed()
                 self._take(writing)
                 self._checkpointer.wrote(len(batch.changes))
             return self._sequence
@@ -166,15 +177,7 @@ class EmbeddedStore:
 
     def moment(self, when: int | None = None) -> Moment:
         """The graph at a moment, or now, to be asked by a traversal."""
-        moment = self._indexes.moment()
-        if when is None:
-            return moment
-        ids = self._read(lambda database: reading.changed_since(database, when))
-        if ids is None:
-            return Listed(self.as_of(when))
-        there = {one.id: one for one in self.as_of(when, ids)}
-        self._indexes.put(moment, {id_: there.get(id_) for id_ in ids})
-        return moment
+        return self._indexes.moment() if when is None else self._pasts.at(when, traced=self.noting.over)
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """The graph at a moment."""
@@ -194,17 +197,30 @@ class EmbeddedStore:
 
     def retain(self, before: int | None = None, size: int | None = None) -> Retained:
         """Remove what ended before a time, and the oldest that ended while there are more bytes than ``size``."""
-        removed = 0
-        for step in retention.steps(before, size):
-            more = True
-            while more:  # a little at a time, so that changes need not wait long
-                with self._lock, self._errors("write"), self._transaction():
-                    count, more = step(self._database)
-                    removed += count
+        removed = gone = 0
+        for choose in retention.steps(before, size):
+            chosen = None
+            while chosen != []:  # a little at a time, so that changes need not wait long
+                with self._lock, self._errors("write"):
+                    chosen = choose(self._database)
+                    with self._pasts.changing(self._database, retention.changes(chosen)), self._transaction():
+                        gone += retention.remove(self._database, chosen)
+                removed += len(chosen)
+        if gone:
+            self._sweep(gone)
         with self._lock, self._errors("write"):
             retention.shrink(self._database)
             left = self._database.execute("SELECT count(*) FROM revision").fetchone()[0]
         return Retained(removed, int(left))
+
+    def _sweep(self, gone: int) -> None:
+        """Remove the traces of elements that are gone."""
+        with self._lock, self._errors("write"):
+            with self._transaction():
+                self._traces.settle(self._database)
+            self._traces.committed()
+        for step in self._sweeping.steps(gone):
+            self._write(step)
 
     def health(self) -> Health:
         """How it is."""
@@ -217,6 +233,7 @@ class EmbeddedStore:
 
     def close(self) -> None:
         """Close the file and let other processes have it."""
+        self.noting.close()
         self._checkpointer.close()
         self.soundness.close()
         with self._lock:
@@ -235,6 +252,7 @@ class EmbeddedStore:
         for key, *values, packed in rows:
             id_ = reading.text_of(key)
             self._live[id_] = Live(id_, *[*values, unpack(packed)])
+        self._traces.load(self._database)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -268,6 +286,10 @@ class EmbeddedStore:
     def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         with self._reader() as database:
             return ask(database)
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock, self._errors("write"), self._transaction():
+            return work(self._database)
 
     def _stream(self, ask: Callable[[sqlite3.Connection], Iterator[T]]) -> Iterator[T]:
         with self._reader() as database:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from topology.elements import FOREVER, encode_state
+from topology.store.embedded import had
 from topology.store.embedded.intervals import LATEST, fork
 from topology.store.embedded.packing import pack, unpack
 from topology.store.interface import Change, StoreError
@@ -63,6 +64,7 @@ class Writing:
         live: what is there now; not touched.
         sequence: the latest one given.
         recorded: µs since the epoch.
+        traces: of what elements had.
 
     Attributes:
         came: what is there after it and was not, or was otherwise; None: was and is not.
@@ -73,10 +75,12 @@ class Writing:
     live: Mapping[str, Live]
     sequence: int
     recorded: int
+    traces: had.Traces
     came: dict[str, Live | None] = field(default_factory=dict)
     _rows: dict[int, _Row] = field(default_factory=dict)
     _closed: dict[int, tuple[int, int | None, int]] = field(default_factory=dict)  # sequence → ends, fork, deleted
     _numbers: dict[int, int] = field(default_factory=dict)  # element → numbers given
+    _entries: list[int] = field(default_factory=list)  # of the traces that elements left (had.py)
 
     def take(self, change: Change) -> None:
         """Take one change.
@@ -100,6 +104,7 @@ class Writing:
     def finish(self) -> None:
         """Write what was collected. Raises sqlite3.Error."""
         self._flush()
+        self.traces.write(self.database, self._entries)
         self.database.execute("UPDATE latest SET sequence = ?", (self.sequence,))
 
     def _come(self, change: Change, data: bytes | None) -> None:
@@ -118,6 +123,7 @@ class Writing:
         elif data is None:
             return
         assert data is not None
+        self._leave(element, had.traces(data))
         row = self._add(element, change.at, change.at, FOREVER, data)
         self.came[change.id] = _live(change.id, row)
 
@@ -128,6 +134,7 @@ class Writing:
             self._add(live.element, live.created, at, at, None, deleted=1)
             self.came[live.id] = None
         else:
+            self._leave(live.element, had.fresh_traces(live.data, data))
             self.came[live.id] = _live(live.id, self._add(live.element, live.created, at, FOREVER, data))
 
     def _insert(self, change: Change, data: bytes | None, element: int) -> None:
@@ -153,6 +160,7 @@ class Writing:
                 self._set_created(element, after, after["begins"])
         else:
             vanishes = after["state"] is None
+            self._leave(element, had.traces(data))
             self._add(element, created, at, after["begins"], data, deleted=int(vanishes))
             if not there and not vanishes:
                 self._set_created(element, after, at)
@@ -200,6 +208,10 @@ class Writing:
             ).fetchone()[0]
         self._numbers[element] += 1
         return self._numbers[element]
+
+    def _leave(self, element: int, traces: set[int]) -> None:
+        if traces:
+            self._entries += had.entries_of(element, traces)
 
     def _add(self, element: int, created: int, begins: int, ends: int, data: bytes | None, deleted: int = 0) -> _Row:
         self.sequence += 1

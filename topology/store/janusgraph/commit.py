@@ -29,7 +29,7 @@ from topology.store.janusgraph.mirror import Mirror
 from topology.store.janusgraph.projection import project
 from topology.store.janusgraph.records import Entry, chunks, pack
 from topology.store.janusgraph.recovery import await_turn, finish
-from topology.store.janusgraph.schema import EDGE, NODE
+from topology.store.janusgraph.schema import EDGE, NODE, odd_keys
 from topology.store.janusgraph.timeline import ROWS, Plan, Step, Work, groups, plan
 from topology.store.janusgraph.vertices import Vertices
 
@@ -217,11 +217,16 @@ class Committer:
             "revisions": head.revisions + len(planned.entries),
             "size": head.size + sum(len(entries) + len(documents) for entries, documents in parts),
         }
+        odd = _odd(head, planned)
         small = not parts or (self._transactional and len(parts) == 1 and len(planned.entries) <= ROWS)
         writer = self.vertices.system(f"writer/{batch.writer}")
-        (self._at_once if small else self._in_parts)(
-            partial(write.with_lease, vertex=writer, lease=_text(new)), planned, parts, sets
-        )
+
+        def noted(steps: GraphTraversal) -> GraphTraversal:
+            return write.with_lease(steps if odd == head.odd else write.with_odd(steps, odd or ""), writer, _text(new))
+
+        (self._at_once if small else self._in_parts)(noted, planned, parts, sets)
+        assert self._head is not None
+        self._head = structs.replace(self._head, odd=odd)
         self._leases[batch.writer] = new
         for part in chunks(planned.entries):
             self.log.append([entry for entry, _ in part])
@@ -297,6 +302,14 @@ class Committer:
         documents = fresh.documents({page: {entry.sequence for entry in entries}})
         texts = [pack(part) for part in chunks((entry, documents[entry.sequence]) for entry in entries)]
         self.gated(partial(write.with_page, vertex=self.vertices.system(page), place=place, chunks=texts), **sets)
+
+
+def _odd(head: Head, planned: Plan) -> str | None:
+    """The odd keys with what is new."""
+    if head.odd is None:
+        return None
+    new = (one.state for work in planned.works for one in work.steps if one.entry.sequence in work.new and one.state)
+    return " ".join(sorted({*head.odd.split()}.union(*map(odd_keys, new))))
 
 
 def _text(lease: Lease) -> str:

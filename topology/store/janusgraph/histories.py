@@ -16,6 +16,7 @@ from topology.store.janusgraph.timeline import Step, step
 
 _AT_ONCE = 100
 _ANSWERS = 64
+_ENDS = " end"
 
 
 def histories(connections: Connections, vertices: Mapping[str, object]) -> dict[str, tuple[int, list[Step]]]:
@@ -60,11 +61,26 @@ def histories(connections: Connections, vertices: Mapping[str, object]) -> dict[
 
 def stamp(entry: Entry) -> str:
     """What a document carries of its entry beside the times."""
+    return _stamp(entry) + (_ENDS if entry.ends and not entry.gone else "")
+
+
+def stamps(entry: Entry) -> tuple[str, str]:
+    """What it may carry of an entry of which it is not known whether its end was the element's."""
+    return _stamp(entry), _stamp(entry) + _ENDS
+
+
+def _stamp(entry: Entry) -> str:
     return f"{entry.sequence} {entry.number} {entry.created} {entry.recorded}"
 
 
+def read_stamp(text: str) -> tuple[int, int, int, int, bool]:
+    """Sequence, number, created, recorded, and whether its end was the element's."""
+    sequence, number, created, recorded, *ends = text.split()
+    return int(sequence), int(number), int(created), int(recorded), bool(ends)
+
+
 def _step(row: Mapping[str, object], kind: Kind) -> Step:
-    sequence, number, created, recorded = map(int, str(row["stamp"]).split())
+    sequence, number, created, recorded, _ = read_stamp(str(row["stamp"]))
     at, document = int(str(row["at"])), str(row["document"]).encode()
     entry = Entry(str(row["id"]), number, created, at, FOREVER, False, recorded, sequence, not document, number)
     return step(entry, document, kind)

@@ -63,6 +63,8 @@ class Head(msgspec.Struct, frozen=True):
         owner: which process has the turn, or had it last.
         generation: counts runs of retention.
         checkpoint: sequence of the latest one.
+        forgotten: time up to which retention removed what had ended; µs since the epoch.
+        odd: keys, with spaces between, at which some state ever had what only its document tells; None: that is not known.
         lease: of the writer asked for.
     """
 
@@ -76,6 +78,8 @@ class Head(msgspec.Struct, frozen=True):
     until: int
     generation: int
     checkpoint: int
+    forgotten: int
+    odd: str | None
     owner: str = ""
     lease: str = ""
 
@@ -88,7 +92,7 @@ def read_head(g: GraphTraversalSource, writer: str) -> Head:
         raise StoreError("JanusGraph has lost the store's head: restore a backup of it")
     lease = found.get(f"writer/{writer}", {}).get("lease", "")
     numbers = {key: head[key] for key in HEAD_KEYS}
-    return Head(vertex=head[T.id], owner=head.get("owner", ""), lease=lease, **numbers)
+    return Head(vertex=head[T.id], odd=head.get("odd"), owner=head.get("owner", ""), lease=lease, **numbers)
 
 
 def place_of(page: str, entries: Collection[Entry], size: int) -> Place:

@@ -14,9 +14,9 @@ from gremlin_python.process.traversal import T
 from gremlin_python.statics import long
 
 from topology.elements import FOREVER, Kind
-from topology.store.janusgraph.histories import stamp
+from topology.store.janusgraph.histories import stamp, stamps
 from topology.store.janusgraph.records import Entry
-from topology.store.janusgraph.schema import DECLARED, OTHER, RELATIONS
+from topology.store.janusgraph.schema import DECLARED, OTHER, RELATION, RELATIONS
 from topology.store.janusgraph.timeline import Step, Work
 
 Row = dict[str, Any]
@@ -34,7 +34,7 @@ class Patch:
     at: int
     sequence: int
     to: int
-    old_stamp: str
+    old_stamps: tuple[str, ...]
     stamp: str
 
 
@@ -103,7 +103,8 @@ def _append(rows: Rows, work: Work, vertices: Mapping[str, object]) -> None:
     if before is None:
         (rows.past if last.entry.gone else rows.current).append(which | _document(last))
     else:
-        old = {"c": long(first.at), "F": long(before.entry.at), "P": stamp(before.entry)}
+        ended = work.steps[len(work.before) - 1].entry
+        old = {"c": long(first.at), "F": long(ended.at), "P": stamp(ended)}
         if last.entry.gone:
             rows.ended.append(which | old)
             rows.past.append(which | _document(last))
@@ -149,7 +150,7 @@ def _late(rows: Rows, work: Work, vertices: Mapping[str, object]) -> None:
             rows.current.append(which | _document(one))
         elif before is None or (before.to == FOREVER and not entry.gone):
             rows.past.append(which | _document(one))
-        elif (before.to, before.created) != (entry.to, entry.created) and not entry.gone:
+        elif (before.to, before.created, before.ends) != (entry.to, entry.created, entry.ends) and not entry.gone:
             rows.patches.append(_patch(vertex, one, before))
     if work.steps[-1].kind is Kind.NODE:
         for key in DECLARED:
@@ -185,7 +186,7 @@ def _which(vertices: Mapping[str, object], id_: str) -> Row:
 
 def _patch(vertex: object, one: Step, before: Entry) -> Patch:
     entry = one.entry
-    return Patch(vertex, entry.id, one.kind, entry.at, entry.sequence, entry.to, stamp(before), stamp(entry))
+    return Patch(vertex, entry.id, one.kind, entry.at, entry.sequence, entry.to, stamps(before), stamp(entry))
 
 
 def _document(one: Step) -> Row:
@@ -202,7 +203,7 @@ def _edge(rows: Rows, one: Step, vertices: Mapping[str, object]) -> None:
     state, entry = one.state, one.entry
     if one.kind is Kind.NODE or state is None:
         return
-    relation = str(state.metadata.get("RelationType", ""))
+    relation = str(state.metadata.get(RELATION) or "")
     ends = {"o": {T.id: vertices[state.parent]}, "i": {T.id: vertices[state.child]}}
     label = relation if relation in RELATIONS else OTHER
     rows.edges.append(_document(one) | ends | {"u": entry.id, "R": relation, "l": label, "s": long(entry.sequence)})

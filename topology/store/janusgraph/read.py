@@ -37,9 +37,10 @@ class Found:
     since: int
 
 
-def at_time(log: Log, when: int, ids: Collection[str] | None) -> list[Found]:
-    """What held at a time; the ends are as they were recorded. Raises StoreError."""
-    base = max((place for place in log.checkpoints if place.earliest <= when), key=lambda one: one.earliest, default=None)
+def at_time(log: Log, when: int, ids: Collection[str] | None, last: int = FOREVER) -> list[Found]:
+    """What held at a time, by what was recorded up to a sequence; the ends are as they were recorded. Raises StoreError."""
+    bases = (place for place in log.checkpoints if place.earliest <= when and place.last <= last)
+    base = max(bases, key=lambda one: one.earliest, default=None)
     covered, upto = (base.earliest, base.last) if base else (-1, 0)
     pages = [place.page for place in log.buckets() if place.earliest <= when and (place.latest > covered or place.last > upto)]
     names = [base.page, *pages] if base else pages
@@ -48,7 +49,7 @@ def at_time(log: Log, when: int, ids: Collection[str] | None) -> list[Found]:
     latest: dict[str, tuple[Entry, str]] = {}
     for page in names:
         for entry in entries[page]:
-            if entry.at > when or (wanted is not None and entry.id not in wanted):
+            if entry.at > when or entry.sequence > last or (wanted is not None and entry.id not in wanted):
                 continue
             if entry.at <= covered and entry.sequence <= upto and page is not names[0]:
                 continue  # it is in the checkpoint, or was over by then
@@ -89,8 +90,23 @@ def recorded_after(log: Log, after: int, limit: int) -> list[Found]:
     return found[:limit]
 
 
-def complete(log: Log, found: Iterable[Found], tails: Mapping[str, Step]) -> None:
-    """Set when each ended, and began to be, as far as the log goes. Raises StoreError."""
+def entries_after(log: Log, sequence: int) -> list[Entry]:
+    """All that was recorded after it. Raises StoreError."""
+    pages = [place.page for place in log.buckets() if place.last > sequence]
+    return [entry for entries in log.entries(pages).values() for entry in entries if entry.sequence > sequence]
+
+
+def latest_until(log: Log, sequence: int) -> int:
+    """The latest time of what was recorded up to it; 0: there is nothing. Raises StoreError."""
+    places = [place for place in log.buckets() if place.count and place.first <= sequence]
+    whole = [place.latest for place in places if place.last <= sequence]
+    pages = [place.page for place in places if place.last > sequence]
+    parts = (entry.at for entries in log.entries(pages).values() for entry in entries if entry.sequence <= sequence)
+    return max([*whole, *parts], default=0)
+
+
+def complete(log: Log, found: Iterable[Found], tails: Mapping[str, Step], last: int = FOREVER) -> None:
+    """Set when each ended, and began to be, as far as the log goes, or up to a sequence. Raises StoreError."""
     pending: list[Found] = []
     for one in found:
         tail = tails.get(one.entry.id)
@@ -112,7 +128,7 @@ def complete(log: Log, found: Iterable[Found], tails: Mapping[str, Step]) -> Non
         for entries in log.entries(part).values():
             for entry in entries:
                 queue = waiting.get(entry.id)
-                if queue is None:
+                if queue is None or entry.sequence > last:
                     continue
                 known = there[entry.id]
                 while queue and queue[-1].since < entry.sequence:

@@ -117,7 +117,8 @@ def _forget(committer: Committer, before: int) -> int:
     going = [entry for page, some in ended.items() for entry in log.entries([page])[page] if entry.sequence in some]
     if going:
         job = _Job.made(before, sorted(going, key=lambda one: one.sequence))
-        _note(committer, pack_text(msgspec.msgpack.encode(job)))
+        forgotten = max(before, committer.state("")[0].forgotten)
+        _note(committer, pack_text(msgspec.msgpack.encode(job)), forgotten=forgotten)
         _carry_out(committer, job)
     return len(going)
 
@@ -130,11 +131,11 @@ def _finish(committer: Committer) -> None:
         _carry_out(committer, unpack_text(text, _jobs))
 
 
-def _note(committer: Committer, text: str) -> None:
+def _note(committer: Committer, text: str, **sets: int) -> None:
     committer.state("")
     vertex = committer.vertices.system(_JOB)
     committer.gated(
-        partial(write.with_place, vertex=vertex, place=text) if text else partial(write.without_page, vertex=vertex)
+        partial(write.with_place, vertex=vertex, place=text) if text else partial(write.without_page, vertex=vertex), **sets
     )
 
 

@@ -41,7 +41,7 @@ try {
   try { mgmt.rollback() } catch (Throwable ignored) {}
   throw failure
 }
-if (!g.V().has('system', 'head').hasNext()) g.addV('internal').property('system', 'head').iterate()
+if (!g.V().has('system', 'head').hasNext()) g.addV('internal').property('system', 'head').property('odd', '').iterate()
 def head = g.V().has('system', 'head').next()
 headKeys.each { if (!g.V(head).has(it).hasNext()) g.V(head).property(it, 0L).iterate() }
 def found = g.V(head).values('schema').tryNext().orElse(0L)

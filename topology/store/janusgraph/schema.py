@@ -11,6 +11,9 @@ A declared key is twice on a vertex: its value now (gone when the element is) an
 ``properties(key, key_was).has('valid_from', lte(t)).has('valid_to', gt(t))``; the twin has an index of the vertex's own on
 ``valid_from``. (With the open value in the twin too, closing it means searching the history: measured half as fast, and slower
 with each revision.) Labels and keys cannot change in JanusGraph: a later version only adds.
+
+The head's ``odd`` names the keys at which some state ever had a value that stands in ``doc`` alone: of those the declared keys
+tell not all.
 """
 
 from __future__ import annotations
@@ -27,13 +30,17 @@ from gremlin_python.statics import long
 from topology.elements import State
 from topology.store.interface import StoreError
 from topology.store.janusgraph.connection import ConflictError, Connections
+from topology.store.traversal import values_at
 
-VERSION = 1
-"""Of the schema below."""
+VERSION = 2
+"""Of the schema below. A graph that version 1 began has no ``odd`` and no index of what was: it is never asked by key."""
 
 _TRIES = 10
+_LONG = 1 << 63
 
-HEAD_KEYS = ("version", "committed", "applied", "revisions", "size", "pending", "until", "generation", "checkpoint")
+HEAD_KEYS = (
+    "version", "committed", "applied", "revisions", "size", "pending", "until", "generation", "checkpoint", "forgotten",
+)  # fmt: skip
 """Numbers on the head's vertex: see :class:`topology.store.janusgraph.log.Head`."""
 
 HISTORY = "_was"
@@ -44,6 +51,9 @@ EDGE = "edge_record"
 INTERNAL = "internal"
 OTHER = "related"
 """The label of edges whose RelationType is none of :data:`RELATIONS`."""
+
+RELATION = "RelationType"
+"""The key of an edge that JanusGraph's edge has, too; empty: it has none."""
 
 RELATIONS = frozenset({
     "ownership", "layer2", "association", "service", "endpoint", "networkpolicy", "storage", "ingress", "veth", "vlan", "vxlan",
@@ -61,7 +71,7 @@ class Declared:
         path: where it stands in Metadata; empty: in the state itself.
         kind: type of its values.
         several: a list of values; each has its own property.
-        indexed: the current value has a composite index.
+        indexed: the current value has a composite index, and what was has one.
     """
 
     name: str
@@ -95,15 +105,38 @@ _OF_STATE = {"Host": "host", "Origin": "origin", "TID": "tid"}
 
 
 def declared_values(state: State) -> dict[str, Any]:
-    """The declared keys that a state has, by name. A value of another type than declared stays in ``doc`` alone."""
+    """The declared keys that a state has, by name. A value of another type than declared stays in ``doc`` alone.
+
+    The state's own that are empty are none.
+    """
     metadata = state.metadata
     values: dict[str, Any] = {}
     for key in DECLARED:
-        value = _at(metadata, key.path) if key.path else getattr(state, _OF_STATE[key.name])
-        items = value if key.several and isinstance(value, list) else [] if key.several or value == "" else [value]
-        if items and all(type(item) is key.kind for item in items):
-            values[key.name] = value
+        value = _at(metadata, key.path) if key.path else getattr(state, _OF_STATE[key.name]) or None
+        items = value if key.several and isinstance(value, list) else [] if key.several else [value]
+        if items and all(_is_of(key.kind, item) for item in items):
+            values[key.name] = long(value) if key.kind is int else value
     return values
+
+
+def odd_keys(state: State) -> set[str]:
+    """The keys of a state, those of edges among them, of which :func:`declared_values` or the edge itself does not tell all."""
+    metadata = state.metadata
+    if state.parent:
+        relations = values_at(metadata, RELATION)
+        return {RELATION} if relations and not (len(relations) == 1 and relations[0] and _is_of(str, relations[0])) else set()
+    values = declared_values(state)
+    odd = {"TID"} if not state.tid and values_at(metadata, "TID") else set()
+    for key in DECLARED:
+        if key.path:
+            told = values.get(key.name, [])
+            if values_at(metadata, key.name) != (told if isinstance(told, list) else [told]):
+                odd.add(key.name)
+    return odd
+
+
+def _is_of(kind: type, value: Any) -> bool:  # noqa: ANN401 - a value of JSON
+    return type(value) is kind and not (isinstance(value, int) and not -_LONG <= value < _LONG)
 
 
 def _at(metadata: Mapping[str, Any], path: tuple[str, ...]) -> Any:  # noqa: ANN401 - a value of JSON
@@ -133,13 +166,14 @@ _INTERNAL_KEYS = (
     _Key("stamp", "text"),
     _Key("uid", "text", index="unique"),
     _Key("edge_uid", "text"),
-    _Key("RelationType", "text"),
+    _Key(RELATION, "text"),
     _Key("doc", "text"),
     _Key("doc" + HISTORY, "text", "LIST", history=True),
     _Key("system", "text", index="unique"),
     _Key("version", "integer", lock=True),
     *(_Key(name, "integer") for name in HEAD_KEYS if name != "version"),
     _Key("owner", "text"),
+    _Key("odd", "text"),
     _Key("schema", "integer"),
     _Key("lease", "text"),
     _Key("page", "text", index="plain"),
@@ -154,8 +188,9 @@ def _keys() -> list[_Key]:
     keys = list(_INTERNAL_KEYS)
     for key in DECLARED:
         kind = kinds[key.kind]
-        keys.append(_Key(key.name, kind, "LIST" if key.several else "SINGLE", "plain" if key.indexed else "none"))
-        keys.append(_Key(key.name + HISTORY, kind, "LIST", history=True))
+        index = "plain" if key.indexed else "none"
+        keys.append(_Key(key.name, kind, "LIST" if key.several else "SINGLE", index))
+        keys.append(_Key(key.name + HISTORY, kind, "LIST", index, history=True))
     return keys
 
 

@@ -17,6 +17,7 @@ from topology.store.janusgraph.checkpoints import maintain
 from topology.store.janusgraph.commit import Committer
 from topology.store.janusgraph.connection import ConflictError, Connections
 from topology.store.janusgraph.log import Head, Log, read_head
+from topology.store.janusgraph.moment import JanusGraphMoment, Later, tells
 from topology.store.janusgraph.spool import Spool
 from topology.store.traversal import Listed, Moment
 
@@ -150,11 +151,33 @@ class JanusGraphStore:
 
     def moment(self, when: int | None = None) -> Moment:
         """The graph at a moment, or now, to be asked by a traversal."""
+        self._migrate()
+        head = self._connections.read(lambda g: read_head(g, ""))
+        if tells(head, when):
+            return JanusGraphMoment(self._connections, self, head, when)
         return Listed(self.current() if when is None else self.as_of(when))
+
+    def as_recorded(self, head: Head, when: int, ids: Collection[str] | None = None) -> list[Revision]:
+        """As :class:`topology.store.janusgraph.moment.Records` says."""
+
+        def find(now: Head) -> list[read.Found]:
+            if now.generation != head.generation and now.forgotten > min(when, read.latest_until(self._log, head.committed)):
+                raise StoreError("what was asked for has just been forgotten: ask again")
+            found = read.at_time(self._log, when, ids, head.committed)
+            read.complete(self._log, found, {}, head.committed)
+            return found
+
+        return self._read(find)
+
+    def later(self, head: Head) -> Later:
+        """As :class:`topology.store.janusgraph.moment.Records` says."""
+        with self._reading:
+            now, since = self._refresh(), head.committed
+            return Later(now, read.entries_after(self._log, since), read.latest_until(self._log, since))
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """As the interface says."""
-        return self._read(lambda: read.at_time(self._log, when, ids))
+        return self._read(lambda head: self._complete(head, read.at_time(self._log, when, ids)))
 
     def between(self, begin: int, end: int, ids: Collection[str] | None = None) -> Iterator[Revision]:
         """As the interface says."""
@@ -183,7 +206,7 @@ class JanusGraphStore:
 
     def feed(self, after: int, limit: int) -> list[Revision]:
         """As the interface says."""
-        return self._read(lambda: read.recorded_after(self._log, after, limit))
+        return self._read(lambda head: self._complete(head, read.recorded_after(self._log, after, limit)))
 
     def retain(self, before: int | None = None, size: int | None = None) -> Retained:
         """As the interface says."""
@@ -247,12 +270,10 @@ class JanusGraphStore:
         finally:
             self._lock.release()
 
-    def _read(self, find: Callable[[], list[read.Found]]) -> list[Revision]:
+    def _read(self, find: Callable[[Head], list[read.Found]]) -> list[Revision]:
         for attempt in range(_TRIES):
             with self._reading:
-                head = self._refresh()
-                found = find()
-                self._complete(head, found)
+                found = find(self._refresh())
             try:
                 return list(read.revisions(self._log, found))
             except ConflictError:
@@ -266,9 +287,10 @@ class JanusGraphStore:
         self._log.refresh(head)
         return head
 
-    def _complete(self, head: Head, found: list[read.Found]) -> None:
+    def _complete(self, head: Head, found: list[read.Found]) -> list[read.Found]:
         mirror = self._committer.mirror
         read.complete(self._log, found, mirror.tails if mirror.sequence >= head.committed else {})
+        return found
 
     def _revisions(self, found: list[read.Found]) -> Iterator[Revision]:
         return read.revisions(self._log, found)

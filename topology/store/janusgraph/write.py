@@ -40,6 +40,11 @@ def with_owner(steps: GraphTraversal, owner: str) -> GraphTraversal:
     return steps.property(_SINGLE, "owner", owner)
 
 
+def with_odd(steps: GraphTraversal, odd: str) -> GraphTraversal:
+    """Set which keys are odd."""
+    return steps.property(_SINGLE, "odd", odd)
+
+
 def with_lease(steps: GraphTraversal, vertex: object, lease: str) -> GraphTraversal:
     """Set a writer's lease."""
     return steps.side_effect(__.V(vertex).property(_SINGLE, "lease", lease))
@@ -184,7 +189,7 @@ def _patch(steps: GraphTraversal, patch: Patch) -> GraphTraversal:
         __.V(patch.vertex)
         .properties(_DOC_WAS)
         .has("valid_from", long(patch.at))
-        .has("stamp", patch.old_stamp)
+        .has("stamp", P.within(*patch.old_stamps))
         .property("valid_to", to)
         .property("stamp", patch.stamp)
     )
