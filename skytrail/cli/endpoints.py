@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from skytrail.errors import UsageError
 
 if TYPE_CHECKING:
     from gremlin_api.answering import Graphs
@@ -55,6 +58,37 @@ def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGI
         _TOPOLOGY: TopologyEndpoint(skydive, executor),
     }
     return mounted(paths, {GREMLIN: GremlinSocket(answerer, executor), **sockets}, rest)
+
+
+_RULE_SECONDS = 5.0
+
+
+def finder(revisions: RevisionGraphs, executor: Executor) -> Callable[[str], list[str]]:
+    """What tells rules the TIDs of nodes that a query of Skydive's dialect finds.
+
+    Raises:
+        UsageError: the query finds no nodes, by what it says or by what is there.
+        SkytrailError: it could not be asked.
+    """
+    from gremlin_api.errors import TraversalError  # noqa: PLC0415
+    from gremlin_api.interpreter.run import Allowance, CancelledError, TimedOutError, TooMuchError  # noqa: PLC0415
+    from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
+    from gremlin_api.skydive.translate import Kind  # noqa: PLC0415
+
+    answerer = SkydiveAnswerer(revisions, Allowance(_RULE_SECONDS), gate=executor.scans)
+
+    def find(query: str) -> list[str]:
+        try:
+            answer = answerer.answer(query, threading.Event())
+        except (CancelledError, TimedOutError, TooMuchError):
+            raise
+        except TraversalError as error:
+            raise UsageError(str(error)) from error
+        if answer.kind is not Kind.NODES:
+            raise UsageError(f"it gives {answer.kind.value}: a rule asks for nodes")
+        return [one.revision.state.tid for one in answer.values if one.revision.state.tid]
+
+    return find
 
 
 def served(app: ASGIApp, settings: Settings, closers: contextlib.ExitStack) -> Server:

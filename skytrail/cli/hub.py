@@ -157,25 +157,33 @@ class HubProcess:
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
         from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
         from gremlin_api.metrics import gremlin_source  # noqa: PLC0415
-        from skytrail.cli.endpoints import Asked, executor_of, served, with_gremlin  # noqa: PLC0415
+        from skytrail.cli.endpoints import Asked, executor_of, finder, served, with_gremlin  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
+        from skytrail.settings.reference import shown_settings  # noqa: PLC0415
         from topology.metrics import topology_source  # noqa: PLC0415
+        from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
+        from topology.rules import Rules  # noqa: PLC0415
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
         sources = topology_source(self.store, self.reconciler, self.probe), gremlin_source(executor)
         self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
+        shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
+        graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
+        find, name = finder(graphs, executor), self._host.hostname
+        rules = Rules(self.store, self.reconciler.report, find, name, lambda: self.reconciler.counters.changes, clock)
+        rules.start()
+        self._closers.callback(rules.stop)
         blueprints = [
+            resources_blueprint(rules, name, shown_settings(self._settings)),
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
-        shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
-        graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app), sockets)
@@ -218,7 +226,12 @@ class HubProcess:
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
             "probes": {"netlink": self.probe.status()},
+            # as Skydive's clients read it
+            "Agents": {},
+            "Peers": {"Incomers": {}, "Outgoers": {}},
+            "Publishers": {},
             "Subscribers": self.subscribers.status(),
+            "Probes": {"netlink": {"Status": self.probe.failure or "active"}},
         }
 
     def _waiting(self) -> dict[str, str | None]:

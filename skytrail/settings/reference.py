@@ -40,6 +40,11 @@ def render_reference() -> str:
     return "\n".join([_INTRODUCTION.rstrip(), *_sections()]) + "\n"
 
 
+def shown_settings(settings: Settings) -> dict[str, object]:
+    """Each effective value as it may be shown, by its dotted key: what is secret is masked."""
+    return {key: _shown(leaf, settings) for key, leaf in LEAVES.items()}
+
+
 def render_yaml(settings: Settings) -> str:
     """Return ``settings`` as YAML that loads again to the same values, except for what is secret: that is masked."""
     import yaml  # noqa: PLC0415 - only who prints YAML pays for the library

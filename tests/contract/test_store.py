@@ -244,6 +244,23 @@ def test_all_is_there_after_a_restart(open_store: Callable[[], Store]) -> None:
     assert [one.number for one in store.between(T, T + 99, [A])] == [1, 2, 3]
 
 
+def test_what_is_kept_beside_the_graph_is_there_after_a_restart(open_store: Callable[[], Store]) -> None:
+    store = open_store()
+    bodies = {"a": b'{"n":1}', "b": '"\u00e9/"'.encode()}
+    for id_, body in bodies.items():
+        store.put_resource("rule", id_, body)
+    store.put_resource("other", "a", b"1")
+    store.put_resource("rule", "a", b"2")
+    store.put_resource("rule", "c", b"3")
+    store.put_resource("rule", "c", None)
+    store.put_resource("rule", "none", None)
+    assert store.resources("rule") == {**bodies, "a": b"2"}
+    store = open_store()
+    assert store.resources("rule") == {**bodies, "a": b"2"}
+    assert (store.resources("other"), store.resources("none")) == ({"a": b"1"}, {})
+    assert list(store.current()) == []
+
+
 def test_retention_forgets_what_ended_before(store: Store) -> None:
     apply(store, (A, 10, node(n=1)), (A, 20, node(n=2)), (A, 30, node(n=3)), (B, 10, node(n=1)), (B, 20, None), (C, 5, node()))
     retained = store.retain(before=T + 20)

@@ -63,6 +63,14 @@ class SnapshotStore:
         """Nothing is forgotten."""
         return Retained(0, len(self._revisions))
 
+    def resources(self, kind: str) -> dict[str, bytes]:  # noqa: ARG002
+        """A snapshot has none."""
+        return {}
+
+    def put_resource(self, kind: str, id_: str, body: bytes | None) -> None:  # noqa: ARG002
+        """Nothing is kept here."""
+        raise _refusal()
+
     def health(self) -> Health:
         """Always well."""
         return Health(None, len(self._revisions), len(self._revisions), self._size, len(self._revisions))

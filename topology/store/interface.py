@@ -160,6 +160,14 @@ class Store(Protocol):
         """Remove revisions that ended before a time, and the oldest that ended while there are more bytes than ``size``."""
         ...
 
+    def resources(self, kind: str) -> dict[str, bytes]:
+        """What is kept beside the graph, of a kind, by ID: rules."""
+        ...
+
+    def put_resource(self, kind: str, id_: str, body: bytes | None) -> None:
+        """Keep one, in the place of the one of that ID; None: keep it no more. It is kept when this returns."""
+        ...
+
     def health(self) -> Health:
         """How it is. Never raises."""
         ...

@@ -18,7 +18,7 @@ from topology.store.interface import StoreError
 
 _log = structlog.get_logger(__name__)
 
-_STATES = 50_000  # read before anything is written: half a second
+_STATES = 20_000  # read before anything is written: 0.2 s
 _ENTRIES = 2000  # written at once: milliseconds, in which changes wait
 
 

@@ -52,6 +52,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE noting (done INTEGER NOT NULL, last INTEGER NOT NULL);
     INSERT INTO noting SELECT 0, sequence FROM latest;
     """,
+    """
+    CREATE TABLE resource (kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+    """,
 )
 """From version 0 on: the n-th makes version n + 1 of what version n left (PRAGMA user_version)."""
 

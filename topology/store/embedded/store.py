@@ -222,6 +222,17 @@ class EmbeddedStore:
         for step in self._sweeping.steps(gone):
             self._write(step)
 
+    def resources(self, kind: str) -> dict[str, bytes]:
+        """What is kept beside the graph, of a kind, by ID."""
+        return self._read(lambda database: dict(database.execute("SELECT id, body FROM resource WHERE kind = ?", (kind,))))
+
+    def put_resource(self, kind: str, id_: str, body: bytes | None) -> None:
+        """Keep one, in the place of the one of that ID; None: keep it no more."""
+        with self._lock, self._errors("write"), self._transaction():
+            self._database.execute("DELETE FROM resource WHERE kind = ? AND id = ?", (kind, id_))
+            if body is not None:
+                self._database.execute("INSERT INTO resource VALUES (?, ?, ?)", (kind, id_, body))
+
     def health(self) -> Health:
         """How it is."""
         try:

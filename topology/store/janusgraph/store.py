@@ -12,7 +12,7 @@ from pathlib import Path
 
 from topology.elements import FOREVER, Revision
 from topology.store.interface import AwayError, Batch, Difference, Health, Retained, StoreError
-from topology.store.janusgraph import read, retention, schema
+from topology.store.janusgraph import read, resources, retention, schema
 from topology.store.janusgraph.checkpoints import maintain
 from topology.store.janusgraph.commit import Committer
 from topology.store.janusgraph.connection import ConflictError, Connections
@@ -213,6 +213,16 @@ class JanusGraphStore:
         with self._lock:
             self._migrate()
             return self._committer.again(lambda: retention.retain(self._committer, before, size))
+
+    def resources(self, kind: str) -> dict[str, bytes]:
+        """As the interface says."""
+        self._migrate()
+        return resources.read(self._connections, kind)
+
+    def put_resource(self, kind: str, id_: str, body: bytes | None) -> None:
+        """As the interface says."""
+        self._migrate()
+        self._committer.again(lambda: resources.put(self._connections, kind, id_, body))
 
     def health(self) -> Health:
         """As the interface says."""

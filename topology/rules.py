@@ -1,0 +1,250 @@
+"""Rules of people: nodes that are made, keys that are added, nodes that are linked, as long as the rule is there.
+
+A rule's queries are asked again whenever the graph changed; what they find becomes facts of a source of its own, so that what
+a rule did is undone when it goes. Source: Skydive's topology/enhancers and api/types (NodeRule, EdgeRule).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import structlog
+
+from skytrail.errors import SkytrailError, UsageError
+from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
+from topology.store.interface import Store
+
+_log = structlog.get_logger(__name__)
+
+Find: TypeAlias = Callable[[str], "Sequence[str]"]
+"""A query of nodes → their TIDs. Raises SkytrailError."""
+
+_PROBE = "rules"
+_LOOK = 0.2  # seconds between two looks at what changed
+_AGAIN = 10.0  # seconds after which the queries are asked again in any case: others may write to the same graph
+_MOST_LINKS = 10_000  # of one rule
+_IDENTITY = ("Name", "Type", "TID")
+
+
+class NodeRule(msgspec.Struct, forbid_unknown_fields=True):
+    """Makes a node, or adds to those that a query finds.
+
+    Attributes:
+        Metadata: of the node, or what is added; it takes no key's place that a probe says.
+        Action: which of the two.
+        Query: of Skydive's dialect; finds the nodes to be added to.
+    """
+
+    Metadata: dict[str, Any]
+    Action: Literal["create", "update"]
+    Query: str = ""
+    Name: str = ""
+    Description: str = ""
+    UUID: str = ""
+
+
+class EdgeRule(msgspec.Struct, forbid_unknown_fields=True):
+    """Links each node that a query finds to each that another one finds.
+
+    Attributes:
+        Src: the query of the parents.
+        Dst: the query of the children.
+        Metadata: of the edges; with their RelationType.
+    """
+
+    Src: str
+    Dst: str
+    Metadata: dict[str, Any]
+    Name: str = ""
+    Description: str = ""
+    UUID: str = ""
+
+
+Rule: TypeAlias = "NodeRule | EdgeRule"
+
+KINDS: dict[str, type[NodeRule | EdgeRule]] = {"noderule": NodeRule, "edgerule": EdgeRule}
+"""By the name that they have in the store and in the API."""
+
+
+class DuplicateRuleError(UsageError):
+    """The same rule is there."""
+
+
+class _Kept(msgspec.Struct):
+    rule: msgspec.Raw
+    until: int | None = None
+
+
+class Rules:
+    """The rules of a store, applied.
+
+    Args:
+        store: that keeps them.
+        report: takes what they make of the graph.
+        find: asks the graph as it is now.
+        host: Name of the host whose hub applies them.
+        changes: how often the graph changed so far.
+        clock: µs since the epoch.
+
+    Attributes:
+        failures: why a rule's query has no answer, by the rule's UUID.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        report: Callable[[Report], object],
+        find: Find,
+        host: str,
+        changes: Callable[[], int],
+        clock: Callable[[], int],
+    ) -> None:
+        self._store, self._report, self._find, self._changes, self._clock = store, report, find, changes, clock
+        self._source = Source(_PROBE, host, service="hub")
+        self._lock = threading.RLock()
+        self._rules: dict[str, dict[str, tuple[Rule, int | None]]] = {kind: {} for kind in KINDS}
+        self._said: tuple[Fact, ...] | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="rules", daemon=True)
+        self.failures: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Begin to apply what the store keeps. Raises StoreError."""
+        with self._lock:
+            for kind, rule in KINDS.items():
+                for id_, body in self._store.resources(kind).items():
+                    kept = msgspec.json.decode(body, type=_Kept)
+                    self._rules[kind][id_] = msgspec.json.decode(kept.rule, type=rule), kept.until
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Apply them no more; what they made stays until the next start."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def all(self, kind: str) -> dict[str, Rule]:
+        """The rules of a kind, by their UUIDs."""
+        with self._lock:
+            return {id_: rule for id_, (rule, _) in self._rules[kind].items()}
+
+    def add(self, kind: str, rule: Rule, seconds: float | None = None) -> Rule:
+        """Keep a rule and apply it at once; returns it with its UUID.
+
+        Args:
+            kind: of the rule.
+            rule: with no UUID, or one of its own.
+            seconds: after which it goes; None: it stays.
+
+        Raises:
+            UsageError: it says what cannot be.
+            DuplicateRuleError: the same is there.
+            StoreError: it cannot be kept.
+        """
+        self._check(rule)
+        with self._lock:
+            for there in self.all(kind).values():
+                if msgspec.structs.replace(there, UUID="") == msgspec.structs.replace(rule, UUID=""):
+                    raise DuplicateRuleError("duplicated resource: the same rule is there")
+            made = msgspec.structs.replace(rule, UUID=rule.UUID or str(uuid.uuid4()))
+            until = None if seconds is None else self._clock() + int(seconds * 1e6)
+            body = msgspec.json.encode(_Kept(msgspec.Raw(msgspec.json.encode(made)), until))
+            self._store.put_resource(kind, made.UUID, body)
+            self._rules[kind][made.UUID] = made, until
+            self._apply()
+        return made
+
+    def remove(self, kind: str, id_: str) -> bool:
+        """Keep a rule no more, and undo what it did; whether it was there. Raises StoreError."""
+        with self._lock:
+            if id_ not in self._rules[kind]:
+                return False
+            self._store.put_resource(kind, id_, None)
+            del self._rules[kind][id_]
+            self.failures.pop(id_, None)
+            self._apply()
+        return True
+
+    def _check(self, rule: Rule) -> None:
+        if isinstance(rule, NodeRule):
+            self._check_node(rule)
+            return
+        if not isinstance(rule.Metadata.get("RelationType"), str) or not rule.Metadata["RelationType"]:
+            raise UsageError("Metadata: an edge needs a RelationType that is text")
+        for name, query in (("Src", rule.Src), ("Dst", rule.Dst)):
+            self._try(name, query)
+
+    def _check_node(self, rule: NodeRule) -> None:
+        if rule.Action == "create":
+            missing = [key for key in ("Name", "Type") if not isinstance(rule.Metadata.get(key), str)]
+            if missing:
+                raise UsageError(f"Metadata: a node needs a {missing[0]} that is text")
+            return
+        taken = [key for key in _IDENTITY if key in rule.Metadata]
+        if taken:
+            raise UsageError(f"Metadata: {taken[0]} of a node is its probe's to say")
+        self._try("Query", rule.Query)
+
+    def _try(self, name: str, query: str) -> None:
+        try:
+            self._find(query)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
+
+    def _follow(self) -> None:
+        seen, asked = -1, 0.0
+        while not self._stopping.wait(_LOOK):
+            now = time.monotonic()
+            if self._changes() == seen and now - asked < _AGAIN:
+                continue
+            with self._lock:
+                self._expire()
+                self._apply()
+            seen, asked = self._changes(), now
+
+    def _expire(self) -> None:
+        now = self._clock()
+        for kind, rules in self._rules.items():
+            for id_ in [id_ for id_, (_, until) in rules.items() if until is not None and until <= now]:
+                self.remove(kind, id_)
+
+    def _apply(self) -> None:
+        """Report what the rules make of the graph as it is now; a graph that cannot be asked changes nothing."""
+        try:
+            facts = tuple(fact for rules in self._rules.values() for rule, _ in rules.values() for fact in self._facts(rule))
+            if facts != self._said:
+                self._report(Report(self._source, self._clock(), facts, whole=True))
+                self._said = facts
+        except SkytrailError as error:
+            _log.warning("rules not applied", error=str(error))
+
+    def _facts(self, rule: Rule) -> Iterator[Fact]:
+        try:
+            yield from list(self._made(rule))
+            self.failures.pop(rule.UUID, None)
+        except UsageError as error:
+            self._fail(rule, str(error))
+
+    def _made(self, rule: Rule) -> Iterator[Fact]:
+        if isinstance(rule, EdgeRule):
+            metadata = {key: value for key, value in rule.Metadata.items() if key != "RelationType"}
+            pairs = [(one, other) for one in self._find(rule.Src) for other in self._find(rule.Dst) if one != other]
+            if len(pairs) > _MOST_LINKS:
+                raise UsageError(f"it would link {len(pairs)} pairs of nodes: {_MOST_LINKS} are allowed")
+            for parent, child in dict.fromkeys(pairs):
+                yield EdgeFact(parent, child, rule.Metadata["RelationType"], metadata, key=rule.UUID)
+        elif rule.Action == "create":
+            yield NodeFact(f"rule/{rule.UUID}", rule.Metadata)
+        else:
+            for tid in dict.fromkeys(self._find(rule.Query)):
+                yield NodeFact(tid, rule.Metadata, enriches=True)
+
+    def _fail(self, rule: Rule, reason: str) -> None:
+        if self.failures.get(rule.UUID) != reason:
+            _log.warning("rule not applied", rule=rule.Name or rule.UUID, error=reason)
+            self.failures[rule.UUID] = reason
