@@ -11,6 +11,7 @@ from gremlin_api.errors import TraversalError
 from gremlin_api.graphs.view import BOTH, OUT
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.values import Edge, Element, Value, Vertex, hashable
+from topology.store.traversal import WalkStep
 
 _MOST_DIGITS = 100
 
@@ -23,6 +24,8 @@ class MemoryGraph:
     IDs are found by their text too, as TinkerGraph's ID managers do: ``V('1')`` and ``V(1L)`` find the vertex 1. Where all IDs
     are numbers those asked for must be, and are made whole.
     """
+
+    walks = False
 
     def __init__(self, vertices: Iterable[Vertex], edges: Iterable[Edge]) -> None:
         self._vertices = list(vertices)
@@ -83,6 +86,9 @@ class MemoryGraph:
 
     def counted(self, key: str) -> None:
         """There is no index."""
+
+    def walk(self, steps: Sequence[WalkStep]) -> None:
+        """Each step is as near as the next."""
 
 
 def _by_id(elements: Iterable[_ElementT]) -> dict[str, _ElementT]:

@@ -12,6 +12,7 @@ from gremlin_api.graphs.view import BOTH, IN, OUT
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.values import Edge, Value, Vertex
 from topology.elements import FOREVER, Kind, Revision
+from topology.store.traversal import WalkStep
 
 
 class RangeGraph:
@@ -21,6 +22,8 @@ class RangeGraph:
         revisions: in any order.
         shown: what is shown beside what is still so; None: nothing, for the range is past.
     """
+
+    walks = False
 
     def __init__(self, revisions: Iterable[Revision], shown: Shown | None = None) -> None:
         self._nodes: dict[str, list[TopologyVertex]] = {}
@@ -110,6 +113,9 @@ class RangeGraph:
 
     def counted(self, key: str) -> None:
         """There is no index."""
+
+    def walk(self, steps: Sequence[WalkStep]) -> None:
+        """Each step is as near as the next."""
 
 
 def _meet(one: Revision, other: Revision) -> bool:

@@ -6,20 +6,21 @@ own. ``@Host``, ``@Origin``, ``@CreatedAt``, ``@UpdatedAt`` and ``@Revision`` ar
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gremlin_api.graphs.view import BOTH, OUT
+from gremlin_api.graphs.view import BOTH, NODE, OUT, Walk
 from gremlin_api.interpreter.comparison import IncomparableError
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.numbers import Long
 from gremlin_api.values import Edge, Map, Value, Vertex, VertexProperty
 from topology.elements import Kind, Revision
-from topology.store.traversal import Moment, values_at
+from topology.store.traversal import UNRELATED, Compare, Edges, Ends, Hop, Moment, Nodes, WalkStep, values_at
 
-NODE, RELATED = "node", "related"
-"""The labels of elements that say no Type and no RelationType."""
+RELATED = UNRELATED
+"""The label of edges that say no RelationType."""
 
 _AT_ONCE = 64  # vertices that are made before one is looked at
 _FEW = 100  # vertices that are looked at one by one rather than narrowed further
@@ -202,6 +203,10 @@ class Shown:
     keys: Collection[str]
 
 
+def _where(step: WalkStep) -> Sequence[Compare]:
+    return step.where if isinstance(step, Nodes | Edges | Hop | Ends) else ()
+
+
 class TopologyGraph:
     """The topology at a moment.
 
@@ -282,6 +287,35 @@ class TopologyGraph:
         """How many vertices have a value at a key, by value."""
         return self._moment.counted(key) if self._is_indexed(key) else None
 
+    @property
+    def walks(self) -> bool:
+        """Whether the store does."""
+        return self._moment.walks
+
+    def walk(self, steps: Sequence[WalkStep]) -> Walk | None:
+        """Answer the longest leading part of a walk that the store answers at once."""
+        known = list(itertools.takewhile(lambda step: all(self._is_kept(one.key) for one in _where(step)), steps))
+        walked = self._moment.walk(known) if known else None
+        if walked is None:
+            return None
+        if isinstance(walked.found, int):
+            return Walk(walked.steps, walked.found)
+        times = {one.id: many for one, many in walked.found}
+        revisions = [one for one, _ in walked.found]
+        if revisions and _state(revisions[0]).kind is Kind.EDGE:
+            self._know({end for one in revisions for end in (_state(one).parent, _state(one).child)})
+            return Walk(walked.steps, [(edge, times[edge.id]) for edge in self._edges(revisions)])
+        return Walk(walked.steps, [(self._vertex(one), times[one.id]) for one in revisions])
+
+    def _know(self, ids: Collection[str]) -> None:
+        """Have nodes at hand, all by one question."""
+        for one in self._moment.get([id_ for id_ in ids if id_ not in self._known]):
+            self._vertex(one)
+
+    def _is_kept(self, key: str) -> bool:
+        """Whether what is asked about is in the store, and not shown beside it."""
+        return self._shown is None or key.partition(".")[0] not in self._shown.keys
+
     def _narrowed(self, conditions: Sequence[Condition]) -> Collection[str] | None:
         """IDs that an index tells of, as few as may be."""
         found: set[str] | None = None
@@ -308,7 +342,7 @@ class TopologyGraph:
     def _is_indexed(self, key: str) -> bool:
         if key.startswith("@"):
             return key in ("@Host", "@Origin")
-        return self._shown is None or key.partition(".")[0] not in self._shown.keys
+        return self._is_kept(key)
 
     def _beside(self, revision: Revision) -> Mapping[str, Any] | None:
         return None if self._shown is None else self._shown.of(revision.id)

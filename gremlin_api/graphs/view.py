@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.values import Edge, Value, Vertex
+from topology.store.traversal import WalkStep
 
 OUT, IN, BOTH = "OUT", "IN", "BOTH"
 """Directions, as seen from a vertex."""
 
+NODE = "node"
+"""The label of vertices of the topology that say no Type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a store answered at once.
+
+    Attributes:
+        steps: how many of the walk's.
+        found: the elements and how often each came; or how many came, where the last step is a count.
+    """
+
+    steps: int
+    found: Sequence[tuple[Vertex | Edge, int]] | int
+
 
 class GraphView(Protocol):
     """A graph as it was at one moment, for one traversal: it does not change meanwhile."""
+
+    @property
+    def walks(self) -> bool:
+        """Whether :meth:`walk` ever answers."""
+        ...
 
     def vertices(self) -> Iterable[Vertex]:
         """All vertices."""
@@ -49,4 +72,8 @@ class GraphView(Protocol):
 
     def counted(self, key: str) -> list[tuple[Value, int]] | None:
         """How many vertices have a value at a key, by value. None: that cannot be told without looking at each."""
+        ...
+
+    def walk(self, steps: Sequence[WalkStep]) -> Walk | None:
+        """Answer the longest leading part of a walk that can be answered at once. None: ask step by step."""
         ...

@@ -9,6 +9,7 @@ from gremlin_api.interpreter.comparison import IncomparableError
 from gremlin_api.interpreter.run import Run
 from gremlin_api.interpreter.traverser import Gathered, Traverser
 from gremlin_api.values import Value
+from topology.store.traversal import Ends, Hop
 
 Flow: TypeAlias = Iterator[Traverser]
 T = TypeVar("T")
@@ -106,11 +107,17 @@ class MapTraverser(Step):
 
 
 class FlatMap(Step):
-    """Gives any number of values for each."""
+    """Gives any number of values for each.
 
-    def __init__(self, name: str, run: Run, function: Callable[[Value], Iterable[Value]]) -> None:
+    Attributes:
+        walk: the same as a store says it; None: no store does it.
+    """
+
+    def __init__(
+        self, name: str, run: Run, function: Callable[[Value], Iterable[Value]], walk: Hop | Ends | None = None
+    ) -> None:
         super().__init__()
-        self.name, self._run, self._function = name, run, function
+        self.name, self._run, self._function, self.walk = name, run, function, walk
 
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:  # noqa: ARG002
         """Any number for each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +11,7 @@ from gremlin_api.language.grammar import TEXT_PREDICATES
 from gremlin_api.language.syntax import Argument, EnumValue, Predicate
 from gremlin_api.numbers import Long
 from gremlin_api.values import Edge, Element, OrderedSet, Property, Value, Vertex, VertexProperty
+from topology.store.traversal import Scalar
 
 TOKENS = {"~id": "id", "~label": "label", "~key": "key", "~value": "value"}
 """What TinkerPop calls the tokens where a key may stand."""
@@ -27,6 +29,7 @@ class Condition:
         by_text: IDs are compared as texts, for the predicate's are texts.
         equal_to: the texts, whole numbers and truth values of which it must be one; None: that is not what it says.
         of_scalars: whether only texts, numbers and truth values can pass.
+        compared: the same as stores say it: an operator of theirs and its values. None: they do not.
     """
 
     key: str | None
@@ -36,6 +39,7 @@ class Condition:
     by_text: bool = False
     equal_to: frozenset[Value] | None = None
     of_scalars: bool = False
+    compared: tuple[str, tuple[Scalar, ...]] | None = None
 
     def test(self, element: Value) -> bool:
         """Whether an element or a property is such a one."""
@@ -82,9 +86,25 @@ def condition(
     )
     exact = predicate.name in ("eq", "within") and all(type(one) in _EXACT for one in arguments) and tell_apart(arguments)
     equal_to = frozenset(arguments) if exact else None
-    return Condition(
-        None if about else name, about, predicate, compiled(predicate), by_text, equal_to, _is_of_scalars(predicate, value_of)
-    )
+    scalars = _is_of_scalars(predicate, value_of)
+    compared = (predicate.name, _plain(arguments)) if predicate.name in _COMPARED and _are_plain(arguments) else None
+    return Condition(None if about else name, about, predicate, compiled(predicate), by_text, equal_to, scalars, compared)
+
+
+_COMPARED = frozenset({
+    "eq", "neq", "within", "without", "gt", "gte", "lt", "lte", "between", "inside", "outside", "startingWith", "endingWith",
+    "containing",
+})  # fmt: skip
+"""Predicates that mean the same to :class:`topology.store.traversal.Compare`."""
+
+
+def _are_plain(arguments: Sequence[Value]) -> bool:
+    return all(isinstance(one, str | int) or (isinstance(one, float) and math.isfinite(one)) for one in arguments)
+
+
+def _plain(arguments: Sequence[Value]) -> tuple[Scalar, ...]:
+    """Numbers of Gremlin's types as Python's own."""
+    return tuple(one if isinstance(one, str | bool) else int(one) if isinstance(one, int) else float(one) for one in arguments)
 
 
 _EXACT = (str, int, bool, Long)

@@ -17,7 +17,7 @@ from gremlin_api.language.syntax import Argument, Predicate
 from gremlin_api.values import Value
 from skytrail.errors import UsageError
 from topology.elements import FOREVER, Revision
-from topology.store.traversal import value_at
+from topology.store.traversal import Scalar, value_at
 
 Item: TypeAlias = "TopologyVertex | TopologyEdge"
 Test: TypeAlias = Callable[[Any], bool]
@@ -122,13 +122,20 @@ def _condition(key: str, value: Argument) -> KeyCondition:
     made = _OF_ONE.get(name)
     if made is not None:
         passes = made(*arguments)
-        equal = frozenset(arguments) if name == "Within" and tell_apart(arguments) else None
-        return KeyCondition(_plain(key), "", predicate, passes, False, equal, True, _any(passes))
+        exact = name == "Within" and tell_apart(arguments)
+        equal, compared = (frozenset(arguments), ("within", _scalars(arguments))) if exact else (None, None)
+        return KeyCondition(
+            _plain(key), "", predicate, passes, equal_to=equal, of_scalars=True, compared=compared, meets=_any(passes)
+        )
     absent = _OF_ALL[name]
     same = _within(*arguments)
     return KeyCondition(
         _plain(key), "", predicate, lambda _: True, meets=lambda found: (absent or bool(found)) and not any(map(same, found))
     )
+
+
+def _scalars(values: Sequence[Argument]) -> tuple[Scalar, ...]:
+    return tuple(one for one in values if isinstance(one, str | int | float))
 
 
 def _any(passes: Test) -> Callable[[Sequence[Any]], bool]:

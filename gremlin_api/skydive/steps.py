@@ -22,7 +22,7 @@ class All(Step):
 
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:  # noqa: ARG002
         """What is made of all."""
-        for value in self._function(one.value for one in upstream):
+        for value in self._function(one.value for one in upstream for _ in range(one.bulk)):
             yield Traverser(value)
 
 
@@ -59,6 +59,7 @@ class Once(Step):
             elif told not in seen:
                 self._run.hold()
                 seen.add(told)
+                traverser.bulk = 1
                 yield traverser
 
 

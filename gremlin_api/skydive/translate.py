@@ -21,7 +21,7 @@ from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.interpreter.instructions import Instruction
 from gremlin_api.interpreter.pushdown import pushed
 from gremlin_api.interpreter.run import Run
-from gremlin_api.interpreter.steps.filters import Range
+from gremlin_api.interpreter.steps.filters import Has, Range
 from gremlin_api.interpreter.steps.graph import Elements
 from gremlin_api.language import syntax
 from gremlin_api.language.errors import QueryError
@@ -44,6 +44,7 @@ from gremlin_api.skydive.steps import Again, All, Once, Sorted
 from gremlin_api.skydive.walks import Part, Walks, key_of
 from gremlin_api.values import Value
 from skytrail.errors import UsageError
+from topology.store.traversal import Direction, Ends, Hop
 
 Arguments: TypeAlias = "Sequence[Argument]"
 Values: TypeAlias = "Iterator[Value]"
@@ -257,7 +258,7 @@ def _filter(said: Callable[[Arguments], Sequence[Condition]], item: Callable[[Va
         found = said(arguments)
         last = translation.steps[-1] if translation.steps else None
         if not isinstance(last, Elements):
-            return (_kept(found, item),)
+            return (Has(found, inner=False) if translation.kind in _ELEMENTS else _kept(found, item),)
         for one in found:
             last.take(one)
         return ()
@@ -280,27 +281,28 @@ _FILTERS: dict[str, Callable[[Arguments], Sequence[Condition]]] = {
 # From element to element
 
 
-def _to(find: Callable[[SkydiveGraph], Callable[[Any], Iterable[Value]]], name: str) -> Build:
+def _to(find: Callable[[SkydiveGraph], Callable[[Any], Iterable[Value]]], name: str, walk: Hop | Ends) -> Build:
     def build(translation: Translation, arguments: Arguments) -> Iterable[Step]:
-        yield FlatMap(name, translation.run, find(translation.graph))
+        yield FlatMap(name, translation.run, find(translation.graph), walk)
         if arguments:
-            yield _kept(conditions(arguments), _itself)
+            yield Has(conditions(arguments), inner=False)
 
     return build
 
 
 def _adjacent(name: str, direction: str) -> Ways:
-    return {
-        Kind.NODES: (Kind.NODES, _to(lambda graph: lambda vertex: graph.adjacent(vertex, direction, ()), name)),
-    }
+    walk = Hop(Direction(direction))
+    return {Kind.NODES: (Kind.NODES, _to(lambda graph: lambda vertex: graph.adjacent(vertex, direction, ()), name, walk))}
 
 
 def _incident(name: str, direction: str) -> Ways:
-    return {Kind.NODES: (Kind.EDGES, _to(lambda graph: lambda vertex: graph.incident(vertex, direction, ()), name))}
+    walk = Hop(Direction(direction), to_edges=True)
+    return {Kind.NODES: (Kind.EDGES, _to(lambda graph: lambda vertex: graph.incident(vertex, direction, ()), name, walk))}
 
 
 def _ends(name: str, direction: str) -> Ways:
-    return {Kind.EDGES: (Kind.NODES, _to(lambda graph: lambda edge: graph.ends(edge, direction), name))}
+    walk = Ends(Direction(direction))
+    return {Kind.EDGES: (Kind.NODES, _to(lambda graph: lambda edge: graph.ends(edge, direction), name, walk))}
 
 
 def _spread(name: str, direction: str, *, endless: bool) -> Ways:

@@ -9,7 +9,7 @@ from typing import Any
 
 from topology.elements import Part, State, edge_id
 from topology.store.embedded.store import EmbeddedStore
-from topology.store.interface import Batch, Change
+from topology.store.interface import Batch, Change, Store
 
 SIZE = 60
 SECOND = 1_000_000
@@ -32,8 +32,14 @@ def state(number: int, *, renamed: bool = False) -> State:
 
 
 def filled(folder: Path) -> EmbeddedStore:
-    """A store in a folder: nodes and edges that came after a second, some of which changed or went after three."""
+    """A store in a folder: see :func:`fill`."""
     store = EmbeddedStore(folder)
+    fill(store)
+    return store
+
+
+def fill(store: Store) -> None:
+    """Nodes and edges come after a second, some of which change or go after three."""
     chance = random.Random(5)
     ids = [str(uuid.UUID(int=number + 1)) for number in range(SIZE)]
     nodes = [Change(ids[number], SECOND, state(number)) for number in range(SIZE)]
@@ -44,7 +50,6 @@ def filled(folder: Path) -> EmbeddedStore:
     gone = [one for one in edges if one.state and ids[1] in (one.state.parent, one.state.child)]
     ended = [Change(ids[1], 3 * SECOND, None), *(Change(one.id, 3 * SECOND, None) for one in gone)]
     store.apply(Batch("w", 1, 2, 3 * SECOND, (*later, *ended)))
-    return store
 
 
 def _edge(parent: str, child: str, relation: str) -> State:

@@ -127,7 +127,13 @@ class Walked:
 
 
 class Moment(Protocol):
-    """The graph at one moment: it stays as it is, whatever is written meanwhile. For one thread at a time."""
+    """The graph at one moment: it stays as it is, whatever is written meanwhile. For one thread at a time.
+
+    Attributes:
+        walks: whether :meth:`walk` ever answers.
+    """
+
+    walks: bool
 
     def get(self, ids: Iterable[str]) -> list[Revision]:
         """The elements of these IDs that are there."""
@@ -150,10 +156,7 @@ class Moment(Protocol):
         ...
 
     def having(self, key: str, values: Collection[Scalar]) -> Collection[str] | None:
-        """IDs of all nodes that have one of the values at a key (:func:`values_at`), and maybe of others.
-
-        None: there is no index that tells.
-        """
+        """IDs of all nodes that have one of the values at a key (:func:`values_at`). None: there is no index that tells."""
         ...
 
     def passing(self, key: str, test: Test) -> Collection[str] | None:
@@ -205,6 +208,8 @@ def values_at(metadata: Mapping[str, Any], key: str) -> list[Any]:
 
 class Listed:
     """A moment by a list of its revisions."""
+
+    walks = False
 
     def __init__(self, revisions: Iterable[Revision]) -> None:
         self._by_id = {one.id: one for one in revisions}

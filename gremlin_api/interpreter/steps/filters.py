@@ -253,6 +253,11 @@ class Dedup(Step):
         super().__init__()
         self._run, self._projection, self._labels = builder.run, projection, labels
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the things themselves that are told apart."""
+        return self._projection is None and not self._labels
+
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:
         """Each once."""
         seen: set[Hashable] = state(kept, self, set)

@@ -20,6 +20,7 @@ from gremlin_api.language.render import render_argument
 from gremlin_api.language.syntax import EnumValue, Traversal
 from gremlin_api.values import Edge, Element, OrderedSet, Property, Value, Vertex, VertexProperty
 from gremlin_api.values import Map as MapOfValues
+from topology.store.traversal import Direction, Ends, Hop
 
 if TYPE_CHECKING:
     from gremlin_api.interpreter.build import Builder
@@ -146,7 +147,8 @@ def _adjacent(direction: str) -> Build:
 def _to_vertices(builder: Builder, name: str, direction: str, labels: Sequence[Value]) -> Step:
     adjacent = builder.run.graph.adjacent
     wanted = [builder.value(one) for one in labels]
-    return FlatMap(name, builder.run, lambda value: adjacent(expect(value, Vertex, name), direction, wanted))
+    walk = _hop(direction, wanted, to_edges=False)
+    return FlatMap(name, builder.run, lambda value: adjacent(expect(value, Vertex, name), direction, wanted), walk)
 
 
 def _incident(direction: str) -> Build:
@@ -159,7 +161,14 @@ def _incident(direction: str) -> Build:
 def _to_edges(builder: Builder, name: str, direction: str, labels: Sequence[Value]) -> Step:
     incident = builder.run.graph.incident
     wanted = [builder.value(one) for one in labels]
-    return FlatMap(name, builder.run, lambda value: incident(expect(value, Vertex, name), direction, wanted))
+    walk = _hop(direction, wanted, to_edges=True)
+    return FlatMap(name, builder.run, lambda value: incident(expect(value, Vertex, name), direction, wanted), walk)
+
+
+def _hop(direction: str, labels: Sequence[Value], *, to_edges: bool) -> Hop | None:
+    if not all(isinstance(one, str) for one in labels):
+        return None
+    return Hop(Direction(direction), tuple(labels), to_edges)
 
 
 def _to(builder: Builder, instruction: Instruction) -> Step:
@@ -188,7 +197,7 @@ def _ends(direction: str) -> Build:
 
 def _to_ends(builder: Builder, name: str, direction: str) -> Step:
     ends = _ENDS[direction]
-    return FlatMap(name, builder.run, lambda value: ends(expect(value, Edge, name)))
+    return FlatMap(name, builder.run, lambda value: ends(expect(value, Edge, name)), Ends(Direction(direction)))
 
 
 def _to_v(builder: Builder, instruction: Instruction) -> Step:

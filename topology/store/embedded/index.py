@@ -305,6 +305,8 @@ class LiveMoment:
         before: what each element was that changed since.
     """
 
+    walks = False
+
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
         self.before: Before = {}

@@ -88,6 +88,8 @@ class PastMoment:
         when: the moment.
     """
 
+    walks = False
+
     def __init__(self, when: int, pasts: Pasts) -> None:
         self.when = when
         self._pasts = pasts

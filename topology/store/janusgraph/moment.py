@@ -72,6 +72,8 @@ class JanusGraphMoment:
         when: µs since the epoch; None: now.
     """
 
+    walks = True
+
     def __init__(self, connections: Connections, records: Records, head: Head, when: int | None) -> None:
         self._connections, self._records, self._head = connections, records, head
         self._when = FOREVER - 1 if when is None else when
