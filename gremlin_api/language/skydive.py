@@ -65,7 +65,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "SubGraph": _FILTER,
     "Sum": ("K?",),
     "V": ("S?",),
-    "ValueMap": ("K*",),
+    "ValueMap": ("K+",),
     "Values": ("K",),
     "Workflow": ("S V*",),
 }

@@ -28,11 +28,13 @@ BENCHES = {
     "veth": "veth:veth",
     "topology": "topology:latency",
     "burst": "topology:burst",
+    "queries": "topology:queries",
     "janusgraph": "janusgraph:store",
     "apply": "store:apply",
     "history": "store:history",
     "live": "store:live",
     "gremlin": "gremlin:embedded",
+    "crowd": "crowd:crowd",
 }
 
 

@@ -21,6 +21,7 @@ from tests.bench.report import Line
 ROUNDS = 50
 OTHERS = 100
 IDLE_SECONDS = 20
+ASKED = 300
 _PATIENCE = 30.0
 _PAUSE = 0.001
 _SKYDIVE = "ms Skydive, in memory (not run here)"
@@ -126,6 +127,38 @@ def burst() -> Iterator[Line]:
         begin = time.monotonic()
         size = len(lab.hub.ask("/api/v1/graph")[1])
         yield Line("GET /api/v1/graph", 1000 * (time.monotonic() - begin), "ms", note=f"{size:,} bytes")
+
+
+def queries() -> Iterator[Line]:
+    """Skydive's queries of that laboratory, over HTTP on one kept connection."""
+    with _lab() as lab:
+        _make_namespaces(lab)
+        while _missing(lab):
+            pass
+        lab.settled(60)
+        names = [lab.net.name(f"{letter}7") for letter in "ve"]
+        there = f"Metadata('Name', '{names[1]}'), Metadata('RelationType', 'layer2')"
+        path = f"G.V().Has('Name', '{lab.net.name('e8')}').ShortestPathTo({there})"
+        connection = lab.hub.connect()
+        for what, query, skydive, most in (
+            ("count", "G.V().Count()", 0.2, 1),
+            ("has Name", f"G.V().Has('Name', '{names[0]}')", 0.6, 1),
+            ("all vertices", "G.V()", 28, 20),
+            ("whole graph", "G", 42, 30),
+            ("shortest path", path, 13, 10),
+        ):  # fmt: skip
+            took, size = [], 0
+            for _ in range(ASKED):
+                begin = time.perf_counter()
+                connection.request("POST", "/api/topology", json.dumps({"GremlinQuery": query}))
+                answer = connection.getresponse()
+                size = len(answer.read())
+                took.append(time.perf_counter() - begin)
+                assert (answer.status, size > 3) == (200, True), query
+            note = f"p99 {1000 * sorted(took)[int(0.99 * ASKED)]:.1f} ms, {size:,} bytes"
+            yield Line(f"{OTHERS} namespaces, Skydive's {what}, p50", 1000 * statistics.median(took), "ms", skydive, _SKYDIVE,
+                       most=most, note=note)  # fmt: skip
+        connection.close()
 
 
 def _missing(lab: GraphLab) -> int:
