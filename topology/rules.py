@@ -6,6 +6,7 @@ a rule did is undone when it goes. Source: Skydive's topology/enhancers and api/
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
@@ -28,6 +29,7 @@ _PROBE = "rules"
 _LOOK = 0.2  # seconds between two looks at what changed
 _AGAIN = 10.0  # seconds after which the queries are asked again in any case: others may write to the same graph
 _MOST_LINKS = 10_000  # of one rule
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IDENTITY = ("Name", "Type", "TID")
 
 
@@ -149,8 +151,8 @@ class Rules:
         self._check(rule)
         with self._lock:
             for there in self.all(kind).values():
-                if msgspec.structs.replace(there, UUID="") == msgspec.structs.replace(rule, UUID=""):
-                    raise DuplicateRuleError("duplicated resource: the same rule is there")
+                if rule.UUID == there.UUID or msgspec.structs.replace(there, UUID="") == msgspec.structs.replace(rule, UUID=""):
+                    raise DuplicateRuleError("duplicated resource: the same rule, or one of that UUID, is there")
             made = msgspec.structs.replace(rule, UUID=rule.UUID or str(uuid.uuid4()))
             until = None if seconds is None else self._clock() + int(seconds * 1e6)
             body = msgspec.json.encode(_Kept(msgspec.Raw(msgspec.json.encode(made)), until))
@@ -171,6 +173,8 @@ class Rules:
         return True
 
     def _check(self, rule: Rule) -> None:
+        if rule.UUID and _UUID.fullmatch(rule.UUID) is None:
+            raise UsageError("UUID: leave it away, or give one as 2d6a4f5c-0f2e-4c55-9d2b-8a4e5f1b7c10")
         if isinstance(rule, NodeRule):
             self._check_node(rule)
             return

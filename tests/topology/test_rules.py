@@ -156,6 +156,7 @@ def test_the_rest_of_rules(hub: Hub) -> None:
     assert hub.client.get(f"/api/noderule/{told['UUID']}").json == told
     assert hub.client.get("/api/edgerule").json == {}
     assert hub.client.post("/api/noderule", json=rule).status_code == 409
+    assert hub.client.post("/api/noderule", json={**told, "Name": "other"}).status_code == 409
     assert hub.client.put(f"/api/noderule/{told['UUID']}", json=rule).status_code == 405
     gone = hub.client.delete(f"/api/noderule/{told['UUID']}")
     assert (gone.status_code, gone.data) == (200, b"")
@@ -183,6 +184,7 @@ def test_the_rest_of_rules(hub: Hub) -> None:
         ("edgerule", {"Src": "G.V()", "Dst": "G.V()", "Metadata": {}}, "Metadata: an edge needs a RelationType that is text"),
         ("edgerule", {"Src": "G.V()", "Dst": "x", "Metadata": {"RelationType": "a"}}, "Dst: line 1, column 1: "),
         ("edgerule", {"Metadata": {"RelationType": "a"}}, "missing required field `Src`"),
+        ("noderule", {"Action": "create", "Metadata": {"Name": "a", "Type": "b"}, "UUID": "a/b"}, "UUID: leave it away"),
         ("edgerule", [], "Expected `object`, got `array`"),
     ],
 )
