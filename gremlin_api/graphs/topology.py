@@ -220,8 +220,9 @@ class TopologyGraph:
         self._known: dict[str, TopologyVertex] = {}
 
     def vertices(self) -> Iterable[TopologyVertex]:
-        """All nodes."""
-        return map(self._vertex, self._moment.nodes())
+        """All nodes; they are not kept, for that would be the whole graph, decoded."""
+        known, beside = self._known, self._beside
+        return (known.get(one.id) or TopologyVertex(one, beside(one)) for one in self._moment.nodes())
 
     def edges(self) -> Iterable[TopologyEdge]:
         """All edges whose ends are there."""

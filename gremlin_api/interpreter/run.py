@@ -18,6 +18,7 @@ T = TypeVar("T")
 Reducer = Callable[[Value, Value], Value]
 
 _STRIDE = 256  # steps between two looks at the clock
+_COURTESY = 0.0005  # seconds that who looks at a whole graph then leaves the interpreter to those who need it for less
 
 
 class TimedOutError(TraversalError):
@@ -158,6 +159,8 @@ class Run:
                 f"the traversal took longer than {self.allowance.seconds:g} s: ask for less",
                 "java.util.concurrent.TimeoutException",
             )
+        if self._scanning:
+            time.sleep(_COURTESY)
 
     def scan(self) -> None:
         """Become one of those that look at a whole graph, until the run is closed. Raises BusyError where too many wait to."""

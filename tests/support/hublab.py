@@ -88,6 +88,7 @@ class Hub:
             return socket.create_connection(("127.0.0.1", self.port), 30)
 
         connection.sock = in_netns(self._netns, open_socket) if self._netns else open_socket()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as http.client sets it itself
         return connection
 
     def ask(self, path: str) -> tuple[int, bytes]:
