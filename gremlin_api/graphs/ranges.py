@@ -5,13 +5,15 @@ What was there together is joined: an edge's revision and a node's meet where th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 from gremlin_api.graphs.topology import Shown, TopologyEdge, TopologyVertex
 from gremlin_api.graphs.view import BOTH, IN, OUT
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.values import Edge, Value, Vertex
-from topology.elements import FOREVER, Kind, Revision
+from topology.elements import FOREVER, Kind, Revision, State
 from topology.store.traversal import WalkStep
 
 
@@ -21,44 +23,58 @@ class RangeGraph:
     Args:
         revisions: in any order.
         shown: what is shown beside what is still so; None: nothing, for the range is past.
+        each: called for all that is looked at; may raise.
     """
 
     walks = False
 
-    def __init__(self, revisions: Iterable[Revision], shown: Shown | None = None) -> None:
-        self._nodes: dict[str, list[TopologyVertex]] = {}
-        self._edges: list[TopologyEdge] = []
-        self._from: dict[str, list[TopologyEdge]] = {}
-        self._to: dict[str, list[TopologyEdge]] = {}
-        found = sorted(revisions, key=lambda one: (one.updated_at, one.sequence), reverse=True)
-        edges: list[Revision] = []
-        for one in found:
+    def __init__(
+        self, revisions: Iterable[Revision], shown: Shown | None = None, each: Callable[[], object] = lambda: None
+    ) -> None:
+        self._each = each
+        self._nodes: dict[str, list[TopologyVertex]] = {}  # by when they began; of one node no two meet
+        self._unjoined: list[Revision] = []
+        for one in sorted(revisions, key=lambda one: (one.updated_at, one.sequence)):
             assert one.state is not None
             if one.state.kind is Kind.EDGE:
-                edges.append(one)
+                self._unjoined.append(one)
             else:
                 beside = shown.of(one.id) if shown is not None and one.archived_at == FOREVER else None
                 self._nodes.setdefault(one.id, []).append(TopologyVertex(one, beside))
-        for one in edges:
-            self._join(one)
 
-    def _join(self, revision: Revision) -> None:
+    @cached_property
+    def _edges(self) -> list[TopologyEdge]:
+        return [edge for one in reversed(self._unjoined) if (edge := self._joined(one)) is not None]
+
+    @cached_property
+    def _from(self) -> dict[str, list[TopologyEdge]]:
+        return _by(self._edges, lambda state: state.parent)
+
+    @cached_property
+    def _to(self) -> dict[str, list[TopologyEdge]]:
+        return _by(self._edges, lambda state: state.child)
+
+    def _joined(self, revision: Revision) -> TopologyEdge | None:
+        self._each()
         state = revision.state
         assert state is not None
         out, into = (next(self._meeting(revision, end), None) for end in (state.parent, state.child))
-        if out is not None and into is not None:
-            edge = TopologyEdge(revision, out, into)
-            self._edges.append(edge)
-            self._from.setdefault(state.parent, []).append(edge)
-            self._to.setdefault(state.child, []).append(edge)
+        return None if out is None or into is None else TopologyEdge(revision, out, into)
 
     def _meeting(self, revision: Revision, node: str) -> Iterator[TopologyVertex]:
-        """The revisions of a node that were there while another was."""
-        return (one for one in self._nodes.get(node, ()) if _meet(one.revision, revision))
+        """The revisions of a node that were there while another was, the newest first."""
+        several = self._nodes.get(node, [])
+        for at in range(bisect_right(several, revision.archived_at, key=_begin) - 1, -1, -1):
+            one = several[at]
+            self._each()
+            if one.revision.archived_at < revision.updated_at:
+                return
+            if _meet(one.revision, revision):
+                yield one
 
     def vertices(self) -> Iterator[TopologyVertex]:
         """All revisions of nodes."""
-        return (one for several in self._nodes.values() for one in several)
+        return (one for several in self._nodes.values() for one in reversed(several))
 
     def edges(self) -> Iterable[TopologyEdge]:
         """All revisions of edges."""
@@ -66,7 +82,7 @@ class RangeGraph:
 
     def vertex(self, id_: Value) -> Vertex | None:
         """The last revision of a node."""
-        return next(iter(self._nodes.get(str(id_), ())), None)
+        return next(reversed(self._nodes.get(str(id_), [])), None)
 
     def edge(self, id_: Value) -> Edge | None:
         """The last revision of an edge."""
@@ -77,6 +93,7 @@ class RangeGraph:
         assert isinstance(vertex, TopologyVertex)
         for side in (OUT, IN) if direction == BOTH else (direction,):
             for edge in (self._from if side == OUT else self._to).get(vertex.id, ()):
+                self._each()
                 if _meet(edge.revision, vertex.revision) and (not labels or edge.label in labels):
                     yield edge
 
@@ -103,7 +120,7 @@ class RangeGraph:
     def candidates(self, conditions: Sequence[Condition]) -> Iterable[Vertex] | None:
         """Those of an ID, where one is asked for."""
         ids = next((one.equal_to for one in conditions if one.key == "@ID" and one.equal_to is not None), None)
-        return None if ids is None else [one for id_ in ids for one in self._nodes.get(str(id_), ())]
+        return None if ids is None else [one for id_ in ids for one in reversed(self._nodes.get(str(id_), []))]
 
     def tally(self, *, vertices: bool, conditions: Sequence[Condition]) -> int | None:
         """How many revisions there are, of all."""
@@ -116,6 +133,18 @@ class RangeGraph:
 
     def walk(self, steps: Sequence[WalkStep]) -> None:
         """Each step is as near as the next."""
+
+
+def _begin(vertex: TopologyVertex) -> int:
+    return vertex.revision.updated_at
+
+
+def _by(edges: Iterable[TopologyEdge], end: Callable[[State], str]) -> dict[str, list[TopologyEdge]]:
+    found: dict[str, list[TopologyEdge]] = {}
+    for edge in edges:
+        assert edge.revision.state is not None
+        found.setdefault(end(edge.revision.state), []).append(edge)
+    return found
 
 
 def _meet(one: Revision, other: Revision) -> bool:

@@ -28,7 +28,10 @@ class StoredGraphs:
     def view(self, at: str | None) -> TopologyGraph:
         """The graph at a moment; None: now; of a period, each element as it was last in it. Raises UsageError, StoreError."""
         if at is not None and "/" in at:
-            begin, end = parse_period(at, self.clock())
+            now = self.clock()
+            begin, end = parse_period(at, now)
+            if end >= now:
+                self._catch_up()
             return TopologyGraph(Listed(self._store.between(begin, end)))
         return self.as_of(None if at is None else parse_moment(at, self.clock()))
 
@@ -44,7 +47,7 @@ class StoredGraphs:
         now = self.clock()
         if end >= now:
             self._catch_up()
-        return RangeGraph(_watched(self._store.between(begin, end), each), self._shown if end >= now else None)
+        return RangeGraph(_watched(self._store.between(begin, end), each), self._shown if end >= now else None, each)
 
 
 def _watched(revisions: Iterable[Revision], each: Callable[[], object]) -> Iterator[Revision]:

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -391,6 +391,19 @@ class _Asking:
         return _elements(SkydiveAnswerer(graphs, gate=self._gate).answer(query, cancelled))
 
 
+async def _unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do the work of a client that is not accepted yet. Raises _Closed: it has gone, and what the work raises."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise _Closed
+        working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+
+
 class SubscriberSocket:
     """An ASGI application for WebSockets that tells subscribers of the graph as Skydive's ``/ws/subscriber`` does.
 
@@ -445,7 +458,7 @@ class SubscriberSocket:
         except SkytrailError as error:
             raise _Closed(LATER, str(error)) from error
         try:
-            await client.begin()
+            await _unless_gone(client.begin(), receive)
             await send({"type": "websocket.accept"})
             return await client.serve(receive)
         finally:
@@ -620,7 +633,10 @@ class _Client:
             text = message.get("text")
             if text is None:
                 raise _Closed(NOT_TAKEN, "binary messages are not read here: send JSON as text, X-Client-Protocol: json")
-            await self._asked.put(text)
+            try:
+                self._asked.put_nowait(text)  # who waited here would not see the client go
+            except asyncio.QueueFull:
+                raise _Closed(REFUSED, f"{_REQUESTS} requests wait already: wait for their replies") from None
         raise _Closed
 
     async def _fail(self) -> None:

@@ -110,10 +110,10 @@ async def _query(method: str, receive: Receive) -> str | None:
         raise _Refused(400, f"the body is no JSON: {error}") from error
     if not isinstance(fields, Mapping):
         raise _Refused(400, 'the body is {"GremlinQuery": "G.V()"}')
-    query = next((value for key, value in fields.items() if key.lower() == _FIELD), "")
-    if not isinstance(query, str):
+    queries = [value for key, value in fields.items() if key.lower() == _FIELD]
+    if not all(isinstance(one, str) for one in queries):
         raise _Refused(400, "GremlinQuery is text")
-    return query.strip()
+    return str(queries[-1]).strip() if queries else ""
 
 
 def _kind(accept: str) -> str:

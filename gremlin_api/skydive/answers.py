@@ -87,7 +87,7 @@ _SHAPES: dict[Kind, Callable[[list[Value]], Any]] = {
     Kind.PATHS: lambda paths: [_elements(path) for path in paths],
     Kind.PART: lambda parts: [_part(one) for one in parts],
     Kind.METRICS: lambda pairs: _in_list({id_: by_time(found) for id_, found in _grouped(pairs).items()}),
-    Kind.TOTAL: lambda values: values[0],
+    Kind.TOTAL: lambda values: {key: _number(value) for key, value in values[0].items()},
     Kind.SOCKETS: lambda pairs: _in_list(_grouped(pairs)),
     Kind.HOPS: lambda pairs: _in_list(dict(pairs)),
 }

@@ -5,8 +5,10 @@ Source: Skydive's topology/metrics.go and graffiti's traversal extension of metr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
+
+import msgspec
 
 from skytrail.errors import UsageError
 
@@ -24,7 +26,7 @@ def metrics_of(value: object) -> list[Metric]:
 
 def by_time(metrics: Iterable[Metric]) -> list[Metric]:
     """In the order in which they began, each once: one that several revisions tell of is one."""
-    seen: dict[tuple[tuple[str, Any], ...], Metric] = {tuple(sorted(one.items())): one for one in metrics}
+    seen = {msgspec.json.encode(one, order="deterministic"): one for one in metrics}
     return sorted(seen.values(), key=lambda one: (_time(one, START), _time(one, LAST)))
 
 
@@ -32,19 +34,30 @@ def total(metrics: Iterable[Metric]) -> dict[str, Any]:
     """The sum of each counter, from the first beginning to the last end; nothing, where there are none."""
     found: dict[str, Any] = {}
     for metric in metrics:
-        for key, value in metric.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            if key == START:
-                found[key] = min(found.get(key, value), value)
-            elif key == LAST:
-                found[key] = max(found.get(key, value), value)
-            else:
-                found[key] = found.get(key, 0) + value
+        _add(found, metric)
     return found
 
 
-def aggregated(metrics: Iterable[Metric], begin: int, end: int, width: int) -> list[Metric]:
+def _add(found: dict[str, Any], metric: Metric) -> None:
+    for key, value in metric.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if key == START:
+            found[key] = min(found.get(key, value), value)
+        elif key == LAST:
+            found[key] = max(found.get(key, value), value)
+        else:
+            found[key] = found.get(key, 0) + value
+
+
+def start_of(metric: Metric) -> int:
+    """When it began, ms; 0: it does not say."""
+    return _time(metric, START)
+
+
+def aggregated(
+    metrics: Iterable[Metric], begin: int, end: int, width: int, each: Callable[[], object] = lambda: None
+) -> list[Metric]:
     """Metrics summed over slices of time, each counter shared out by how long a metric lay in a slice.
 
     Args:
@@ -52,6 +65,7 @@ def aggregated(metrics: Iterable[Metric], begin: int, end: int, width: int) -> l
         begin: of the first slice, ms.
         end: of the last, ms.
         width: of a slice, ms.
+        each: called for each part of a metric; may raise.
 
     Returns:
         The slices in which there was anything.
@@ -62,7 +76,7 @@ def aggregated(metrics: Iterable[Metric], begin: int, end: int, width: int) -> l
     count = max(1, -(-(end - begin) // width))
     if count > MOST_SLICES:
         raise UsageError(f"Aggregates() would make {count} slices: {MOST_SLICES} are allowed, so ask for longer ones")
-    slices: dict[int, list[Metric]] = {}
+    slices: dict[int, dict[str, Any]] = {}
     for metric in metrics:
         start, last = _time(metric, START), _time(metric, LAST)
         first, final = max(start, begin), min(last, end)
@@ -70,10 +84,10 @@ def aggregated(metrics: Iterable[Metric], begin: int, end: int, width: int) -> l
             continue
         for at in range((first - begin) // width, max(0, final - begin - 1) // width + 1):
             low, high = begin + at * width, min(begin + (at + 1) * width, end)
-            slices.setdefault(at, []).append(_part(metric, start, last, max(low, first), min(high, final)))
+            each()
+            _add(slices.setdefault(at, {}), _part(metric, start, last, max(low, first), min(high, final)))
     return [
-        {**total(found), START: begin + at * width, LAST: min(begin + (at + 1) * width, end)}
-        for at, found in sorted(slices.items())
+        {**found, START: begin + at * width, LAST: min(begin + (at + 1) * width, end)} for at, found in sorted(slices.items())
     ]
 
 

@@ -6,6 +6,7 @@ graffiti/graph/traversal and the traversal extensions of its topology.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, TypeAlias
@@ -38,7 +39,7 @@ from gremlin_api.skydive.conditions import (
     value_of,
 )
 from gremlin_api.skydive.graph import Graphs, SkydiveGraph
-from gremlin_api.skydive.metrics import aggregated, by_time, metrics_of, total
+from gremlin_api.skydive.metrics import Metric, aggregated, by_time, metrics_of, start_of, total
 from gremlin_api.skydive.moments import Period, period_of
 from gremlin_api.skydive.steps import Again, All, Once, Sorted
 from gremlin_api.skydive.walks import Part, Walks, key_of
@@ -111,7 +112,7 @@ class Translation:
             graph = self._graphs.as_of(when)
         else:
             run.scan()
-            graph = self._graphs.during(*period, run.tick)
+            graph = self._graphs.during(*period, run.hold)
         run.graph, self.period, self._opened = graph, period, (run, graph)
 
     def _open(self) -> tuple[Run, SkydiveGraph]:
@@ -524,7 +525,7 @@ def _sum(translation: Translation, arguments: Arguments) -> Iterable[Step]:
         for item in items:
             run.tick()
             found += _number(value_of(item, key), key)
-        return (found,)
+        return (_finite(found),)
 
     return (All("Sum", added),)
 
@@ -532,7 +533,13 @@ def _sum(translation: Translation, arguments: Arguments) -> Iterable[Step]:
 def _sum_of_values(_: Translation, arguments: Arguments) -> Iterable[Step]:
     if arguments:
         raise UsageError("Sum() of values takes no key")
-    return (All("Sum", lambda values: (sum(_number(one, "the values") for one in values),)),)
+    return (All("Sum", lambda values: (_finite(sum(_number(one, "the values") for one in values)),)),)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise TraversalError("the sum is beyond what a double holds")
+    return value
 
 
 def _number(value: Value, where: str) -> int | float:
@@ -573,21 +580,28 @@ def _aggregates(translation: Translation, arguments: Arguments) -> Iterable[Step
     if width < 1:
         raise UsageError("Aggregates() takes slices of 1 s or longer")
     begin, end = (when // 1000 for when in translation.period)
+    run = translation.run
 
     def aggregates(pairs: Values) -> Iterable[Value]:
-        by_id: dict[str, list[Any]] = {}
-        for id_, metric in pairs:
-            by_id.setdefault(id_, []).append(metric)
-        metrics = [one for several in by_id.values() for one in by_time(several)]
-        first = max(begin, min((int(one.get("Start", 0)) for one in metrics), default=begin))  # of FOREVER, what there is
-        return [(_AGGREGATED, one) for one in aggregated(metrics, first if begin == 0 else begin, end, width * 1000)]
+        metrics = _each_once(pairs)
+        first = max(begin, min(map(start_of, metrics), default=begin))  # of FOREVER, what there is
+        slices = aggregated(metrics, first if begin == 0 else begin, end, width * 1000, run.tick)
+        return [(_AGGREGATED, one) for one in slices]
 
     return (All("Aggregates", aggregates),)
 
 
+def _each_once(pairs: Values) -> list[Metric]:
+    """Metrics: of each element those that several of its revisions tell of once."""
+    by_id: dict[str, list[Metric]] = {}
+    for id_, metric in pairs:
+        by_id.setdefault(id_, []).append(metric)
+    return [one for several in by_id.values() for one in by_time(several)]
+
+
 def _sum_of_metrics(_: Translation, arguments: Arguments) -> Iterable[Step]:
     if not arguments:
-        return (All("Sum", lambda pairs: (total(by_time(metric for _, metric in pairs)),)),)
+        return (All("Sum", lambda pairs: (total(_each_once(pairs)),)),)
     raise UsageError("Sum() of metrics takes no key: it adds each counter")
 
 

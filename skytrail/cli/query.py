@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
@@ -23,7 +23,7 @@ DIALECTS = ("tinkerpop", "skydive")
 OUTPUTS = ("table", "json", "graphson", "dot")
 _TYPED = "application/vnd.gremlin-v3.0+json"
 _LONGEST = 3600.0  # seconds: it is the hub that ends a query
-_MOST_LINE = 1 << 20  # characters of a line of a script
+_MOST_LINE = 1 << 20  # bytes of a line of a script
 
 
 class Source(Protocol):
@@ -46,7 +46,7 @@ class Source(Protocol):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Ask this file, no hub: GraphSON 3, GraphML, Skydive's JSON, or what 'snapshot save' wrote.",
 )
-@click.option("--script", type=click.File("r"), help="Answer each line of this file, - is standard input, by a line of JSON.")
+@click.option("--script", type=click.File("rb"), help="Answer each line of this file, - is standard input, by a line of JSON.")
 @click.option(
     "--dialect", type=click.Choice(DIALECTS), help="The query's language.  [default: skydive, where it begins with G]"
 )
@@ -62,7 +62,7 @@ def query(
     *,
     text: str | None,
     file: Path | None,
-    script: Iterable[str] | None,
+    script: BinaryIO | None,
     dialect: str | None,
     output: str | None,
     at: str | None,
@@ -111,17 +111,16 @@ def _as_of(text: str, at: str | None) -> str:
     return render_skydive((Step("At", (at,)), *steps))
 
 
-def _answer_lines(source: Source, lines: Iterable[str], dialect: str | None, at: str | None) -> None:
+def _answer_lines(source: Source, script: BinaryIO, dialect: str | None, at: str | None) -> None:
     """A line of JSON for each that is not empty. Raises RunError at the end, where one could not be answered."""
     from skytrail.cli.results import in_json  # noqa: PLC0415
 
     failed = 0
-    for line in lines:
-        text = line.strip()
-        if not text:
+    while line := script.readline(_MOST_LINE + 1):
+        if not line.strip():
             continue
         try:
-            told = in_json(ask(source, text, dialect, at))
+            told = in_json(ask(source, _text(line, script), dialect, at))
         except SkytrailError as error:
             failed += 1
             told = json.dumps({"error": str(error)}, ensure_ascii=False)
@@ -129,6 +128,18 @@ def _answer_lines(source: Source, lines: Iterable[str], dialect: str | None, at:
         sys.stdout.flush()
     if failed:
         raise RunError(f"{failed} of these queries had no answer: see the lines with an error")
+
+
+def _text(line: bytes, script: BinaryIO) -> str:
+    """A line's query. Raises UsageError: it is too long, and the rest of it is passed over, or no UTF-8."""
+    if len(line) > _MOST_LINE:
+        while line and not line.endswith(b"\n"):
+            line = script.readline(_MOST_LINE)
+        raise UsageError(f"the line is longer than {_MOST_LINE} bytes")
+    try:
+        return line.decode().strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the line is no UTF-8: {error.reason} at byte {error.start + 1}") from error
 
 
 class _Hub:

@@ -49,8 +49,10 @@ class FixedGraphs:
         return TopologyGraph(Listed(one for one in self._revisions if one.updated_at <= at < one.archived_at))
 
     def during(self, begin: int, end: int, each: Callable[[], object]) -> RangeGraph:
-        each()
-        return RangeGraph(one for one in self._revisions if one.updated_at <= end and one.archived_at > begin)
+        found = [one for one in self._revisions if one.updated_at <= end and one.archived_at > begin]
+        for _ in found:
+            each()
+        return RangeGraph(found, each=each)
 
 
 def answer(revisions: Iterable[Revision], query: str) -> Any:

@@ -250,6 +250,21 @@ def test_metrics_of_several_nodes() -> None:
     assert answer(graph, "G.At(NOW, 10).V().Metrics().Aggregates(5).Sum()")["RxBytes"] == 191
 
 
+def test_equal_metrics_of_two_nodes_are_two_and_odd_ones_hurt_nobody() -> None:
+    metric = {"RxBytes": 5, "Start": 1, "Last": 2}
+    graph = [node(one, {"Metric": metric}) for one in "ab"]
+    assert answer(graph, "G.V().Metrics('Metric').Sum()") == {"RxBytes": 10, "Start": 1, "Last": 2}
+    odd = [node("a", {"Metric": {"RxBytes": [1], "Start": "x", "Last": None, "Sub": {"a": 1}}}), node("b", {"Metric": 7})]
+    assert answer(odd, "G.V().Metrics('Metric')") == [{"a": [odd[0].state.metadata["Metric"]]}]
+    assert answer(odd, "G.V().Metrics('Metric').Sum()") == {}
+    assert answer(odd, "G.At(NOW, 10).V().Metrics('Metric').Aggregates()") == []
+    large = [node(one, {"n": 1e308, "Metric": {"RxBytes": 2**63 - 1}}) for one in "ab"]
+    assert answer(large, "G.V().Metrics('Metric').Sum()") == {"RxBytes": float(2**64 - 2)}
+    for query in ("G.V().Sum('n')", "G.V().Values('n').Sum()"):
+        with pytest.raises(TraversalError, match="beyond what a double holds"):
+            answer(large, query)
+
+
 # Limits
 
 
@@ -266,6 +281,15 @@ def test_a_query_stops_at_its_limits() -> None:
         ask("G.V('n0').Descendants(0)", held=20)
     with pytest.raises(TimedOutError):
         ask("G.V()" + ".Both()" * 20, seconds=0.2)
+    with pytest.raises(TooMuchError, match="holds more than 20 things"):
+        ask("G.At(NOW, 10).V().Count()", held=20)
+
+
+def test_the_aggregates_of_long_metrics_end_in_time() -> None:
+    graph = [node(f"n{at}", {"Metric": {"RxBytes": 1, "Start": 0, "Last": NOW}}) for at in range(300)]
+    answerer = SkydiveAnswerer(FixedGraphs(graph), Allowance(seconds=0.3))
+    with pytest.raises(TimedOutError):
+        answerer.answer("G.At(NOW, 10000).V().Metrics('Metric').Aggregates(1)", threading.Event())
 
 
 def test_limit_looks_at_no_more_than_it_needs() -> None:

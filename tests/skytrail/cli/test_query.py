@@ -132,6 +132,17 @@ def test_a_script_is_answered_line_by_line(file: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_line_that_is_none_leaves_the_others_their_answers(file: Path) -> None:
+    script = b"\xff\n" + b"x" * (3 << 20) + b"\ng.V().count()"
+    command = [sys.executable, "-m", "skytrail", "query", "--graph", str(file), "--script", "-"]
+    done = subprocess.run(command, input=script, capture_output=True, timeout=60, check=False)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"error": "the line is no UTF-8: invalid start byte at byte 1"},
+        {"error": "the line is longer than 1048576 bytes"},
+        [2],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "status", "reason"),
     [
