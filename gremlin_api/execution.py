@@ -145,6 +145,9 @@ class Executor:
             job()
 
 
+_PATIENCE = 0.05  # seconds between two looks whether whoever waits still may
+
+
 class Gate:
     """Lets so many in at once; so many more wait, and any more are refused.
 
@@ -153,27 +156,43 @@ class Gate:
     """
 
     def __init__(self, inside: int, waiting: int) -> None:
-        self._inside = threading.BoundedSemaphore(inside)
-        self._waiting = threading.BoundedSemaphore(waiting)
+        self._free, self._most = inside, waiting
+        self._queue: deque[threading.Event] = deque()
         self._lock = threading.Lock()
         self.refused = 0
 
     def enter(self, go_on: Callable[[], None]) -> None:
-        """Go in; ``go_on`` is called while waiting, and may raise. Raises BusyError."""
-        if not self._inside.acquire(blocking=False):
-            self._wait(go_on)
+        """Go in, those first who came first; ``go_on`` is called while waiting, and may raise. Raises BusyError."""
+        with self._lock:
+            if self._free and not self._queue:
+                self._free -= 1
+                return
+            if len(self._queue) >= self._most:
+                self.refused += 1
+                raise BusyError("other queries look at the whole graph already: ask again a little later")
+            let_in = threading.Event()
+            self._queue.append(let_in)
+        try:
+            while not let_in.wait(_PATIENCE):
+                go_on()
+        except BaseException:
+            self._give_up(let_in)
+            raise
 
     def leave(self) -> None:
         """Go out again."""
-        self._inside.release()
+        with self._lock:
+            self._next()
 
-    def _wait(self, go_on: Callable[[], None]) -> None:
-        if not self._waiting.acquire(blocking=False):
-            with self._lock:
-                self.refused += 1
-            raise BusyError("other queries look at the whole graph already: ask again a little later")
-        try:
-            while not self._inside.acquire(timeout=0.05):
-                go_on()
-        finally:
-            self._waiting.release()
+    def _give_up(self, let_in: threading.Event) -> None:
+        with self._lock:
+            if let_in.is_set():  # just now: the place is the next one's
+                self._next()
+            else:
+                self._queue.remove(let_in)
+
+    def _next(self) -> None:
+        if self._queue:
+            self._queue.popleft().set()
+        else:
+            self._free += 1

@@ -65,8 +65,9 @@ def crowd() -> Iterator[Line]:
     yield Line(
         f"{CLIENTS} clients and a storm: scans answered", told["scans"], "", note=f"{refused} refused, {counted} counted"
     )
+    errors = "; ".join(one for one in told if isinstance(one, str) and one.startswith("{"))
     yield Line(f"{CLIENTS} clients and a storm: refused uncounted", abs(refused - counted), "", most=0)
-    yield Line(f"{CLIENTS} clients and a storm: other errors", told["errors"], "", most=0)
+    yield Line(f"{CLIENTS} clients and a storm: other errors", told["errors"], "", most=0, note=errors)
     yield Line(f"{CLIENTS} clients and a storm: of two moments", told["torn"], "", most=0)
 
 

@@ -115,7 +115,7 @@ def test_few_look_at_the_whole_graph_at_a_time_and_others_are_answered_meanwhile
     endless = executor.submit(lambda event: scan(event, first=True), nobody)
     assert begun.wait(10)
     waits = executor.submit(scan, threading.Event())
-    while executor.scans._waiting._value:  # type: ignore[attr-defined]  # of a semaphore: the second one has come
+    while not executor.scans._queue:  # until the second one has come
         time.sleep(0.01)
     refused = executor.submit(scan, threading.Event())
     with pytest.raises(BusyError, match="whole graph"):
