@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -33,22 +33,8 @@ class Capacity:
     scans_waiting: int = 4
 
 
-@dataclass(slots=True)
-class Counters:
-    """What became of queries.
-
-    Attributes:
-        answered: that had an answer.
-        failed: that had an error.
-        abandoned: for which nobody waited any more.
-        refused: that found no place.
-    """
-
-    answered: int = 0
-    failed: int = 0
-    abandoned: int = 0
-    refused: int = 0
-
+OUTCOMES = ("answered", "failed", "abandoned", "refused")
+"""What becomes of queries: an answer, an error; nobody waits any more; no place."""
 
 _SWITCH = 0.0005
 """Seconds after which a thread that computes lets others have the interpreter: with Python's own 5 ms a query that an index
@@ -59,7 +45,7 @@ class Executor:
     """Threads that answer queries; all threads of the process take turns more often from then on.
 
     Attributes:
-        counters: of what became of queries.
+        counters: how many queries had each of :data:`OUTCOMES`.
         scans: lets so many look at a whole graph.
     """
 
@@ -71,7 +57,7 @@ class Executor:
         self._stopping = False
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        self.counters = Counters()
+        self.counters: Counter[str] = Counter()
         self.scans = Gate(capacity.scans, capacity.scans_waiting)
 
     def submit(self, work: Callable[[threading.Event], T], cancelled: threading.Event) -> Future[T]:
@@ -94,7 +80,7 @@ class Executor:
 
         with self._lock:
             if len(self._jobs) >= self._capacity.waiting:
-                self.counters.refused += 1
+                self.counters["refused"] += 1
                 raise BusyError("too many queries wait already: ask again a little later")
             self._jobs.append(job)
             if not self._idle and len(self._threads) < self._capacity.running:
@@ -121,7 +107,7 @@ class Executor:
 
     def _count(self, outcome: str) -> None:
         with self._lock:
-            setattr(self.counters, outcome, getattr(self.counters, outcome) + 1)
+            self.counters[outcome] += 1
 
     def close(self) -> None:
         """Wait for what is being done, and end the threads; what waits is not done."""

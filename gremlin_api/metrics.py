@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from gremlin_api.execution import Executor
+from gremlin_api.execution import OUTCOMES, Executor
 from skytrail.metrics import Family, Kind, Metric
 
 QUERIES = Metric(
@@ -33,8 +33,7 @@ def gremlin_source(executor: Executor) -> Callable[[], Iterable[Family]]:
 
     def families() -> Iterable[Family]:
         counters, (running, waiting) = executor.counters, executor.busy
-        outcomes = ("answered", "failed", "abandoned", "refused")
-        yield Family(QUERIES, [((one,), float(getattr(counters, one))) for one in outcomes], began)
+        yield Family(QUERIES, [((one,), float(counters[one])) for one in OUTCOMES], began)
         yield Family(RUNNING, [((), float(running))], began)
         yield Family(WAITING, [((), float(waiting))], began)
         yield Family(SCANS_REFUSED, [((), float(executor.scans.refused))], began)

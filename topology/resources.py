@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Conflict, NotFound
 
 from skytrail import __version__
 from skytrail.errors import UsageError
@@ -55,7 +55,7 @@ def _add_routes(blueprint: Blueprint, rules: Rules, kind: str) -> None:
         try:
             made = rules.add(kind, _body(kind), _seconds())
         except DuplicateRuleError as error:
-            return Response(msgspec.json.encode({"error": str(error), "status": 409}), 409, content_type="application/json")
+            raise Conflict(str(error)) from error
         return _json(made, 201)
 
     def one(id_: str) -> Response:

@@ -237,7 +237,8 @@ class Rules:
     def _made(self, rule: Rule) -> Iterator[Fact]:
         if isinstance(rule, EdgeRule):
             metadata = {key: value for key, value in rule.Metadata.items() if key != "RelationType"}
-            pairs = [(one, other) for one in self._find(rule.Src) for other in self._find(rule.Dst) if one != other]
+            parents, children = self._find(rule.Src), self._find(rule.Dst)
+            pairs = [(one, other) for one in parents for other in children if one != other]
             if len(pairs) > _MOST_LINKS:
                 raise UsageError(f"it would link {len(pairs)} pairs of nodes: {_MOST_LINKS} are allowed")
             for parent, child in dict.fromkeys(pairs):

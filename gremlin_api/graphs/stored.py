@@ -22,7 +22,9 @@ class StoredGraphs:
         catch_up: called before an answer about now: returns when what was there to be seen is in the store, or soon.
     """
 
-    def __init__(self, store: Store, shown: Shown, clock: Callable[[], int], catch_up: Callable[[], object]) -> None:
+    def __init__(
+        self, store: Store, shown: Shown, clock: Callable[[], int], catch_up: Callable[[], object] = lambda: None
+    ) -> None:
         self._store, self._shown, self.clock, self._catch_up = store, shown, clock, catch_up
 
     def view(self, at: str | None) -> TopologyGraph:

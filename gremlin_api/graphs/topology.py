@@ -108,7 +108,23 @@ class _Properties(Mapping[str, "list[VertexProperty]"]):
         return len(self._whole())
 
 
-class TopologyVertex(Vertex):
+class _Decoded:
+    """What a node and an edge of the topology have in common: it is decoded as it is looked at."""
+
+    __slots__ = ()
+    revision: Revision
+    _shown: Mapping[str, Any] | None
+    _metadata: Mapping[str, Any] | None
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is said of it, and what is shown beside."""
+        if self._metadata is None:
+            self._metadata = _metadata(self.revision, self._shown)  # type: ignore[misc]  # each class has the slot
+        return self._metadata
+
+
+class TopologyVertex(_Decoded, Vertex):
     """A node: what it has is decoded as it is looked at.
 
     Attributes:
@@ -119,15 +135,8 @@ class TopologyVertex(Vertex):
 
     def __init__(self, revision: Revision, shown: Mapping[str, Any] | None = None) -> None:
         self.id, self.revision, self._shown = revision.id, revision, shown
-        self._metadata: Mapping[str, Any] | None = None
+        self._metadata = None
         self._properties: _Properties | None = None
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What is said of it, and what is shown beside."""
-        if self._metadata is None:
-            self._metadata = _metadata(self.revision, self._shown)
-        return self._metadata
 
     @property
     def label(self) -> str:  # type: ignore[override]  # decoded as it is asked for, as all else
@@ -142,7 +151,7 @@ class TopologyVertex(Vertex):
         return self._properties
 
 
-class TopologyEdge(Edge):
+class TopologyEdge(_Decoded, Edge):
     """An edge: what it has is decoded as it is looked at.
 
     Attributes:
@@ -159,15 +168,8 @@ class TopologyEdge(Edge):
         self, revision: Revision, out: TopologyVertex, into: TopologyVertex, shown: Mapping[str, Any] | None = None
     ) -> None:
         self.id, self.revision, self.out, self.into, self._shown = revision.id, revision, out, into, shown
-        self._metadata: Mapping[str, Any] | None = None
+        self._metadata = None
         self._properties: dict[str, Value] | None = None
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What is said of it, and what is shown beside."""
-        if self._metadata is None:
-            self._metadata = _metadata(self.revision, self._shown)
-        return self._metadata
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -201,6 +203,10 @@ class Shown:
 
     of: Callable[[str], Mapping[str, Any]]
     keys: Collection[str]
+
+
+NOTHING_SHOWN = Shown(lambda _: {}, ())
+"""Beside a graph of which all is kept."""
 
 
 def _where(step: WalkStep) -> Sequence[Compare]:

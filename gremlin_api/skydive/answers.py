@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from gremlin_api.skydive.conditions import Item
-from gremlin_api.skydive.metrics import by_time
+from gremlin_api.skydive.metrics import by_id, by_time
 from gremlin_api.skydive.translate import Kind
 from gremlin_api.skydive.walks import Part
 from gremlin_api.values import Value
 from topology.graphviz import as_dot
 from topology.shape import Json, json_of
-
-Pairs: TypeAlias = "Iterable[tuple[str, Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +59,6 @@ def _part(part: Part) -> Json:
     return {"Nodes": _elements(part.nodes), "Edges": _elements(part.edges)}
 
 
-def _grouped(pairs: Pairs) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for id_, one in pairs:
-        found.setdefault(id_, []).append(one)
-    return found
-
-
 def _in_list(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [found] if found else []
 
@@ -86,8 +77,8 @@ _SHAPES: dict[Kind, Callable[[list[Value]], Any]] = {
     Kind.NUMBER: lambda values: _number(values[0]),
     Kind.PATHS: lambda paths: [_elements(path) for path in paths],
     Kind.PART: lambda parts: [_part(one) for one in parts],
-    Kind.METRICS: lambda pairs: _in_list({id_: by_time(found) for id_, found in _grouped(pairs).items()}),
+    Kind.METRICS: lambda pairs: _in_list({id_: by_time(found) for id_, found in by_id(pairs).items()}),
     Kind.TOTAL: lambda values: {key: _number(value) for key, value in values[0].items()},
-    Kind.SOCKETS: lambda pairs: _in_list(_grouped(pairs)),
+    Kind.SOCKETS: lambda pairs: _in_list(by_id(pairs)),
     Kind.HOPS: lambda pairs: _in_list(dict(pairs)),
 }

@@ -24,6 +24,14 @@ def metrics_of(value: object) -> list[Metric]:
     return [one for one in found if isinstance(one, dict) and one]
 
 
+def by_id(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    """What belongs to each element."""
+    found: dict[str, list[Any]] = {}
+    for id_, one in pairs:
+        found.setdefault(id_, []).append(one)
+    return found
+
+
 def by_time(metrics: Iterable[Metric]) -> list[Metric]:
     """In the order in which they began, each once: one that several revisions tell of is one."""
     seen = {msgspec.json.encode(one, order="deterministic"): one for one in metrics}

@@ -39,7 +39,7 @@ from gremlin_api.skydive.conditions import (
     value_of,
 )
 from gremlin_api.skydive.graph import Graphs, SkydiveGraph
-from gremlin_api.skydive.metrics import Metric, aggregated, by_time, metrics_of, start_of, total
+from gremlin_api.skydive.metrics import Metric, aggregated, by_id, by_time, metrics_of, start_of, total
 from gremlin_api.skydive.moments import Period, period_of
 from gremlin_api.skydive.steps import Again, All, Once, Sorted
 from gremlin_api.skydive.walks import Part, Walks, key_of
@@ -210,8 +210,7 @@ def _again(translation: Translation, _: Arguments) -> Iterable[Step]:
 def _elements(*, vertices: bool) -> Build:
     def build(translation: Translation, arguments: Arguments) -> Iterable[Step]:
         ids = list(arguments) if arguments and not vertices and translation.period is None else None
-        elements = Elements(Builder(translation.run, tracking=False), vertices=vertices, ids=ids)
-        elements.first = True
+        elements = Elements(Builder(translation.run, tracking=False), vertices=vertices, ids=ids, first=True)
         if not arguments:
             return (elements,)
         if ids is None:
@@ -593,10 +592,7 @@ def _aggregates(translation: Translation, arguments: Arguments) -> Iterable[Step
 
 def _each_once(pairs: Values) -> list[Metric]:
     """Metrics: of each element those that several of its revisions tell of once."""
-    by_id: dict[str, list[Metric]] = {}
-    for id_, metric in pairs:
-        by_id.setdefault(id_, []).append(metric)
-    return [one for several in by_id.values() for one in by_time(several)]
+    return [one for several in by_id(pairs).values() for one in by_time(several)]
 
 
 def _sum_of_metrics(_: Translation, arguments: Arguments) -> Iterable[Step]:

@@ -37,7 +37,7 @@ def serve_file(session: Session, file: Path) -> None:
     """Serve the graph of a file until a signal ends it. Raises RunError, ListenError."""
     from gremlin_api.graphs.files.reading import read_graph_file  # noqa: PLC0415 - only where one is read
     from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
-    from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
+    from gremlin_api.graphs.topology import NOTHING_SHOWN  # noqa: PLC0415
     from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
     from gremlin_api.metrics import gremlin_source  # noqa: PLC0415
     from skytrail.cli.endpoints import Asked, executor_of, served, with_gremlin  # noqa: PLC0415
@@ -64,9 +64,8 @@ def serve_file(session: Session, file: Path) -> None:
         ]
         status = {"service": "hub", "version": __version__, "graph": str(file), "elements": len(graph.revisions)}
         app = create_app("hub", lambda: status, lambda: {"graph": None}, blueprints)
-        shown = Shown(lambda _: {}, ())
-        stored = StoredGraphs(store, shown, clock, lambda: None)
-        sockets = {PATH: SubscriberSocket(store, stored, shown, executor)}
+        stored = StoredGraphs(store, NOTHING_SHOWN, clock)
+        sockets = {PATH: SubscriberSocket(store, stored, NOTHING_SHOWN, executor)}
         spoken = with_gremlin(Asked(graph.graphs, stored), executor, settings.gremlin, as_asgi(app), sockets)
         server = served(spoken, settings, closers)
         edges = sum(bool(one.state and one.state.parent) for one in graph.revisions)

@@ -187,7 +187,7 @@ class _File:
         from gremlin_api.answering import Answerer  # noqa: PLC0415
         from gremlin_api.graphs.files.reading import read_graph_file  # noqa: PLC0415
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
-        from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
+        from gremlin_api.graphs.topology import NOTHING_SHOWN  # noqa: PLC0415
         from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
         from skytrail.cli.hub import clock  # noqa: PLC0415
         from topology.snapshot.store import SnapshotStore  # noqa: PLC0415
@@ -197,7 +197,7 @@ class _File:
 
         def skydive() -> SkydiveAnswerer:
             store = SnapshotStore(graph.revisions, file.stat().st_size)
-            return SkydiveAnswerer(StoredGraphs(store, Shown(lambda _: {}, ()), clock, lambda: None))
+            return SkydiveAnswerer(StoredGraphs(store, NOTHING_SHOWN, clock))
 
         self._skydive = cache(skydive)
 

@@ -19,7 +19,7 @@ from typing import Any
 from gremlin_api.answering import Answerer
 from gremlin_api.execution import Executor
 from gremlin_api.graphs.stored import StoredGraphs
-from gremlin_api.graphs.topology import Shown
+from gremlin_api.graphs.topology import NOTHING_SHOWN
 from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted
 from skytrail.http.server import serve
 from skytrail.settings.tree import Http
@@ -45,7 +45,7 @@ def crowd() -> Iterator[Line]:
         store, executor = EmbeddedStore(Path(folder)), Executor()
         _fill(store)
         _change_pairs(store, 0)
-        graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: time.time_ns() // 1000, lambda: None)
+        graphs = StoredGraphs(store, NOTHING_SHOWN, lambda: time.time_ns() // 1000)
         endpoint = GremlinEndpoint(Answerer(graphs, gate=executor.scans), executor)
         done = threading.Event()
         storm = threading.Thread(target=_storm, args=(store, done))
@@ -56,7 +56,7 @@ def crowd() -> Iterator[Line]:
                 took, told = pool.apply(_clients, (served.port, SECONDS))
             done.set()
             storm.join()
-        refused, counted = told[503], executor.scans.refused + executor.counters.refused
+        refused, counted = told[503], executor.scans.refused + executor.counters["refused"]
         executor.close()
         store.close()
     times = sorted(took)

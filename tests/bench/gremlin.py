@@ -15,7 +15,7 @@ from typing import Any
 from gremlin_api.answering import Answerer
 from gremlin_api.execution import Executor
 from gremlin_api.graphs.stored import StoredGraphs
-from gremlin_api.graphs.topology import Shown
+from gremlin_api.graphs.topology import NOTHING_SHOWN
 from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted
 from skytrail.http.guard import Receive, Scope, Send
 from skytrail.http.server import serve
@@ -73,7 +73,7 @@ def embedded() -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder:
         store, executor = EmbeddedStore(Path(folder)), Executor()
         _fill(store)
-        graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: time.time_ns() // 1000, lambda: None)
+        graphs = StoredGraphs(store, NOTHING_SHOWN, lambda: time.time_ns() // 1000)
         answerer = Answerer(graphs, gate=executor.scans)
         spoken = mounted({GREMLIN: GremlinEndpoint(answerer, executor)}, {}, _nothing)
         with serve(spoken, "127.0.0.1:0", Http()) as served:

@@ -151,4 +151,4 @@ def test_work_that_nobody_waits_for_is_not_begun_and_what_waits_is_bounded(execu
     release.set()
     assert waiting[1].result(10) == "done"
     assert waiting[0].cancelled()
-    assert executor.counters.refused == 1
+    assert executor.counters["refused"] == 1

@@ -13,7 +13,7 @@ from support.netlab import until
 
 from gremlin_api.execution import Executor
 from gremlin_api.graphs.stored import StoredGraphs
-from gremlin_api.graphs.topology import Shown
+from gremlin_api.graphs.topology import NOTHING_SHOWN
 from skytrail.cli.endpoints import finder
 from skytrail.http.app import create_app
 from topology.facts import EdgeFact, NodeFact, Report, Source
@@ -36,7 +36,7 @@ class Hub:
         self.store = EmbeddedStore(folder)
         self.reconciler = Reconciler(self.store, "hub/1", self.clock)
         self.executor = Executor()
-        graphs = StoredGraphs(self.store, Shown(lambda _: {}, ()), self.clock, lambda: None)
+        graphs = StoredGraphs(self.store, NOTHING_SHOWN, self.clock)
         find, changes = finder(graphs, self.executor), lambda: self.reconciler.counters.changes
         self.rules = Rules(self.store, self.reconciler.report, find, "host1", changes, self.clock)
         app = create_app("hub", dict, dict, [resources_blueprint(self.rules, "host1", {"hub.listen": "127.0.0.1:8082"})])

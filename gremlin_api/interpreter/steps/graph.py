@@ -47,10 +47,10 @@ class Elements(Step):
         conditions: that all must meet.
     """
 
-    def __init__(self, builder: Builder, *, vertices: bool, ids: Sequence[Value] | None) -> None:
+    def __init__(self, builder: Builder, *, vertices: bool, ids: Sequence[Value] | None, first: bool) -> None:
         super().__init__()
         self.name = "V" if vertices else "E"
-        self.vertices, self.ids, self.first = vertices, ids, builder.at_source()
+        self.vertices, self.ids, self.first = vertices, ids, first
         self.conditions: list[Condition] = []
         self._run, self._tracking, self._inner, self._value_of = builder.run, builder.tracking, builder.inner, builder.value
 
@@ -134,7 +134,7 @@ def _elements(builder: Builder, instruction: Instruction) -> Step:
     ids = [builder.value(one) for one in instruction.arguments]
     if len(ids) == 1 and isinstance(ids[0], list | OrderedSet):
         ids = list(ids[0])
-    return Elements(builder, vertices=instruction.name == "V", ids=ids or None)
+    return Elements(builder, vertices=instruction.name == "V", ids=ids or None, first=builder.at_source())
 
 
 def _adjacent(direction: str) -> Build:

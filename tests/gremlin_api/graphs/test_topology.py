@@ -15,7 +15,7 @@ from support.toygraphs import ask
 
 from gremlin_api.answering import Answerer, Question
 from gremlin_api.graphs.stored import StoredGraphs
-from gremlin_api.graphs.topology import Shown, TopologyGraph
+from gremlin_api.graphs.topology import NOTHING_SHOWN, Shown, TopologyGraph
 from gremlin_api.interpreter.run import Run
 from gremlin_api.numbers import Long
 from gremlin_api.values import Map, hashable
@@ -96,7 +96,7 @@ def test_some_queries_have_the_answers_that_are_plain_to_see(store: EmbeddedStor
 
 def test_questions_are_about_the_moment_that_they_name(store: EmbeddedStore) -> None:
     caught_up = []
-    graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: 5 * SECOND, lambda: caught_up.append(1))
+    graphs = StoredGraphs(store, NOTHING_SHOWN, lambda: 5 * SECOND, lambda: caught_up.append(1))
     answerer = Answerer(graphs)
 
     def told(text: str, at: str | None = None) -> list[Any]:

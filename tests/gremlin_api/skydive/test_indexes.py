@@ -10,7 +10,7 @@ import pytest
 from support.filledstore import SECOND, SIZE, filled
 
 from gremlin_api.graphs.stored import StoredGraphs
-from gremlin_api.graphs.topology import Shown
+from gremlin_api.graphs.topology import NOTHING_SHOWN
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from gremlin_api.skydive.answers import plain
 from topology.store.embedded.store import EmbeddedStore
@@ -24,7 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
 
 
 def _answerer(store: EmbeddedStore, *, pushes: bool) -> SkydiveAnswerer:
-    graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: 5 * SECOND, lambda: None)
+    graphs = StoredGraphs(store, NOTHING_SHOWN, lambda: 5 * SECOND)
     return SkydiveAnswerer(graphs, pushes=pushes)
 
 

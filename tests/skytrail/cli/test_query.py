@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 from support.agentlab import free_port
+from support.servedfile import served
 
 GRAPH: dict[str, Any] = {
     "Nodes": [
@@ -36,26 +36,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def served(file: Path, *words: str) -> Iterator[str]:
-    """The address at which a file is served."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "skytrail", "hub", "--graph", str(file), "--listen", address, *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr
-        line = next((line for line in process.stderr if "served at" in line), "")
-        assert re.search(rf"\(.*\): 2 nodes, 1 edges, served at http://{address} ", line), line
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
-
-
 @pytest.fixture(scope="module")
 def hub(file: Path) -> Iterator[str]:
-    with served(file) as address:
+    with served("--listen", "hub", "--graph", str(file)) as address:
         yield address
 
 
@@ -191,7 +174,10 @@ def test_a_hub_of_a_file_serves_all_that_asks_a_graph(hub: str) -> None:
 def test_drivers_find_it_at_a_second_address(file: Path) -> None:
     second = f"127.0.0.1:{free_port()}"
     asked = f"http://{second}/gremlin?gremlin=g.V().count()"
-    with served(file, "--set", f"gremlin.listen={second}"), urllib.request.urlopen(asked) as got:
+    with (
+        served("--listen", "hub", "--graph", str(file), "--set", f"gremlin.listen={second}"),
+        urllib.request.urlopen(asked) as got,
+    ):
         assert json.loads(got.read())["result"]["data"]["@value"][0]["@value"] == 2
 
 

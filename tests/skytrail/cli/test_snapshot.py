@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from contract.steps import T
 from support.agentlab import free_port
+from support.servedfile import served
 
 from gremlin_api.graphs.files.reading import read_graph_file
 from skytrail.http.app import as_asgi, create_app
@@ -59,23 +58,6 @@ def graph_at(address: str) -> dict[str, object]:
     return found
 
 
-@contextlib.contextmanager
-def loaded(file: Path) -> Iterator[str]:
-    """The address at which a file is served."""
-    address = f"127.0.0.1:{free_port()}"
-    words = [sys.executable, "-m", "skytrail", "snapshot", "load", str(file), "--hub", address]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr
-        line = next((line for line in process.stderr if "served at" in line), "")
-        assert re.search(rf"2 nodes, 1 edges, served at http://{address} ", line), line
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
-
-
 @pytest.mark.parametrize("name", ["graph.json", "graph.graphson"])
 def test_a_file_that_is_served_shows_what_the_hub_showed(hub: str, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
@@ -85,7 +67,7 @@ def test_a_file_that_is_served_shows_what_the_hub_showed(hub: str, tmp_path: Pat
     )
     assert file.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == [name]
-    with loaded(file) as address:
+    with served("--hub", "snapshot", "load", str(file)) as address:
         assert graph_at(address) == graph_at(hub)
         tree = run("topology", "--hub", address).stdout
         assert re.search(r"host1\s+host\n.*wan\s+device", tree), tree
@@ -95,7 +77,7 @@ def test_a_past_moment_is_saved_as_it_was_then(hub: str, tmp_path: Path) -> None
     file = tmp_path / "then"
     assert run("snapshot", "save", str(file), "--hub", hub, "--at", "-20s", "--format", "graphson").returncode == 0
     assert b'"label":"device"' in file.read_bytes()
-    with loaded(file) as address:
+    with served("--hub", "snapshot", "load", str(file)) as address:
         assert "eth0" in run("topology", "--hub", address).stdout
 
 

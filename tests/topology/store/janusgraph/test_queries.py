@@ -12,7 +12,7 @@ from support.filledstore import SECOND, fill
 from support.toygraphs import ask
 
 from gremlin_api.graphs.stored import StoredGraphs
-from gremlin_api.graphs.topology import Shown, TopologyGraph
+from gremlin_api.graphs.topology import NOTHING_SHOWN, Shown, TopologyGraph
 from gremlin_api.interpreter.run import Run
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from gremlin_api.skydive.answers import plain
@@ -84,7 +84,7 @@ def test_what_is_shown_beside_the_graph_is_no_condition_of_the_store(store: Janu
 
 
 def test_skydives_queries_have_the_same_answers(store: JanusGraphStore) -> None:
-    graphs = StoredGraphs(store, Shown(lambda _: {}, ()), lambda: 5 * SECOND, lambda: None)
+    graphs = StoredGraphs(store, NOTHING_SHOWN, lambda: 5 * SECOND)
 
     def told(query: str, *, pushes: bool) -> Any:
         found = plain(SkydiveAnswerer(graphs, pushes=pushes).answer(query, threading.Event()))
