@@ -145,11 +145,10 @@ def _paths_of(kind: str, rule: dict[str, Any]) -> dict[str, Any]:
     ttl = {"name": _TTL, "in": "header", "schema": {"type": "string"}, "description": "it goes after that time: 30s, 5m"}
     made = {"201": _answer("as it is kept", rule), "400": _error("it says what cannot be"), "409": _error("it is there")}
     found, missing = _answer(f"the {kind}", rule), _error("there is none")
+    all_of = {"type": "object", "additionalProperties": rule}
     return {
         f"/api/{kind}": {
-            "get": _operation(
-                f"All of kind {kind}", {"200": _answer("by UUID", {"type": "object", "additionalProperties": rule})}
-            ),
+            "get": _operation(f"All of kind {kind}", {"200": _answer("by UUID", all_of), "503": _error("no store")}),
             "post": _operation(
                 f"Make a {kind}",
                 {**made, "415": _error("another content type"), "503": _error("it cannot be kept")},
@@ -159,7 +158,7 @@ def _paths_of(kind: str, rule: dict[str, Any]) -> dict[str, Any]:
         },
         f"/api/{kind}/{{id}}": {
             "parameters": [_parameter("id")],
-            "get": _operation(f"One {kind}", {"200": found, "404": missing}),
+            "get": _operation(f"One {kind}", {"200": found, "404": missing, "503": _error("no store")}),
             "delete": _operation(
                 f"Undo what a {kind} did", {"200": {"description": "it is gone"}, "404": missing, "503": _error("no store")}
             ),

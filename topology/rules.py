@@ -18,7 +18,7 @@ import structlog
 
 from skytrail.errors import SkytrailError, UsageError
 from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
-from topology.store.interface import Store
+from topology.store.interface import Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -109,20 +109,28 @@ class Rules:
         self._store, self._report, self._find, self._changes, self._clock = store, report, find, changes, clock
         self._source = Source(_PROBE, host, service="hub")
         self._lock = threading.RLock()
-        self._rules: dict[str, dict[str, tuple[Rule, int | None]]] = {kind: {} for kind in KINDS}
+        self._rules: dict[str, dict[str, tuple[Rule, int | None]]] | None = None  # None: the store has not answered yet
         self._said: tuple[Fact, ...] | None = None
+        self._made: dict[str, tuple[Fact, ...]] = {}  # by rule
+        self._told = ""  # the last reason why nothing was applied
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="rules", daemon=True)
         self.failures: dict[str, str] = {}
 
     def start(self) -> None:
-        """Begin to apply what the store keeps. Raises StoreError."""
-        with self._lock:
-            for kind, rule in KINDS.items():
-                for id_, body in self._store.resources(kind).items():
-                    kept = msgspec.json.decode(body, type=_Kept)
-                    self._rules[kind][id_] = msgspec.json.decode(kept.rule, type=rule), kept.until
+        """Begin to apply what the store keeps, as soon as it answers."""
         self._thread.start()
+
+    def _kept(self) -> dict[str, dict[str, tuple[Rule, int | None]]]:
+        """The rules and when they end, by kind and UUID; read when first asked for. Raises StoreError."""
+        if self._rules is None:
+            self._rules = {kind: dict(self._read(kind)) for kind in KINDS}
+        return self._rules
+
+    def _read(self, kind: str) -> Iterator[tuple[str, tuple[Rule, int | None]]]:
+        for id_, body in self._store.resources(kind).items():
+            kept = msgspec.json.decode(body, type=_Kept)
+            yield id_, (msgspec.json.decode(kept.rule, type=KINDS[kind]), kept.until)
 
     def stop(self) -> None:
         """Apply them no more; what they made stays until the next start."""
@@ -131,9 +139,9 @@ class Rules:
             self._thread.join()
 
     def all(self, kind: str) -> dict[str, Rule]:
-        """The rules of a kind, by their UUIDs."""
+        """The rules of a kind, by their UUIDs. Raises StoreError."""
         with self._lock:
-            return {id_: rule for id_, (rule, _) in self._rules[kind].items()}
+            return {id_: rule for id_, (rule, _) in self._kept()[kind].items()}
 
     def add(self, kind: str, rule: Rule, seconds: float | None = None) -> Rule:
         """Keep a rule and apply it at once; returns it with its UUID.
@@ -157,18 +165,19 @@ class Rules:
             until = None if seconds is None else self._clock() + int(seconds * 1e6)
             body = msgspec.json.encode(_Kept(msgspec.Raw(msgspec.json.encode(made)), until))
             self._store.put_resource(kind, made.UUID, body)
-            self._rules[kind][made.UUID] = made, until
+            self._kept()[kind][made.UUID] = made, until
             self._apply()
         return made
 
     def remove(self, kind: str, id_: str) -> bool:
         """Keep a rule no more, and undo what it did; whether it was there. Raises StoreError."""
         with self._lock:
-            if id_ not in self._rules[kind]:
+            if id_ not in self._kept()[kind]:
                 return False
             self._store.put_resource(kind, id_, None)
-            del self._rules[kind][id_]
+            del self._kept()[kind][id_]
             self.failures.pop(id_, None)
+            self._made.pop(id_, None)
             self._apply()
         return True
 
@@ -213,28 +222,44 @@ class Rules:
 
     def _expire(self) -> None:
         now = self._clock()
-        for kind, rules in self._rules.items():
-            for id_ in [id_ for id_, (_, until) in rules.items() if until is not None and until <= now]:
-                self.remove(kind, id_)
+        try:
+            for kind, rules in self._kept().items():
+                for id_ in [id_ for id_, (_, until) in rules.items() if until is not None and until <= now]:
+                    self.remove(kind, id_)
+        except StoreError as error:
+            self._put_off(error)
 
     def _apply(self) -> None:
         """Report what the rules make of the graph as it is now; a graph that cannot be asked changes nothing."""
         try:
-            facts = tuple(fact for rules in self._rules.values() for rule, _ in rules.values() for fact in self._facts(rule))
+            facts = tuple(fact for rules in self._kept().values() for rule, _ in rules.values() for fact in self._facts(rule))
             if facts != self._said:
                 self._report(Report(self._source, self._clock(), facts, whole=True))
                 self._said = facts
+            self._told = ""
         except SkytrailError as error:
-            _log.warning("rules not applied", error=str(error))
+            self._put_off(error)
 
-    def _facts(self, rule: Rule) -> Iterator[Fact]:
+    def _put_off(self, error: SkytrailError) -> None:
+        if str(error) != self._told:
+            _log.warning("rules not applied", error=str(error))
+        self._told = str(error)
+
+    def _facts(self, rule: Rule) -> tuple[Fact, ...]:
+        """What a rule makes; what it made the last time, where its queries cannot be asked now."""
         try:
-            yield from list(self._made(rule))
+            self._made[rule.UUID] = tuple(self._make(rule))
             self.failures.pop(rule.UUID, None)
         except UsageError as error:
+            self._made.pop(rule.UUID, None)
             self._fail(rule, str(error))
+        except SkytrailError as error:
+            if rule.UUID not in self._made:
+                raise
+            self._fail(rule, str(error))
+        return self._made.get(rule.UUID, ())
 
-    def _made(self, rule: Rule) -> Iterator[Fact]:
+    def _make(self, rule: Rule) -> Iterator[Fact]:
         if isinstance(rule, EdgeRule):
             metadata = {key: value for key, value in rule.Metadata.items() if key != "RelationType"}
             parents, children = self._find(rule.Src), self._find(rule.Dst)

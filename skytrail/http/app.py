@@ -20,7 +20,7 @@ WORKERS = 4
 SERVICE_HEADER = "Skytrail-Service"
 """What a client knows our servers by."""
 
-QUESTIONS = "/api/v1/"
+QUESTIONS = ("/api/v1/", "/api/noderule", "/api/edgerule")
 WAITING = 32
 """Questions that may be there at once; one more is refused."""
 

@@ -12,9 +12,15 @@ import pytest
 from contract.steps import T
 from support.netlab import until
 
+from gremlin_api.execution import Executor
+from gremlin_api.graphs.stored import StoredGraphs
+from gremlin_api.graphs.topology import NOTHING_SHOWN
+from skytrail.cli.endpoints import finder
 from topology.elements import node_id
 from topology.facts import NodeFact, Report, Source
 from topology.reconcile import Reconciler
+from topology.rules import NodeRule, Rules
+from topology.store.interface import StoreError
 from topology.store.janusgraph.store import JanusGraphStore
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -108,3 +114,37 @@ def test_held_reports_end_with_the_hub(berkeley: Any, tmp_path: Path) -> None:
     with contextlib.closing(Hub(berkeley.url, tmp_path / "spool")) as hub:
         hub.report(LINKS, "a", 1)
         assert hub.reconciler.held == 1
+
+
+@contextlib.contextmanager
+def rules_of(hub: Hub) -> Iterator[Rules]:
+    executor = Executor()
+    find = finder(StoredGraphs(hub.store, NOTHING_SHOWN, lambda: hub.now), executor)
+    changes = lambda: hub.reconciler.counters.changes  # noqa: E731 - as the hub gives it
+    rules = Rules(hub.store, hub.reconciler.report, find, "host1", changes, lambda: hub.now)
+    rules.start()
+    yield rules
+    rules.stop()
+    executor.close()
+
+
+def test_rules_wait_for_the_server_and_undo_nothing_meanwhile(berkeley: Any, tmp_path: Path) -> None:
+    berkeley.start()
+    with contextlib.closing(Hub(berkeley.url, tmp_path / "spool")) as hub, rules_of(hub) as rules:
+        made = [
+            rules.add("noderule", NodeRule({"Name": "tor1", "Type": "switch"}, "create")),
+            rules.add("noderule", NodeRule({"Name": "tor2", "Type": "switch"}, "create"), 60),
+        ]
+        there = {one.state.metadata["Name"] for one in hub.store.current() if one.state}
+        assert there == {"tor1", "tor2"}
+    berkeley.kill()
+    with contextlib.closing(Hub(berkeley.url, tmp_path / "spool")) as hub, rules_of(hub) as rules:
+        hub.now += 61 * SECOND
+        with pytest.raises(StoreError):
+            rules.all("noderule")
+        with pytest.raises(StoreError):
+            rules.remove("noderule", made[0].UUID)
+        berkeley.start()
+        until(lambda: len(list(hub.store.current())) == 1, 60.0)
+        assert [one.state.metadata["Name"] for one in hub.store.current() if one.state] == ["tor1"]
+        assert rules.all("noderule") == {made[0].UUID: made[0]}
