@@ -34,6 +34,7 @@ BENCHES = {
     "history": "store:history",
     "live": "store:live",
     "gremlin": "gremlin:embedded",
+    "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
 }
 

@@ -18,7 +18,7 @@ from skytrail.cli.endpoints import finder
 from skytrail.http.app import create_app
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.reconcile import Reconciler
-from topology.resources import openapi, resources_blueprint
+from topology.resources import resources_blueprint
 from topology.rules import EdgeRule, NodeRule, Rules
 from topology.shape import element_json
 from topology.store.embedded.store import EmbeddedStore
@@ -206,7 +206,6 @@ def test_who_answers_and_its_settings(hub: Hub) -> None:
 
 def test_the_document_names_all_routes(hub: Hub) -> None:
     told = json.loads(hub.client.get("/api/openapi.json").data)
-    assert told == json.loads(json.dumps(openapi()))
     app = hub.client.application
     routes = {
         (rule.rule.replace("<path:key>", "{key}").replace("<id_>", "{id}"), method.lower())
@@ -214,4 +213,6 @@ def test_the_document_names_all_routes(hub: Hub) -> None:
         if rule.endpoint.startswith("resources.")
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    assert routes == {(path, name) for path, about in told["paths"].items() for name in about if name != "parameters"}
+    elsewhere = {("/api/status", "get"), ("/api/topology", "get"), ("/api/topology", "post")}
+    named = {(path, name) for path, about in told["paths"].items() for name in about if name != "parameters"}
+    assert routes | elsewhere == named

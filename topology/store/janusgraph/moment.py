@@ -1,8 +1,11 @@
 """The graph at one moment, asked of JanusGraph's own indexes: :class:`topology.store.traversal.Moment`.
 
-A moment is what was committed when it was made, and no request may see more. So each tells the head's version after what it
-found: if that is still the one from the beginning, nobody wrote between. If somebody did, what he wrote is looked at: while all
-of it is of later times, conditions of time leave it out; else the graph is had from the log, as it was recorded by then.
+A moment is what was committed when it was first asked, and no request may see more. So each tells the head's version after what
+it found: if that is still the one from the beginning, nobody wrote between. If somebody did, what he wrote is looked at: while
+all of it is of later times, conditions of time leave it out; else the graph is had from the log, as it was recorded by then.
+
+Where nobody wrote since the question before, the first request needs no other that tells the head: it is taken for what it was
+then, and if that was wrong, all is asked anew.
 """
 
 from __future__ import annotations
@@ -53,6 +56,14 @@ class Records(Protocol):
         """What was recorded since the head was read."""
         ...
 
+    def newest_head(self) -> Head:
+        """The head as it is."""
+        ...
+
+    def keep_head(self, head: Head) -> None:
+        """Nobody wrote since the head was read: the next moment may begin with it."""
+        ...
+
 
 def tells(head: Head, when: int | None) -> bool:
     """Whether the elements' vertices tell what was at a time, or is now: all that is committed is there and not forgotten."""
@@ -68,16 +79,20 @@ class JanusGraphMoment:
     Args:
         connections: to the server.
         records: tell what is asked for where the vertices do not.
-        head: as it was when the moment was made; :func:`tells` says yes of it.
+        head: of which :func:`tells` says yes.
         when: µs since the epoch; None: now.
+        guessed: whether the head is as it once was, and may be another by now.
     """
 
     walks = True
 
-    def __init__(self, connections: Connections, records: Records, head: Head, when: int | None) -> None:
-        self._connections, self._records, self._head = connections, records, head
+    def __init__(
+        self, connections: Connections, records: Records, head: Head, when: int | None, *, guessed: bool = False
+    ) -> None:
+        self._connections, self._records, self._head, self._guessed = connections, records, head, guessed
         self._when = FOREVER - 1 if when is None else when
         self._time = Time(when)
+        self._mistaken = False  # the guess was wrong: while others write, guesses cost more than they save
         self._version = head.version
         self._odd = frozenset((head.odd or "").split())
         self._changed: set[str] = set()  # since
@@ -169,8 +184,16 @@ class JanusGraphMoment:
 
     def _whole(self) -> Listed:
         if self._listed is None:
+            if self._guessed:
+                self._begin(self._records.newest_head())
             self._listed = Listed(self._records.as_recorded(self._head, self._when))
         return self._listed
+
+    def _begin(self, head: Head) -> bool:
+        """Be what is committed by a head that is no guess; whether the vertices tell it, by the same indexes."""
+        same = head.odd == self._head.odd
+        self._head, self._version, self._guessed, self._mistaken = head, head.version, False, True
+        return same and tells(head, self._time.when)
 
     def _ask(self, work: _Work) -> list[Any] | None:
         """What a traversal finds. None: it would see more than the moment has; from then on all is had from the log."""
@@ -181,9 +204,12 @@ class JanusGraphMoment:
             if not answers:
                 raise StoreError("JanusGraph has lost the store's head: restore a backup of it")
             if answers[0]["version"] == self._version:
+                if self._version == self._head.version and not self._mistaken:
+                    self._records.keep_head(self._head)
+                self._guessed = False
                 found: list[Any] = answers[0]["rows"]
                 return found
-            if not self._is_told_still():
+            if not (self._begin(self._records.newest_head()) if self._guessed else self._is_told_still()):
                 break
         self._whole()
         return None

@@ -83,6 +83,7 @@ class JanusGraphStore:
         self._migrated = False
         self._held: dict[str, _Held] = {}
         self._seen: Head | None = None
+        self._unchanged: Head | None = None  # nobody had written since when it was last asked about
         self.spool: Spool | None = None
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self._connections.close)
@@ -152,9 +153,10 @@ class JanusGraphStore:
     def moment(self, when: int | None = None) -> Moment:
         """The graph at a moment, or now, to be asked by a traversal."""
         self._migrate()
-        head = self._connections.read(lambda g: read_head(g, ""))
+        before = self._unchanged
+        head = before or self.newest_head()
         if tells(head, when):
-            return JanusGraphMoment(self._connections, self, head, when)
+            return JanusGraphMoment(self._connections, self, head, when, guessed=before is not None)
         return Listed(self.current() if when is None else self.as_of(when))
 
     def as_recorded(self, head: Head, when: int, ids: Collection[str] | None = None) -> list[Revision]:
@@ -174,6 +176,15 @@ class JanusGraphStore:
         with self._reading:
             now, since = self._refresh(), head.committed
             return Later(now, read.entries_after(self._log, since), read.latest_until(self._log, since))
+
+    def newest_head(self) -> Head:
+        """As :class:`topology.store.janusgraph.moment.Records` says."""
+        self._unchanged = None
+        return self._connections.read(lambda g: read_head(g, ""))
+
+    def keep_head(self, head: Head) -> None:
+        """As :class:`topology.store.janusgraph.moment.Records` says."""
+        self._unchanged = head
 
     def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:
         """As the interface says."""
@@ -257,6 +268,7 @@ class JanusGraphStore:
             self._migrate()
             before = self._committer.mirror.sequence
             committed = self._committer.commit(batch)
+            self._unchanged = None
             maintain(self._committer, before)
             return committed
 

@@ -541,3 +541,48 @@ def test_a_moment_is_whole_while_others_write(open_store: OpenStore) -> None:
         assert len(asked.edges_to(NODES[2])) == 1
     thread.join()
     assert failures == []
+
+
+NAMED = Nodes((Compare("Name", "eq", ("new",)),))
+LAST_WRITTEN: list[tuple[Callable[[Moment], Any], State]] = [
+    (lambda asked: [one.id for one, _ in asked.walk([NAMED]).found], node(Name="new")),  # type: ignore[union-attr]
+    (lambda asked: [one.id for one in asked.nodes() if one.state == node(Name="new")], node(Name="new")),
+    (lambda asked: [one.id for one in asked.get(NODES) if one.state == node(Name="new")], node(Name="new")),
+    (lambda asked: asked.having("Name", ["new"]), node(Name="new")),
+    (lambda asked: asked.walk([NAMED]) or [NODES[1]], node(Name=["new"])),  # left to others: the key is odd now
+]
+
+
+@pytest.mark.parametrize(("ask", "written"), LAST_WRITTEN)
+def test_a_moment_that_begins_with_the_head_as_it_was_sees_what_others_wrote_since(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Moment], Any], written: State
+) -> None:
+    writer, reader = open_store(), open_store(also=True)
+    apply(writer, (NODES[0], 1, node(Name="old")))
+    requests = []
+    read = reader._connections.read
+    monkeypatch.setattr(reader._connections, "read", lambda work: requests.append(work) or read(work))
+
+    def asked() -> int:
+        """How many requests a question took."""
+        requests.clear()
+        assert reader.moment().having("Name", ["old"]) == [NODES[0]]
+        return len(requests)
+
+    assert [asked(), asked(), asked()] == [2, 1, 1]
+    apply(writer, (NODES[1], 2, written))
+    assert ask(reader.moment()) == [NODES[1]]
+
+
+def test_the_head_as_it_was_is_not_taken_for_what_it_is_where_vertices_are_behind(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = open_store(transactional=False), open_store(transactional=False, also=True)
+    apply(writer, (NODES[0], 1, node(Name="old")))
+    assert reader.moment().having("Name", ["old"]) == [NODES[0]]
+    monkeypatch.setattr(commit.Committer, "_apply_elements", lambda *_: None)
+    apply(writer, (NODES[0], 2, node(Name="new")))
+    asked = reader.moment()
+    assert isinstance(asked, JanusGraphMoment)
+    assert asked.having("Name", ["new"]) is None
+    assert [one.state for one in asked.get([NODES[0]])] == [node(Name="new")]
