@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from gremlin_api.errors import NO_FORM, UNSUPPORTED, TraversalError
 from gremlin_api.execution import Gate
+from gremlin_api.graphs.memory import MemoryGraph
 from gremlin_api.graphs.view import GraphView
 from gremlin_api.interpreter.evaluate import answers, flow
 from gremlin_api.interpreter.run import Allowance, Run, TooMuchError
@@ -20,13 +21,17 @@ from skytrail.errors import UsageError
 
 T = TypeVar("T")
 _AT = "at"
+_NOTHING = MemoryGraph((), ())
 
 
 class Graphs(Protocol):
     """Where the graph comes from, as it is now and as it was."""
 
-    def view(self, at: str | None) -> GraphView:
-        """The graph at a moment; None: now. Raises UsageError for one that cannot be."""
+    def view(self, at: str | None, each: Callable[[], object]) -> GraphView:
+        """The graph at a moment; None: now. Raises UsageError for one that cannot be.
+
+        Where elements are read before they are asked for, ``each`` is called for every one; what it raises ends the reading.
+        """
         ...
 
 
@@ -109,8 +114,9 @@ class Answerer:
         allowance = self._allowance
         if question.timeout is not None:
             allowance = replace(allowance, seconds=min(question.timeout, allowance.seconds))
-        view = self._graphs.view(_moment(traversal, question))
-        return Run(view, question.bindings, allowance, cancelled, gate=self._gate)
+        run = Run(_NOTHING, question.bindings, allowance, cancelled, gate=self._gate)
+        run.graph = self._graphs.view(_moment(traversal, question), run.hold)
+        return run
 
 
 def _bounded(run: Run, begin: Callable[[], Iterator[T]]) -> Iterator[T]:

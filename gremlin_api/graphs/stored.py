@@ -27,14 +27,14 @@ class StoredGraphs:
     ) -> None:
         self._store, self._shown, self.clock, self._catch_up = store, shown, clock, catch_up
 
-    def view(self, at: str | None) -> TopologyGraph:
+    def view(self, at: str | None, each: Callable[[], object]) -> TopologyGraph:
         """The graph at a moment; None: now; of a period, each element as it was last in it. Raises UsageError, StoreError."""
         if at is not None and "/" in at:
             now = self.clock()
             begin, end = parse_period(at, now)
             if end >= now:
                 self._catch_up()
-            return TopologyGraph(Listed(self._store.between(begin, end)))
+            return TopologyGraph(Listed(_watched(self._store.between(begin, end), each)))
         return self.as_of(None if at is None else parse_moment(at, self.clock()))
 
     def as_of(self, when: int | None) -> TopologyGraph:

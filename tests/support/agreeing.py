@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from lab.gremlinserver import GRAPHS, Server
@@ -24,7 +25,7 @@ class Held:
     def __init__(self, graph: MemoryGraph) -> None:
         self._graph = graph
 
-    def view(self, at: str | None) -> MemoryGraph:
+    def view(self, at: str | None, each: Callable[[], object]) -> MemoryGraph:  # noqa: ARG002 - all is held
         assert at is None
         return self._graph
 

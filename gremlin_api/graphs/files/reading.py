@@ -74,7 +74,7 @@ class _OneMoment:
     def __init__(self, name: str, make: Callable[[], GraphView]) -> None:
         self._name, self._make = name, make
 
-    def view(self, at: str | None) -> GraphView:
+    def view(self, at: str | None, each: Callable[[], object]) -> GraphView:  # noqa: ARG002 - it is read
         """The graph. Raises UsageError where a moment is asked for."""
         if at is not None:
             raise UsageError(f"{self._name} holds the graph of one moment and does not say which: ask without 'at'")

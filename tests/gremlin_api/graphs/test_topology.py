@@ -16,7 +16,7 @@ from support.toygraphs import ask
 from gremlin_api.answering import Answerer, Question
 from gremlin_api.graphs.stored import StoredGraphs
 from gremlin_api.graphs.topology import NOTHING_SHOWN, Shown, TopologyGraph
-from gremlin_api.interpreter.run import Run
+from gremlin_api.interpreter.run import Allowance, Run, TooMuchError
 from gremlin_api.numbers import Long
 from gremlin_api.values import Map, hashable
 from skytrail.errors import UsageError
@@ -115,6 +115,12 @@ def test_questions_are_about_the_moment_that_they_name(store: EmbeddedStore) -> 
         told("g.V()", "tomorrow")
     with pytest.raises(UsageError, match="takes a moment"):
         told("g.with('at').V()")
+
+
+def test_a_period_is_read_within_the_limits_of_the_question(store: EmbeddedStore) -> None:
+    graphs = StoredGraphs(store, NOTHING_SHOWN, lambda: 5 * SECOND)
+    with pytest.raises(TooMuchError):
+        Answerer(graphs, Allowance(held=SIZE // 2)).answers(Question("g.V().limit(1)", at="-4s/now"), threading.Event())
 
 
 def test_what_is_volatile_is_shown_now_and_no_index_is_asked_for_it(store: EmbeddedStore) -> None:

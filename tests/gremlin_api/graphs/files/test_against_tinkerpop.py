@@ -90,7 +90,7 @@ def _differing(found: tuple[bool, str], graph: MemoryGraph, asked: Asked) -> str
 
 
 def _read(file: Path) -> MemoryGraph:
-    found = read_graph_file(file).graphs.view(None)
+    found = read_graph_file(file).graphs.view(None, dict)
     assert isinstance(found, MemoryGraph)
     return found
 

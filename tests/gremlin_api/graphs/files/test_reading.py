@@ -104,8 +104,8 @@ def test_a_snapshot_is_the_graph_that_was_written(tmp_path: Path, write: Any, me
     data = write(elements)
     file = read_graph_file(_written(tmp_path, gzip.compress(data, 1) if packed else data))
     assert file.revisions == revisions(elements)
-    assert {one.id for one in file.graphs.view(None).vertices()} == {HOST, PORT}
-    assert [(one.id, one.out.id, one.into.id) for one in file.graphs.view(None).edges()] == [(EDGE, HOST, PORT)]
+    assert {one.id for one in file.graphs.view(None, dict).vertices()} == {HOST, PORT}
+    assert [(one.id, one.out.id, one.into.id) for one in file.graphs.view(None, dict).edges()] == [(EDGE, HOST, PORT)]
 
 
 @pytest.mark.parametrize("write", [skydive.write, lambda elements: b"".join(graphson.write(elements))])
