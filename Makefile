@@ -8,7 +8,7 @@ LAB := tests/lab
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-cassandra lint bpf bpf-check bench fuzz kernels docs format clean
+.PHONY: up setup test test-host test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -30,7 +30,16 @@ $(VENV)/.installed-dev: $(STAMP)
 test: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test
 	$(MAKE) --no-print-directory lint bpf-check
-	$(BIN)/pytest
+	@echo "The tests run in two groups at once, some 12 minutes; what each says is printed when it has ended."
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-host test-graph
+
+# What asks this kernel, whose tests see each other; and beside it what does not.
+GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store
+test-host:
+	$(BIN)/pytest $(addprefix --ignore=,$(GRAPH_TESTS))
+
+test-graph:
+	$(BIN)/pytest -o cache_dir=.pytest_cache/graph $(GRAPH_TESTS)
 	$(MAKE) --no-print-directory kernels KERNEL_TESTS=short
 
 # The JanusGraph store on a real Cassandra: some minutes, and 2 GB of memory.

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.agentlab import Agent, free_port
+from support.agentlab import Agent
 from support.needs import root, tool
 from support.netlab import until
+from support.ports import free_port
 
 TOKEN = "a-token-nobody-else-knows"
 BEYOND = "0.0.0.0"

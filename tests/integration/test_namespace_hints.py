@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.agentlab import Metrics, StartAgent, free_port
+from support.agentlab import Metrics, StartAgent
 from support.hublab import Hub
 from support.needs import root, tool
 from support.netlab import Net, unnamed_netns, until
+from support.ports import free_port
 
 from exporters.bpf.namespaces import NamespaceHints
 from skytrail.kernel.links import LinkWatcher

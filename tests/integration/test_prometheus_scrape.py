@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agentlab import Agent, StartAgent, free_port
+from support.agentlab import Agent, StartAgent
 from support.needs import tool
 from support.netlab import Net, until
+from support.ports import free_port
 
 RATE, SIZE = 500, 158  # packets/s; bytes of each with its headers
 PACED = f"""

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from lab.janusgraph import fetched
+from support.ports import free_ports
 
 RECIPE = Path(__file__).with_name("cassandra")
 READY_SECONDS = 90.0
@@ -43,15 +44,10 @@ class Cassandra:
         self._libraries = fetched(RECIPE / "pom.xml", "cassandra")
         self._folder = folder
         folder.mkdir(parents=True)
-        with socket.create_server(("127.0.0.1", 0)) as storage, socket.create_server(("127.0.0.1", 0)) as native:
-            self.port: int = native.getsockname()[1]
-            text = (RECIPE / "cassandra.yaml").read_text()
-            for name, value in (
-                ("STORAGE_PORT", storage.getsockname()[1]),
-                ("NATIVE_PORT", self.port),
-                ("FOLDER", folder / "data"),
-            ):
-                text = text.replace(name, str(value))
+        storage, self.port = free_ports(2)
+        text = (RECIPE / "cassandra.yaml").read_text()
+        for name, value in (("STORAGE_PORT", storage), ("NATIVE_PORT", self.port), ("FOLDER", folder / "data")):
+            text = text.replace(name, str(value))
         (folder / "cassandra.yaml").write_text(text)
         shutil.copy(RECIPE / "logback.xml", folder)
         self._process: subprocess.Popen[bytes] | None = None

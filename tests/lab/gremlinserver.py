@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 from lab.janusgraph import fetched
+from support.ports import free_port
 
 RECIPE = Path(__file__).with_name("gremlinserver")
 GRAPHS = ("modern", "crew", "sink", "grateful")
@@ -60,8 +60,7 @@ class Server:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: http.client.HTTPConnection | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(RECIPE / "graphs.groovy", folder)
         (folder / "server.yaml").write_text((RECIPE / "server.yaml").read_text().replace("port: 8182", f"port: {self._port}"))

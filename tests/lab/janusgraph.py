@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
 RECIPE = Path(__file__).with_name("janusgraph")
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "janusgraph" / "conf"
@@ -80,8 +80,7 @@ class Server:
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         conf = folder / "conf"
         conf.mkdir(parents=True)
         (folder / "data").mkdir()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ports import free_ports
 
 CONFIGS = Path(__file__).with_name("otelcol")
 READY_SECONDS = 20.0
@@ -137,15 +138,6 @@ class Collector:
 def attributes(holder: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a JSON message as plain values (integers come as strings in OTLP's JSON)."""
     return {pair["key"]: _plain(pair["value"]) for pair in holder.get("attributes", ())}
-
-
-def free_ports(count: int) -> list[int]:
-    """Distinct free ports of the loopback."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,15 +18,10 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.netlab import End, Net, until
+from support.ports import free_port
 
 _READY_SECONDS = 30.0  # bcc compiles first
 Flow = dict[str, Any]
-
-
-def free_port() -> int:
-    """A free TCP port of the loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Metrics:

@@ -15,8 +15,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from support.agentlab import free_port
 from support.netlab import in_netns, until
+from support.ports import free_port
 
 _READY_SECONDS = 60.0
 _NO_INTERFACE = "no-such-if"

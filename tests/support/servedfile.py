@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from support.agentlab import free_port
+from support.ports import free_port
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The parser under libFuzzer, with the address and undefined-behaviour sanitizers: see fuzz_parse.c.
 
-``FUZZ_SECONDS``: how long (default 10, on CI 60; ``make fuzz`` runs it for long). ``FUZZ_CORPUS``: a folder that keeps what was
+``FUZZ_SECONDS``: how long (default 10, on CI 30; ``make fuzz`` runs it for long). ``FUZZ_CORPUS``: a folder that keeps what was
 found interesting, for the next time.
 """
 
@@ -20,7 +20,7 @@ _LINKS = {1: 0, 101: 1, 113: 2, 276: 3, 0: 4}
 
 
 def _seconds() -> int:
-    return int(os.environ.get("FUZZ_SECONDS", "60" if os.environ.get("CI") else "10"))
+    return int(os.environ.get("FUZZ_SECONDS", "30" if os.environ.get("CI") else "10"))
 
 
 @pytest.fixture(scope="module")

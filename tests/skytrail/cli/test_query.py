@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agentlab import free_port
+from support.ports import free_port
 from support.servedfile import served
 
 GRAPH: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from contract.steps import T
-from support.agentlab import free_port
+from support.ports import free_port
 from support.servedfile import served
 
 from gremlin_api.graphs.files.reading import read_graph_file

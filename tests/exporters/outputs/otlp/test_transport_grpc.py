@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from support.ports import free_port
 
 from exporters.outputs.otlp.config import Compression, OtlpConfig, Signal
 from exporters.outputs.otlp.transport import RESPONSE_MAX, Outcome, Verdict
@@ -92,7 +93,7 @@ def test_gzip_is_understood_by_the_receiver(grpc_receiver: Any) -> None:
 
 
 def test_no_grpc_receiver_is_retried(lab: Any) -> None:
-    [port] = lab.free_ports(1)
+    port = free_port()
     transport = GrpcTransport(OtlpConfig(endpoint=f"http://127.0.0.1:{port}").target(Signal.TRACES), "skytrail/test")
     outcome = transport.send(DATA, 5)
     transport.close()

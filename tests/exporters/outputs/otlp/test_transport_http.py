@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from support.ports import free_port
 
 from exporters.outputs.otlp.config import Compression, OtlpConfig, Signal, Wire
 from exporters.outputs.otlp.transport import DELAY_MAX, RESPONSE_MAX, Outcome, Verdict
@@ -128,7 +129,7 @@ def test_a_receiver_that_dribbles_is_left_in_the_end() -> None:
 
 
 def test_nobody_listening_is_retried(lab: Any) -> None:
-    [port] = lab.free_ports(1)
+    port = free_port()
     target = OtlpConfig(endpoint=f"http://127.0.0.1:{port}", protocol=Wire.HTTP).target(Signal.TRACES)
     outcome = HttpTransport(target, "skytrail/test").send(DATA, 5)
     assert outcome.verdict is Verdict.RETRY

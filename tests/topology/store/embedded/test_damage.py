@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from contract.steps import T, apply, batch, element, node
-from support.agentlab import free_port
 from support.graphhistory import flaws
+from support.ports import free_port
 
 from topology.reconcile import Reconciler
 from topology.store.embedded.store import FILE, EmbeddedStore
