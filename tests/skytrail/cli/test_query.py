@@ -223,14 +223,18 @@ def test_the_shell_asks_completes_and_remembers(file: Path, tmp_path: Path) -> N
     shell.wait_for("now> ")
     shell.type("G.V().Cou\t)\n")
     shell.wait_for(r"\r\n2\r\n")
+    shell.wait_for("now> ")
     shell.type("g.V().foo()\n")
     shell.wait_for("'foo' is no step")
+    shell.wait_for("now> ")
     shell.type(":at -5m\n")
     shell.wait_for("-5m> ")
     shell.type("g.V()\n")
     shell.wait_for("error: .* holds the graph of one moment")
+    shell.wait_for("-5m> ")
     shell.type(":help\n")
     shell.wait_for("Tab completes")
+    shell.wait_for("-5m> ")
     shell.type(":quit\n")
     assert shell.end() == 0
     history = tmp_path / "skytrail" / "query_history"
@@ -240,5 +244,6 @@ def test_the_shell_asks_completes_and_remembers(file: Path, tmp_path: Path) -> N
     again.wait_for("now> ")
     again.type("\x10\x10\x10\x10\x10\x10\x10\x10\n")  # Ctrl-P: back to the first
     again.wait_for("1 answer\r\n")
+    again.wait_for("now> ")  # an end of input before would be the terminal's, not the prompt's
     again.type("\x04")
     assert again.end() == 0
