@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import yaml
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import Conflict, NotFound
 
@@ -80,15 +81,26 @@ def _missing(kind: str, id_: str) -> NotFound:
     return NotFound(f"{kind} '{id_[:60]}' not found")
 
 
+class _PlainYaml(yaml.SafeLoader):
+    """Without aliases: a few of them in each other are a document of any size."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias: write the value itself")
+        return super().compose_node(parent, index)
+
+
 def _body(kind: str) -> Any:  # noqa: ANN401 - a rule of that kind
     """Raises UsageError."""
-    decode = msgspec.yaml.decode if request.mimetype in _YAML else msgspec.json.decode
+    data, of = request.get_data(), KINDS[kind]
     try:
-        return decode(request.get_data(), type=KINDS[kind])
+        if request.mimetype in _YAML:
+            data = msgspec.json.encode(yaml.load(data, _PlainYaml))  # noqa: S506 - a safe one
+        return msgspec.json.decode(data, type=of)
     except RecursionError as error:
         raise UsageError(f"the body is no {kind}: it is nested too deeply") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"the body is no {kind}: {error}") from error
+    except (msgspec.MsgspecError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise UsageError(f"the body is no {kind}: {' '.join(str(error).split())}") from error
 
 
 def _seconds() -> float | None:

@@ -6,11 +6,12 @@ a rule did is undone when it goes. Source: Skydive's topology/enhancers and api/
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ import structlog
 
 from skytrail.errors import SkytrailError, UsageError
 from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
+from topology.snapshot.elements import DEEPEST, fits
 from topology.store.interface import Store, StoreError
 
 _log = structlog.get_logger(__name__)
@@ -27,8 +29,9 @@ Find: TypeAlias = Callable[[str], "Sequence[str]"]
 
 _PROBE = "rules"
 _LOOK = 0.2  # seconds between two looks at what changed
-_AGAIN = 10.0  # seconds after which the queries are asked again in any case: others may write to the same graph
+_AGAIN = 10.0  # seconds after which all is asked again in any case: others may write to the same graph, and keep rules there
 _MOST_LINKS = 10_000  # of one rule
+_MOST_ROUNDS = 100  # while others change the graph, too
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IDENTITY = ("Name", "Type", "TID")
 
@@ -87,7 +90,7 @@ class Rules:
 
     Args:
         store: that keeps them.
-        report: takes what they make of the graph.
+        report: takes what they make of the graph; returns how many changes that was.
         find: asks the graph as it is now.
         host: Name of the host whose hub applies them.
         changes: how often the graph changed so far.
@@ -100,7 +103,7 @@ class Rules:
     def __init__(
         self,
         store: Store,
-        report: Callable[[Report], object],
+        report: Callable[[Report], int],
         find: Find,
         host: str,
         changes: Callable[[], int],
@@ -112,6 +115,7 @@ class Rules:
         self._rules: dict[str, dict[str, tuple[Rule, int | None]]] | None = None  # None: the store has not answered yet
         self._said: tuple[Fact, ...] | None = None
         self._made: dict[str, tuple[Fact, ...]] = {}  # by rule
+        self._unstable: set[str] = set()  # rules that undo themselves: left out until the rules change
         self._told = ""  # the last reason why nothing was applied
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="rules", daemon=True)
@@ -166,7 +170,8 @@ class Rules:
             body = msgspec.json.encode(_Kept(msgspec.Raw(msgspec.json.encode(made)), until))
             self._store.put_resource(kind, made.UUID, body)
             self._kept()[kind][made.UUID] = made, until
-            self._apply()
+            self._unstable.clear()
+            self._settle()
         return made
 
     def remove(self, kind: str, id_: str) -> bool:
@@ -176,25 +181,26 @@ class Rules:
                 return False
             self._store.put_resource(kind, id_, None)
             del self._kept()[kind][id_]
-            self.failures.pop(id_, None)
-            self._made.pop(id_, None)
-            self._apply()
+            self._unstable.clear()
+            self._settle()
         return True
 
     def _check(self, rule: Rule) -> None:
         if rule.UUID and _UUID.fullmatch(rule.UUID) is None:
             raise UsageError("UUID: leave it away, or give one as 2d6a4f5c-0f2e-4c55-9d2b-8a4e5f1b7c10")
+        if not all(fits(value, DEEPEST) for value in rule.Metadata.values()):
+            raise UsageError(f"Metadata: a value is nested more than {DEEPEST} deep")
         if isinstance(rule, NodeRule):
             self._check_node(rule)
             return
-        if not isinstance(rule.Metadata.get("RelationType"), str) or not rule.Metadata["RelationType"]:
+        if not _is_text(rule.Metadata.get("RelationType")):
             raise UsageError("Metadata: an edge needs a RelationType that is text")
         for name, query in (("Src", rule.Src), ("Dst", rule.Dst)):
             self._try(name, query)
 
     def _check_node(self, rule: NodeRule) -> None:
         if rule.Action == "create":
-            missing = [key for key in ("Name", "Type") if not isinstance(rule.Metadata.get(key), str)]
+            missing = [key for key in ("Name", "Type") if not _is_text(rule.Metadata.get(key))]
             if missing:
                 raise UsageError(f"Metadata: a node needs a {missing[0]} that is text")
             return
@@ -212,33 +218,75 @@ class Rules:
     def _follow(self) -> None:
         seen, asked = -1, 0.0
         while not self._stopping.wait(_LOOK):
-            now = time.monotonic()
-            if self._changes() == seen and now - asked < _AGAIN:
-                continue
-            with self._lock:
-                self._expire()
-                self._apply()
-            seen, asked = self._changes(), now
+            try:
+                with self._lock:
+                    gone, now = self._expire(), time.monotonic()
+                    if now - asked >= _AGAIN:
+                        self._rules, asked = None, now
+                    elif self._changes() == seen and not gone:
+                        continue
+                    seen = self._settle()
+            except StoreError as error:
+                self._put_off(error)
+            except Exception as error:  # noqa: BLE001 - whatever one rule does, the others go on
+                _log.error("rules_failed", error=str(error), exc_info=True)
 
-    def _expire(self) -> None:
-        now = self._clock()
-        try:
-            for kind, rules in self._kept().items():
-                for id_ in [id_ for id_, (_, until) in rules.items() if until is not None and until <= now]:
-                    self.remove(kind, id_)
-        except StoreError as error:
-            self._put_off(error)
+    def _expire(self) -> bool:
+        """Whether some went."""
+        now, rules = self._clock(), self._rules or {}
+        due = [
+            (kind, id_)
+            for kind, some in rules.items()
+            for id_, (_, until) in some.items()
+            if until is not None and until <= now
+        ]
+        for kind, id_ in due:
+            self.remove(kind, id_)
+        return bool(due)
 
-    def _apply(self) -> None:
-        """Report what the rules make of the graph as it is now; a graph that cannot be asked changes nothing."""
-        try:
-            facts = tuple(fact for rules in self._kept().values() for rule, _ in rules.values() for fact in self._facts(rule))
-            if facts != self._said:
-                self._report(Report(self._source, self._clock(), facts, whole=True))
-                self._said = facts
-            self._told = ""
-        except SkytrailError as error:
-            self._put_off(error)
+    def _settle(self) -> int:
+        """Apply the rules until what they make of the graph changes nothing more; returns how often it had changed by then.
+
+        A graph that cannot be asked changes nothing. A rule that makes again what it made before others of its rounds, while
+        nobody else changed the graph, undoes itself, alone or with others, and is left out.
+        """
+        rounds: dict[str, list[tuple[Fact, ...]]] = {}
+        before = self._changes()
+        for _ in range(_MOST_ROUNDS):
+            try:
+                changes = self._apply(rounds)
+                self._told = ""
+            except SkytrailError as error:
+                self._put_off(error)
+                break
+            if not changes or self._stopping.is_set():
+                break
+            if self._changes() != before + changes:
+                rounds.clear()
+            before = self._changes()
+        return before
+
+    def _apply(self, rounds: dict[str, list[tuple[Fact, ...]]]) -> int:
+        """Report what the rules make of the graph as it is now; how many changes that was. Raises SkytrailError."""
+        kept = {id_: rule for rules in self._kept().values() for id_, (rule, _) in rules.items()}
+        for gone in (self._made.keys() | self.failures.keys()) - kept.keys():
+            self._made.pop(gone, None)
+            self.failures.pop(gone, None)
+        made: list[Fact] = []
+        for id_, rule in kept.items():
+            facts, past = self._facts(rule), rounds.setdefault(id_, [])
+            if facts in past[:-1] and facts != past[-1]:
+                self._unstable.add(id_)
+                self._fail(rule, "its queries ask for what it makes, or another rule does of it: it would undo itself")
+                facts = ()
+            past.append(facts)
+            made += facts
+        said = tuple(_merged(made))
+        if said == self._said:
+            return 0
+        changes = self._report(Report(self._source, self._clock(), said, whole=True))
+        self._said = said
+        return changes
 
     def _put_off(self, error: SkytrailError) -> None:
         if str(error) != self._told:
@@ -247,6 +295,8 @@ class Rules:
 
     def _facts(self, rule: Rule) -> tuple[Fact, ...]:
         """What a rule makes; what it made the last time, where its queries cannot be asked now."""
+        if rule.UUID in self._unstable:
+            return ()
         try:
             self._made[rule.UUID] = tuple(self._make(rule))
             self.failures.pop(rule.UUID, None)
@@ -262,12 +312,13 @@ class Rules:
     def _make(self, rule: Rule) -> Iterator[Fact]:
         if isinstance(rule, EdgeRule):
             metadata = {key: value for key, value in rule.Metadata.items() if key != "RelationType"}
-            parents, children = self._find(rule.Src), self._find(rule.Dst)
-            pairs = [(one, other) for one in parents for other in children if one != other]
-            if len(pairs) > _MOST_LINKS:
-                raise UsageError(f"it would link {len(pairs)} pairs of nodes: {_MOST_LINKS} are allowed")
-            for parent, child in dict.fromkeys(pairs):
-                yield EdgeFact(parent, child, rule.Metadata["RelationType"], metadata, key=rule.UUID)
+            parents, children = dict.fromkeys(self._find(rule.Src)), dict.fromkeys(self._find(rule.Dst))
+            many = len(parents) * len(children) - len(parents.keys() & children.keys())
+            if many > _MOST_LINKS:
+                raise UsageError(f"it would link {many} pairs of nodes: {_MOST_LINKS} are allowed")
+            for parent, child in itertools.product(parents, children):
+                if parent != child:
+                    yield EdgeFact(parent, child, rule.Metadata["RelationType"], metadata, key=rule.UUID)
         elif rule.Action == "create":
             yield NodeFact(f"rule/{rule.UUID}", rule.Metadata)
         else:
@@ -278,3 +329,23 @@ class Rules:
         if self.failures.get(rule.UUID) != reason:
             _log.warning("rule not applied", rule=rule.Name or rule.UUID, error=reason)
             self.failures[rule.UUID] = reason
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _merged(facts: Iterable[Fact]) -> Iterator[Fact]:
+    """One fact for each element: of two rules that say the same key of a node, the later one counts."""
+    nodes: dict[str, NodeFact] = {}
+    for fact in facts:
+        if isinstance(fact, EdgeFact):
+            yield fact
+            continue
+        other = nodes.get(fact.tid)
+        nodes[fact.tid] = fact if other is None else _both(other, fact)
+    yield from nodes.values()
+
+
+def _both(one: NodeFact, other: NodeFact) -> NodeFact:
+    return NodeFact(one.tid, {**one.metadata, **other.metadata}, enriches=one.enriches and other.enriches)

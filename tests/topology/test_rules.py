@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from topology.store.embedded.store import EmbeddedStore
 LINUX = Source("netlink", "host1", tid="h")
 HOST, ETH0 = NodeFact("h", {"Name": "h1", "Type": "host"}), NodeFact("e", {"Name": "eth0", "Type": "device"})
 OWNS = EdgeFact("h", "e", "ownership")
+ID = "2d6a4f5c-0f2e-4c55-9d2b-8a4e5f1b7c10"
 
 
 class Hub:
@@ -141,9 +144,69 @@ def test_a_rule_goes_after_its_time(hub: Hub) -> None:
     until(lambda: "eth1" in hub.nodes(), 10)
     assert "t" in hub.nodes()
     hub.now += 2_000_000
-    hub.see(NodeFact("f", {"Name": "eth2", "Type": "device"}))
-    until(lambda: "t" not in hub.nodes(), 10)
+    until(lambda: "t" not in hub.nodes(), 5)
     assert hub.client.get("/api/noderule").json == {}
+
+
+def test_rules_of_one_node_add_to_each_other(hub: Hub) -> None:
+    hub.rules.add("noderule", NodeRule({"Name": "tor1", "Type": "switch"}, "create"))
+    for told in ({"Owner": "alice", "Rack": 1}, {"Rack": 7}):
+        hub.rules.add("noderule", NodeRule(told, "update", "G.V().Has('Type', Within('switch', 'device'))"))
+    for name in ("tor1", "eth0"):
+        told = hub.nodes()[name]["Metadata"]
+        assert (told["Owner"], told["Rack"]) == ("alice", 7)  # the later one's
+    [first, *_] = [one.UUID for one in hub.rules.all("noderule").values() if one.Metadata.get("Owner")]
+    hub.rules.remove("noderule", first)
+    assert (hub.nodes()["tor1"]["Metadata"].get("Owner"), hub.nodes()["tor1"]["Metadata"]["Rack"]) == (None, 7)
+
+
+UNDONE_BY_ITSELF = [NodeRule({"Owner": "bob"}, "update", "G.V().Has('Type', 'device').HasNot('Owner')")]
+UNDONE_BY_EACH_OTHER = [
+    NodeRule({"A": 1}, "update", "G.V().Has('Type', 'device').HasNot('B')"),
+    NodeRule({"B": 1}, "update", "G.V().Has('A', 1)"),
+]
+
+
+@pytest.mark.parametrize("rules", [UNDONE_BY_ITSELF, UNDONE_BY_EACH_OTHER])
+def test_rules_that_undo_themselves_are_left_out_and_said(hub: Hub, rules: list[NodeRule]) -> None:
+    steady = hub.rules.add("noderule", NodeRule({"Rack": 7}, "update", "G.V().Has('Type', 'device')"))
+    for rule in rules:
+        hub.rules.add("noderule", rule)
+    assert len(hub.rules.failures) >= 1
+    assert all("undo itself" in reason for reason in hub.rules.failures.values())
+    assert steady.UUID not in hub.rules.failures
+    before = hub.store.health().sequence
+    hub.see(NodeFact("f", {"Name": "eth1", "Type": "device"}))
+    until(lambda: hub.nodes()["eth1"]["Metadata"].get("Rack") == 7, 10)
+    assert hub.store.health().sequence <= before + 3  # it came, and was told of once or twice
+
+
+def test_a_rule_that_would_link_too_much_is_left_out_before_it_is_made(hub: Hub) -> None:
+    hub.see(*(NodeFact(f"n{number}", {"Name": f"n{number}", "Type": "device"}) for number in range(5000)))
+    tracemalloc.start()
+    rule = hub.rules.add("edgerule", EdgeRule("G.V()", "G.V()", {"RelationType": "layer2"}))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 200 << 20  # 25 million pairs are a gigabyte and more
+    assert f"{5002 * 5001} pairs" in hub.rules.failures[rule.UUID]
+    assert hub.edges() == {("h1", "eth0", "ownership")}
+
+
+def test_what_changes_while_rules_are_applied_is_seen_at_the_next_look(hub: Hub) -> None:
+    hub.rules.add("edgerule", EdgeRule("G.V().Has('Owner', 'alice')", "G.V().Has('Name', 'h1')", {"RelationType": "layer2"}))
+    hub.rules.add("noderule", NodeRule({"Owner": "alice"}, "update", "G.V().Has('Name', 'eth1')"))
+    hub.see(NodeFact("f", {"Name": "eth1", "Type": "device"}))
+    until(lambda: ("eth1", "h1", "layer2") in hub.edges(), 5)  # sooner than all is asked again in any case
+
+
+def test_rules_that_another_hub_keeps_are_read(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topology.rules._AGAIN", 0.2)
+    kept = b'{"rule": {"Metadata": {"Name": "tor1", "Type": "switch"}, "Action": "create", "UUID": "%s"}}' % ID.encode()
+    hub.store.put_resource("noderule", ID, kept)
+    until(lambda: "tor1" in hub.nodes(), 10)
+    assert hub.client.get("/api/noderule").json.keys() == {ID}
+    hub.store.put_resource("noderule", ID, None)
+    until(lambda: "tor1" not in hub.nodes(), 10)
 
 
 def test_the_rest_of_rules(hub: Hub) -> None:
@@ -193,6 +256,30 @@ def test_a_rule_that_cannot_be_is_refused(hub: Hub, kind: str, body: Any, reason
     assert answer.status_code == 400
     assert reason in answer.json["error"]
     assert hub.client.get(f"/api/{kind}").json == {}
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghijklmnopqrst")
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (BOMB, "it has an alias"),
+        ("Action: create\nMetadata: &m {Name: a, Type: b, s: *m}", "it has an alias"),
+        ("Action: create\nMetadata: {Name: a, Type: b, d: 2026-99-99}", "month must be in 1..12"),
+        ("Action: create\nMetadata: {Name: a, Type: b, d: !!python/object:os.system x}", "could not determine a constructor"),
+        ("Action: create\nMetadata: {Name: a, Type: b, d: {[1]: 2}}", "unhashable"),
+        ("Action: create\nMetadata: {Name: a, Type: b, d: " + 101 * "[" + 101 * "]" + "}", "nested more than 100 deep"),
+        ("Action: create\nMetadata: {Name: a, Type: b, d: " + 10_000 * "[" + "}", "nested too deeply"),
+        ("\0", "special characters are not allowed"),
+    ],
+)
+def test_yaml_that_is_no_rule_is_refused(hub: Hub, body: str, reason: str) -> None:
+    answer = hub.client.post("/api/noderule", data=body, content_type="application/yaml")
+    assert (answer.status_code, reason in answer.json["error"]) == (400, True), answer.json
+    assert "\n" not in answer.json["error"]
 
 
 def test_who_answers_and_its_settings(hub: Hub) -> None:

@@ -69,7 +69,7 @@ def checked(elements: Iterable[Element]) -> list[Element]:
         one = _uuid(element.ID)  # a UUID in capitals is the same
         if one in seen:
             raise SnapshotError(f"the ID {_quoted(element.ID)} stands there twice")
-        if not all(_fits(value, DEEPEST) for value in element.Metadata.values()):
+        if not all(fits(value, DEEPEST) for value in element.Metadata.values()):
             raise SnapshotError(f"the element {_quoted(element.ID)} has a value that is nested more than {DEEPEST} deep")
         seen.add(one)
         kept[element.ID] = element
@@ -121,11 +121,12 @@ def _uuid(text: str) -> str:
         return node_id(text)
 
 
-def _fits(value: object, levels: int) -> bool:
+def fits(value: object, levels: int) -> bool:
+    """Whether lists and maps are nested in a value so deep at most."""
     if not isinstance(value, dict | list):
         return True
     inner = value.values() if isinstance(value, dict) else value
-    return levels > 0 and all(_fits(one, levels - 1) for one in inner)
+    return levels > 0 and all(fits(one, levels - 1) for one in inner)
 
 
 def _quoted(text: str) -> str:
