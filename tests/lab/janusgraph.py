@@ -6,12 +6,14 @@ The jars (71 MB) go to ``$XDG_CACHE_HOME/skytrail-lab``, once. Without Java or M
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -65,7 +67,16 @@ def fetched(recipe: Path, name: str) -> Path:
 
 
 class Server:
-    """One JanusGraph Server: stopped and started again it keeps its port and its folder."""
+    """One JanusGraph Server: stopped and started again it keeps its port and its folder.
+
+    Args:
+        libraries: folder of the jars.
+        folder: for its configuration, data and log.
+        backend: what it stands on.
+        options: of Java.
+        settings: of the graph, in the place of the backend's.
+        more: YAML that is added to the server's settings.
+    """
 
     def __init__(
         self,
@@ -75,10 +86,12 @@ class Server:
         *,
         options: tuple[str, ...] = (),
         settings: Mapping[str, str] | None = None,
+        more: str = "",
     ) -> None:
         self._libraries = libraries
         self._folder = folder
         self._options = options
+        self._guarded = bool(more)  # it answers no plain HTTP then
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         conf = folder / "conf"
@@ -90,7 +103,7 @@ class Server:
             told = re.sub(rf"^{re.escape(key)}=.*$", f"{key}={value}", told, flags=re.MULTILINE)
         (conf / "graph.properties").write_text(told)
         text = (CONFIGURATION / "server.yaml").read_text().replace("port: 8182", f"port: {self.port}")
-        (conf / "server.yaml").write_text(text)
+        (conf / "server.yaml").write_text(text + more)
 
     @property
     def url(self) -> str:
@@ -134,6 +147,10 @@ class Server:
         self._process = None
 
     def _answers(self) -> bool:
+        if self._guarded:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return True
+            return False
         query = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/",
             data=json.dumps({"gremlin": "g.V().limit(1).count()"}).encode(),
