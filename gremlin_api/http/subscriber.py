@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import structlog
 
-from gremlin_api.errors import TraversalError
+from gremlin_api.errors import NO_SUCH_ELEMENT, TraversalError
 from gremlin_api.execution import Executor
 from gremlin_api.graphs.topology import Shown
 from gremlin_api.http.websocket import LOGIN
@@ -347,13 +347,18 @@ class _Asking:
     def __init__(self, graphs: Graphs, shown: Shown, executor: Executor) -> None:
         self._graphs, self._shown, self._gate = graphs, shown, executor.scans
 
-    def part(self, query: str, cancelled: threading.Event) -> Elements:
-        """What a filter gives now."""
-        return self._of(self._graphs, query, cancelled)
+    def part(self, query: str, cancelled: threading.Event, *, holds: bool = False) -> Elements:
+        """What a filter gives now; one that ``holds`` already gives nothing where the element that it names has gone."""
+        try:
+            return self._of(self._graphs, query, cancelled)
+        except TraversalError as error:
+            if holds and error.kind == NO_SUCH_ELEMENT:
+                return {}
+            raise
 
-    def reply(self, query: str, id_: str, cancelled: threading.Event) -> tuple[Elements, str]:
+    def reply(self, query: str, id_: str, cancelled: threading.Event, *, holds: bool = False) -> tuple[Elements, str]:
         """The same, and as the reply to a request."""
-        found = self.part(query, cancelled)
+        found = self.part(query, cancelled, holds=holds)
         return found, self._reply(id_, found.values())
 
     def past(self, query: str, when: int, id_: str, cancelled: threading.Event) -> str:
@@ -369,8 +374,8 @@ class _Asking:
     def compared(
         self, query: str, before: Elements, cancelled: threading.Event, *, partial: bool
     ) -> tuple[Elements, list[str]]:
-        """What a filter gives now, and messages that make it of what it gave before."""
-        after = self.part(query, cancelled)
+        """What a filter that holds gives now, and messages that make it of what it gave before."""
+        after = self.part(query, cancelled, holds=True)
         told = _messages(_differences(before, after), self._shown, partial=partial)
         return after, [one.partial for one in told]
 
@@ -683,7 +688,8 @@ class _Client:
         if when and asking.is_past(when):
             return -1, await self._work(lambda event: asking.past(query, when, id_, event))
         if query:
-            answer, text = await self._work(lambda event: asking.reply(query, id_, event))
+            holds = query == self._filter
+            answer, text = await self._work(lambda event: asking.reply(query, id_, event, holds=holds))
             self._filter, self._answer = query, answer
             self._changed.set()  # what was heard meanwhile is left out, for it was not filtered: maybe it is not in the answer
             return self._hub.position, text

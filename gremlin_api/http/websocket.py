@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
+import structlog
+
 from gremlin_api.answering import Answerer
 from gremlin_api.errors import PARSER, TraversalError
 from gremlin_api.execution import Executor
@@ -24,18 +26,33 @@ from gremlin_api.http.request import BadRequestError, question_of
 from gremlin_api.interpreter.run import TimedOutError
 from gremlin_api.language.errors import QueryError
 from gremlin_api.values import Edge, Element, Value, Vertex, VertexProperty
-from gremlin_api.wire.messages import Bytecode, MessageError, Request, Response, Traverser, read_request, write_response
+from gremlin_api.wire.messages import (
+    JSON,
+    Bytecode,
+    MessageError,
+    Request,
+    Response,
+    Traverser,
+    read_request,
+    write_response,
+)
 from skytrail.errors import BusyError, SkytrailError
+from skytrail.http.credentials import OverloadError
 from skytrail.http.guard import Receive, Scope, Send
 
 SUCCESS, NO_CONTENT, PARTIAL = 200, 204, 206
 UNAUTHORIZED, AUTHENTICATE = 401, 407
-MALFORMED, BAD_ARGUMENTS = 498, 499
+TOO_MANY, MALFORMED, BAD_ARGUMENTS = 429, 498, 499
 FAILED, FAILED_STEP, FAILED_EVALUATION, TIMED_OUT, NO_FORM = 500, 595, 597, 598, 599
 
 _BATCH, _MOST_BATCHED = 64, 10_000
-_WAITING = 64  # requests of one client
+_WAITING = 8_192  # requests of one client: a Gremlin Server's maxWorkQueueSize
+_WAITING_SIZE = 4 << 20  # of these, in bytes or characters
 _FAIL_STEP = "FailStep$FailException"
+_INSIDE = "this failed inside: the log says why"
+_BROKEN, _CLOSING = 1011, 5.0  # a close's code: RFC 6455, 7.4.1; seconds that a client may take to read it
+
+_log = structlog.get_logger(__name__)
 
 Login: TypeAlias = Callable[[bytes], Awaitable[bool]]
 """Whether the value of an Authorization header names somebody we know."""
@@ -61,15 +78,21 @@ class GremlinSocket:
             return
         await send({"type": "websocket.accept"})
         client = _Client(self._answerer, self._executor, scope.get(LOGIN), send)
-        working = asyncio.create_task(client.work())
+        parts = [asyncio.create_task(client.listen(receive)), asyncio.create_task(client.work())]
         try:
-            while (message := await receive())["type"] != "websocket.disconnect":
-                await client.take(message.get("bytes") or message.get("text") or b"")
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             client.gone.set()
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+        errors = [error for part in ended if (error := part.exception()) is not None]
+        failed = next((error for error in errors if not isinstance(error, OSError)), None)  # that is: it has gone
+        if failed is not None:
+            _log.error("connection failed", exc_info=failed)
+            with contextlib.suppress(OSError):  # who does not read does not see it
+                async with asyncio.timeout(_CLOSING):
+                    await send({"type": "websocket.close", "code": _BROKEN, "reason": _INSIDE})
 
 
 class _Client:
@@ -82,23 +105,42 @@ class _Client:
     def __init__(self, answerer: Answerer, executor: Executor, login: Login | None, send: Send) -> None:
         self._answerer, self._executor, self._login, self._send = answerer, executor, login, send
         self._waiting: asyncio.Queue[bytes | str] = asyncio.Queue(_WAITING)
+        self._size = 0  # of what waits
         self._before: tuple[Request, str] | None = None  # what waits for its client to say who it is
         self.gone = threading.Event()
 
-    async def take(self, frame: bytes | str) -> None:
-        """Take a request in; it waits where too many do."""
-        await self._waiting.put(frame)
+    async def listen(self, receive: Receive) -> None:
+        """Take requests in until the client goes; never wait for a place: who waited here would not see it go."""
+        while (message := await receive())["type"] != "websocket.disconnect":
+            frame = message.get("bytes") or message.get("text") or b""
+            if self._waiting.full() or (self._size and self._size + len(frame) > _WAITING_SIZE):
+                await self._refuse(frame)
+                continue
+            self._size += len(frame)
+            self._waiting.put_nowait(frame)
 
     async def work(self) -> None:
-        """Answer requests."""
+        """Answer requests, one after the other."""
         while True:
-            await self._answer(await self._waiting.get())
+            frame = await self._waiting.get()
+            self._size -= len(frame)
+            await self._answer(frame)
+            await asyncio.sleep(0)  # where nothing had to be waited for, others have their turn
+
+    async def _refuse(self, frame: bytes | str) -> None:
+        reason = f"{self._waiting.qsize()} requests of this connection wait already: wait for their answers"
+        try:
+            request, kind = read_request(frame)
+        except MessageError:
+            await self._say(Response(None, TOO_MANY, reason), JSON)
+            return
+        await self._say(Response(request.id, TOO_MANY, reason), kind)
 
     async def _answer(self, frame: bytes | str) -> None:
         try:
             request, kind = read_request(frame)
         except MessageError as error:
-            await self._say(Response(None, BAD_ARGUMENTS, f"the request could not be read: {error}"), "application/json")
+            await self._say(Response(None, BAD_ARGUMENTS, f"the request could not be read: {error}"), JSON)
             return
         if request.operation == "authentication":
             authenticated = await self._authenticated(request, kind)
@@ -119,7 +161,12 @@ class _Client:
             return None
         name, password = _plain(request.arguments.get("sasl"))
         header = b"Basic " + base64.b64encode(f"{name}:{password}".encode())
-        if not await self._login(header):
+        try:
+            known = await self._login(header)
+        except OverloadError:
+            await self._say(Response(request.id, TOO_MANY, "too many passwords are being checked: try again"), kind)
+            return None
+        if not known:
             await self._say(Response(request.id, UNAUTHORIZED, "Username and/or password are incorrect"), kind)
             return None
         self._login = None
@@ -135,6 +182,13 @@ class _Client:
         except BusyError as error:
             await self._say(Response(request.id, FAILED, str(error)), kind)
             return
+        except (SkytrailError, MessageError) as error:
+            await self._say(_failure(request, error), kind)
+            return
+        except Exception:  # noqa: BLE001 - the requests after it can be answered still
+            _log.exception("request failed")
+            await self._say(Response(request.id, FAILED, _INSIDE), kind)
+            return
         for frame in frames:
             await self._send({"type": "websocket.send", "bytes": frame})
 
@@ -142,11 +196,8 @@ class _Client:
         await self._send({"type": "websocket.send", "bytes": write_response(response, kind)})
 
     def _frames(self, request: Request, kind: str, cancelled: threading.Event) -> list[bytes]:
-        """All frames of an answer, or of a failure."""
-        try:
-            return list(_written(request.id, self._batches(request, cancelled), kind))
-        except (SkytrailError, MessageError) as error:
-            return [write_response(_failure(request, error), kind)]
+        """All frames of an answer."""
+        return list(_written(request.id, self._batches(request, cancelled), kind))
 
     def _batches(self, request: Request, cancelled: threading.Event) -> Iterator[list[Value]]:
         arguments = dict(request.arguments)

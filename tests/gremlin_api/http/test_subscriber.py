@@ -24,6 +24,7 @@ from werkzeug.security import generate_password_hash
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Message, RejectConnection, Request, TextMessage
 from wsproto.utilities import LocalProtocolError
 
+from gremlin_api.errors import TraversalError
 from gremlin_api.execution import Executor
 from gremlin_api.graphs.stored import StoredGraphs
 from gremlin_api.graphs.topology import Shown
@@ -368,14 +369,20 @@ def test_a_filter_that_cannot_be_answered_leaves_the_one_before(served: Served) 
         assert client.next()["Obj"]["ID"] == node_id("a")
 
 
-def test_a_filter_whose_node_goes_ends_with_a_reason(served: Served) -> None:
+@pytest.mark.parametrize("query", ["G.V('{node}')", "G.V('{node}').SubGraph()"])
+def test_a_filter_whose_node_goes_gives_nothing_until_it_comes_again(served: Served, query: str) -> None:
+    id_ = node_id("a")
     served.writer.write(node("a"))
-    with served.client(X_Gremlin_Filter=f"G.V('{node_id('a')}')") as client:
-        served.writer.write((node_id("a"), None))
-        with pytest.raises(EndedError) as ended:
-            client.next()
-    assert ended.value.code == 1011
-    assert ended.value.reason == f"the filter cannot be answered any more: Node '{node_id('a')}' does not exist"
+    with served.client(X_Gremlin_Filter=query.format(node=id_)) as client:
+        for _ in range(2):
+            served.writer.write((id_, None))
+            gone = client.next()
+            assert (gone["Type"], gone["Obj"]["ID"]) == ("NodeDeleted", id_)
+            for content in (None, {"GremlinFilter": query.format(node=id_)}):
+                assert client.sync(content) == {"Nodes": [], "Edges": []}
+            served.writer.write(node("a"))
+            come = client.next()
+            assert (come["Type"], come["Obj"]["ID"]) == ("NodeAdded", id_)
 
 
 def test_a_past_moment_is_told_and_what_follows_is_of_now(served: Served) -> None:
@@ -735,3 +742,17 @@ def test_a_change_while_a_new_filter_is_answered_is_told_once(store: EmbeddedSto
         assert client.next()["Obj"]["ID"] == node_id("b")
         served.writer.write(node("c", Lab=1))
         assert client.next()["Obj"]["ID"] == node_id("c")
+
+
+def test_a_filter_that_cannot_be_answered_any_more_ends_with_a_reason(store: EmbeddedStore) -> None:
+    overtaken: Any = Overtaken(store)
+    with serving(overtaken) as served, served.client(X_Gremlin_Filter="G.V()") as client:
+
+        def fail() -> None:
+            raise TraversalError("it is too far")
+
+        overtaken.then = fail
+        served.writer.write(node("a"))
+        with pytest.raises(EndedError) as ended:
+            client.next()
+        assert (ended.value.code, ended.value.reason) == (1011, "the filter cannot be answered any more: it is too far")
