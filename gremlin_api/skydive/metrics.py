@@ -5,7 +5,7 @@ Source: Skydive's topology/metrics.go and graffiti's traversal extension of metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -58,9 +58,10 @@ def _add(found: dict[str, Any], metric: Metric) -> None:
             found[key] = found.get(key, 0) + value
 
 
-def start_of(metric: Metric) -> int:
-    """When it began, ms; 0: it does not say."""
-    return _time(metric, START)
+def span(metrics: Sequence[Metric]) -> tuple[int, int]:
+    """When the first began and the last ended, of those that say so, ms; 0: none does."""
+    begin = min((start for one in metrics if (start := _time(one, START))), default=0)
+    return begin, max((_time(one, LAST) for one in metrics), default=0)
 
 
 def aggregated(

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from gremlin_api.language.syntax import Argument, EnumValue
 from skytrail.errors import UsageError
 from skytrail.settings.values import parse_duration
+from topology.elements import FOREVER
 from topology.moments import parse_moment
 
 Period: TypeAlias = "tuple[int, int]"
@@ -25,10 +26,22 @@ def period_of(arguments: Sequence[Argument], now: int) -> tuple[int | None, Peri
         UsageError: they say none.
     """
     first, *rest = arguments
-    when = now if isinstance(first, EnumValue) else parse_moment(_text(first), now)
+    when = now if isinstance(first, EnumValue) else _moment(_text(first), now)
     if not rest:
         return (None if when >= now else when), None
     return None, (max(0, when - _length(rest[0], when)), when)
+
+
+def _moment(text: str, now: int) -> int:
+    """µs since the epoch; a duration is added to now, as Skydive does: without a sign it gives a moment that is to come."""
+    try:
+        return parse_moment(text, now)
+    except UsageError:
+        try:
+            return int(min(now + parse_duration(text.removeprefix("+")) * 1e6, FOREVER - 1))
+        except ValueError:
+            pass
+        raise
 
 
 def _text(moment: Argument) -> str:
@@ -44,4 +57,4 @@ def _length(duration: Argument, when: int) -> int:
         seconds = parse_duration(str(duration))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return int(seconds * 1_000_000)
+    return int(min(seconds * 1e6, when))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gremlin_api.errors import TraversalError
+from gremlin_api.errors import NO_SUCH_ELEMENT, TraversalError
 from gremlin_api.graphs.topology import TopologyVertex
 from gremlin_api.graphs.view import BOTH, IN, OUT
 from gremlin_api.interpreter.build import BUILD, Builder
@@ -39,7 +39,7 @@ from gremlin_api.skydive.conditions import (
     value_of,
 )
 from gremlin_api.skydive.graph import Graphs, SkydiveGraph
-from gremlin_api.skydive.metrics import Metric, aggregated, by_id, by_time, metrics_of, start_of, total
+from gremlin_api.skydive.metrics import Metric, aggregated, by_id, by_time, metrics_of, span, total
 from gremlin_api.skydive.moments import Period, period_of
 from gremlin_api.skydive.steps import Again, All, Once, Sorted
 from gremlin_api.skydive.walks import Part, Walks, key_of
@@ -224,7 +224,7 @@ def _there(what: str, id_: Argument) -> Callable[[Values], Values]:
     def there(values: Values) -> Values:
         found = list(values)
         if not found:
-            raise TraversalError(f"{what} '{id_}' does not exist")
+            raise TraversalError(f"{what} '{id_}' does not exist", NO_SUCH_ELEMENT)
         return iter(found)
 
     return there
@@ -572,19 +572,19 @@ def _metrics(translation: Translation, arguments: Arguments) -> Iterable[Step]:
 
 
 def _aggregates(translation: Translation, arguments: Arguments) -> Iterable[Step]:
-    if translation.period is None:
-        raise UsageError("Aggregates() takes a range of time: begin with G.At(NOW, 300) or alike")
     width = arguments[0] if arguments else _SLICE
     assert isinstance(width, int)
     if width < 1:
         raise UsageError("Aggregates() takes slices of 1 s or longer")
-    begin, end = (when // 1000 for when in translation.period)
-    run = translation.run
+    run, period = translation.run, translation.period
 
     def aggregates(pairs: Values) -> Iterable[Value]:
         metrics = _each_once(pairs)
-        first = max(begin, min(map(start_of, metrics), default=begin))  # of FOREVER, what there is
-        slices = aggregated(metrics, first if begin == 0 else begin, end, width * 1000, run.tick)
+        begin, end = span(metrics)  # of a moment, and of FOREVER, what there is
+        if period is not None:
+            since, end = (when // 1000 for when in period)
+            begin = since or begin or end
+        slices = aggregated(metrics, begin, end, width * 1000, run.tick)
         return [(_AGGREGATED, one) for one in slices]
 
     return (All("Aggregates", aggregates),)

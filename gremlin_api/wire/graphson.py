@@ -21,12 +21,16 @@ from gremlin_api.values import (
     BulkSet,
     Edge,
     Entry,
+    Explanation,
     Graph,
     Map,
+    Metrics,
     OrderedSet,
     Path,
     Presence,
     Property,
+    Stage,
+    TraversalMetrics,
     Tree,
     Value,
     Vertex,
@@ -37,6 +41,7 @@ Json: TypeAlias = Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MILLISECOND_NANOSECONDS = 1_000_000
 _INTEGERS: dict[type[int], str] = {
     Int: "g:Int32",
     Long: "g:Int64",
@@ -44,6 +49,8 @@ _INTEGERS: dict[type[int], str] = {
     Byte: "gx:Byte",
     Short: "gx:Int16",
 }
+_PRESENCE = {"empty", "present"}
+"""What ``tryNext()`` tells: the one thing that says no type."""
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -169,6 +176,8 @@ def _value_of(told: Json) -> Value:
         return [_value_of(one) for one in told]
     if isinstance(told, int | float):
         return told
+    if told.keys() == _PRESENCE:
+        return Presence(told["present"])
     return _READ[told["@type"]](told.get("@value"))
 
 
@@ -214,6 +223,28 @@ def _read_graph(told: Mapping[str, Json]) -> Graph:
     return Graph(_value_of(told["vertices"]), _value_of(told["edges"]))
 
 
+def _nanoseconds(milliseconds: float) -> int:
+    return round(milliseconds * _MILLISECOND_NANOSECONDS)
+
+
+def _read_metrics(told: Json) -> Metrics:
+    found = _value_of(told)
+    counts = {key: int(count) for key, count in found.get("counts", Map()).items()}
+    annotations, nested = dict(found.get("annotations", Map()).items()), found.get("metrics", [])
+    return Metrics(found["id"], found["name"], _nanoseconds(found["dur"]), counts, annotations, tuple(nested))
+
+
+def _read_traversal_metrics(told: Json) -> TraversalMetrics:
+    found = _value_of(told)
+    return TraversalMetrics(_nanoseconds(found["dur"]), tuple(found["metrics"]))
+
+
+def _read_explanation(told: Json) -> Explanation:
+    found = _value_of(told)
+    stages = (Stage(one["strategy"], one["category"], tuple(one["traversal"])) for one in found["intermediate"])
+    return Explanation(tuple(found["original"]), tuple(stages), tuple(found["final"]))
+
+
 def _enum(name: str) -> Callable[[str], EnumValue]:
     return lambda told: EnumValue(name, told)
 
@@ -240,6 +271,9 @@ _READ: dict[str, Callable[[Json], Json]] = {
     "tinker:graph": _read_graph,
     "g:Date": lambda told: _EPOCH + told * _MILLISECOND,
     "g:UUID": uuid.UUID,
+    "g:Metrics": _read_metrics,
+    "g:TraversalMetrics": _read_traversal_metrics,
+    "g:TraversalExplanation": _read_explanation,
     **{f"g:{enum}": _enum(enum) for enum in ENUMS},
 }
 """By its type's name."""

@@ -46,11 +46,10 @@ def serve_file(session: Session, file: Path) -> None:
     from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
     from skytrail.process import process_families  # noqa: PLC0415
     from topology.routes import graph_blueprint  # noqa: PLC0415
-    from topology.snapshot.store import SnapshotStore  # noqa: PLC0415
 
     settings = session.settings
     graph = read_graph_file(file)
-    store = SnapshotStore(graph.revisions, file.stat().st_size)
+    store = graph.store(file.stat().st_size)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())

@@ -89,7 +89,7 @@ def query(
         raise click.UsageError("give a query, or --script - for those that come by standard input")
     from skytrail.cli.shell import Shell  # noqa: PLC0415 - only where somebody sits at it
 
-    Shell(lambda one, language, when: ask(source, one, language, when), dialect, chosen, at).run()
+    Shell(lambda one, language, when: ask(source, one, language, when), dialect, chosen, at, verbose=session.verbose).run()
 
 
 def ask(source: Source, text: str, dialect: str | None, at: str | None) -> Result:
@@ -104,7 +104,9 @@ def _as_of(text: str, at: str | None) -> str:
         return text
     from gremlin_api.language.skydive import parse_skydive, render_skydive  # noqa: PLC0415
     from gremlin_api.language.syntax import Step  # noqa: PLC0415
+    from topology.moments import parse_moment  # noqa: PLC0415
 
+    parse_moment(at, 0)  # a duration without a sign, which At() takes, is none here
     steps: tuple[Step, ...] = parse_skydive(text)
     if steps and steps[0].name in ("At", "Context"):
         return text
@@ -190,24 +192,23 @@ class _File:
         from gremlin_api.graphs.topology import NOTHING_SHOWN  # noqa: PLC0415
         from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
         from skytrail.cli.hub import clock  # noqa: PLC0415
-        from topology.snapshot.store import SnapshotStore  # noqa: PLC0415
 
         graph = read_graph_file(file)
         self._answerer = Answerer(graph.graphs)
 
         def skydive() -> SkydiveAnswerer:
-            store = SnapshotStore(graph.revisions, file.stat().st_size)
-            return SkydiveAnswerer(StoredGraphs(store, NOTHING_SHOWN, clock))
+            return SkydiveAnswerer(StoredGraphs(graph.store(file.stat().st_size), NOTHING_SHOWN, clock))
 
         self._skydive = cache(skydive)
 
     def tinkerpop(self, text: str, at: str | None) -> Result:
         from gremlin_api.answering import Question  # noqa: PLC0415
-        from gremlin_api.wire.graphson import typed, value_of  # noqa: PLC0415
+        from gremlin_api.wire.graphson import value_of  # noqa: PLC0415
+        from gremlin_api.wire.messages import typed3  # noqa: PLC0415
         from skytrail.cli.results import Values  # noqa: PLC0415
 
         answers = self._answerer.answers(Question(text, at=at), threading.Event())
-        return Values([value_of(typed(one)) for one in answers])  # as a hub would tell them: paths by reference
+        return Values([value_of(typed3(one)) for one in answers])  # as a hub would tell them: paths by reference
 
     def skydive(self, text: str) -> Result:
         from gremlin_api.skydive.answers import plain  # noqa: PLC0415

@@ -9,14 +9,16 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gremlin_api.values import Edge, Graph, Path, Value, Vertex
-from gremlin_api.wire.graphson import typed
+from gremlin_api.values import Edge, Explanation, Graph, Metrics, Path, Presence, TraversalMetrics, Value, Vertex
+from gremlin_api.wire.messages import typed3
 from gremlin_api.wire.untyped import untyped
 from skytrail.errors import UsageError
 from topology.graphviz import as_dot, printable
 
 _FIRST = ("Name", "name", "State", "MAC", "IPV4")
 """Keys of an element that a table shows, where it has them."""
+_COUNTS = {"traversers": "traverserCount", "elements": "elementCount"}
+"""What a table shows of what profile() counted, and its name there."""
 _MOST_KEYS = 4
 _WIDEST = 60  # characters of a cell
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -50,13 +52,17 @@ def in_json(result: Result) -> str:
 
 
 def _plain(result: Result) -> Any:  # noqa: ANN401 - JSON
-    return result.told if isinstance(result, Told) else [untyped(one) for one in result.values]
+    return result.told if isinstance(result, Told) else [_untyped(one) for one in result.values]
+
+
+def _untyped(value: Value) -> Any:  # noqa: ANN401 - JSON
+    return typed3(value) if isinstance(value, Presence) else untyped(value)
 
 
 def _typed(result: Result) -> str:
     if isinstance(result, Told):
         raise UsageError("GraphSON has types of TinkerPop's dialect: take --output json, or ask in g.V()…")
-    return f"{_encoder.encode(typed(result.values)).decode()}\n"
+    return f"{_encoder.encode(typed3(result.values)).decode()}\n"
 
 
 # Tables
@@ -77,17 +83,43 @@ def _table(result: Result) -> str:
     written = io.StringIO()
     console = Console()
     Console(file=written, width=max(console.width, 40), force_terminal=console.is_terminal).print(table)
-    count = f"{len(rows)} answer{'' if len(rows) == 1 else 's'}\n"
-    return (written.getvalue() if keys else "") + count
+    count = len(result.values) if isinstance(result, Values) else len(rows)
+    return (written.getvalue() if keys else "") + f"{count} answer{'' if count == 1 else 's'}\n"
 
 
 def _rows(result: Result) -> Iterator[dict[str, Any]]:
     if isinstance(result, Values):
-        yield from map(_row_of_value, result.values)
+        for value in result.values:
+            yield from _rows_of_value(value)
         return
     told = result.told if isinstance(result.told, list) else [result.told]
     for item in told:
         yield from map(_row, item if isinstance(item, list) else [item] if item is not None else ())
+
+
+def _rows_of_value(value: Value) -> Iterator[dict[str, Any]]:
+    """One row; of explain() and profile() one for each step."""
+    if isinstance(value, Explanation):
+        stages = [("as written", value.original), *((one.strategy, one.steps) for one in value.stages), ("as run", value.final)]
+        for name, steps in stages:
+            yield from ({"stage": name if at == 0 else "", "step": step} for at, step in enumerate(steps))
+    elif isinstance(value, TraversalMetrics):
+        yield from _rows_of_metrics(value.metrics)
+        yield {"step": "all", **_spent(value.duration)}
+    else:
+        yield _row_of_value(value)
+
+
+def _rows_of_metrics(several: Iterable[Metrics], before: str = "") -> Iterator[dict[str, Any]]:
+    """Steps of inner traversals stand below theirs, indented."""
+    for one in several:
+        counts = {name: one.counts.get(key, 0) for name, key in _COUNTS.items()}
+        yield {"step": f"{before}{one.name}", **counts, **_spent(one.duration)}
+        yield from _rows_of_metrics(one.nested, f"{before}  ")
+
+
+def _spent(nanoseconds: int) -> dict[str, str]:
+    return {"time": f"{nanoseconds / 1e6:.3f} ms"}
 
 
 def _row_of_value(value: Value) -> dict[str, Any]:
@@ -98,7 +130,7 @@ def _row_of_value(value: Value) -> dict[str, Any]:
         ends = {"outV": untyped(value.out.id), "inV": untyped(value.into.id)}
         properties = {key: untyped(one) for key, one in (value.properties or {}).items()}
         return {"id": untyped(value.id), "label": value.label, **ends, **_chosen(properties)}
-    return _row(untyped(value))
+    return _row(_untyped(value))
 
 
 def _row(told: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -150,10 +182,21 @@ def _of_told(told: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON
         for one in told:
             yield from _of_told(one)
     elif isinstance(told, Mapping):
-        if isinstance(told.get("Metadata"), Mapping) and "ID" in told:
+        if _is_element(told):
             yield told
-        elif {"Nodes", "Edges"} <= told.keys():
-            yield from _of_told([*told["Nodes"], *told["Edges"]])
+        elif {"Nodes", "Edges"} <= told.keys():  # a part of the graph, or values of such keys
+            yield from _of_told(told["Nodes"])
+            yield from _of_told(told["Edges"])
+
+
+def _is_element(told: Mapping[str, Any]) -> bool:
+    """Whether it is a node or an edge; values of keys of those names are none."""
+    ends = [told[key] for key in ("Parent", "Child") if key in told]
+    return (
+        isinstance(told.get("Metadata"), Mapping)
+        and len(ends) != 1
+        and all(isinstance(one, str) for one in (told.get("ID"), *ends))
+    )
 
 
 def _of_values(values: Iterable[Value]) -> Iterator[Any]:

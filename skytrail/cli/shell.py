@@ -7,6 +7,7 @@ import os
 import re
 import readline
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,10 +41,11 @@ class Shell:
         dialect: None: by how a query begins.
         output: how answers are written.
         at: the moment that is asked about; None: now.
+        verbose: whether an error that nobody foresaw is told with where it was.
     """
 
-    def __init__(self, ask: Ask, dialect: str | None, output: str, at: str | None) -> None:
-        self._ask, self._dialect, self._output, self._at = ask, dialect, output, at
+    def __init__(self, ask: Ask, dialect: str | None, output: str, at: str | None, *, verbose: bool = False) -> None:
+        self._ask, self._dialect, self._output, self._at, self._verbose = ask, dialect, output, at, verbose
 
     def run(self) -> None:
         """Until the end."""
@@ -86,12 +88,22 @@ class Shell:
             click.echo(f"error: {error}", err=True)
         except KeyboardInterrupt:
             click.echo("given up", err=True)
+        except BrokenPipeError:  # nobody reads on
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect in one answer ends no session
+            self._tell_defect(error)
+
+    def _tell_defect(self, error: Exception) -> None:
+        if self._verbose:
+            traceback.print_exception(error)
+        more = "" if self._verbose else "; -v shows where, please report it"
+        click.echo(f"error: {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}{more}", err=True)
 
     def _set(self, name: str = "", value: str = "") -> None:
         from skytrail.cli.query import DIALECTS, OUTPUTS  # noqa: PLC0415 - it imports us
 
         if name == "at" and value:
-            self._at = None if value == "now" else value
+            self._at = _moment(value)
         elif name == "output" and value in OUTPUTS:
             self._output = value
         elif name == "dialect" and value in (*DIALECTS, "auto"):
@@ -108,6 +120,17 @@ class Shell:
         skydive = self._dialect == "skydive" or (self._dialect is None and line.lstrip().startswith("G"))
         found = sorted(name for name in (SKYDIVE if skydive else STEPS) if name.lower().startswith(text.lower()))
         return f"{found[number]}(" if text and number < len(found) else None
+
+
+def _moment(text: str) -> str | None:
+    """What is asked about: a moment, or a period; None: now. Raises UsageError: it is none."""
+    from skytrail.cli.hub import clock  # noqa: PLC0415
+    from topology.moments import parse_moment, parse_period  # noqa: PLC0415
+
+    if text.lower() == "now":
+        return None
+    (parse_period if "/" in text else parse_moment)(text, clock())
+    return text
 
 
 def _history_file() -> Path:

@@ -12,12 +12,13 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 _NUMBER_AND_UNIT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)\s*", re.ASCII)
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-zµ]+)", re.ASCII)
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([A-Za-zµ\u03bc]+)", re.ASCII)  # as Go has it: .5h, 1.s, either mu
 _PARTS = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 _SECONDS = {
     "": Decimal(1),
     "ns": Decimal("1e-9"),
     "µs": Decimal("1e-6"),
+    "\u03bcs": Decimal("1e-6"),
     "us": Decimal("1e-6"),
     "ms": Decimal("1e-3"),
     "s": Decimal(1),

@@ -10,11 +10,13 @@ import gc
 import gzip
 import io
 import re
+import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -27,10 +29,13 @@ from gremlin_api.graphs.topology import TopologyGraph
 from gremlin_api.graphs.view import GraphView
 from skytrail.errors import UsageError
 from topology.elements import Revision
+from topology.moments import parse_moment
 from topology.snapshot import graphson as snapshot_lines
 from topology.snapshot import skydive
 from topology.snapshot.elements import Element, SnapshotError, revisions
-from topology.store.traversal import Listed
+from topology.snapshot.store import SnapshotStore
+from topology.store.interface import Difference
+from topology.store.traversal import Listed, Moment
 
 LARGEST = 1 << 30
 """Bytes that a file may hold, unpacked, where nothing else is said."""
@@ -44,25 +49,31 @@ _KNOWN = "GraphSON 3, GraphML, Skydive's JSON or a snapshot of ours"
 
 
 class GraphFile:
-    """A file's graph.
+    """A file's graph. There is one moment: another than now is refused, in whatever way it is asked for.
 
     Args:
         format_: what the file is, in words.
-        graphs: to ask it in TinkerPop's dialect.
+        name: of the file.
+        make: gives the graph, to be asked in TinkerPop's dialect.
         made: gives ``revisions``.
 
     Attributes:
         format: what the file is, in words.
-        graphs: to ask it in TinkerPop's dialect. There is one moment: another than now is refused.
+        graphs: to ask it in TinkerPop's dialect.
     """
 
-    def __init__(self, format_: str, graphs: Graphs, made: Callable[[], list[Revision]]) -> None:
-        self.format, self.graphs, self._made = format_, graphs, made
+    def __init__(self, format_: str, name: str, make: Callable[[], GraphView], made: Callable[[], list[Revision]]) -> None:
+        self.format, self._name, self._made = format_, name, made
+        self.graphs: Graphs = _OneMoment(name, make)
 
     @cached_property
     def revisions(self) -> list[Revision]:
         """The same graph as nodes and edges of the topology, nodes first. Their IDs are texts, those of the file."""
         return self._made()
+
+    def store(self, size: int) -> SnapshotStore:
+        """The same graph as a store, to ask it in Skydive's dialect; ``size``: bytes of the file."""
+        return _OneMomentStore(self._name, self.revisions, size)
 
 
 class _OneMoment:
@@ -75,10 +86,39 @@ class _OneMoment:
         self._name, self._make = name, make
 
     def view(self, at: str | None, each: Callable[[], object]) -> GraphView:  # noqa: ARG002 - it is read
-        """The graph. Raises UsageError where a moment is asked for."""
-        if at is not None:
-            raise UsageError(f"{self._name} holds the graph of one moment and does not say which: ask without 'at'")
+        """The graph. Raises UsageError where a moment that is past is asked for, or a period."""
+        now = time.time_ns() // 1000
+        if at is not None and ("/" in at or parse_moment(at, now) < now):
+            _refuse(self._name)
         return self._make()
+
+
+class _OneMomentStore(SnapshotStore):
+    """The same as a store."""
+
+    def __init__(self, name: str, revisions: Sequence[Revision], size: int) -> None:
+        super().__init__(revisions, size)
+        self._name = name
+
+    def moment(self, when: int | None = None) -> Moment:
+        """The graph. Raises UsageError where a moment is asked for."""
+        return super().moment() if when is None else _refuse(self._name)
+
+    def as_of(self, when: int, ids: Collection[str] | None = None) -> list[Revision]:  # noqa: ARG002
+        """Raises UsageError."""
+        _refuse(self._name)
+
+    def between(self, begin: int, end: int, ids: Collection[str] | None = None) -> Iterator[Revision]:  # noqa: ARG002
+        """Raises UsageError."""
+        _refuse(self._name)
+
+    def diff(self, first: int, second: int) -> Iterator[Difference]:  # noqa: ARG002
+        """Raises UsageError."""
+        _refuse(self._name)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise UsageError(f"{name} holds the graph of one moment and does not say which: ask without 'at'")
 
 
 def read_graph_file(path: Path, largest: int = LARGEST) -> GraphFile:
@@ -203,13 +243,13 @@ def _is_ours(properties: msgspec.Raw) -> bool:
 
 
 def _in_memory(format_: str, graph: MemoryGraph, name: str) -> GraphFile:
-    return GraphFile(format_, _OneMoment(name, lambda: graph), lambda: revisions_of(graph))
+    return GraphFile(format_, name, lambda: graph, lambda: revisions_of(graph))
 
 
 def _of_elements(format_: str, elements: list[Element], name: str) -> GraphFile:
     found = list(_under_their_ids(elements))
     listed = Listed(found)
-    return GraphFile(format_, _OneMoment(name, lambda: TopologyGraph(listed)), lambda: found)
+    return GraphFile(format_, name, lambda: TopologyGraph(listed), lambda: found)
 
 
 def _under_their_ids(elements: list[Element]) -> Iterable[Revision]:

@@ -143,8 +143,9 @@ def test_a_subgraph_has_the_edges_between() -> None:
         ("G.V().Has('IPV4', IPV4Range('x'))", r"IPV4Range takes a range of addresses as '10\.0\.0\.0/8', not 'x'$"),
         ("G.V().NextHop('x')", r"^line 1, column 7: NextHop takes an address as '10\.0\.0\.1', not 'x'$"),
         ("G.At('soon').V()", r"^line 1, column 3: 'soon' is no moment"),
+        ("G.At('1x').V()", r"^line 1, column 3: '1x' is no moment"),
+        ("G.At('+-5m').V()", r"^line 1, column 3: '\+-5m' is no moment"),
         ("G.At(NOW, 'long').V()", r"^line 1, column 3: expected a duration"),
-        ("G.V().Metrics().Aggregates()", r"^line 1, column 17: Aggregates\(\) takes a range of time"),
         ("G.At(NOW, 10).V().Metrics().Aggregates(0)", r"slices of 1 s or longer$"),
         ("G.V().Range(3, 1)", r"^line 1, column 7: from 3 to 1 is no range"),
         ("G.V().As('a').Select('b')", r"nothing is kept as 'b': As\(\) has kept a$"),
@@ -202,6 +203,12 @@ HISTORY = [
         ("G.At(NOW, 30).E('e1').OutV().Values('State')", ["UP", "DOWN"]),
         ("G.At(NOW, 30).V().Has('Name', 'gone').Values('Name')", None),
         ("G.At(NOW, 31).V().Has('Name', 'gone').In().Values('Name')", ["ns1"]),
+        ("G.At('1h').V('lo').Values('State')", ["UP"]),  # what is to come is what is there now
+        ("G.At('+1h30m').V('lo').Values('State')", ["UP"]),
+        ("G.At('-.3m').V('lo').Values('State')", ["DOWN"]),
+        ("G.At('1h', '1h30s').V('lo').Values('State')", ["UP", "DOWN"]),
+        (f"G.At('{'9' * 400}h', 3).V('lo').Values('State')", ["UP"]),
+        (f"G.At(NOW, '{'9' * 400}h').V('lo').Dedup().Values('State')", ["UP"]),
     ],
 )  # fmt: skip
 def test_a_query_is_asked_of_any_time(query: str, states: list[str] | None) -> None:
@@ -227,6 +234,21 @@ def test_metrics_are_shared_out_by_time() -> None:
     assert over((-10_000, 0, 1000)) == [{"Aggregated": [{"RxBytes": 1000, **slice_}]}]
     assert over((-10_000, 10_000, 1000)) == [{"Aggregated": [{"RxBytes": 500, **slice_}]}]
     assert over((-30_000, -20_000, 1000)) == []
+
+
+def test_metrics_of_a_moment_are_shared_out_over_their_own_time() -> None:
+    metrics = {"a": _metrics((-10_000, 0, 100))[0], "b": _metrics((-40_000, -5_000, 35))[0], "c": {"RxBytes": 7}}
+    graph = [node(id_, {"Name": id_, "SFlow": {"LastUpdateMetric": one}}) for id_, one in metrics.items()]
+    asked = "G.V().Has('Name', Within('a', 'b')).Metrics('SFlow.LastUpdateMetric')"
+    for at in ("", "At('-1s').", "At(NOW, FOREVER)."):
+        assert answer(graph, f"{asked.replace('G.', f'G.{at}')}.Aggregates()") == [{"Aggregated": [
+            {"RxBytes": 30, "Start": NOW - 40_000, "Last": NOW - 10_000},
+            {"RxBytes": 105, "Start": NOW - 10_000, "Last": NOW},
+        ]}]  # fmt: skip
+    assert answer(graph, f"{asked}.Aggregates(60)") == [{"Aggregated": [{"RxBytes": 135, "Start": NOW - 40_000, "Last": NOW}]}]
+    assert answer(graph, "G.V('c').Metrics('SFlow.LastUpdateMetric').Aggregates().Sum()")["RxBytes"] == 7  # it says no time
+    for at in ("", "At(NOW, FOREVER)."):
+        assert answer(graph, f"G.{at}V().Metrics('None').Aggregates()") == []
 
 
 def test_metrics_of_several_nodes() -> None:

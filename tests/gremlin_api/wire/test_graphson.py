@@ -13,8 +13,25 @@ from lab.gremlin import Engine
 
 from gremlin_api.language.syntax import EnumValue, Variable
 from gremlin_api.numbers import BigInteger, Byte, Float, Long, Short
-from gremlin_api.values import BulkSet, Edge, Entry, Map, OrderedSet, Path, Vertex, VertexProperty, hashable
+from gremlin_api.values import (
+    BulkSet,
+    Edge,
+    Entry,
+    Explanation,
+    Map,
+    Metrics,
+    OrderedSet,
+    Path,
+    Presence,
+    Stage,
+    TraversalMetrics,
+    Value,
+    Vertex,
+    VertexProperty,
+    hashable,
+)
 from gremlin_api.wire.graphson import GraphsonError, typed, value_of
+from gremlin_api.wire.messages import typed3
 
 QUERIES = [
     "g.V()", "g.E()", "g.V().path().by('name')", "g.V().as('a').out().as('b', 'c').path()", "g.V().valueMap(true)",
@@ -79,9 +96,36 @@ def test_values_have_the_types_that_they_are_told_with() -> None:
     assert value_of(typed(others)) == others
 
 
+STEP = Metrics("1", "V", 123_456_789, {"traverserCount": 2}, {"percentDur": 0.5}, (Metrics("2", "x", 1),))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Explanation(("V()", "out()"), (Stage("SubgraphStrategy", "Decoration", ("V()", "is(1)")),), ("index[V()]",)),
+        TraversalMetrics(2**40 + 1, (STEP, Metrics("3", "out", 0))),
+        [TraversalMetrics(0, ()), [STEP]],
+        Presence(True),
+        Presence(False),
+    ],
+)
+def test_what_a_query_tells_of_itself_is_read(value: Value) -> None:
+    assert value_of(json.loads(json.dumps(typed3(value)))) == value
+
+
 @pytest.mark.parametrize(
     "told",
-    [{}, {"@type": "g:Nothing"}, {"@type": "g:Int32"}, {"@type": "g:Map", "@value": [1]}, {"@type": "g:Vertex", "@value": {}}],
+    [
+        {},
+        {"@type": "g:Metrics"},
+        {"@type": "g:TraversalMetrics", "@value": []},
+        {"@type": "g:TraversalExplanation"},
+        {"present": True},
+        {"@type": "g:Nothing"},
+        {"@type": "g:Int32"},
+        {"@type": "g:Map", "@value": [1]},
+        {"@type": "g:Vertex", "@value": {}},
+    ],
 )
 def test_what_is_no_graphson_is_refused(told: Any) -> None:
     with pytest.raises(GraphsonError, match="this is no GraphSON 3"):

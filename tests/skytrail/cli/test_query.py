@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,9 @@ from typing import Any
 import pytest
 from support.ports import free_port
 from support.servedfile import served
+
+from skytrail.cli.results import Values
+from skytrail.cli.shell import Shell
 
 GRAPH: dict[str, Any] = {
     "Nodes": [
@@ -56,7 +61,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("output", ["table", "json", "graphson", "dot"])
 def test_a_hub_answers_as_the_file_itself(file: Path, hub: str, output: str) -> None:
-    for query in ("g.V().out().path()", "G.V('b').Out()"):
+    for query in ("g.V().out().path()", "G.V('b').Out()", "g.V().out().explain()", "g.V().tryNext()"):
         offline = run("--graph", str(file), "--output", output, query)
         online = run("--hub", hub, "--output", output, query)
         assert (offline.returncode, offline.stdout, offline.stderr) == (online.returncode, online.stdout, online.stderr)
@@ -97,6 +102,45 @@ def test_a_table_shows_what_the_terminal_does_not_obey(file: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_table_shows_the_steps_of_a_query(file: Path) -> None:
+    def table(query: str) -> list[list[str]]:
+        done = run("--graph", str(file), "--output", "table", query)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [re.split(r"  +", line.rstrip()) for line in done.stdout.splitlines()]
+
+    strategy = "SubgraphStrategy(vertices: hasLabel('device'))"
+    assert table(f"g.withStrategies({strategy}).V().count().explain()") == [
+        ["stage", "step"], ["as written", "V()"], ["", "count()"], ["SubgraphStrategy", "V()"],
+        ["", "filter(__.hasLabel('device'))"], ["", "count()"], ["as run", "V()"], ["", "filter()"], ["", "count()"],
+        ["1 answer"],
+    ]  # fmt: skip
+    head, *steps, total, count = table("g.V().in().profile()")
+    assert (head, count) == (["step", "traversers", "elements", "time"], ["1 answer"])
+    assert [one[:3] for one in steps] == [["V", "2", "2"], ["in", "1", "1"]]
+    times = [re.fullmatch(r"(\d+\.\d{3}) ms", one[-1]) for one in (*steps, total)]
+    assert total[0] == "all"
+    assert all(times)
+
+
+def test_what_a_query_took_is_told_as_at_gremlin(file: Path, hub: str) -> None:
+    def told(accept: str) -> Any:
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        asked = urllib.request.Request(f"http://{hub}/gremlin", json.dumps({"gremlin": query}).encode(), headers)
+        with urllib.request.urlopen(asked) as got:
+            return json.loads(got.read())["result"]["data"]
+
+    def timeless(value: Any) -> Any:
+        return re.sub(r"\d+\.\d+(e-?\d+)?", "*", json.dumps(value))
+
+    query = "g.V().has('Name', 'eth0').in().profile()"
+    third = "application/vnd.gremlin-v3.0+json"
+    for where in (("--graph", str(file)), ("--hub", hub)):
+        for output, accept in (("json", f"{third};types=false"), ("graphson", third)):
+            done = run(*where, "--output", output, query)
+            assert done.returncode == 0, done.stderr
+            assert timeless(json.loads(done.stdout)) == timeless(told(accept))
+
+
 def test_dot_is_a_graph(file: Path) -> None:
     lines = [line.strip() for line in run("--graph", str(file), "--output", "dot", "g.E()").stdout.splitlines()]
     assert '"b" -- "a" [style=solid, label="layer2"];' in lines
@@ -104,6 +148,15 @@ def test_dot_is_a_graph(file: Path) -> None:
     done = run("--graph", str(file), "--output", "dot", "g.V().count()")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no node and no edge in the answer" in done.stderr
+
+
+def test_values_that_are_called_as_parts_of_a_graph_are_none(tmp_path: Path) -> None:
+    metadata = {"Name": "a", "Type": "x", "Nodes": 5, "Edges": [6], "ID": [1], "Metadata": {"Parent": "b"}, "Parent": "c"}
+    (tmp_path / "odd").write_text(json.dumps({"Nodes": [{"ID": "a", "Metadata": metadata}], "Edges": []}))
+    for keys in ("'Nodes', 'Edges'", "'ID', 'Metadata'", "'Name', 'Metadata', 'Parent'"):
+        done = run("--graph", str(tmp_path / "odd"), "--output", "dot", f"G.V().ValueMap({keys})")
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert "there is no node and no edge in the answer" in done.stderr
 
 
 def test_a_script_is_answered_line_by_line(file: Path) -> None:
@@ -138,6 +191,11 @@ def test_a_line_that_is_none_leaves_the_others_their_answers(file: Path) -> None
         (["g.V()", "--script", "-"], 2, "give a query or --script, not both"),
         (["--script", "-", "--output", "dot"], 2, "leave --output away"),
         (["--at", "-5m", "g.V()"], 2, "holds the graph of one moment"),
+        (["--at", "-5m", "G.V()"], 2, "holds the graph of one moment"),
+        (["G.At('-5m').V()"], 2, "line 1, column 3: "),
+        (["G.Context(NOW, 300).V()"], 2, "holds the graph of one moment"),
+        (["--at", "5m", "g.V()"], 2, "'5m' is no moment"),  # no slip for -5m is taken for a moment to come
+        (["--at", "5m", "G.V()"], 2, "'5m' is no moment"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(file: Path, words: list[str], status: int, reason: str) -> None:
@@ -165,10 +223,26 @@ def test_a_hub_of_a_file_serves_all_that_asks_a_graph(hub: str) -> None:
 
     assert len(json.loads(get("/api/v1/graph"))["Nodes"]) == 2
     assert len(json.loads(get("/api/topology"))["Nodes"]) == 2
-    assert json.loads(get("/api/topology", {"GremlinQuery": "G.At('-1m').V().Count()"})) == 2
+    assert json.loads(get("/api/topology", {"GremlinQuery": "G.At(NOW).V().Count()"})) == 2
     assert json.loads(get("/", {"gremlin": "g.V().count()"}))["result"]["data"]["@value"][0]["@value"] == 2
     assert json.loads(get("/api/status"))["elements"] == 3
     assert b'skytrail_gremlin_queries_total{outcome="answered"}' in get("/metrics")
+
+
+def test_a_hub_of_a_file_refuses_the_past(hub: str) -> None:
+    asked = [
+        ("/api/topology", {"GremlinQuery": "G.At('-1m').V().Count()"}, 400),
+        ("/gremlin", {"gremlin": "g.V().count()", "at": "-1m"}, 500),  # as a Gremlin Server, where a query fails
+        ("/api/v1/graph?at=-1m", None, 400),
+        ("/api/v1/diff?from=-1m", None, 400),
+    ]
+    for path, body, status in asked:
+        sent = None if body is None else json.dumps(body).encode()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://{hub}{path}", sent)
+        with refused.value as answer:
+            assert answer.code == status, path
+            assert b"holds the graph of one moment and does not say which" in answer.read()
 
 
 def test_drivers_find_it_at_a_second_address(file: Path) -> None:
@@ -232,6 +306,13 @@ def test_the_shell_asks_completes_and_remembers(file: Path, tmp_path: Path) -> N
     shell.type("g.V()\n")
     shell.wait_for("error: .* holds the graph of one moment")
     shell.wait_for("-5m> ")
+    shell.type(":at nonsense\n")
+    shell.wait_for("error: 'nonsense' is no moment")
+    shell.wait_for("-5m> ")
+    shell.type(":at 2026-01-01/now\n")
+    shell.wait_for("\n2026-01-01/now> ")
+    shell.type(":at -5m\n")
+    shell.wait_for("\n-5m> ")
     shell.type(":help\n")
     shell.wait_for("Tab completes")
     shell.wait_for("-5m> ")
@@ -242,8 +323,28 @@ def test_the_shell_asks_completes_and_remembers(file: Path, tmp_path: Path) -> N
     assert history.stat().st_mode & 0o777 == 0o600
     again = _Terminal(["--graph", str(file)], environment)
     again.wait_for("now> ")
-    again.type("\x10\x10\x10\x10\x10\x10\x10\x10\n")  # Ctrl-P: back to the first
+    again.type("\x10" * 11 + "\n")  # Ctrl-P: back to the first
     again.wait_for("1 answer\r\n")
     again.wait_for("now> ")  # an end of input before would be the terminal's, not the prompt's
     again.type("\x04")
     assert again.end() == 0
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_defect_in_an_answer_ends_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verbose: bool
+) -> None:
+    def ask(text: str, _dialect: str | None, _at: str | None) -> Values:
+        if text == "broken":
+            raise LookupError("of two\nlines")  # what no real answer gives that we know of
+        return Values([object() if text == "formless" else 7])
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("broken\nformless\nsound\n"))
+    Shell(ask, None, "json", None, verbose=verbose).run()
+    out, err = capsys.readouterr()
+    more = "" if verbose else "; -v shows where, please report it"
+    told = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert told == [f"error: LookupError: of two lines{more}", f"error: TypeError: object has no form in GraphSON{more}"]
+    assert "[7]" in out
+    assert err.count("Traceback (most recent call last)") == (2 if verbose else 0)

@@ -9,13 +9,28 @@ from skytrail.settings import values
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("5m", 300), ("100ms", 0.1), ("1h", 3600), ("2d", 172800), ("1.5", 1.5), (" 7 s ", 7), ("0", 0)],
+    [
+        ("30s", 30),
+        ("5m", 300),
+        ("100ms", 0.1),
+        ("1h", 3600),
+        ("2d", 172800),
+        ("1.5", 1.5),
+        (" 7 s ", 7),
+        ("0", 0),
+        ("1h30m", 5400),
+        (".5h", 1800),
+        ("1.s", 1),
+        ("2m.5s", 120.5),
+        ("3\u00b5s", 3e-6),
+        ("3\u03bcs", 3e-6),
+    ],
 )
 def test_duration_is_read_in_seconds(text: str, seconds: float) -> None:
     assert values.parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "5x", "-1s", "1e3", "5 m 3 s", "٣s", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "s", ".s", "1..5s", "5x", "-1s", "1e3", "5 m 3 s", "٣s", "nan", "inf"])
 def test_duration_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         values.parse_duration(text)

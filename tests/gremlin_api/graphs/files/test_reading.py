@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from support.snapshots import EDGE, HOST, PORT, TEXT, VALUES, graph
 from gremlin_api.answering import Answerer, Question
 from gremlin_api.graphs.files.errors import GraphFileError
 from gremlin_api.graphs.files.reading import GraphFile, read_graph_file
+from gremlin_api.graphs.stored import StoredGraphs
+from gremlin_api.graphs.topology import NOTHING_SHOWN
+from gremlin_api.skydive.answering import SkydiveAnswerer
 from skytrail.errors import UsageError
 from topology.elements import Revision
 from topology.snapshot import graphson, skydive
@@ -131,9 +135,33 @@ def _times(one: Revision) -> tuple[int, ...]:
 @pytest.mark.parametrize("data", [LINES, GRAPHML, SKYDIVE])
 def test_another_moment_than_the_files_is_refused(tmp_path: Path, data: bytes) -> None:
     file = read_graph_file(_written(tmp_path, data))
-    for query, at in (("g.V()", "-5m"), ("g.with('at', '2026-01-01').V()", None)):
-        with pytest.raises(UsageError, match=r"file holds the graph of one moment and does not say which: ask without 'at'$"):
+    refused = r"file holds the graph of one moment and does not say which: ask without 'at'$"
+    for query, at in (("g.V()", "-5m"), ("g.with('at', '2026-01-01').V()", None), ("g.V()", "2026-01-01/now")):
+        with pytest.raises(UsageError, match=refused):
             _answers(file, query, at)
+    with pytest.raises(UsageError, match="'soon' is no moment"):
+        _answers(file, "g.V()", "soon")
+    for at in ("now", "9999-01-01"):
+        assert _answers(file, "g.V().count()", at) == [2]
+    skydive_ = SkydiveAnswerer(StoredGraphs(file.store(len(data)), NOTHING_SHOWN, lambda: 10**15))
+    for query in ("G.At('-5m').V()", "G.At(NOW, 300).V()", "G.V().As('a').G.Context(1).V()", "G.Context(NOW, FOREVER).E()"):
+        with pytest.raises(UsageError, match=refused):
+            skydive_.answer(query, threading.Event())
+    for query in ("G.V().Count()", "G.At(NOW).V().Count()", "G.At('1h').V().Count()"):
+        assert skydive_.answer(query, threading.Event()).values == [2]
+
+
+@pytest.mark.parametrize("data", [LINES, SKYDIVE])
+def test_a_files_store_tells_of_no_other_moment(tmp_path: Path, data: bytes) -> None:
+    store = read_graph_file(_written(tmp_path, data)).store(len(data))
+    assert len(list(store.current())) == 3
+    assert store.health().size == len(data)
+    asked: list[Callable[[], object]] = [
+        lambda: store.moment(1), lambda: store.as_of(1), lambda: store.between(1, 2), lambda: store.diff(1, 2),
+    ]  # fmt: skip
+    for ask in asked:
+        with pytest.raises(UsageError, match="file holds the graph of one moment"):
+            ask()
 
 
 DEEP = b"[" * 1000 + b"]" * 1000
