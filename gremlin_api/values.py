@@ -261,9 +261,15 @@ class TraversalMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Whether there was an answer: what ``tryNext()`` tells."""
+    """Whether there was an answer: what ``tryNext()`` tells.
+
+    Attributes:
+        present: whether.
+        value: the first answer; only a text shows it.
+    """
 
     present: bool
+    value: Value = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,5 +346,6 @@ _TELLING: dict[type, Callable[[Value], Hashable]] = {
     Property: lambda one: (Property, one.key, hashable(one.value), hashable(one.owner)),
     datetime: lambda one: one,
     uuid.UUID: lambda one: one,
+    **{kind: lambda one: (type(one), id(one)) for kind in (Metrics, TraversalMetrics)},  # Java's have no equals of their own
 }
 """By type, the most special first; types that are met are added."""

@@ -143,7 +143,7 @@ _TERMINALS: dict[str, Callable[[Iterator[Value], tuple[Argument, ...]], Value]] 
     "toSet": lambda values, _: OrderedSet(values),
     "toBulkSet": lambda values, _: _bulk_set(values),
     "iterate": lambda values, _: _iterate(values),
-    "tryNext": lambda values, _: Presence(any(True for _ in values)),
+    "tryNext": lambda values, _: next((Presence(present=True, value=one) for one in values), Presence(present=False)),
 }
 
 

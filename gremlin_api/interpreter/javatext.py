@@ -14,7 +14,20 @@ import numpy as np
 
 from gremlin_api.language.syntax import EnumValue
 from gremlin_api.numbers import Float
-from gremlin_api.values import BulkSet, Edge, Entry, Graph, Map, OrderedSet, Path, Property, Value, Vertex, VertexProperty
+from gremlin_api.values import (
+    BulkSet,
+    Edge,
+    Entry,
+    Graph,
+    Map,
+    OrderedSet,
+    Path,
+    Presence,
+    Property,
+    Value,
+    Vertex,
+    VertexProperty,
+)
 
 _PLAIN_FROM, _PLAIN_TO = 1e-3, 1e7  # Double.toString writes what lies between without an exponent
 _SHOWN = 20  # characters of a property's value
@@ -103,6 +116,7 @@ _WRITTEN: dict[type, Callable[[Value], str]] = {
     VertexProperty: lambda one: f"vp[{one.label}->{_abbreviated(one.value)}]",
     Property: lambda one: f"p[{one.key}->{_abbreviated(one.value)}]",
     EnumValue: lambda one: one.name,
+    Presence: lambda one: f"Optional[{java_text(one.value)}]" if one.present else "Optional.empty",
     Graph: lambda one: f"tinkergraph[vertices:{len(one.vertices)} edges:{len(one.edges)}]",
 }
 """By type; types that are met are added."""

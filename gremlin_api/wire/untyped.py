@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from gremlin_api.language.syntax import EnumValue
-from gremlin_api.values import Edge, Path, Tree, Value, Vertex, VertexProperty
+from gremlin_api.values import Edge, Path, Presence, Tree, Value, Vertex, VertexProperty
 from gremlin_api.wire.graphson import Json
 from gremlin_api.wire.graphson2 import STRUCTURES, Form, key_text
 
@@ -55,6 +55,7 @@ _SCALARS: dict[type, Callable[[Value], Json]] = {
     EnumValue: lambda one: one.name,
     datetime: lambda one: (one - _EPOCH) // _MILLISECOND,
     uuid.UUID: str,
+    Presence: lambda one: {"empty": not one.present, "present": one.present},
 }
 
 

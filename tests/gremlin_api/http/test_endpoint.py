@@ -93,7 +93,7 @@ def both(server: Server, ours: int, method: str, path: str, body: Any = None, he
     "query",
     ["g.V().count()", "g.V(1)", "g.V().has('name', 'marko').out('created').values('name')", "g.V(1).outE('created')",
      "g.V().hasLabel('software').valueMap().order().by(select('name').unfold())", "g.V(1).out('created').path()",
-     "g.V(99)", "g.inject([1, 'a', 1.5d, null, true])"],
+     "g.V(99)", "g.inject([1, 'a', 1.5d, null, true])", "g.V(1).values('name').tryNext()", "g.V(99).tryNext()"],
 )  # fmt: skip
 def test_answers_are_the_same(server: Server, ours: int, query: str, accept: str) -> None:
     body = {"gremlin": query, **ASKED}
@@ -125,6 +125,13 @@ def test_requests_of_each_form_have_the_same_answers(
     server: Server, ours: int, method: str, path: str, body: Any, headers: Any
 ) -> None:
     both(server, ours, method, path, body, headers)
+
+
+def test_what_a_traversal_took_can_be_in_a_set(ours: int) -> None:
+    for form in ("toSet", "toBulkSet"):
+        status, _, told = ask(ours, "POST", "/gremlin", {"gremlin": f"g.V().profile().{form}()", **LANG}, JSON)
+        assert status == 200
+        assert "g:TraversalMetrics" in json.dumps(told)
 
 
 def test_the_check_line_of_janusgraphs_documentation_works(ours: int) -> None:
