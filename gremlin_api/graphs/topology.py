@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from gremlin_api.graphs.view import BOTH, NODE, OUT, Walk
+from gremlin_api.errors import TraversalError
+from gremlin_api.graphs.view import BOTH, OUT, Walk
 from gremlin_api.interpreter.comparison import IncomparableError
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.numbers import Long
 from gremlin_api.values import Edge, Map, Value, Vertex, VertexProperty
 from topology.elements import Kind, Revision
-from topology.store.traversal import UNRELATED, Compare, Edges, Ends, Hop, Moment, Nodes, WalkStep, values_at
+from topology.store.traversal import LABEL, UNRELATED, Compare, Edges, Ends, Hop, Moment, Nodes, WalkStep, label_of, values_at
 
 RELATED = UNRELATED
 """The label of edges that say no RelationType."""
@@ -141,7 +142,7 @@ class TopologyVertex(_Decoded, Vertex):
     @property
     def label(self) -> str:  # type: ignore[override]  # decoded as it is asked for, as all else
         """Its Type."""
-        return str(self.metadata.get("Type") or NODE)
+        return label_of(self.metadata)
 
     @property
     def properties(self) -> Mapping[str, list[VertexProperty]]:  # type: ignore[override]
@@ -335,18 +336,24 @@ class TopologyGraph:
         return found
 
     def _ids(self, one: Condition) -> Collection[str] | None:
-        key = "Type" if one.about == "label" else one.key
+        key = LABEL if one.about == "label" else one.key
         if key == "@ID" and one.equal_to is not None:
             return [found.id for found in self._moment.get(map(str, one.equal_to)) if not _state(found).parent]
         if key is None or one.about not in ("", "label") or not self._is_indexed(key):
             return None
-        if one.about == "label" and one.passes(NODE):
-            return None  # those without a Type have that label
         if one.equal_to is not None:
             return self._moment.having(key, one.equal_to)
-        return self._moment.passing(key, _surely(one.passes)) if one.of_scalars else None
+        return self._passing(key, one.passes) if one.of_scalars else None
+
+    def _passing(self, key: str, passes: Callable[[Value], bool]) -> Collection[str] | None:
+        try:
+            return self._moment.passing(key, _surely(passes))
+        except TraversalError:  # about a value that maybe only others have, or had at another time
+            return None
 
     def _is_indexed(self, key: str) -> bool:
+        if key == LABEL:
+            return self._is_kept("Type")
         if key.startswith("@"):
             return key in ("@Host", "@Origin")
         return self._is_kept(key)

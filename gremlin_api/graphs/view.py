@@ -13,9 +13,6 @@ from topology.store.traversal import WalkStep
 OUT, IN, BOTH = "OUT", "IN", "BOTH"
 """Directions, as seen from a vertex."""
 
-NODE = "node"
-"""The label of vertices of the topology that say no Type."""
-
 
 @dataclass(frozen=True, slots=True)
 class Walk:

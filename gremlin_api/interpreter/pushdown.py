@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gremlin_api.graphs.view import NODE, Walk
+from gremlin_api.errors import TraversalError
+from gremlin_api.graphs.view import Walk
 from gremlin_api.interpreter.bulking import bulked
 from gremlin_api.interpreter.chain import Chain, FlatMap, Flow, Kept, Step
 from gremlin_api.interpreter.conditions import Condition
@@ -17,7 +18,7 @@ from gremlin_api.interpreter.traverser import Traverser
 from gremlin_api.numbers import Long
 from gremlin_api.values import Map, Value
 from topology.store import traversal as walks
-from topology.store.traversal import UNRELATED, Compare, Count, Edges, Ends, Hop, Ids, Limit, Nodes, WalkStep
+from topology.store.traversal import UNRELATED, UNTYPED, Compare, Count, Edges, Ends, Hop, Ids, Limit, Nodes, WalkStep
 
 
 class Pushed(Step):
@@ -149,8 +150,8 @@ def _beginning(elements: Elements) -> list[WalkStep] | None:
     begin: WalkStep = Nodes(where) if elements.vertices else Edges(where)
     if elements.ids is None:
         return [begin]
-    if not all(isinstance(one, str) for one in elements.ids):
-        return None
+    if not all(isinstance(one, str) for one in elements.ids) or len(set(elements.ids)) < len(elements.ids):
+        return None  # an ID that is said twice is found twice
     return [begin, Ids(tuple(elements.ids))]
 
 
@@ -168,10 +169,18 @@ def _compared(conditions: Sequence[Condition], *, edges: bool) -> tuple[Compare,
     found: list[Compare] = []
     for one in conditions:
         key = one.key if not one.about else ("RelationType" if edges else "Type") if one.about == "label" else None
-        if key is None or one.compared is None or (one.about and one.passes(UNRELATED if edges else NODE)):
+        if key is None or one.compared is None or (one.about and _may_be_untold(one, edges=edges)):
             return None
         found.append(Compare(key, *one.compared))
     return tuple(found)
+
+
+def _may_be_untold(one: Condition, *, edges: bool) -> bool:
+    """Whether a label may pass of which no RelationType or Type tells; an empty Type tells of another label."""
+    try:
+        return any(map(one.passes, (UNRELATED,) if edges else (UNTYPED, "")))
+    except TraversalError:
+        return True
 
 
 def pushed(run: Run, steps: list[Step], *, tracking: bool) -> list[Step]:

@@ -17,6 +17,12 @@ Test: TypeAlias = Callable[[Any], bool]
 
 PARENT, CHILD = "@parent", "@child"
 
+LABEL = "@label"
+"""The key at which :class:`Moment` has the labels of nodes (:func:`label_of`)."""
+
+UNTYPED = "node"
+"""The label of a node without a Type."""
+
 UNRELATED = "related"
 """What an edge without a RelationType is called in :attr:`Hop.relations`."""
 
@@ -168,7 +174,7 @@ class Moment(Protocol):
         ...
 
     def count(self, kind: Kind) -> int:
-        """How many nodes or edges there are."""
+        """How many nodes there are, or edges with both their ends."""
         ...
 
     def walk(self, steps: Sequence[WalkStep]) -> Walked | None:
@@ -204,6 +210,11 @@ def values_at(metadata: Mapping[str, Any], key: str) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
+
+
+def label_of(metadata: Mapping[str, Any]) -> str:
+    """The label of a node: its Type."""
+    return str(metadata.get("Type") or UNTYPED)
 
 
 class Listed:
@@ -254,8 +265,11 @@ class Listed:
         """There is no index."""
 
     def count(self, kind: Kind) -> int:
-        """How many nodes or edges there are."""
-        return sum(1 for _ in self._of(kind))
+        """How many nodes there are, or edges with both their ends."""
+        if kind is Kind.NODE:
+            return sum(1 for _ in self.nodes())
+        there = self._by_id
+        return sum(one.state is not None and one.state.parent in there and one.state.child in there for one in self.edges())
 
     def walk(self, steps: Sequence[WalkStep]) -> None:
         """All is here: a step at a time is as fast."""

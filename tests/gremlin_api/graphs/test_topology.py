@@ -14,12 +14,14 @@ from support.filledstore import SECOND, SIZE, filled, state
 from support.toygraphs import ask
 
 from gremlin_api.answering import Answerer, Question
+from gremlin_api.errors import TraversalError
 from gremlin_api.graphs.stored import StoredGraphs
 from gremlin_api.graphs.topology import NOTHING_SHOWN, Shown, TopologyGraph
 from gremlin_api.interpreter.run import Allowance, Run, TooMuchError
 from gremlin_api.numbers import Long
 from gremlin_api.values import Map, hashable
 from skytrail.errors import UsageError
+from topology.elements import Part, State, edge_id
 from topology.store.embedded.store import EmbeddedStore
 from topology.store.interface import Batch, Change
 from topology.store.traversal import Listed
@@ -40,6 +42,7 @@ INDEXED = [
     "g.V().has('MTU', '1500')", "g.V().has('Weight', 0.5)", "g.V().has('Weight', lt(1.3)).count()",
     "g.V().has('Up', true).count()",
     "g.V().has('Up', 1)", "g.V().has('IPV4', '10.0.1.2/24').values('Name')", "g.V().has('IPV4', endingWith('/24')).count()",
+    "g.V().hasLabel('node')", "g.V().hasLabel(gt('bridge').and(lt('veth'))).count()",
     "g.V().hasLabel('veth')", "g.V().hasLabel('veth', 'bridge').has('MTU', 1501)", "g.V().has('bridge', 'Name', 'eth7')",
     "g.V().has('K8s.Labels.app', 'app3').values('K8s.Labels.app')", "g.V().has('Routes.Prefix', '10.1.0.0/16').count()",
     "g.V().has('TID', 'tid8').values('TID')", "g.V().has('@Host', 'host1').count()",
@@ -51,7 +54,6 @@ INDEXED = [
 
 OTHERS = [
     "g.V()", "g.E()", "g.V().has('Name', neq('eth7')).count()", "g.V().has('MTU', without(1500)).count()",
-    "g.V().hasLabel('node')",
     "g.V().groupCount().by(label)", "g.V().hasNot('MTU')", "g.V().has('MTU')",
     "g.E().hasLabel('layer2').outV().dedup().count()",
     "g.V().outE('ownership').inV().values('Name')", "g.V().valueMap()", "g.E().elementMap()",
@@ -92,6 +94,57 @@ def test_some_queries_have_the_answers_that_are_plain_to_see(store: EmbeddedStor
         ("g.V().has('MTU', '1500').values('Name').order()", ["eth44", "new0"]),
     ]:
         assert list(ask(query, Run(TopologyGraph(store.moment())))) == answers, query
+
+
+UNUSUAL = {  # by query: the answers now, and before; None: there is none
+    "g.V().has('@Host', '').values('Name')": (["a"], ["a"]),
+    "g.V().has('@Host', lt('i')).count()": ([3], [3]),
+    "g.V().has('@Host', regex('.*')).count()": ([3], [3]),
+    "g.V().groupCount().by('@Host').unfold().select(keys).order()": (["", "h"], ["", "h"]),
+    "g.V().hasLabel(gt(1)).count()": ([0], [0]),
+    "g.V().has(T.label, lt(5)).values('Name')": ([], []),
+    "g.V().hasLabel('5').values('Name')": (["a"], ["a"]),
+    "g.V().hasLabel(eq(5)).count()": ([0], [0]),
+    "g.V().hasLabel(startingWith('5')).count()": ([1], [1]),
+    "g.V().hasLabel(\"['pod']\").values('Name')": (["d"], []),
+    "g.V().hasLabel('pod').count()": ([0], [1]),
+    "g.V().hasLabel('node').values('Name')": (["c"], ["c"]),
+    "g.V().has('Vlan', startingWith('x')).count()": (None, [0]),
+    "g.V().has('Vlan', startingWith('x')).values('Name')": (None, []),
+    "g.E().count()": ([1], [2]),
+}
+
+
+@pytest.mark.parametrize("few", [1000, 0])
+@pytest.mark.parametrize("query", UNUSUAL)
+def test_an_index_knows_unusual_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, few: int) -> None:
+    """An empty host, labels that are no text, what cannot be compared or tested, and edges of which a node is gone."""
+    monkeypatch.setattr("topology.store.embedded.reading._FEW", few)
+    a, b, c, d = (str(uuid.UUID(int=number)) for number in range(1, 5))
+
+    def node(host: str, **metadata: Any) -> State:
+        return State(host, "o", {"p": Part.of(metadata)})
+
+    def edge(parent: str, child: str, at: int) -> Change:
+        return Change(edge_id(parent, child, "layer2"), at, State("h", "o", {"p": Part.of({})}, parent=parent, child=child))
+
+    store = EmbeddedStore(tmp_path)
+    nodes = {a: node("", Name="a", Type=5), b: node("h", Name="b", Type="pod"), c: node("h", Name="c")}
+    edges = (edge(a, b, SECOND), edge(b, c, SECOND), edge(a, d, SECOND))
+    first = (*(Change(id_, SECOND, state) for id_, state in nodes.items()), *edges)
+    store.apply(Batch("w", 1, 1, SECOND, first))
+    late = node("h", Name="d", Type=["pod"], Vlan=7)
+    store.apply(Batch("w", 1, 2, 3 * SECOND, (Change(b, 3 * SECOND, None), Change(d, 3 * SECOND, late))))
+    for when, answers in zip((None, 2 * SECOND), UNUSUAL[query], strict=True):
+        listed = Listed(store.current() if when is None else store.as_of(when))
+        for graph, pushes in ((listed, False), (store.moment(when), True), (store.moment(when), False)):
+            run = Run(TopologyGraph(graph), pushes=pushes)
+            if answers is None:
+                with pytest.raises(TraversalError, match="cannot be cast"):
+                    list(ask(query, run))
+            else:
+                assert list(ask(query, run)) == answers, (when, pushes)
+    store.close()
 
 
 def test_questions_are_about_the_moment_that_they_name(store: EmbeddedStore) -> None:

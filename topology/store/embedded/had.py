@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sqlite3
 import struct
 import threading
@@ -19,7 +20,7 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import astuple
 
-from topology.store.traversal import CHILD, PARENT, values_at
+from topology.store.traversal import CHILD, LABEL, PARENT, UNTYPED, values_at
 
 _PLAIN = ("Name", "Type", "MAC", "IPV4", "IPV6")
 _DOTTED = ("K8s.Namespace", "K8s.Name", "Docker.ContainerName")
@@ -56,9 +57,11 @@ class _State(msgspec.Struct, rename={"parts": "p", "parent": "a", "child": "b"})
 
 _decode = msgspec.json.Decoder(_State).decode
 _BEGUN = {key: crc32(f"{key}\0".encode()) for key in (*KEYS, PARENT, CHILD)}
+_BEGUN[LABEL] = _BEGUN["Type"]
 _PLAIN_BEGUN = tuple(_BEGUN[key] for key in _PLAIN)
 _MANY = 50_000  # entries that are not in order yet: up to 10 MB; to put them there takes 0.1 s
 _NUMBERS = 2**32 - 1  # of elements
+_OF_OTHERS = re.compile(r"[-0-9\[{]|True$")  # begins what Python calls a value that is no text
 FIRST, LAST = -(2**63), 2**63 - 1
 """No entry is before the one or after the other."""
 _LEAST = 0x8000_0000
@@ -68,6 +71,16 @@ _LEAST = 0x8000_0000
 def trace(key: str, text: str) -> int:
     """The trace of a text at a key."""
     return crc32(text.encode(errors="replace"), _BEGUN[key]) - _LEAST
+
+
+def leaves_trace(key: str, text: str) -> bool:
+    """Whether each node that has a text at a key left its trace.
+
+    An empty host leaves none; nor does a label that is no Type, or a Type that is no text.
+    """
+    if key == LABEL:
+        return text != UNTYPED and _OF_OTHERS.match(text) is None
+    return key in KEYS and bool(text or key != _HOST)
 
 
 def traces(data: bytes) -> set[int]:

@@ -8,6 +8,7 @@ changed since; what an index tells is mended by that.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 
 from topology.elements import FOREVER, Kind, Revision, State, decode_state
 from topology.store.embedded.writing import Live
-from topology.store.traversal import CHILD, PARENT, Scalar, Test, WalkStep, values_at
+from topology.store.traversal import CHILD, LABEL, PARENT, Scalar, Test, WalkStep, label_of, values_at
 
 Value: TypeAlias = "Scalar | tuple[bool]"
 """A value as an index has it: truth values are no numbers."""
@@ -59,10 +60,12 @@ def _values(state: State, metadata: Callable[[], Mapping[str, Any]], key: str) -
     """The scalar values that an element has at a key, as an index has them."""
     if (state.kind is Kind.EDGE) != (key in _OF_EDGES):
         return set()
+    if key == LABEL:
+        return {label_of(metadata())}
     special = _SPECIAL.get(key)
     if special is not None:
         value = special(state)
-        return {value} if value else set()
+        return {value} if value or key.startswith("@") else set()
     return {_told(one) for one in values_at(metadata(), key) if isinstance(one, str | int | float)}
 
 
@@ -147,6 +150,7 @@ class Indexes:
         self._indexes: dict[str, _Index] = {}
         self._dirty: dict[str, Live | None] = {}  # what they were when the indexes were brought up to date
         self._made: dict[str, Live | None] | None = None  # the same since a new index was begun
+        self._loose: set[str] | None = None  # edges of which an end is not there; kept with the indexes of both ends
         self._moments: weakref.WeakSet[LiveMoment] = weakref.WeakSet()
 
     def changed(self, id_: str, before: Live | None) -> None:
@@ -155,6 +159,7 @@ class Indexes:
             self._dirty.setdefault(id_, before)
             if len(self._dirty) > max(_LEAST, len(self._live)):
                 self._indexes.clear()
+                self._loose = None
                 self._dirty.clear()
         if self._made is not None:
             self._made.setdefault(id_, before)
@@ -223,14 +228,47 @@ class Indexes:
         return [(_plain(value), many) for value, many in sizes.items() if many]
 
     def count(self, kind: Kind, before: Before) -> int:
-        """How many nodes or edges there are."""
+        """How many nodes there are, or edges with both their ends."""
+        return self._edges(before) if kind is Kind.EDGE else self._nodes(before)
+
+    def _nodes(self, before: Before) -> int:
         with self._index(PARENT) as index:
             changed = {id_: (was, self._live.get(id_)) for id_, was in before.items()}
-            edges, whole = index.elements, len(self._live)
+            nodes = len(self._live) - index.elements
         for was, now in changed.values():
-            whole += (was is not None) - (now is not None)
-            edges += _is_edge(was) - _is_edge(now)
-        return edges if kind is Kind.EDGE else whole - edges
+            nodes += _is_node(was) - _is_node(now)
+        return nodes
+
+    def _edges(self, before: Before) -> int:
+        with self._ends() as loose:
+            edges = self._indexes[PARENT].elements - len(loose)
+            then: Before = dict(before)
+            for id_, was in before.items():
+                if (was is None) != (id_ not in self._live):  # a node: its edges may have lacked it then, or lack it now
+                    for edge in self._edges_at(id_):
+                        then.setdefault(edge, self._live[edge])
+            now = [self._live[id_] for id_ in then if id_ in self._live and id_ not in loose]
+        edges -= sum(map(_is_edge, now))
+        states = [state for was in then.values() if was is not None and (state := _state_of(was)).kind is Kind.EDGE]
+        there = {one.id for one in self.live({end for state in states for end in _ends_of(state)}, before)}
+        return edges + sum(there.issuperset(_ends_of(state)) for state in states)
+
+    def _edges_at(self, node: str) -> Iterator[str]:
+        """The edges of a node as the indexes of both ends have it; one to itself twice. Under the lock."""
+        return itertools.chain(self._indexes[PARENT].of(node), self._indexes[CHILD].of(node))
+
+    @contextlib.contextmanager
+    def _ends(self) -> Iterator[set[str]]:
+        """The edges of which an end is not there, the indexes of both ends up to date, under the lock."""
+        while True:
+            with self._index(PARENT):
+                if CHILD in self._indexes:
+                    if self._loose is None:
+                        gone = {end for key in _OF_EDGES for end in self._indexes[key].ids if end not in self._live}
+                        self._loose = {edge for end in gone for edge in self._edges_at(str(end))}
+                    yield self._loose
+                    return
+            self._make(CHILD)
 
     def _mended(self, found: set[str], changed: Before, passes: Callable[[_Decoded], bool]) -> list[str]:
         for id_, was in changed.items():
@@ -242,10 +280,23 @@ class Indexes:
 
     def _catch_up(self) -> None:
         """Bring all indexes up to date. Under the lock."""
-        for id_, before in self._dirty.items():
-            now = self._live.get(id_)
-            _moved(self._indexes, id_, before, now)
+        now = {id_: _moved(self._indexes, id_, before, self._live.get(id_)) for id_, before in self._dirty.items()}
+        if self._loose is not None:
+            self._loosen(self._loose, now)
         self._dirty.clear()
+
+    def _loosen(self, loose: set[str], changed: Mapping[str, State | None]) -> None:
+        """Bring up to date which edges lack an end, after changes. Under the lock."""
+        edges = {id_ for id_, now in changed.items() if now is not None and now.kind is Kind.EDGE}
+        for id_, now in changed.items():
+            loose.discard(id_)
+            if (self._dirty[id_] is None) != (now is None):
+                edges.update(self._edges_at(id_))
+        for edge in edges:
+            if self._live.keys() >= set(_ends_of(changed.get(edge) or _state_of(self._live[edge]))):
+                loose.discard(edge)
+            else:
+                loose.add(edge)
 
     @contextlib.contextmanager
     def _index(self, key: str) -> Iterator[_Index]:
@@ -285,7 +336,16 @@ def _is_edge(there: Live | Revision | None) -> bool:
     return there is not None and _state_of(there).kind is Kind.EDGE
 
 
-def _moved(indexes: Mapping[str, _Index], id_: str, before: Live | None, now: Live | None) -> None:
+def _is_node(there: Live | Revision | None) -> bool:
+    return there is not None and _state_of(there).kind is Kind.NODE
+
+
+def _ends_of(edge: State) -> tuple[str, str]:
+    return edge.parent, edge.child
+
+
+def _moved(indexes: Mapping[str, _Index], id_: str, before: Live | None, now: Live | None) -> State | None:
+    """Bring indexes up to date about an element; returns what it is now."""
     old = None if before is None else _Decoded(before)
     new = None if now is None else _Decoded(now)
     for key, index in indexes.items():
@@ -296,6 +356,7 @@ def _moved(indexes: Mapping[str, _Index], id_: str, before: Live | None, now: Li
                 index.remove(id_, had)
             if has:
                 index.add(id_, has)
+    return None if new is None else new.state
 
 
 class LiveMoment:
@@ -350,7 +411,7 @@ class LiveMoment:
         return self._indexes.counted(key, self.before)
 
     def count(self, kind: Kind) -> int:
-        """How many nodes or edges there are."""
+        """How many nodes there are, or edges with both their ends."""
         return self._indexes.count(kind, self.before)
 
     def walk(self, steps: Sequence[WalkStep]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from topology.elements import Kind, Revision
 from topology.store.embedded import reading
-from topology.store.embedded.had import KEYS, Traces, trace
+from topology.store.embedded.had import Traces, leaves_trace, trace
 from topology.store.embedded.index import Indexes, LiveMoment, has_one
 from topology.store.embedded.reading import Ask
 from topology.store.interface import Change
@@ -149,7 +149,7 @@ class PastMoment:
         """IDs of all nodes that have one of the values at a key. None: it is not a key of few, or they are many."""
         texts = [one for one in values if isinstance(one, str)]
         found = None
-        if self._live is None and key in KEYS and len(texts) == len(values):
+        if self._live is None and len(texts) == len(values) and all(leaves_trace(key, one) for one in texts):
             found = self._candidates(key, texts, _MOST)
         if found is not None:
             return [one.id for one in found if has_one(one, key, texts)]
@@ -167,7 +167,7 @@ class PastMoment:
         return None if live is None else live.counted(key)
 
     def count(self, kind: Kind) -> int:
-        """How many nodes or edges there are."""
+        """How many nodes there are, or edges with both their ends."""
         return self.whole().count(kind)
 
     def walk(self, steps: Sequence[WalkStep]) -> None:

@@ -22,7 +22,9 @@ from gremlin_python.statics import long
 from topology.elements import FOREVER, Kind
 from topology.store.janusgraph.schema import DECLARED, HISTORY, NODE, OTHER, RELATION, RELATIONS, Declared
 from topology.store.traversal import (
+    LABEL,
     UNRELATED,
+    UNTYPED,
     Compare,
     Count,
     Dedup,
@@ -46,6 +48,7 @@ _OPEN = long(FOREVER)
 _LONG = 1 << 63
 _OF_STATE = ("Host", "Origin")
 _KEYS = {f"@{key.name}" if key.name in _OF_STATE else key.name: key for key in DECLARED}
+_KEYS[LABEL] = _KEYS["Type"]
 _COMMON = ("Host", "Type")  # values that many have
 _ORDERS: dict[str, Callable[[Any], P]] = {"gt": P.gt, "gte": P.gte, "lt": P.lt, "lte": P.lte}
 _PAIRS = {"between": ("gte", "lt"), "inside": ("gt", "lt"), "outside": ("lt", "gt")}
@@ -143,22 +146,25 @@ def _begin(made: Route, steps: Sequence[WalkStep]) -> bool:
         return False
     made.kind = Kind.NODE
     if ids is not None:
-        made.parts.append(lambda g: g.V().has("uid", P.within(*ids)).has_label(NODE))
-    elif not _begin_at_values(made, conditions):
-        return False
+        made.parts.append(lambda g: g.V().has("uid", _one_of(ids)).has_label(NODE))
+    else:
+        conditions = _begin_at_values(made, conditions)
+        if conditions is None:
+            return False
     _meet(made, conditions)
     return True
 
 
-def _begin_at_values(made: Route, conditions: Sequence[_Condition]) -> bool:
+def _begin_at_values(made: Route, conditions: list[_Condition]) -> list[_Condition] | None:
+    """Begin at what an index tells; returns the conditions that it does not, or not surely. None: none does."""
     equal = [one for one in conditions if one.equal]
     indexed = sorted((one for one in equal if one.key.indexed), key=lambda one: one.key.name in _COMMON)
     if not indexed:
-        return False
+        return None
     if made.time.when is not None:
         name, test = indexed[0].key.name, indexed[0].test
         made.parts.append(lambda g: g.union(__.V().has(name, test), __.V().has(name + HISTORY, test)).dedup())
-        return True
+        return conditions
 
     def begun(g: GraphTraversalSource) -> GraphTraversal:
         steps = g.V()
@@ -168,7 +174,7 @@ def _begin_at_values(made: Route, conditions: Sequence[_Condition]) -> bool:
 
     made.parts.append(begun)
     made.alive = True
-    return True
+    return [one for one in conditions if one not in indexed]
 
 
 def _begin_at_edges(made: Route, first: Edges, ids: Sequence[str]) -> bool:
@@ -176,7 +182,7 @@ def _begin_at_edges(made: Route, first: Edges, ids: Sequence[str]) -> bool:
     if tests is None:
         return False
     made.kind, made.alive = Kind.EDGE, True
-    made.parts.append(lambda g: made.time.of(g.E().has("edge_uid", P.within(*ids))))
+    made.parts.append(lambda g: made.time.of(g.E().has("edge_uid", _one_of(ids))))
     made.parts.append(lambda steps: _of_relation(steps, tests))
     made.parts.append(lambda steps: _living(_living(steps, made.time, __.out_v()), made.time, __.in_v()))
     return True
@@ -194,8 +200,8 @@ def _conditions(where: Iterable[Compare], made: Route) -> list[_Condition] | Non
     found = []
     for one in where:
         key = _KEYS.get(one.key)
-        test = predicate(key.kind, one) if key is not None and one.key not in made.odd else None
-        if key is None or test is None or (one.key.startswith("@") and not _surely_not_empty(one)):
+        test = predicate(key.kind, one) if key is not None and key.name not in made.odd else None
+        if key is None or test is None or (one.key.startswith("@") and not _is_declared(one)):
             return None
         found.append(_Condition(key, test, one.operator in ("eq", "within")))
     return found
@@ -211,7 +217,10 @@ def _meeting(steps: GraphTraversal, time: Time, one: _Condition) -> GraphTravers
     return steps.filter_(time.properties(__.start(), one.key.name).value().is_(one.test))
 
 
-def _surely_not_empty(one: Compare) -> bool:
+def _is_declared(one: Compare) -> bool:
+    """Whether only properties can tell who passes: no host or origin that is empty, no label of nodes without a Type."""
+    if one.key == LABEL:
+        return one.operator in ("eq", "within") and not {UNTYPED, ""} & {*one.values}
     surely = _NOT_EMPTY.get(one.operator)
     return surely is not None and surely([value for value in one.values if isinstance(value, str)])
 
@@ -294,7 +303,7 @@ _ENDS: dict[Direction, Part] = {
 
 def _of_ids(made: Route, step: Ids) -> bool:
     key = "uid" if made.kind is Kind.NODE else "edge_uid"
-    made.parts.append(lambda steps: steps.has(key, P.within(*step.ids)))
+    made.parts.append(lambda steps: steps.has(key, _one_of(step.ids)))
     return True
 
 
@@ -358,7 +367,11 @@ def _equality(one: Compare, values: Iterable[Any]) -> P | None:
     exact = [value if isinstance(value, str) else long(value) for value in values if isinstance(value, str) or _is_long(value)]
     if one.operator in ("neq", "without"):
         return P.without(*exact)
-    return P.within(*exact) if exact else None
+    return _one_of(exact) if exact else None
+
+
+def _one_of(values: Sequence[Any]) -> P:
+    return P.eq(values[0]) if len(values) == 1 else P.within(*values)
 
 
 def _is_long(value: float) -> bool:

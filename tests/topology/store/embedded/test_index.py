@@ -19,7 +19,7 @@ from topology.store.embedded.store import EmbeddedStore
 from topology.store.interface import Batch, Change
 from topology.store.traversal import Listed, Moment, values_at
 
-_KEYS = ("Name", "Type", "MTU", "IPV4", "Up", "K8s.Labels.app", "@Host", "Nothing")
+_KEYS = ("Name", "Type", "MTU", "IPV4", "Up", "K8s.Labels.app", "@Host", "@label", "Nothing")
 
 
 @pytest.fixture
@@ -57,12 +57,13 @@ class Writer:
         node = self._random.choice(self._nodes)
         if self._random.random() < 0.15:
             return Change(node, self._at, None)
-        metadata: dict[str, Any] = {"Name": f"n{self._random.randrange(20)}", "Type": self._random.choice(["veth", "bridge"])}
+        metadata: dict[str, Any] = {"Name": f"n{self._random.randrange(20)}"}
+        metadata["Type"] = self._random.choice(["veth", "veth", "bridge", "", 5])
         metadata["MTU"] = self._random.choice([1500, 9000, 1500.0, "1500", None])
         metadata["IPV4"] = [f"10.0.0.{self._random.randrange(9)}/24" for _ in range(self._random.randrange(3))]
         metadata["Up"] = self._random.choice([True, False, 1])
         metadata["K8s"] = {"Labels": {"app": self._random.choice(["a", "b"])}}
-        return Change(node, self._at, State(self._random.choice(["h1", "h2"]), "o", {"p": Part.of(metadata)}))
+        return Change(node, self._at, State(self._random.choice(["h1", "h2", ""]), "o", {"p": Part.of(metadata)}))
 
 
 def _states(revisions: Iterable[Revision]) -> list[Revision]:
@@ -81,7 +82,8 @@ def _told(moment: Moment) -> dict[str, Any]:
 def _values(listed: Listed, key: str) -> Iterator[tuple[str, Any]]:
     for one in listed.nodes():
         assert one.state is not None
-        found = [one.state.host] if key == "@Host" else values_at(one.state.metadata, key)
+        beside = {"@Host": [one.state.host], "@label": [str(one.state.metadata["Type"] or "node")]}
+        found = beside.get(key) or values_at(one.state.metadata, key)
         for value in found:
             if isinstance(value, str | int | float):
                 yield one.id, value
@@ -89,9 +91,12 @@ def _values(listed: Listed, key: str) -> Iterator[tuple[str, Any]]:
 
 def _check(moment: Moment, then: Listed) -> None:
     assert _told(moment) == _told(then)
+    there = {one.id for one in then.nodes()}
+    ends = [{one.state.parent, one.state.child} for one in then.edges() if one.state is not None]
+    assert (moment.count(Kind.NODE), moment.count(Kind.EDGE)) == (len(there), sum(each <= there for each in ends))
     for key in () if moment.having("Nothing", ["n3"]) is None else _KEYS:  # in the past, where much changed since: test_past
         pairs = list(_values(then, key))
-        for wanted in ("n3", "veth", 1500, True, 1, "10.0.0.4/24", "a", "h1"):
+        for wanted in ("n3", "veth", "", "node", "5", 5, 1500, True, 1, "10.0.0.4/24", "a", "h1"):
             same = {id_ for id_, value in pairs if value == wanted and isinstance(value, bool) == isinstance(wanted, bool)}
             assert set(moment.having(key, [wanted]) or ()) == same, (key, wanted)
         assert set(moment.passing(key, lambda value: "1" in str(value)) or ()) == {
@@ -197,6 +202,20 @@ def test_changes_that_nobody_asks_about_are_not_kept_for_ever(store: EmbeddedSto
     assert not indexes._dirty
     Writer(store, 3).write()
     _check(store.moment(), Listed(store.current()))
+
+
+def test_edges_that_lack_an_end_are_looked_for_anew_with_new_indexes(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topology.store.embedded.index._LEAST", 1)
+    edge, parent, child, *others = (str(uuid.UUID(int=number)) for number in range(9))
+    node = State("h", "o", {"p": Part.of({})})
+    store.apply(Batch("w", 1, 1, 1, (Change(edge, 1, State("h", "o", node.parts, parent=parent, child=child)),)))
+    assert store.moment().count(Kind.EDGE) == 0
+    store.apply(Batch("w", 1, 2, 2, tuple(Change(id_, 2, node) for id_ in (parent, child, *others))))
+    store.apply(Batch("w", 1, 3, 3, tuple(Change(id_, 3, None) for id_ in others)))
+    assert not store._indexes._indexes
+    assert store.moment().count(Kind.EDGE) == 1
 
 
 def test_values_at_keys() -> None:
