@@ -1,4 +1,4 @@
-"""The agent's route: GET /api/v1/flows."""
+"""The agent's routes: GET /api/v1/flows, /api/v1/sockets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
 
 from exporters.flows.collector import FlowsCollector
 from exporters.flows.query import read_query, read_wait
+from exporters.sockets.collector import SocketsCollector
 from skytrail.errors import BusyError, UsageError
 
 _WAITERS = 2  # of the few threads that answer
@@ -52,6 +54,34 @@ def flows_blueprint(collector: FlowsCollector) -> Blueprint:
         finally:
             asking.release()
         return Response(body, content_type="application/x-ndjson" if lines else "application/json", headers=headers)
+
+    return blueprint
+
+
+def sockets_blueprint(collector: SocketsCollector | None) -> Blueprint:
+    """The route: all sockets as of now; JSON lines if asked for by Accept. One answer is made at a time.
+
+    Args:
+        collector: None: this agent reads no sockets.
+    """
+    blueprint = Blueprint("sockets", __name__)
+    asking = threading.Lock()
+
+    @blueprint.get("/api/v1/sockets")
+    def sockets() -> Response:
+        if request.args:
+            raise UsageError(f"'{next(iter(request.args))}' is not known: this takes no arguments")
+        if collector is None:
+            raise NotFound("this agent reads no sockets: see its log, and agent.collectors")
+        if not asking.acquire(timeout=_BUSY_SECONDS):
+            raise BusyError("others are being answered: ask again")
+        try:
+            found = collector.sockets()
+        finally:
+            asking.release()
+        lines = "application/x-ndjson" in request.headers.get("Accept", "")
+        body = _encoded(iter([found]), lines=lines)
+        return Response(body, content_type="application/x-ndjson" if lines else "application/json")
 
     return blueprint
 

@@ -16,6 +16,7 @@ from exporters.bpf import syscall
 from exporters.bpf.bcc import DEBIAN_PACKAGES
 from exporters.bpf.namespaces import NamespaceHints
 from exporters.bpf.select import KERNEL_BTF, choose_loader
+from exporters.bpf.sockets import SocketPrograms
 from skytrail.errors import SkytrailError
 from skytrail.kernel.host import Roots, lockdown
 from skytrail.kernel.worker import current_cookie
@@ -131,6 +132,16 @@ def _namespace_hints() -> tuple[bool, str]:
     return True, "namespaces without a name are found as they come"
 
 
+def _sockets() -> tuple[bool, str]:
+    try:
+        programs = SocketPrograms()
+    except SkytrailError as error:
+        return False, str(error)
+    sees = programs.sees_datagrams
+    programs.close()
+    return True, "all sockets with their processes" + ("" if sees else "; short-lived UDP ones need a mounted cgroup2")
+
+
 def _packet_socket() -> tuple[bool, str]:
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
@@ -156,6 +167,8 @@ FEATURES = (
     Feature("TCX", "6.6, commit e420bed02507", False, "clsact filters or a raw socket are used instead", _tcx),
     Feature("namespace hints", "CONFIG_DEBUG_INFO_BTF, 5.19", False, "none needed: namespaces without a name are found by a "
             "scan of /proc, every 30 s", _namespace_hints),
+    Feature("socket iterators", "CONFIG_DEBUG_INFO_BTF, 5.16", False, "without them nobody says whose a socket or a flow is",
+            _sockets),
     Feature("raw socket", "3.19", False, "CAP_NET_RAW", _packet_socket),
     Feature("namespace cookies", "5.14", True, "use Linux 5.14 or later", lambda: (True, f"this one is {current_cookie()}")),
 )  # fmt: skip

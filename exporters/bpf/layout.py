@@ -6,6 +6,7 @@ One place says each layout in C, one here; :func:`check` makes sure that they ne
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -130,17 +131,18 @@ class _Type(ctypes.Structure):
     _fields_ = (("name", ctypes.c_uint32), ("info", ctypes.c_uint32), ("size", ctypes.c_uint32))
 
 
-def check(library: ctypes.CDLL, btf: int) -> None:
-    """Compare every struct here with an object's BTF: size, members, offsets.
+def check(library: ctypes.CDLL, btf: int, structs: Mapping[str, np.dtype[Any]]) -> None:
+    """Compare structs with an object's BTF: size, members, offsets.
 
     Args:
         library: libbpf, with the signatures of :mod:`exporters.bpf.libbpf`.
         btf: ``struct btf *``.
+        structs: by their names in C.
 
     Raises:
         LoadError: they differ; the object and this code are of different versions.
     """
-    for name, dtype in STRUCTS.items():
+    for name, dtype in structs.items():
         found = _members(library, btf, name)
         expected = (
             dtype.itemsize,

@@ -78,8 +78,12 @@ class _Log:
         self.before: int | None = library.libbpf_set_print(self._callback)
 
 
-def load_object(path: Path) -> LoadedObject:
+def load_object(path: Path, structs: Mapping[str, np.dtype[Any]] | None = None) -> LoadedObject:
     """Load an object with all of its programs and maps, as they are.
+
+    Args:
+        path: of the object.
+        structs: layouts that it must have, by their names in C.
 
     Raises:
         NotSupportedError: there is no libbpf.
@@ -91,6 +95,7 @@ def load_object(path: Path) -> LoadedObject:
     if not handle:
         raise LoadError(f"{path.name} cannot be opened: {os.strerror(ctypes.get_errno())}", log.text)
     try:
+        layout.check(library, library.bpf_object__btf(handle), structs or {})
         result = library.bpf_object__load(handle)
         if result:
             raise _refused(-result, log.text)
@@ -137,7 +142,7 @@ class LibbpfLoader:
         if not handle:
             raise LoadError(f"{OBJECT.name} cannot be opened: {os.strerror(ctypes.get_errno())}", self._log.text)
         try:
-            layout.check(library, library.bpf_object__btf(handle))
+            layout.check(library, library.bpf_object__btf(handle), layout.STRUCTS)
             self._prepare(handle, parameters, programs, max_entries, shared.maps if shared else {})
             result = library.bpf_object__load(handle)
             if result:

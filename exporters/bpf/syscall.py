@@ -21,9 +21,11 @@ PROG_TEST_RUN = 10
 RAW_TRACEPOINT_OPEN = 17
 PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD = 11, 13, 14, 15
 MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 24, 26, 27
-LINK_CREATE = 28
+LINK_CREATE, ITER_CREATE = 28, 33
 
 TCX_INGRESS, TCX_EGRESS = 46, 47
+CGROUP_SOCK_CREATE = 2
+_TRACE_ITER = 28
 _F_BEFORE, _F_AFTER = 1 << 3, 1 << 4
 
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
@@ -199,6 +201,21 @@ def tracing_attach(prog_fd: int) -> int:
     return bpf(RAW_TRACEPOINT_OPEN, _attr("QII", 0, prog_fd, 0))
 
 
+def iterator_attach(prog_fd: int) -> int:
+    """Make an iterator of a program of type TRACING (iter/…): returns the descriptor of a link, for :func:`iterator_open`."""
+    return bpf(LINK_CREATE, _attr("IIIIQIIQ", prog_fd, 0, _TRACE_ITER, 0, 0, 0, 0, 0))
+
+
+def iterator_open(link_fd: int) -> int:
+    """Begin one pass of an iterator: returns a descriptor to be read to its end."""
+    return bpf(ITER_CREATE, _attr("II", link_fd, 0))
+
+
+def cgroup_attach(prog_fd: int, cgroup_fd: int, attach_type: int) -> int:
+    """Attach to a cgroup and all below it, beside other programs. Returns the link's descriptor."""
+    return bpf(LINK_CREATE, _attr("IIIIQQ", prog_fd, cgroup_fd, attach_type, 0, 0, 0))
+
+
 def program_ids() -> Iterator[int]:
     """Ids of all programs of this kernel. Raises OSError: EPERM without CAP_SYS_ADMIN."""
     attr = _attr("III", 0, 0, 0)
@@ -241,6 +258,11 @@ def map_type(fd: int) -> int:
 def map_id(fd: int) -> int:
     """A map's number among all of this kernel: not given out again for a very long time."""
     return _map_info(fd, "map_id")
+
+
+def map_entries(fd: int) -> int:
+    """How many entries a map may have; of a ring buffer: its bytes."""
+    return _map_info(fd, "max_entries")
 
 
 def map_memory(fd: int) -> int:

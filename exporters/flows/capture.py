@@ -261,10 +261,9 @@ class Capture:
 
     def _point(self, link: Link) -> Point:
         namespace = self._namespaces[link.cookie]
-        name = "" if namespace.own else namespace.name or f"inode:{namespace.inode}"
         # told by another, it may be gone meanwhile: then its TID is free, and must stay so
         tid = self._tids.tid_of(link, namespace, hold=self.watcher is not None)
-        return Point(link.name, name, tid, link_type(link))
+        return Point(link.name, namespace.label, tid, link_type(link))
 
     def _attach(self, link: Link) -> None:
         item = self._links[link.cookie, link.ifindex] = _Wanted(link, self._point(link))

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from exporters.flows.table import Timeouts
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
+    from exporters.sockets.collector import SocketsCollector
     from skytrail.cli.hub import HubProcess
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
+    from skytrail.kernel.namespaces import Namespace
     from skytrail.metrics import Family
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +43,7 @@ _OPTIONS = (
     "flow.bpf_loader",
     "flow.attach",
     "agent.listen",
+    "agent.collectors",
     "otlp.endpoint",
     "http.insecure",
 )
@@ -69,6 +72,7 @@ class AgentProcess:
         self._own: OwnTraffic | None = None
         self._hub: HubProcess | None = None
         self._hints: NamespaceHints | None = None
+        self.sockets: SocketsCollector | None = None
         self.collector: FlowsCollector
         self.server: Server
 
@@ -87,10 +91,13 @@ class AgentProcess:
         check_exposure(self._settings.agent.listen, self._settings.http)
         self._start_otlp()
         self._start_flows()
+        self._start_sockets()
         self._start_metrics()
         self._start_http()
         assert self.collector.capture
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
+        if self.sockets:
+            self.sockets.start()
         self._start_hints()
 
     def _start_flows(self) -> None:
@@ -108,7 +115,7 @@ class AgentProcess:
         from skytrail.tid import host_tid  # noqa: PLC0415
 
         flow, per_flow = self._settings.flow, self._settings.prometheus.per_flow
-        choice = Choice(flow.interfaces)
+        choice = Choice(flow.interfaces if "flows" in self._settings.agent.collectors else ())
         program: FlowProgram = choose_loader(
             flow.bpf_loader, max_flows=flow.max_flows, max_points=flow.max_points, sampling=flow.sampling
         )
@@ -164,6 +171,38 @@ class AgentProcess:
             from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
 
             self._hints = NamespaceHints(watcher.hint)
+
+    def _start_sockets(self) -> None:
+        """Without them the agent goes on: a kernel may have no iterators."""
+        if "sockets" not in self._settings.agent.collectors:
+            return
+        from exporters.bpf.sockets import SocketPrograms  # noqa: PLC0415
+        from exporters.sockets.collector import SocketsCollector  # noqa: PLC0415
+        from exporters.sockets.leftovers import leftovers  # noqa: PLC0415
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+
+        try:
+            programs = SocketPrograms()
+        except (OSError, SkytrailError) as error:
+            _log.warning("sockets_not_read", error=str(error), remedy="see 'skytrail check'")
+            return
+        worker = NamespaceWorker()
+        self._closers.callback(worker.close)
+        settings = self._settings.sockets
+        self.sockets = SocketsCollector(
+            programs,
+            lambda: {one.cookie: one.label for one in self._namespaces()},
+            lambda: leftovers(worker, self._namespaces()),
+            interval=settings.interval,
+            most=settings.process_names,
+        )
+        self._closers.callback(self.sockets.stop)
+
+    def _namespaces(self) -> list[Namespace]:
+        """Those that are followed."""
+        assert self.collector.capture
+        watcher = self._hub.probe.watcher if self._hub else self.collector.capture.watcher
+        return watcher.namespaces() if watcher else []
 
     def _start_hints(self) -> None:
         """Namespaces without a name are found without them too, at the next scan of /proc."""
@@ -233,10 +272,12 @@ class AgentProcess:
             sources.append(self._otlp.families)
         if self._hints:
             sources.append(self._hints.families)
+        if self.sockets:
+            sources.append(self.sockets.families)
         return sources
 
     def _start_http(self) -> None:
-        from exporters.routes import flows_blueprint  # noqa: PLC0415
+        from exporters.routes import flows_blueprint, sockets_blueprint  # noqa: PLC0415
         from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.http.server import serve  # noqa: PLC0415
@@ -245,6 +286,7 @@ class AgentProcess:
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             flows_blueprint(self.collector),
+            sockets_blueprint(self.sockets),
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)

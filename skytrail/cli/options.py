@@ -25,6 +25,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "flow.bpf_loader": ("--bpf-loader", ""),
     "flow.attach": ("--attach", ""),
     "agent.listen": ("--listen", "ADDRESS:PORT"),
+    "agent.collectors": ("--collectors", "NAME"),
     "hub.listen": ("--hub", "ADDRESS:PORT"),
     "otlp.endpoint": ("--otlp-endpoint", "URL"),
     "http.insecure": ("--insecure", ""),

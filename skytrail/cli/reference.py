@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from exporters.bpf import namespaces
 from exporters.flows import metrics as flows
 from exporters.outputs.otlp import selfmetrics
+from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
 from skytrail import process
 from skytrail.metrics import Metric
@@ -14,6 +15,7 @@ from topology import metrics as topology
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
+    ("Sockets", sockets.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Gremlin", gremlin.DECLARED),

@@ -57,6 +57,11 @@ class Namespace:
     path: str = field(default="", compare=False)
 
     @property
+    def label(self) -> str:
+        """What metrics and flows call it; empty: this process's own."""
+        return "" if self.own else self.name or f"inode:{self.inode}"
+
+    @property
     def key(self) -> Key:
         """What a file that leads to it has as (st_dev, st_ino)."""
         return self.dev, self.inode

@@ -132,8 +132,26 @@ class Flow(Section, frozen=True):
     ] = 1
 
 
+class Sockets(Section, frozen=True):
+    """How sockets are read."""
+
+    interval: Annotated[
+        Annotated[float, msgspec.Meta(ge=1, le=3600)],
+        key("how often all sockets are read", unit="s", reason="what lives shorter is told of by the kernel meanwhile"),
+    ] = 15.0
+    process_names: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
+        key("names of processes that metrics tell apart; more are 'overflow'", reason="bounds the series"),
+    ] = 200
+
+
 class Agent(Section, frozen=True):
-    """The agent's HTTP server: metrics, flows, status."""
+    """The agent: what it collects, and its HTTP server: metrics, flows, sockets, status."""
+
+    collectors: Annotated[tuple[Literal["flows", "sockets"], ...], key("what is collected", reason="everything")] = (
+        "flows",
+        "sockets",
+    )
 
     listen: Annotated[
         str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
@@ -379,6 +397,7 @@ class Settings(Section, frozen=True):
     )
     log: Log = Log()
     flow: Flow = Flow()
+    sockets: Sockets = Sockets()
     subnets: Annotated[
         Mapping[str, str],
         key("network: name, a label of metrics and flows", reason="only you know their names", check=check_subnets),

@@ -1,0 +1,185 @@
+"""The sockets collector: all sockets every so often, what becomes of them all the time; answers queries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from exporters.bpf import sockets
+from exporters.bpf.sockets import SocketPrograms
+from exporters.sockets import metrics
+from exporters.sockets.grouping import distinct
+from exporters.sockets.processes import Processes
+from exporters.sockets.shown import STATES, protocol_of, socket_json
+from exporters.sockets.tally import OVERFLOW, Tally
+from skytrail.metrics import Family, Metric
+
+_log = structlog.get_logger(__name__)
+
+_LISTEN = 10
+_MOST_LISTENERS = 1000
+_LOOK = 0.5  # seconds between two readings of the ring: 16 MB are 90,000 events
+Leftovers = Callable[[], Iterable[NDArray[Any]]]
+"""Rows of ``exporters.bpf.sockets.RECORD`` of what no process has open any more, namespace by namespace."""
+
+
+class SocketsCollector:
+    """Everything from the kernel's sockets to metrics and answers.
+
+    Args:
+        programs: the kernel side.
+        namespaces: names of those that have one, by cookie.
+        leftovers: sockets that no process has open; asked for answers only.
+        interval: seconds between two passes.
+        most: names of processes that metrics tell apart.
+    """
+
+    def __init__(
+        self,
+        programs: SocketPrograms,
+        namespaces: Callable[[], Mapping[int, str]],
+        leftovers: Leftovers = lambda: (),
+        *,
+        interval: float = 15.0,
+        most: int = 200,
+    ) -> None:
+        self._programs, self._namespaces, self._leftovers, self._interval = programs, namespaces, leftovers, interval
+        self._start = time.time_ns()
+        self._processes = Processes()
+        self._tally = Tally(most, self._start)
+        self._most = most
+        self._rows: NDArray[Any] = np.empty(0, sockets.RECORD)  # one for each socket
+        self._inodes: dict[int, int] = {}  # of namespaces, by cookie
+        self._drops: dict[tuple[int, str], float] = {}
+        self._seen_drops: NDArray[Any] = np.empty(0, [("cookie", "u8"), ("drops", "u4")])
+        self._passes, self._seconds = 0, 0.0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sockets", daemon=True)
+        self.failure: str | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more, and detach from the kernel."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._programs.close()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            try:
+                with self._lock:
+                    self._tally.add(self._programs.events())
+                    if time.monotonic() >= due:
+                        self._pass()
+                        due = time.monotonic() + self._interval
+                self.failure = None
+            except Exception as error:  # noqa: BLE001 - one reading that fails is not the end of all
+                self.failure = f"reading the sockets failed: {error}"
+                _log.error("sockets_failed", error=str(error), exc_info=True)
+                due = time.monotonic() + self._interval
+            if self._stop.wait(_LOOK):
+                return
+
+    def _pass(self) -> NDArray[Any]:
+        """Read all sockets; returns a row for each descriptor."""
+        begun = time.monotonic()
+        rows = self._programs.read()
+        _, first = np.unique(rows["cookie"], return_index=True)
+        self._rows = rows[first]
+        self._count_drops()
+        ends = self._rows["ends"]
+        found, _ = distinct(ends["netns"], ends["inode"])
+        self._inodes = dict(found)
+        self._tally.forget(self._namespaces().keys() | self._inodes.keys())
+        self._passes += 1
+        self._seconds += time.monotonic() - begun
+        return rows
+
+    def _count_drops(self) -> None:
+        """What sockets dropped since the last pass; of one that is new, all."""
+        rows = self._rows[self._rows["drops"] > 0]
+        before = np.zeros(len(rows), "i8")
+        known = np.isin(rows["cookie"], self._seen_drops["cookie"])
+        if known.any():  # both are in the order of their cookies
+            before[known] = self._seen_drops["drops"][np.searchsorted(self._seen_drops["cookie"], rows["cookie"][known])]
+        for row, more in zip(rows, (rows["drops"].astype("i8") - before).tolist(), strict=True):
+            if more > 0:
+                key = int(row["ends"]["netns"]), protocol_of(int(row["ends"]["proto"]), int(row["type"]))
+                self._drops[key] = self._drops.get(key, 0.0) + more
+        self._seen_drops = np.empty(len(rows), self._seen_drops.dtype)
+        self._seen_drops["cookie"], self._seen_drops["drops"] = rows["cookie"], rows["drops"]
+
+    def sockets(self) -> list[dict[str, Any]]:
+        """All sockets as of now, as JSON: one object for each process that has one, and those that nobody has."""
+        left = [np.asarray(some) for some in self._leftovers()]
+        with self._lock:
+            rows = np.concatenate([self._pass(), *left])
+            return list(socket_json(rows, self._processes.of(rows["owner"]), self._namespaces()))
+
+    def families(self) -> Iterator[Family]:
+        """All metrics of this collector: of sockets as of the last pass."""
+        with self._lock:
+            self._tally.add(self._programs.events())
+            names = self._namespaces()
+            rows = self._rows
+
+            def name_of(netns: int) -> str:
+                return names[netns] if netns in names else f"inode:{self._inodes.get(netns, 0)}"
+
+            yield from self._states(rows, name_of)
+            yield from self._listeners(rows[rows["ends"]["state"] == _LISTEN], name_of)
+            yield from self._tally.families(name_of)
+            samples = [((name_of(netns), transport.lower()), count) for (netns, transport), count in self._drops.items()]
+            yield self._family(metrics.DROPS, samples)
+            events, owners = self._programs.losses()
+            yield self._family(metrics.LOST, [(("events",), float(events)), (("owners",), float(owners))])
+            yield self._family(metrics.PASSES, [((), float(self._passes))])
+            yield self._family(metrics.PASS_SECONDS, [((), self._seconds)])
+
+    def _family(self, metric: Metric, samples: Sequence[tuple[tuple[str, ...], float]]) -> Family:
+        return Family(metric, samples, self._start)
+
+    def _states(self, rows: NDArray[Any], name_of: Callable[[int], str]) -> Iterator[Family]:
+        ends = rows["ends"]
+        found, which = distinct(ends["netns"], ends["proto"], rows["type"], ends["state"])
+        counts = np.bincount(which, minlength=len(found))
+        listens = ends["state"] == _LISTEN
+        queues = [
+            np.bincount(which, np.where(listens, 0, rows[queue]), len(found)) for queue in ("receive_queue", "send_queue")
+        ]
+        states: dict[tuple[str, ...], float] = {}
+        waiting: tuple[dict[tuple[str, ...], float], ...] = ({}, {})
+        for number, (netns, proto, kind, state) in enumerate(found):
+            where = name_of(netns), protocol_of(proto, kind).lower()
+            key = (*where, STATES.get(state, str(state)).lower())
+            states[key] = states.get(key, 0.0) + float(counts[number])
+            for queue, into in zip(queues, waiting, strict=True):
+                into[where] = into.get(where, 0.0) + float(queue[number])
+        yield self._family(metrics.SOCKETS, list(states.items()))
+        yield self._family(metrics.RECEIVE_QUEUE, list(waiting[0].items()))
+        yield self._family(metrics.SEND_QUEUE, list(waiting[1].items()))
+
+    def _listeners(self, rows: NDArray[Any], name_of: Callable[[int], str]) -> Iterator[Family]:
+        waiting: dict[tuple[str, ...], float] = {}
+        limits: dict[tuple[str, ...], float] = {}
+        for row in rows:
+            comm = row["owner"]["comm"].decode("utf-8", "replace")
+            key = name_of(int(row["ends"]["netns"])), comm, str(int(row["ends"]["port"][0]))
+            if key not in limits and len(limits) >= _MOST_LISTENERS:
+                key = "", OVERFLOW, OVERFLOW
+            waiting[key] = waiting.get(key, 0.0) + float(row["receive_queue"])
+            limits[key] = limits.get(key, 0.0) + float(row["send_queue"])
+        yield self._family(metrics.LISTEN_QUEUE, list(waiting.items()))
+        yield self._family(metrics.LISTEN_LIMIT, list(limits.items()))

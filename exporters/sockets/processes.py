@@ -1,0 +1,102 @@
+"""Processes that have sockets: each is read from /proc once, and remembered for a while after it is gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_REMEMBERED = 300.0  # seconds after it was last seen
+_MOST = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process.
+
+    Attributes:
+        pid: as the first PID namespace numbers it.
+        name: of its first thread, 15 bytes at most.
+        executable: path as it sees it; empty: it was gone before it could be read.
+        cgroup: its cgroup's path (of version 2, or of version 1's longest); empty: as for the executable.
+    """
+
+    pid: int
+    name: str
+    executable: str = ""
+    cgroup: str = ""
+
+
+NOBODY = Process(0, "")
+
+
+class Processes:
+    """Those that were seen. For one thread at a time.
+
+    Args:
+        proc: where procfs is.
+        clock: seconds.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), clock: Callable[[], float] = time.monotonic) -> None:
+        self._proc, self._clock = proc, clock
+        self._known: dict[tuple[int, int], tuple[Process, float]] = {}
+
+    def of(self, owners: NDArray[Any]) -> tuple[list[Process], NDArray[np.intp]]:
+        """The different processes of owners (rows of ``exporters.bpf.sockets.OWNER``), and which one each row has."""
+        # two that are equal in this are the same: start times are ns
+        marks = owners["started"] ^ (owners["pid"].astype("u8") << np.uint64(42))
+        _, first, which = np.unique(marks, return_index=True, return_inverse=True)
+        now = self._clock()
+        found = [self._seen(owner, now) for owner in owners[first].tolist()]
+        if len(self._known) > _MOST:
+            self._forget(now)
+        return found, which
+
+    def _seen(self, owner: tuple[Any, ...], now: float) -> Process:
+        started, _, pid, _, comm = owner
+        if not pid:
+            return NOBODY
+        known = self._known.get((pid, started))
+        name = comm.decode("utf-8", "replace")
+        if known is None or known[0].name != name:  # another name: it has begun another program
+            process = self._read(pid, name)
+            if known is not None and not process.executable:
+                process = Process(pid, name, known[0].executable, known[0].cgroup)
+        else:
+            process = known[0]
+        self._known[pid, started] = process, now
+        return process
+
+    def _read(self, pid: int, name: str) -> Process:
+        folder = self._proc / str(pid)
+        try:
+            cgroup = cgroup_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
+            executable = str((folder / "exe").readlink())
+        except OSError:  # it is gone, or a thread of the kernel's
+            return Process(pid, name)
+        return Process(pid, name, executable.removesuffix(" (deleted)"), cgroup)
+
+    def _forget(self, now: float) -> None:
+        """Those that were not seen for long; if that is not enough, those that were not seen for longest."""
+        recent = {key: known for key, known in self._known.items() if now - known[1] < _REMEMBERED}
+        if len(recent) > _MOST:
+            recent = dict(sorted(recent.items(), key=lambda item: item[1][1])[-_MOST // 2 :])
+        self._known = recent
+
+
+def cgroup_of(text: str) -> str:
+    """The path of /proc/PID/cgroup that says most: of version 2, unless that is the root; else the longest of version 1.
+
+    Source: cgroups(7), "/proc files".
+    """
+    paths = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
+    unified = next((path for number, names, path in paths if number == "0" and names == ""), "")
+    if unified not in ("", "/"):
+        return unified
+    return max((path for _, names, path in paths if names), key=len, default=unified)

@@ -1,0 +1,173 @@
+"""Sockets from the kernel to metrics and answers, with real processes in namespaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.netlab import NETNS, Net, in_netns, until
+
+from exporters.bpf.sockets import RECORD, SocketPrograms
+from exporters.sockets import metrics
+from exporters.sockets.collector import SocketsCollector
+from exporters.sockets.leftovers import leftovers
+from skytrail.kernel.namespaces import Namespace
+from skytrail.kernel.worker import NamespaceWorker, current_cookie
+from skytrail.metrics import Metric
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    made = Net()
+    yield made
+    made.close()
+
+
+class Lab:
+    """A collector, and the namespace that is looked at."""
+
+    def __init__(self, net: Net) -> None:
+        self.net, self.name = net, net.netns("a")
+        self.worker = NamespaceWorker()
+        status = (NETNS / self.name).stat()
+        cookie = in_netns(self.name, current_cookie)
+        self.namespace = Namespace(cookie, status.st_ino, status.st_dev, self.name, path=str(NETNS / self.name))
+        self.collector = SocketsCollector(
+            SocketPrograms(), lambda: {cookie: self.name}, lambda: leftovers(self.worker, [self.namespace]), interval=1.0
+        )
+        self.collector.start()
+
+    def told(self, metric: Metric) -> dict[tuple[str, ...], Any]:
+        """Values of this namespace, by the labels behind it."""
+        [family] = [one for one in self.collector.families() if one.metric is metric]
+        return {labels[1:]: value for labels, value in family.samples if labels[0] == self.name}
+
+    def sockets(self) -> list[dict[str, Any]]:
+        return [one for one in self.collector.sockets() if one["Namespace"] == self.name]
+
+    def close(self) -> None:
+        self.collector.stop()
+        self.worker.close()
+
+
+@pytest.fixture
+def lab(net: Net) -> Iterator[Lab]:
+    made = Lab(net)
+    yield made
+    made.close()
+
+
+def test_sockets_are_counted_by_state_once_each_whoever_has_them(lab: Lab) -> None:
+    def make() -> list[socket.socket]:
+        server = socket.create_server(("127.0.0.1", 0), backlog=9)
+        clients = [socket.create_connection(server.getsockname()) for _ in range(3)]
+        accepted = server.accept()[0]
+        clients[0].sendall(b"x" * 100)
+        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagram.bind(("127.0.0.1", 0))
+        return [server, *clients, accepted, accepted.dup(), datagram]
+
+    opened = in_netns(lab.name, make)
+    port = str(opened[0].getsockname()[1])
+    until(lambda: lab.told(metrics.SOCKETS).get(("tcp", "established")) == 4)
+    assert lab.told(metrics.SOCKETS) == {("tcp", "listen"): 1, ("tcp", "established"): 4, ("udp", "close"): 1}
+    [(whose, waiting)] = lab.told(metrics.LISTEN_QUEUE).items()
+    assert (whose[1], waiting) == (port, 2)
+    assert list(lab.told(metrics.LISTEN_LIMIT).values()) == [9]
+    until(lambda: lab.told(metrics.RECEIVE_QUEUE)["tcp",] == 100)
+    told = [(one["State"], one["FD"]) for one in lab.sockets() if one["Protocol"] == "TCP"]
+    assert sorted(told) == sorted([("LISTEN", opened[0].fileno()), *(("ESTABLISHED", one.fileno()) for one in opened[1:-1])])
+    for one in opened:
+        one.close()
+    until(lambda: lab.told(metrics.SOCKETS) == {})
+
+
+def test_what_a_full_socket_drops_is_counted(lab: Lab) -> None:
+    def make() -> tuple[socket.socket, socket.socket]:
+        full, sender = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        full.bind(("127.0.0.1", 0))
+        return full, sender
+
+    full, sender = in_netns(lab.name, make)
+    for _ in range(50):
+        sender.sendto(b"x" * 1000, full.getsockname())
+    errors = int(lab.net.run(lab.name, "nstat", "-asz", "UdpRcvbufErrors").split()[-2])
+    assert errors > 0
+    until(lambda: lab.told(metrics.DROPS) == {("udp",): errors})
+    for _ in range(7):
+        sender.sendto(b"x" * 1000, full.getsockname())
+    until(lambda: lab.told(metrics.DROPS) == {("udp",): errors + 7})
+    assert [one["Drops"] for one in lab.sockets() if "Drops" in one] == [errors + 7]
+    full.close()
+    sender.close()
+
+
+def test_what_no_process_has_any_more_is_told_of_as_ss_does(lab: Lab) -> None:
+    def make() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            for _ in range(5):
+                client = socket.create_connection(server.getsockname())
+                accepted, _ = server.accept()
+                client.close()
+                accepted.close()
+
+    in_netns(lab.name, make)
+    lines = lab.net.run(lab.name, "ss", "-Htan").splitlines()
+    ss = sorted((line.split()[3], line.split()[4]) for line in lines if line.startswith("TIME-WAIT"))
+    assert len(ss) == 5
+    told = [one for one in lab.sockets() if one["State"] == "TIME_WAIT"]
+    ends = [(f"{one['LocalAddress']}:{one['LocalPort']}", f"{one['RemoteAddress']}:{one['RemotePort']}") for one in told]
+    assert sorted(ends) == ss
+    assert {(one["Pid"], one["Name"]) for one in told} == {(0, "")}
+
+
+def test_an_answer_is_json(lab: Lab) -> None:
+    opened = in_netns(lab.name, lambda: socket.create_server(("127.0.0.1", 0)))
+    [told] = json.loads(json.dumps(lab.sockets()))
+    assert told["Pid"] == os.getpid()
+    assert Path(told["Process"]).samefile(f"/proc/{os.getpid()}/exe")
+    assert (told["LocalAddress"], told["LocalPort"], told["State"]) == (*opened.getsockname(), "LISTEN")
+    assert told["Inode"] == os.fstat(opened.fileno()).st_ino
+    opened.close()
+
+
+class Broken:
+    """Programs that fail, and do not."""
+
+    def __init__(self) -> None:
+        self.fails = True
+
+    def read(self) -> Any:
+        if self.fails:
+            raise OSError(12, "Cannot allocate memory")
+        return np.zeros(0, RECORD)
+
+    def events(self) -> Any:
+        return np.zeros(0, "u1")
+
+    def losses(self) -> tuple[int, int]:
+        return 0, 0
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_a_pass_that_fails_is_said_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.sockets.collector._LOOK", 0.01)
+    broken = Broken()
+    collector = SocketsCollector(broken, dict, interval=0.02)  # type: ignore[arg-type]
+    collector.start()
+    until(lambda: collector.failure is not None)
+    assert "Cannot allocate memory" in str(collector.failure)
+    broken.fails = False
+    until(lambda: collector.failure is None)
+    collector.stop()
