@@ -353,7 +353,9 @@ static __always_inline void note_echo(struct scratch *s, struct flow *flow, stru
 	}
 }
 
-static __always_inline void count_flow(struct scratch *s, struct flow *flow, struct level *l)
+/* `innermost`: a packet's socket is that flow's; what carries it is the kernel's own. */
+static __always_inline void count_flow(struct __sk_buff *ctx, struct scratch *s, struct flow *flow, struct level *l,
+				       bool innermost)
 {
 	__u32 dir = l->reversed & 1, hook;
 	__s32 length = l->end - l->start - s->parse.jumbo, headers = s->headers - l->start;
@@ -373,8 +375,11 @@ static __always_inline void count_flow(struct scratch *s, struct flow *flow, str
 	if (unlikely(flow->dscp[dir] != l->dscp))
 		flow->dscp[dir] = l->dscp;
 	hook = 1 << (2 * dir + (s->entry.direction & 1));
-	if (unlikely(!(flow->hooks & hook)))
+	if (unlikely(!(flow->hooks & hook))) {
 		flow->hooks |= hook;
+		if (innermost && !flow->socket[dir])
+			flow->socket[dir] = bpf_get_socket_cookie(ctx); /* of a capture file's packet it means nothing */
+	}
 	if (unlikely(l->fragment_bits))
 		__sync_fetch_and_add(&flow->fragments, 1);
 	if (l->proto == PROTO_TCP) {
@@ -460,7 +465,7 @@ static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *
 		struct flow *flow = find_flow(ctx, s, l, &lost);
 		if (likely(flow)) {
 			parent = flow->id;
-			count_flow(s, flow, l);
+			count_flow(ctx, s, flow, l, i + 1 == p->count);
 		} else {
 			parent = FLOW_PARENT_LOST;
 			if (i == 0)

@@ -98,6 +98,7 @@ struct flow {
 	__u64 merged[2];	/* packets that came in a super-packet with others: skbs = packets - merged */
 	__u64 asked[2];		/* first SYN each way (fine clock); echo: [0] last request */
 	__u64 rtt[2];		/* ns: SYN to SYN-ACK (echo: request to reply); SYN-ACK to ACK */
+	__u64 socket[2];	/* cookie of the socket on this host that sent the first packet; 0: none is */
 	__u32 fin[2];		/* last FIN: 1 + ms since `first`; 0: none */
 	__u32 rst[2];
 	__u32 expect;		/* acknowledgement number, or echo sequence, that ends the measurement; other ICMP: identifier */

@@ -60,6 +60,7 @@ FLOW = np.dtype(
         ("merged", "u8", 2),
         ("asked", "u8", 2),
         ("rtt", "u8", 2),
+        ("socket", "u8", 2),
         ("fin", "u4", 2),
         ("rst", "u4", 2),
         ("expect", "u4"),

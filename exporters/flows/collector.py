@@ -24,6 +24,7 @@ from exporters.flows.records import Renderer, sort_values
 from exporters.flows.table import Batch, FlowTable, Timeouts
 from exporters.flows.totals import DIRECTIONS, Totals
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
+from exporters.sockets.known import Known
 from skytrail.metrics import Family, Metric, summed
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class FlowsCollector:
         own_traffic: leaves out our own exports; None: nothing is left out.
         talkers: the opt-in metrics per conversation.
         subnets: names of subnets by CIDR.
+        sockets: what is known of sockets, by their cookies.
 
     """
 
@@ -61,7 +63,9 @@ class FlowsCollector:
         own_traffic: OwnTraffic | None = None,
         talkers: TopTalkers | None = None,
         subnets: Mapping[str, str] | None = None,
+        sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
     ) -> None:
+        self._sockets = sockets
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
         self._totals = Totals(points, applications, self._start_ns, subnets)
@@ -146,7 +150,8 @@ class FlowsCollector:
             rows = self.table.rows(ids[at : at + step])
             if self._own:
                 rows = rows[~self._own.mask(rows)]
-            flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows))
+            known = self._sockets(rows["flow"]["socket"])
+            flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
             found = [flow for flow in flows if query.filter is None or query.filter.matches(flow)][:missing]
             missing -= len(found)
             yield found

@@ -2,7 +2,9 @@
 
 Keys keep Skydive's names and shapes (times in ms since the epoch, RTT in ns). A is the side that sent the first packet
 seen. New keys: ``CommunityID``, ``Initiator``, ``Interface``, ``Namespace``, ``IPMetric.Fragments``, ``Metric.*Skbs``,
-``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``.
+``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``; and where a
+socket is on this host: ``Process.A`` and ``.B``, ``TCPMetric.ConnectLatency`` (ns), ``.AEnd`` and ``.BEnd`` (how it ended),
+``.ABRetransmits`` and ``.BARetransmits``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from exporters.flows.identify import community_ids, kind_of, network_id, proto_o
 from exporters.flows.points import Points
 from exporters.flows.table import finish_of
 from exporters.flows.totals import FINISHES
+from exporters.sockets.known import Known
 
 _MS = 1_000_000
 _IDENTIFIED = range(13, 19)  # time stamp, information, address mask
@@ -155,7 +158,12 @@ class Renderer:
         self._sampling = sampling
 
     def render(
-        self, rows: NDArray[Any], *, ended: NDArray[np.bool_] | None = None, quoted: Mapping[int, str] | None = None
+        self,
+        rows: NDArray[Any],
+        *,
+        ended: NDArray[np.bool_] | None = None,
+        quoted: Mapping[int, str] | None = None,
+        sockets: Mapping[int, Known] | None = None,
     ) -> list[dict[str, Any]]:
         """One JSON object for each row (:data:`exporters.flows.table.ROW`, identified).
 
@@ -163,6 +171,7 @@ class Renderer:
             rows: the records.
             ended: which have ended: ``FinishType`` says how; None: those that say so themselves.
             quoted: tracking ID of the packet that an ICMP error quotes, by the kernel's id of the flow.
+            sockets: what is known of sockets, by their cookies.
 
         """
         keys = rows["key"]
@@ -189,6 +198,8 @@ class Renderer:
             if community:
                 flow["CommunityID"] = community
             flow["FinishType"] = FINISHES[finish] if finished else "NOT_FINISHED"
+            if sockets:
+                _add_sockets(flow, row, sockets)
             if quoted and int(row["id"]) in quoted:
                 flow["QuotedTrackingID"] = quoted[int(row["id"])]
             result.append(flow)
@@ -240,6 +251,27 @@ class Renderer:
             result["IPMetric"] = {"Fragments": int(flow["fragments"])}
         result.update(_transport(row, kind, proto, a))
         return result
+
+
+def _add_sockets(flow: dict[str, Any], row: Any, sockets: Mapping[int, Known]) -> None:  # noqa: ANN401 - one record of ROW
+    """Whose the ends are that are on this host, and how their sockets fared."""
+    a = int(row["flow"]["reversed"])
+    for side, way, number in (("A", "AB", a), ("B", "BA", 1 - a)):
+        known = sockets.get(int(row["flow"]["socket"][number]))
+        if known is None:
+            continue
+        process = known.process
+        if process.pid:
+            told = {"Pid": process.pid, "Name": process.name, "Executable": process.executable, "Cgroup": process.cgroup}
+            flow.setdefault("Process", {})[side] = {key: value for key, value in told.items() if value}
+        if "TCPMetric" not in flow:
+            continue
+        if known.latency is not None:
+            flow["TCPMetric"]["ConnectLatency"] = known.latency
+        if known.end is not None:
+            flow["TCPMetric"][f"{side}End"] = known.end
+        if known.retransmits is not None:
+            flow["TCPMetric"][f"{way}Retransmits"] = known.retransmits
 
 
 def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # noqa: ANN401 - one record of ROW

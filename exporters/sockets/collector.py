@@ -15,6 +15,7 @@ from exporters.bpf import sockets
 from exporters.bpf.sockets import SocketPrograms
 from exporters.sockets import metrics
 from exporters.sockets.grouping import distinct
+from exporters.sockets.known import Known, Sockets
 from exporters.sockets.processes import Processes
 from exporters.sockets.shown import STATES, protocol_of, socket_json
 from exporters.sockets.tally import OVERFLOW, Tally
@@ -53,6 +54,7 @@ class SocketsCollector:
         self._start = time.time_ns()
         self._processes = Processes()
         self._tally = Tally(most, self._start)
+        self._known = Sockets()
         self._most = most
         self._rows: NDArray[Any] = np.empty(0, sockets.RECORD)  # one for each socket
         self._inodes: dict[int, int] = {}  # of namespaces, by cookie
@@ -80,7 +82,7 @@ class SocketsCollector:
         while True:
             try:
                 with self._lock:
-                    self._tally.add(self._programs.events())
+                    self._take_events()
                     if time.monotonic() >= due:
                         self._pass()
                         due = time.monotonic() + self._interval
@@ -92,12 +94,24 @@ class SocketsCollector:
             if self._stop.wait(_LOOK):
                 return
 
+    def _take_events(self) -> None:
+        events = self._programs.events()
+        self._tally.add(events)
+        self._known.happened(events, self._processes.of(events["owner"]))
+
+    def known(self, cookies: NDArray[Any]) -> dict[int, Known]:
+        """What is known, as of now, of sockets by their cookies; of some nothing is."""
+        with self._lock:
+            self._take_events()
+            return self._known.of(cookies)
+
     def _pass(self) -> NDArray[Any]:
         """Read all sockets; returns a row for each descriptor."""
         begun = time.monotonic()
         rows = self._programs.read()
         _, first = np.unique(rows["cookie"], return_index=True)
         self._rows = rows[first]
+        self._known.live(self._rows, self._processes.of(self._rows["owner"]))
         self._count_drops()
         ends = self._rows["ends"]
         found, _ = distinct(ends["netns"], ends["inode"])
@@ -131,7 +145,7 @@ class SocketsCollector:
     def families(self) -> Iterator[Family]:
         """All metrics of this collector: of sockets as of the last pass."""
         with self._lock:
-            self._tally.add(self._programs.events())
+            self._take_events()
             names = self._namespaces()
             rows = self._rows
 
@@ -144,7 +158,8 @@ class SocketsCollector:
             samples = [((name_of(netns), transport.lower()), count) for (netns, transport), count in self._drops.items()]
             yield self._family(metrics.DROPS, samples)
             events, owners = self._programs.losses()
-            yield self._family(metrics.LOST, [(("events",), float(events)), (("owners",), float(owners))])
+            lost = {"events": events, "owners": owners, "kept": self._known.dropped}
+            yield self._family(metrics.LOST, [((what,), float(count)) for what, count in lost.items()])
             yield self._family(metrics.PASSES, [((), float(self._passes))])
             yield self._family(metrics.PASS_SECONDS, [((), self._seconds)])
 

@@ -67,7 +67,8 @@ RTT_SECONDS = Metric(
 )  # fmt: skip
 LOST = Metric(
     "skytrail_socket_events_lost_total", "skytrail.socket.events.lost", Kind.COUNTER, "{event}",
-    "What became of sockets and could not be told (the ring was full), or whose (no memory for its owner).", ("what",), "2",
+    "What became of sockets and could not be told (the ring was full), whose (no memory for its owner), or not be kept for "
+    "flows that ask (too many in a minute).", ("what",), "3",
 )  # fmt: skip
 PASSES = Metric(
     "skytrail_socket_passes_total", "skytrail.socket.passes", Kind.COUNTER, "{pass}", "Readings of all sockets.",

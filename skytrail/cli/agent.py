@@ -136,6 +136,7 @@ class AgentProcess:
             own_traffic=self._own,
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
             subnets=self._settings.subnets,
+            sockets=lambda cookies: self.sockets.known(cookies) if self.sockets else {},
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)

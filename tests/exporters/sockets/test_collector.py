@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.netlab import NETNS, Net, in_netns, until
 
-from exporters.bpf.sockets import RECORD, SocketPrograms
+from exporters.bpf.sockets import EVENT, RECORD, SocketPrograms
 from exporters.sockets import metrics
 from exporters.sockets.collector import SocketsCollector
 from exporters.sockets.leftovers import leftovers
@@ -152,7 +152,7 @@ class Broken:
         return np.zeros(0, RECORD)
 
     def events(self) -> Any:
-        return np.zeros(0, "u1")
+        return np.zeros(0, EVENT)
 
     def losses(self) -> tuple[int, int]:
         return 0, 0

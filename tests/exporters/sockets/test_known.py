@@ -1,0 +1,83 @@
+"""What is known of sockets by their cookies, and for how long."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from exporters.bpf import sockets
+from exporters.bpf.sockets import EVENT, RECORD
+from exporters.sockets.known import Known, Sockets
+from exporters.sockets.processes import NOBODY, Process
+
+RESET = {"error": errno.ECONNRESET, "state": 1}
+REFUSED = {"latency": 9, "error": errno.ECONNREFUSED, "state": 2}
+CURL, NGINX = Process(7, "curl", "/usr/bin/curl"), Process(8, "nginx")
+
+
+def events(*told: tuple[int, int, dict[str, int]]) -> NDArray[Any]:
+    """Rows of cookie, kind and what else there is."""
+    rows = np.zeros(len(told), EVENT)
+    for row, (cookie, kind, more) in zip(rows, told, strict=True):
+        row["cookie"], row["kind"] = cookie, kind
+        for key, value in more.items():
+            (row["ends"] if key == "state" else row["tcp"] if key == "retransmits" else row)[key] = value
+    return rows
+
+
+def test_events_of_a_socket_add_to_each_other() -> None:
+    known = Sockets(lambda: 0.0)
+    known.happened(events((1, sockets.CONNECTED, {"latency": 5}), (2, sockets.ACCEPTED, {})), ([CURL, NGINX], np.array([0, 1])))
+    assert known.of(np.array([1, 2, 3, 0], "u8")) == {1: Known(CURL, 5, None, 0), 2: Known(NGINX, None, None, 0)}
+    known.happened(
+        events((2, sockets.CLOSED, {"state": 9, "retransmits": 3}), (1, sockets.CLOSED, RESET)),
+        ([NOBODY], np.array([0, 0])),
+    )
+    assert known.of(np.array([1, 2], "u8")) == {1: Known(CURL, 5, "reset", 0), 2: Known(NGINX, None, "closed", 3)}
+
+
+def test_what_never_connected_says_why() -> None:
+    known = Sockets(lambda: 0.0)
+    known.happened(events((1, sockets.FAILED, REFUSED)), ([CURL], np.array([0])))
+    assert known.of(np.array([1], "u8")) == {1: Known(CURL, 9, "refused", 0)}
+
+
+def test_living_sockets_are_those_of_the_last_pass() -> None:
+    known = Sockets(lambda: 0.0)
+    rows = np.zeros(2, RECORD)
+    rows["cookie"], rows["tcp"]["retransmits"] = [5, 4], [2, 0]
+    known.live(rows, ([CURL, NGINX], np.array([1, 0])))
+    assert known.of(np.array([4, 5], "u8")) == {4: Known(CURL, None, None, 0), 5: Known(NGINX, None, None, 2)}
+    known.live(rows[:1], ([CURL], np.array([0])))
+    assert known.of(np.array([4, 5], "u8")) == {5: Known(CURL, None, None, 2)}
+
+
+def test_a_datagram_socket_has_no_retransmits() -> None:
+    known = Sockets(lambda: 0.0)
+    known.happened(events((1, sockets.CREATED, {})), ([CURL], np.array([0])))
+    assert known.of(np.array([1], "u8")) == {1: Known(CURL)}
+
+
+def test_events_are_known_for_a_minute() -> None:
+    now = [0.0]
+    known = Sockets(lambda: now[0])
+    for second in range(200):
+        now[0] = float(second)
+        known.happened(events((second + 1, sockets.CREATED, {})), ([CURL], np.array([0])))
+        found = known.of(np.arange(1, 300, dtype="u8"))
+        assert found.keys() >= set(range(max(1, second - 53), second + 2))
+        assert min(found) >= second - 63
+
+
+def test_what_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.sockets.known._MOST", 10)
+    known = Sockets(lambda: 0.0)
+    for part in range(3):
+        told = events(*((part * 6 + number + 1, sockets.CREATED, {}) for number in range(6)))
+        known.happened(told, ([CURL], np.zeros(6, int)))
+    assert len(known.of(np.arange(1, 100, dtype="u8"))) == 10
+    assert known.dropped == 8
