@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skytrail.metrics import Kind, Metric
 
-_WHERE, _WHERE_OTEL = ("namespace",), ("skytrail.namespace",)
+_WHERE, _WHERE_OTEL = ("netns",), ("skytrail.netns",)
 _WHOSE, _WHOSE_OTEL = (*_WHERE, "process"), (*_WHERE_OTEL, "process.executable.name")
 _MANY = "namespaces x process names (prometheus.owners, then 'overflow')"
 

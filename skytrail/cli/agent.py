@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owntraffic import OwnTraffic
     from exporters.flows.table import Timeouts
+    from exporters.interfaces.collector import InterfacesCollector
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
     from skytrail.cli.hub import HubProcess
+    from skytrail.collectors import Collectors
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.namespaces import Namespace
@@ -48,6 +50,7 @@ _OPTIONS = (
     "http.insecure",
 )
 _CLOSE_TIMEOUT = 5.0
+_DRIVER_PATIENCE = 5.0  # seconds
 _SWITCH_INTERVAL = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
 
 
@@ -72,6 +75,8 @@ class AgentProcess:
         self._own: OwnTraffic | None = None
         self._hub: HubProcess | None = None
         self._hints: NamespaceHints | None = None
+        self._collectors: Collectors | None = None
+        self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.collector: FlowsCollector
         self.server: Server
@@ -92,6 +97,7 @@ class AgentProcess:
         self._start_otlp()
         self._start_flows()
         self._start_sockets()
+        self._start_interfaces()
         self._start_metrics()
         self._start_http()
         assert self.collector.capture
@@ -199,6 +205,24 @@ class AgentProcess:
         )
         self._closers.callback(self.sockets.stop)
 
+    def _start_interfaces(self) -> None:
+        if "interfaces" not in self._settings.agent.collectors:
+            return
+        from exporters.interfaces.collector import InterfacesCollector  # noqa: PLC0415
+        from exporters.interfaces.drivers import DriverStatistics  # noqa: PLC0415
+        from exporters.interfaces.source import InterfaceSource  # noqa: PLC0415
+        from exporters.interfaces.textfiles import Netstat  # noqa: PLC0415
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+
+        settings = self._settings.interfaces
+        worker = NamespaceWorker(timeout=_DRIVER_PATIENCE)  # of its own: a driver that sleeps holds up nobody else
+        self._closers.callback(worker.close)
+        drivers = DriverStatistics(settings.driver_statistics) if settings.driver_statistics else None
+        source = InterfaceSource(worker, drivers)
+        self.interfaces = InterfacesCollector(
+            source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
+        )
+
     def _namespaces(self) -> list[Namespace]:
         """Those that are followed."""
         assert self.collector.capture
@@ -268,14 +292,18 @@ class AgentProcess:
     def _sources(self) -> list[Callable[[], Iterable[Family]]]:
         from skytrail.process import process_families  # noqa: PLC0415
 
-        sources: list[Callable[[], Iterable[Family]]] = [self.collector.families, process_families]
-        if self._otlp:
-            sources.append(self._otlp.families)
-        if self._hints:
-            sources.append(self._hints.families)
-        if self.sockets:
-            sources.append(self.sockets.families)
-        return sources
+        if self._collectors is None:
+            from skytrail.collectors import Collectors  # noqa: PLC0415
+
+            parts = {
+                "flows": self.collector,
+                "interfaces": self.interfaces,
+                "sockets": self.sockets,
+                "otlp": self._otlp,
+                "namespaces": self._hints,
+            }
+            self._collectors = Collectors({name: part.families for name, part in parts.items() if part is not None})
+        return [self._collectors.families, process_families]
 
     def _start_http(self) -> None:
         from exporters.routes import flows_blueprint, sockets_blueprint  # noqa: PLC0415

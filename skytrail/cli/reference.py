@@ -6,20 +6,23 @@ from collections.abc import Iterable
 
 from exporters.bpf import namespaces
 from exporters.flows import metrics as flows
+from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
-from skytrail import process
+from skytrail import collectors, process
 from skytrail.metrics import Metric
 from topology import metrics as topology
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
+    ("Interfaces", interfaces.DECLARED),
     ("Sockets", sockets.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
+    ("Collectors", collectors.DECLARED),
     ("Process", process.DECLARED),
 )
 

@@ -132,6 +132,37 @@ class Flow(Section, frozen=True):
     ] = 1
 
 
+NETSTAT = (
+    "*_InErrors", "*_InErrs", "Ip_Forwarding", "Ip6_InOctets", "Ip6_OutOctets", "IpExt_InOctets",
+    "IpExt_OutOctets", "Icmp_InMsgs", "Icmp_OutMsgs", "Icmp6_InMsgs", "Icmp6_OutMsgs", "TcpExt_Listen*",
+    "TcpExt_Syncookies*", "TcpExt_TCPSynRetrans", "TcpExt_TCPTimeouts", "TcpExt_TCPOFOQueue", "TcpExt_TCPRcvQDrop",
+    "Tcp_ActiveOpens", "Tcp_PassiveOpens", "Tcp_InSegs", "Tcp_OutSegs", "Tcp_OutRsts", "Tcp_RetransSegs",
+    "Tcp_CurrEstab", "Udp_InDatagrams", "Udp_OutDatagrams", "Udp_NoPorts", "Udp_RcvbufErrors", "Udp_SndbufErrors",
+    "Udp6_InDatagrams", "Udp6_OutDatagrams", "Udp6_NoPorts", "Udp6_RcvbufErrors", "Udp6_SndbufErrors",
+)  # fmt: skip
+"""What node_exporter tells unless told otherwise."""
+
+
+class Interfaces(Section, frozen=True):
+    """What is told of interfaces, and of the protocols of their namespaces."""
+
+    driver_statistics: Annotated[
+        tuple[str, ...],
+        key(
+            "drivers' own statistics (ethtool -S) to tell: globs",
+            reason="none: they are many, each driver's its own",
+        ),
+    ] = ()
+    netstat: Annotated[
+        tuple[str, ...],
+        key("fields of /proc/net/{snmp,netstat,snmp6} to tell: globs of PROTOCOL_FIELD", reason="as node_exporter"),
+    ] = NETSTAT
+    max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
+        key("interfaces to tell of; more are counted and left out", reason="bounds the series"),
+    ] = 5000
+
+
 class Sockets(Section, frozen=True):
     """How sockets are read."""
 
@@ -148,11 +179,9 @@ class Sockets(Section, frozen=True):
 class Agent(Section, frozen=True):
     """The agent: what it collects, and its HTTP server: metrics, flows, sockets, status."""
 
-    collectors: Annotated[tuple[Literal["flows", "sockets"], ...], key("what is collected", reason="everything")] = (
-        "flows",
-        "sockets",
-    )
-
+    collectors: Annotated[
+        tuple[Literal["flows", "interfaces", "sockets"], ...], key("what is collected", reason="everything")
+    ] = ("flows", "interfaces", "sockets")
     listen: Annotated[
         str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8081"
@@ -397,6 +426,7 @@ class Settings(Section, frozen=True):
     )
     log: Log = Log()
     flow: Flow = Flow()
+    interfaces: Interfaces = Interfaces()
     sockets: Sockets = Sockets()
     subnets: Annotated[
         Mapping[str, str],

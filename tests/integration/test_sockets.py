@@ -62,7 +62,7 @@ def test_sockets_of_every_namespace_are_shown_as_ss_shows_them(
 def test_metrics_tell_of_sockets_where_they_are_collected(start_agent: StartAgent, opened: tuple[str, Any]) -> None:
     netns, _ = opened
     agent = start_agent("--set", "sockets.interval=1s")
-    where = {"namespace": netns, "transport": "tcp"}
+    where = {"netns": netns, "transport": "tcp"}
     until(lambda: agent.metrics().value("skytrail_sockets", **where, state="established") == 2)
     assert agent.metrics().value("skytrail_sockets", **where, state="listen") == 1
     assert agent.metrics().value("skytrail_socket_events_lost_total", what="events") == 0
