@@ -25,6 +25,7 @@ from exporters.flows.table import Batch, FlowTable, Timeouts
 from exporters.flows.totals import DIRECTIONS, Totals
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
 from exporters.sockets.known import Known
+from exporters.sockets.shown import Described, undescribed
 from skytrail.metrics import Family, Metric, summed
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class FlowsCollector:
         talkers: the opt-in metrics per conversation.
         subnets: names of subnets by CIDR.
         sockets: what is known of sockets, by their cookies.
+        described: what a control group is, by its path: the container, the pod, the unit.
 
     """
 
@@ -64,6 +66,7 @@ class FlowsCollector:
         talkers: TopTalkers | None = None,
         subnets: Mapping[str, str] | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
+        described: Described = undescribed,
     ) -> None:
         self._sockets = sockets
         self._program, self._points, self._interval = program, points, drain
@@ -71,7 +74,7 @@ class FlowsCollector:
         self._totals = Totals(points, applications, self._start_ns, subnets)
         self._own, self._talkers = own_traffic, talkers
         self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=talkers)
-        self._renderer = Renderer(points, applications, program.sampling)
+        self._renderer = Renderer(points, applications, program.sampling, described)
         self._sinks: list[Sink] = []
         self._lock = threading.Lock()
         self._seen = -1

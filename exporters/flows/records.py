@@ -23,6 +23,7 @@ from exporters.flows.points import Points
 from exporters.flows.table import finish_of
 from exporters.flows.totals import FINISHES
 from exporters.sockets.known import Known
+from exporters.sockets.shown import Described, undescribed
 
 _MS = 1_000_000
 _IDENTIFIED = range(13, 19)  # time stamp, information, address mask
@@ -150,10 +151,14 @@ class Renderer:
         points: names of capture points.
         applications: names of applications.
         sampling: 1 of N packets was counted; shown as ``Sampling`` where it is not 1.
+        described: what a process's control group is: a container, a pod, a unit.
 
     """
 
-    def __init__(self, points: Points, applications: Applications, sampling: int = 1) -> None:
+    def __init__(
+        self, points: Points, applications: Applications, sampling: int = 1, described: Described = undescribed
+    ) -> None:
+        self._described = described
         self._points, self._applications, self._addresses = points, applications, AddressTexts()
         self._sampling = sampling
 
@@ -199,7 +204,7 @@ class Renderer:
                 flow["CommunityID"] = community
             flow["FinishType"] = FINISHES[finish] if finished else "NOT_FINISHED"
             if sockets:
-                _add_sockets(flow, row, sockets)
+                _add_sockets(flow, row, sockets, self._described)
             if quoted and int(row["id"]) in quoted:
                 flow["QuotedTrackingID"] = quoted[int(row["id"])]
             result.append(flow)
@@ -253,7 +258,12 @@ class Renderer:
         return result
 
 
-def _add_sockets(flow: dict[str, Any], row: Any, sockets: Mapping[int, Known]) -> None:  # noqa: ANN401 - one record of ROW
+def _add_sockets(
+    flow: dict[str, Any],
+    row: Any,  # noqa: ANN401 - one record of ROW
+    sockets: Mapping[int, Known],
+    described: Described,
+) -> None:
     """Whose the ends are that are on this host, and how their sockets fared."""
     a = int(row["flow"]["reversed"])
     for side, way, number in (("A", "AB", a), ("B", "BA", 1 - a)):
@@ -264,6 +274,8 @@ def _add_sockets(flow: dict[str, Any], row: Any, sockets: Mapping[int, Known]) -
         if process.pid:
             told = {"Pid": process.pid, "Name": process.name, "Executable": process.executable, "Cgroup": process.cgroup}
             flow.setdefault("Process", {})[side] = {key: value for key, value in told.items() if value}
+            for key, more in described(process.cgroup).items() if process.cgroup else ():
+                flow.setdefault(key, {})[side] = dict(more)
         if "TCPMetric" not in flow:
             continue
         if known.latency is not None:

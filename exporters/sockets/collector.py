@@ -17,7 +17,7 @@ from exporters.sockets import metrics
 from exporters.sockets.grouping import distinct
 from exporters.sockets.known import Known, Sockets
 from exporters.sockets.processes import Processes
-from exporters.sockets.shown import STATES, protocol_of, socket_json
+from exporters.sockets.shown import STATES, Described, protocol_of, socket_json, undescribed
 from exporters.sockets.tally import OVERFLOW, Tally
 from skytrail.metrics import Family, Metric
 
@@ -37,6 +37,7 @@ class SocketsCollector:
         programs: the kernel side.
         namespaces: names of those that have one, by cookie.
         leftovers: sockets that no process has open; asked for answers only.
+        described: what a control group is: a container, a pod, a unit.
         interval: seconds between two passes.
         most: names of processes that metrics tell apart.
     """
@@ -46,10 +47,12 @@ class SocketsCollector:
         programs: SocketPrograms,
         namespaces: Callable[[], Mapping[int, str]],
         leftovers: Leftovers = lambda: (),
+        described: Described = undescribed,
         *,
         interval: float = 15.0,
         most: int = 200,
     ) -> None:
+        self._described = described
         self._programs, self._namespaces, self._leftovers, self._interval = programs, namespaces, leftovers, interval
         self._start = time.time_ns()
         self._processes = Processes()
@@ -140,7 +143,7 @@ class SocketsCollector:
         left = [np.asarray(some) for some in self._leftovers()]
         with self._lock:
             rows = np.concatenate([self._pass(), *left])
-            return list(socket_json(rows, self._processes.of(rows["owner"]), self._namespaces()))
+            return list(socket_json(rows, self._processes.of(rows["owner"]), self._namespaces(), self._described))
 
     def families(self) -> Iterator[Family]:
         """All metrics of this collector: of sockets as of the last pass."""

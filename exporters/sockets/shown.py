@@ -9,12 +9,21 @@ Keys of Skydive's: ``Process`` (the executable), ``Pid``, ``Name``, ``LocalAddre
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from exporters.sockets.processes import Process
+
+Described = Callable[[str], Mapping[str, Mapping[str, str]]]
+"""What a control group is, by its path: ``Container``, ``Pod``, ``Unit``, as far as it is known."""
+
+
+def undescribed(_cgroup: str) -> Mapping[str, Mapping[str, str]]:
+    """Nothing is known."""
+    return {}
+
 
 PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP", 136: "UDPLITE", 33: "DCCP", 262: "MPTCP"}
 """By IP protocol number; sockets of others are raw ones."""
@@ -40,7 +49,10 @@ def address_text(family: int, raw: bytes) -> str:
 
 
 def socket_json(
-    rows: NDArray[Any], processes: tuple[Sequence[Process], NDArray[Any]], namespaces: Mapping[int, str]
+    rows: NDArray[Any],
+    processes: tuple[Sequence[Process], NDArray[Any]],
+    namespaces: Mapping[int, str],
+    described: Described = undescribed,
 ) -> Iterator[dict[str, Any]]:
     """One object for each row of ``exporters.bpf.sockets.RECORD``.
 
@@ -48,10 +60,12 @@ def socket_json(
         rows: the records.
         processes: as ``Processes.of`` gives them for the rows' owners.
         namespaces: their names by cookie; one that is not there is told by its inode.
+        described: what a control group is.
     """
     found, which = processes
+    more = [described(process.cgroup) if process.cgroup else {} for process in found]
     for row, number in zip(rows, which.tolist(), strict=True):
-        yield _socket(row, found[number], namespaces)
+        yield _socket(row, found[number], namespaces) | more[number]
 
 
 def _socket(row: Any, process: Process, namespaces: Mapping[int, str]) -> dict[str, Any]:  # noqa: ANN401 - a record

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.namespaces import Namespace
     from skytrail.metrics import Family
+    from skytrail.runtimes.client import RuntimesClient
 
 _log = structlog.get_logger(__name__)
 
@@ -78,6 +80,7 @@ class AgentProcess:
         self._collectors: Collectors | None = None
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
+        self._runtimes: RuntimesClient
         self.collector: FlowsCollector
         self.server: Server
 
@@ -95,6 +98,7 @@ class AgentProcess:
         # what must not be is refused before anything is touched
         check_exposure(self._settings.agent.listen, self._settings.http)
         self._start_otlp()
+        self._start_runtimes()
         self._start_flows()
         self._start_sockets()
         self._start_interfaces()
@@ -105,6 +109,23 @@ class AgentProcess:
         if self.sockets:
             self.sockets.start()
         self._start_hints()
+
+    def _start_runtimes(self) -> None:
+        """Names of containers, as far as a runtime is here."""
+        from skytrail.runtimes.client import RuntimesClient  # noqa: PLC0415
+        from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, Protocol  # noqa: PLC0415
+
+        settings = self._settings.containers
+        docker = [Endpoint("docker", path, Protocol.DOCKER) for path in settings.docker]
+        cri = [Endpoint("containerd", path, Protocol.CRI) for path in settings.cri]
+        self._runtimes = RuntimesClient((*docker, *cri, *DEFAULTS))
+        self._runtimes.start()
+        self._closers.callback(self._runtimes.stop)
+
+    def _described(self, cgroup: str) -> dict[str, dict[str, str]]:
+        from skytrail.runtimes.shown import described  # noqa: PLC0415
+
+        return described(cgroup, self._runtimes.find_owner)
 
     def _start_flows(self) -> None:
         from exporters.bpf.select import choose_loader  # noqa: PLC0415
@@ -143,6 +164,7 @@ class AgentProcess:
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
             subnets=self._settings.subnets,
             sockets=lambda cookies: self.sockets.known(cookies) if self.sockets else {},
+            described=self._described,
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
@@ -200,6 +222,7 @@ class AgentProcess:
             programs,
             lambda: {one.cookie: one.label for one in self._namespaces()},
             lambda: leftovers(worker, self._namespaces()),
+            self._described,
             interval=settings.interval,
             most=settings.process_names,
         )
@@ -300,6 +323,7 @@ class AgentProcess:
                 "interfaces": self.interfaces,
                 "sockets": self.sockets,
                 "otlp": self._otlp,
+                "runtimes": self._runtimes,
                 "namespaces": self._hints,
             }
             self._collectors = Collectors({name: part.families for name, part in parts.items() if part is not None})
@@ -338,6 +362,7 @@ class AgentProcess:
                 for point, kind in captured
             ],
             "failures": self.collector.capture.failures() if self.collector.capture else [],
+            "runtimes": [asdict(one) for one in self._runtimes.status()],
         }
 
     def _waiting(self) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
 from skytrail import collectors, process
 from skytrail.metrics import Metric
+from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
@@ -22,6 +23,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Topology", topology.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
+    ("Container runtimes", runtimes.DECLARED),
     ("Collectors", collectors.DECLARED),
     ("Process", process.DECLARED),
 )

@@ -176,6 +176,19 @@ class Sockets(Section, frozen=True):
     ] = 200
 
 
+class Containers(Section, frozen=True):
+    """Who tells the names of containers and pods."""
+
+    docker: Annotated[
+        tuple[str, ...],
+        key("more sockets that speak Docker's API (dockerd, podman)", reason="the usual places are looked at anyway"),
+    ] = ()
+    cri: Annotated[
+        tuple[str, ...],
+        key("more sockets that speak Kubernetes' CRI (containerd, CRI-O)", reason="the usual places are looked at anyway"),
+    ] = ()
+
+
 class Agent(Section, frozen=True):
     """The agent: what it collects, and its HTTP server: metrics, flows, sockets, status."""
 
@@ -427,6 +440,7 @@ class Settings(Section, frozen=True):
     log: Log = Log()
     flow: Flow = Flow()
     interfaces: Interfaces = Interfaces()
+    containers: Containers = Containers()
     sockets: Sockets = Sockets()
     subnets: Annotated[
         Mapping[str, str],

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.containers import FOREVER, IMAGE, Dockerd, image
 from support.agentlab import StartAgent
 from support.netlab import Net, until
+
+from exporters.bpf.sockets import cgroup_root
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
 
@@ -133,3 +136,34 @@ def test_a_flow_of_a_tunnel_has_no_process_and_what_it_carries_has(start_agent: 
     assert inner["ParentUUID"] == outer["UUID"]
     assert "Process" not in outer
     assert whose(inner) == {"A": inner["Process"]["A"]["Pid"], "B": server.pid}
+
+
+def test_a_process_in_a_container_is_known_with_it(start_agent: StartAgent, net: Net, tmp_path: Path) -> None:
+    left, right = net.pair()
+    daemons = net.netns("d")
+    with Dockerd(tmp_path / "docker", daemons) as docker:
+        docker.load(image(tmp_path / "box.tar"))
+        agent = start_agent("--set", f"containers.docker={docker.socket}", interfaces=(left.interface,))
+        name = net.name("web")
+        docker.run("run", "-d", "--name", name, "--network", "none", IMAGE, *FOREVER)
+        pid = int(docker.inspect(name)["State"]["Pid"])
+        # the container's process has the server: it is opened in the other namespace and handed on by its cgroup
+        server = serve(net, right.netns, right.ip4)
+        Path(cgroup_of_process(pid), "cgroup.procs").write_text(str(server.pid))
+        client = net.run(left.netns, sys.executable, "-c", CONNECT, right.ip4, "1")
+        assert client == ""
+        [flow] = agent.wait_flows(1, "tcp and port 5000")
+        until(lambda: "Name" in agent.flows("tcp and port 5000")[0].get("Container", {}).get("B", {}))
+        [flow] = agent.flows("tcp and port 5000")
+        told = flow["Container"]["B"]
+        assert (told["ID"], told["Name"], told["Image"]) == (docker.inspect(name)["Id"], name, IMAGE)
+        assert told["Runtime"] == "docker"
+        assert "A" not in flow["Container"]
+
+
+def cgroup_of_process(pid: int) -> str:
+    """The folder of a process's control group, of version 2."""
+    [path] = [line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")]
+    root = cgroup_root()
+    assert root is not None
+    return root + path

@@ -1,0 +1,358 @@
+"""One client of all container runtimes on this host: it knows which container an ID belongs to.
+
+Each runtime whose socket is there is followed by a thread of its own; one that comes later is found when its socket appears.
+Whoever asks is answered from memory, at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from skytrail.metrics import Family
+from skytrail.runtimes import metrics
+from skytrail.runtimes.cgroups import CgroupOwner
+from skytrail.runtimes.container import MAX_CONTAINERS, Change, Container, NoSuchApiError, RuntimeApi, RuntimeAwayError
+from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, connect, present
+
+_log = structlog.get_logger(__name__)
+
+_DISCOVER = 5.0  # seconds between two looks at which sockets are there
+_FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # seconds; doubled after each failure
+_NO_API_RETRY = 300.0  # seconds; who does not speak it will hardly learn to
+_REMEMBERED = 300.0  # seconds for which a container that ended is still known: flows are reported later than they end
+_UNKNOWN = 30.0  # seconds for which an ID that nobody told of is not asked for again
+_MAX_ENDED = 10_000
+_MAX_UNKNOWN = 10_000
+_JOIN = 7.0  # seconds; a call has a limit of 5
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """How one socket does, for ``skytrail check`` and the status of an agent.
+
+    Attributes:
+        runtime: who it is.
+        path: the socket's.
+        up: whether it answers.
+        containers: that run.
+        failure: why it does not answer; empty if it does, or was not tried yet.
+    """
+
+    runtime: str
+    path: str
+    up: bool
+    containers: int
+    failure: str
+
+
+class RuntimesClient:
+    """Follows the runtimes and finds their containers. :meth:`find` and the others may be called from any thread.
+
+    Args:
+        endpoints: where runtimes may listen.
+        root: what their paths are below: elsewhere than ``/`` in a container that has the host's file system mounted.
+        eager: connect also to those that systemd starts for whoever connects, before anybody asks for a container.
+        remembered: seconds for which a container that ended is still found.
+        discover: seconds between two looks at which sockets are there.
+        connect: makes a client for an endpoint.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint] = DEFAULTS,
+        *,
+        root: Path = Path("/"),
+        eager: bool = False,
+        remembered: float = _REMEMBERED,
+        discover: float = _DISCOVER,
+        connect: Callable[[Endpoint], RuntimeApi] = connect,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoints, self._root, self._connect, self._clock = tuple(endpoints), root, connect, clock
+        self._remembered, self._discover = remembered, discover
+        self._start = time.time_ns()
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[str, Container]] = {}  # by ID: its socket's path, and what it is
+        self._held: Counter[str] = Counter()  # how many of these, by path
+        self._ended: OrderedDict[str, tuple[float, Container]] = OrderedDict()  # by ID: when it ended; the oldest first
+        self._unknown: OrderedDict[str, float] = OrderedDict()  # by ID: until when nobody is asked again; the soonest first
+        self._wanted: set[str] = set()  # runtimes of which a container was asked for; "": of whichever
+        self._eager = eager
+        self._version = 0
+        self._lookups: Counter[str] = Counter()
+        self._followers: dict[str, _Follower] = {}
+        self._left: dict[str, float] = {}  # by path: when its socket went; a daemon that is restarted lets containers run
+        self._counts: dict[str, _Counts] = {}
+        self._stopping, self._look = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._find_sockets, name="runtimes", daemon=True)
+
+    def start(self) -> None:
+        """Start looking for runtimes; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop all threads; what is known stays known. More than once does no harm."""
+        self._stopping.set()
+        self._look.set()
+        with self._lock:
+            followers = list(self._followers.values())
+        for follower in followers:
+            follower.stop()
+        for thread in (self._thread, *(follower.thread for follower in followers)):
+            if thread.is_alive():
+                thread.join(_JOIN)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever a container began, ended or got another name."""
+        return self._version
+
+    def find(self, container_id: str, runtime: str = "") -> Container | None:
+        """The container of an ID, also for some minutes after it ended; None where no runtime has told of it, or not yet.
+
+        Never waits. An ID that nobody knows makes the runtimes that have to be asked look sooner, once in a while.
+        ``runtime`` is which it belongs to, where its control group told.
+        """
+        with self._lock:
+            running = self._running.get(container_id)
+            if running:
+                self._lookups["running"] += 1
+                return running[1]
+            ended = self._ended.get(container_id)
+            if ended and self._clock() - ended[0] <= self._remembered:
+                self._lookups["ended"] += 1
+                return ended[1]
+            self._lookups["unknown"] += 1
+            if self._unknown.get(container_id, 0.0) > self._clock() or not container_id:
+                return None
+            self._unknown.pop(container_id, None)
+            self._unknown[container_id] = self._clock() + _UNKNOWN
+            if len(self._unknown) > _MAX_UNKNOWN:
+                self._unknown.popitem(last=False)
+            if runtime not in self._wanted:
+                self._wanted.add(runtime)
+                self._look.set()
+            followers = list(self._followers.values())
+        for follower in followers:
+            follower.wake()
+        return None
+
+    def find_owner(self, owner: CgroupOwner) -> Container | None:
+        """The container that a control group belongs to, as :meth:`find` does.
+
+        Of one that runs in another container it is the nearest that this host's runtimes know: they know nothing of what a
+        runtime inside of a container runs.
+        """
+        for identity, runtime in ((owner.container_id, owner.runtime), *((outer, "") for outer in owner.outer)):
+            found = self.find(identity, runtime) if identity else None
+            if found:
+                return found
+        return None
+
+    def containers(self) -> list[Container]:
+        """All that run."""
+        with self._lock:
+            return [container for _, container in self._running.values()]
+
+    def status(self) -> list[EndpointStatus]:
+        """Each socket that was found."""
+        with self._lock:
+            return [
+                EndpointStatus(follower.runtime, path, follower.up, self._held[path], follower.failure)
+                for path, follower in self._followers.items()
+            ]
+
+    def families(self) -> Iterable[Family]:
+        """The metrics of :data:`metrics.DECLARED`."""
+        states = self.status()
+        running = Counter(container.runtime for container in self.containers())
+        with self._lock:
+            lookups = [((result,), float(self._lookups[result])) for result in ("running", "ended", "unknown")]
+            running.update(dict.fromkeys(self._counts, 0))
+            counts = {runtime: (count.lists, count.seconds, count.failures) for runtime, count in self._counts.items()}
+        yield Family(metrics.UP, [((state.runtime, state.path), float(state.up)) for state in states])
+        yield Family(metrics.CONTAINERS, [((runtime,), float(count)) for runtime, count in running.items()])
+        for position, metric in enumerate((metrics.LISTS, metrics.LIST_SECONDS, metrics.FAILURES)):
+            samples = [((runtime,), float(count[position])) for runtime, count in counts.items()]
+            yield Family(metric, samples, self._start)
+        yield Family(metrics.LOOKUPS, lookups, self._start)
+
+    def _find_sockets(self) -> None:
+        while not self._stopping.is_set():
+            self._look.clear()
+            try:
+                self._follow(present(self._endpoints, self._root))
+                self._forget()
+            except Exception as error:  # noqa: BLE001 - the search goes on whatever the file system does
+                _log.error("runtimes_search_failed", error=str(error), exc_info=True)
+            self._look.wait(self._discover)
+
+    def _follow(self, endpoints: Sequence[Endpoint]) -> None:
+        """Start a thread for each new socket, and let go of those that have gone."""
+        with self._lock:
+            for path in self._followers.keys() - {endpoint.path for endpoint in endpoints}:
+                self._followers.pop(path).stop()
+                self._left[path] = self._clock()
+            for endpoint in endpoints:
+                if endpoint.path in self._followers or self._stopping.is_set() or not self._is_wanted(endpoint):
+                    continue
+                follower = _Follower(endpoint, self._connect, self._sync, self._apply, self._failed)
+                self._followers[endpoint.path] = follower
+                self._left.pop(endpoint.path, None)
+                follower.start()
+
+    def _is_wanted(self, endpoint: Endpoint) -> bool:
+        return self._eager or not endpoint.on_demand or bool(self._wanted & {"", endpoint.runtime})
+
+    def _sync(self, path: str, runtime: str, containers: Sequence[Container], seconds: float) -> None:
+        """What a socket tells of is all that runs there."""
+        new = {container.id: container for container in containers}
+        with self._lock:
+            count = self._counts.setdefault(runtime, _Counts())
+            count.lists, count.seconds = count.lists + 1, count.seconds + seconds
+            self._end_all(path, but=new)
+            for container in new.values():
+                self._begin(path, container)
+
+    def _apply(self, path: str, change: Change) -> None:
+        with self._lock:
+            if change.container is None:
+                if self._running.get(change.id, ("",))[0] == path:
+                    self._end(change.id)
+            else:
+                self._begin(path, change.container)
+
+    def _failed(self, runtime: str) -> None:
+        with self._lock:
+            self._counts.setdefault(runtime, _Counts()).failures += 1
+
+    def _begin(self, path: str, container: Container) -> None:
+        known = self._running.get(container.id)
+        if known is None:
+            if self._held[path] >= MAX_CONTAINERS:
+                return
+            self._held[path] += 1
+        elif known[0] != path or known[1] == container:  # whoever told of it first keeps it: a user's daemon may lie
+            return
+        self._running[container.id] = path, container
+        self._ended.pop(container.id, None)
+        self._unknown.pop(container.id, None)
+        self._version += 1
+
+    def _end_all(self, path: str, but: Collection[str] = frozenset()) -> None:
+        for identity in [identity for identity, (at, _) in self._running.items() if at == path and identity not in but]:
+            self._end(identity)
+
+    def _end(self, identity: str) -> None:
+        known = self._running.pop(identity, None)
+        if known is None:
+            return
+        self._held[known[0]] -= 1
+        self._ended[identity] = self._clock(), known[1]
+        if len(self._ended) > _MAX_ENDED:
+            self._ended.popitem(last=False)
+        self._version += 1
+
+    def _forget(self) -> None:
+        with self._lock:
+            now = self._clock()
+            while self._ended and now - next(iter(self._ended.values()))[0] > self._remembered:
+                self._ended.popitem(last=False)
+            while self._unknown and next(iter(self._unknown.values())) <= now:
+                self._unknown.popitem(last=False)
+            for path in [path for path, left in self._left.items() if now - left > self._remembered]:
+                del self._left[path]
+                self._end_all(path)
+                del self._held[path]
+
+
+@dataclass(slots=True)
+class _Counts:
+    lists: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+
+
+class _Follower:
+    """A thread that follows one socket; what it learns it hands on."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        connect: Callable[[Endpoint], RuntimeApi],
+        sync: Callable[[str, str, Sequence[Container], float], None],
+        apply: Callable[[str, Change], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self.runtime, self.up, self.failure = endpoint.runtime, False, ""
+        self._endpoint, self._connect, self._sync, self._apply, self._failed = endpoint, connect, sync, apply, failed
+        self._api: RuntimeApi | None = None
+        self._stopping = threading.Event()
+        self._retry = _FIRST_RETRY
+        self.thread = threading.Thread(target=self._run, name=f"runtime-{endpoint.runtime}", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def wake(self) -> None:
+        if self._api:
+            self._api.wake()
+
+    def stop(self) -> None:
+        """End the thread; does not wait for it."""
+        self._stopping.set()
+        if self._api:
+            self._api.interrupt()
+
+    def _run(self) -> None:
+        try:
+            self._api = self._connect(self._endpoint)
+        except ImportError as error:
+            self._lost(error, "install the optional packages: pip install 'skytrail[otlp]'")
+            return
+        with contextlib.closing(self._api):
+            while not self._stopping.is_set():
+                try:
+                    self._once(self._api)
+                    continue
+                except NoSuchApiError as error:
+                    self._retry = _NO_API_RETRY
+                    self._lost(error, "switch its CRI plugin on, if its containers are to have names")
+                except RuntimeAwayError as error:
+                    denied = isinstance(error.__cause__, PermissionError)
+                    self._lost(error, "run as root, or in the socket's group" if denied else "none needed: it is tried again")
+                except Exception as error:  # noqa: BLE001 - a runtime that answers with nonsense is tried again too
+                    self._lost(error, "report this", exc_info=True)
+                self._stopping.wait(self._retry)
+                self._retry = min(2 * self._retry, _LAST_RETRY)
+
+    def _once(self, api: RuntimeApi) -> None:
+        begun = time.monotonic()
+        containers = api.start()
+        self.runtime = api.runtime
+        self._sync(self._endpoint.path, self.runtime, containers, time.monotonic() - begun)
+        if not self.up:
+            _log.info("runtime_found", runtime=self.runtime, socket=self._endpoint.path, containers=len(containers))
+        self.up, self.failure, self._retry = True, "", _FIRST_RETRY
+        for change in api.follow():
+            if self._stopping.is_set():
+                return
+            self._apply(self._endpoint.path, change)
+
+    def _lost(self, error: Exception, remedy: str, *, exc_info: bool = False) -> None:
+        if self._stopping.is_set():
+            return
+        self._failed(self.runtime)
+        failure = str(error)
+        if self.up or failure != self.failure:  # said once, not at every retry
+            _log.warning("runtime_away", runtime=self.runtime, error=failure, remedy=remedy, exc_info=exc_info)
+        self.up, self.failure = False, failure

@@ -1,0 +1,62 @@
+"""Servers on a unix socket that say what no real daemon of Docker's does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+VERSION = b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"ApiVersion":"1.41"}'
+EVENTS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@contextmanager
+def answering(path: Path, answers: dict[str, bytes]) -> Iterator[None]:
+    """A server that says what no real daemon does: an answer by the beginning of a path, else it hangs up."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        kept: list[socket.socket] = []
+
+        def serve(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError):  # the client has enough
+                while asked := connection.recv(65536):
+                    target = asked.split()[1].decode()
+                    answer = next((text for start, text in answers.items() if start in target), b"")
+                    connection.sendall(answer)
+                    if not answer:
+                        connection.shutdown(socket.SHUT_RDWR)
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                kept.append(connection)
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in kept:
+                connection.close()
+
+
+def event(action: str, identity: str, attributes: Mapping[str, str]) -> bytes:
+    """An event of a container's, as a chunk."""
+    told = {"Type": "container", "Action": action, "Actor": {"ID": identity, "Attributes": attributes}}
+    line = json.dumps(told).encode() + b"\n"
+    return b"%x\r\n%s\r\n" % (len(line), line)
