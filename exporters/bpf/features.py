@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from exporters.bpf import syscall
 from exporters.bpf.bcc import DEBIAN_PACKAGES
+from exporters.bpf.drops import DropPrograms, kernel_enums
 from exporters.bpf.namespaces import NamespaceHints
 from exporters.bpf.select import KERNEL_BTF, choose_loader
 from exporters.bpf.sockets import SocketPrograms
@@ -142,6 +143,15 @@ def _sockets() -> tuple[bool, str]:
     return True, "all sockets with their processes" + ("" if sees else "; short-lived UDP ones need a mounted cgroup2")
 
 
+def _drops() -> tuple[bool, str]:
+    (reasons,) = kernel_enums("skb_drop_reason")
+    try:
+        DropPrograms({}).close()
+    except SkytrailError as error:
+        return False, str(error)
+    return bool(reasons), f"{len(reasons)} reasons"
+
+
 def _packet_socket() -> tuple[bool, str]:
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
@@ -169,6 +179,7 @@ FEATURES = (
             "scan of /proc, every 30 s", _namespace_hints),
     Feature("socket iterators", "CONFIG_DEBUG_INFO_BTF, 5.16", False, "without them nobody says whose a socket or a flow is",
             _sockets),
+    Feature("drop reasons", "CONFIG_DEBUG_INFO_BTF, 5.17", False, "without them nobody says why packets die", _drops),
     Feature("raw socket", "3.19", False, "CAP_NET_RAW", _packet_socket),
     Feature("namespace cookies", "5.14", True, "use Linux 5.14 or later", lambda: (True, f"this one is {current_cookie()}")),
 )  # fmt: skip

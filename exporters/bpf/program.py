@@ -84,7 +84,7 @@ class FlowProgram:
         maps = self._main.maps
         self._reader4 = syscall.BatchReader(maps["flows4"], layout.KEY4, layout.FLOW)
         self._reader6 = syscall.BatchReader(maps["flows6"], layout.KEY6, layout.FLOW)
-        self._cpus = _possible_cpus()
+        self._cpus = syscall.possible_cpus()
         self._points = syscall.BatchReader(maps["points"], np.dtype("u4"), np.dtype((layout.POINT, (self._cpus,))), 256)
         self._closer = syscall.TestRun(self._main.programs["close_flow"], 64)
 
@@ -213,9 +213,3 @@ def _key4(keys: NDArray[Any]) -> NDArray[Any]:
         result[name] = keys[name]
     result["addr"] = keys["addr"][:, :, :4]
     return result
-
-
-def _possible_cpus() -> int:
-    """How many values a per-CPU map has (/sys/devices/system/cpu/possible)."""
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as ranges:  # noqa: PTH123 - a short read of sysfs
-        return max(int(part.split("-")[-1]) for part in ranges.read().strip().split(",")) + 1

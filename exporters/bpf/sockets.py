@@ -155,19 +155,13 @@ class SocketPrograms:
 
     def losses(self) -> tuple[int, int]:
         """Events that found no room so far, and owners that could not be remembered."""
-        values = np.zeros(syscall_cpus(), LOSSES)
+        values = np.zeros(syscall.possible_cpus(), LOSSES)
         syscall.map_lookup(self._losses, np.zeros(1, "u4"), values)
         return int(values["events"].sum()), int(values["owners"].sum())
 
     def close(self) -> None:
         """Detach. Twice is the same as once."""
         self._closers.close()
-
-
-def syscall_cpus() -> int:
-    """How many values a per-CPU map has for a key: possible CPUs."""
-    last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip().rpartition("-")[2]
-    return int(last) + 1
 
 
 def cgroup_root(mounts: Path = Path("/proc/self/mountinfo")) -> str | None:

@@ -51,6 +51,12 @@ def _attr(layout: str, *values: int) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, max(len(data), 128))
 
 
+def possible_cpus() -> int:
+    """How many values a per-CPU map has for a key (/sys/devices/system/cpu/possible)."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as ranges:  # noqa: PTH123 - a short read of sysfs
+        return max(int(part.split("-")[-1]) for part in ranges.read().strip().split(",")) + 1
+
+
 def map_create(map_type: int, key_size: int, value_size: int, entries: int, name: str) -> int:
     """Make a map; returns its descriptor."""
     label = name.encode()[:15].ljust(16, b"\0")

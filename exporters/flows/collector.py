@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -31,6 +31,8 @@ from skytrail.metrics import Family, Metric, summed
 _log = structlog.get_logger(__name__)
 
 Sink = Callable[[Batch], None]
+Fates = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Sequence[Mapping[str, Any]]]
+"""As ``DropsCollector.of_flows``."""
 _QUERY_ROWS = 1_000
 _LOOK = 0.02  # seconds between two looks for new flows
 
@@ -50,6 +52,7 @@ class FlowsCollector:
         subnets: names of subnets by CIDR.
         sockets: what is known of sockets, by their cookies.
         described: what a control group is, by its path: the container, the pod, the unit.
+        fates: what happened to packets of flows, by their keys, families and which end is A, beside what is counted here.
 
     """
 
@@ -67,7 +70,9 @@ class FlowsCollector:
         subnets: Mapping[str, str] | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
+        fates: Fates = lambda keys, _families, _reversed: [{}] * len(keys),
     ) -> None:
+        self._fates = fates
         self._sockets = sockets
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
@@ -155,6 +160,8 @@ class FlowsCollector:
                 rows = rows[~self._own.mask(rows)]
             known = self._sockets(rows["flow"]["socket"])
             flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
+            for flow, fate in zip(flows, self._fates(rows["key"], rows["family"], rows["flow"]["reversed"]), strict=True):
+                _add_fate(flow, fate)
             found = [flow for flow in flows if query.filter is None or query.filter.matches(flow)][:missing]
             missing -= len(found)
             yield found
@@ -240,3 +247,10 @@ class FlowsCollector:
         yield self._family(metrics.DRAINS, [((), float(counters.drains))])
         yield self._family(metrics.DRAIN_SECONDS, [((), counters.drain_seconds)])
         yield self._family(metrics.EARLY_ENDS, [((), float(counters.evicted))])
+
+
+def _add_fate(flow: dict[str, Any], fate: Mapping[str, Any]) -> None:
+    """Drops stand by themselves, with their reasons; all else is TCP's."""
+    for name, told in fate.items():
+        into = flow if name == "Drops" else flow.get("TCPMetric", flow)
+        into[name] = told

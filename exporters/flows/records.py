@@ -4,7 +4,8 @@ Keys keep Skydive's names and shapes (times in ms since the epoch, RTT in ns). A
 seen. New keys: ``CommunityID``, ``Initiator``, ``Interface``, ``Namespace``, ``IPMetric.Fragments``, ``Metric.*Skbs``,
 ``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``; and
 where a socket is on this host: ``Process.A`` and ``.B``, ``TCPMetric.ConnectLatency`` (ns), ``.AEnd`` and ``.BEnd`` (how it
-ended), ``.ABRetransmits`` and ``.BARetransmits``.
+ended), ``.ABRetransmits`` and ``.BARetransmits``. On this whole host: ``Drops`` by the kernel's reason, and
+``TCPMetric.Retransmits``, ``.SYNTimeouts``, ``.SYNACKTimeouts``, ``.ResetsSent``, ``.ResetsReceived``, with ``AB`` and ``BA``.
 """
 
 from __future__ import annotations

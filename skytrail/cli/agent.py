@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,11 @@ from skytrail.errors import AgentAwayError, SkytrailError
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from exporters.bpf.namespaces import NamespaceHints
     from exporters.bpf.program import FlowProgram
+    from exporters.drops.collector import DropsCollector
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owntraffic import OwnTraffic
     from exporters.flows.table import Timeouts
@@ -72,6 +75,7 @@ class AgentProcess:
         self._host: Host = read_host(settings.host_id or "")
         self._started = time.time()
         self._stopping = threading.Event()
+        self._begun = False
         self._closers = contextlib.ExitStack()
         self._otlp: OtlpExporter | None = None
         self._own: OwnTraffic | None = None
@@ -80,6 +84,7 @@ class AgentProcess:
         self._collectors: Collectors | None = None
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
+        self.drops: DropsCollector | None = None
         self._runtimes: RuntimesClient
         self.collector: FlowsCollector
         self.server: Server
@@ -102,13 +107,23 @@ class AgentProcess:
         self._start_flows()
         self._start_sockets()
         self._start_interfaces()
+        self._start_drops()
         self._start_metrics()
         self._start_http()
         assert self.collector.capture
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
         if self.sockets:
             self.sockets.start()
+        if self.drops:
+            try:
+                self.drops.start()
+            except (OSError, SkytrailError) as error:
+                _log.warning("drops_not_counted", error=str(error), remedy="see 'skytrail check'")
+                self.drops = None
+            else:
+                self._closers.callback(self.drops.stop)
         self._start_hints()
+        self._begun = True
 
     def _start_runtimes(self) -> None:
         """Names of containers, as far as a runtime is here."""
@@ -165,6 +180,7 @@ class AgentProcess:
             subnets=self._settings.subnets,
             sockets=lambda cookies: self.sockets.known(cookies) if self.sockets else {},
             described=self._described,
+            fates=self._fates,
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
@@ -246,6 +262,23 @@ class AgentProcess:
             source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
         )
 
+    def _start_drops(self) -> None:
+        """Without them the agent goes on: a kernel may tell no reasons."""
+        if "drops" not in self._settings.agent.collectors:
+            return
+        from exporters.drops.collector import DropsCollector  # noqa: PLC0415
+        from exporters.drops.places import Places, watched  # noqa: PLC0415
+
+        def places() -> Places:
+            assert self.collector.capture
+            watcher = self._hub.probe.watcher if self._hub else self.collector.capture.watcher
+            return watched(watcher) if watcher else Places({}, {})
+
+        self.drops = DropsCollector(places)
+
+    def _fates(self, keys: NDArray[Any], families: NDArray[Any], reverse: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
+        return self.drops.of_flows(keys, families, reverse) if self.drops else [{}] * len(keys)
+
     def _namespaces(self) -> list[Namespace]:
         """Those that are followed."""
         assert self.collector.capture
@@ -322,6 +355,7 @@ class AgentProcess:
                 "flows": self.collector,
                 "interfaces": self.interfaces,
                 "sockets": self.sockets,
+                "drops": self.drops,
                 "otlp": self._otlp,
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
@@ -375,7 +409,13 @@ class AgentProcess:
             "drain": self.collector.failure,
             "flows": failures[0] if failures else None,
             "links": None if capture.following else "the link watcher has ended: see the log",
+            "collectors": self._collectors_wait(),
         }
+
+    def _collectors_wait(self) -> str | None:
+        if not self._begun:
+            return "collectors are starting"
+        return next((one.failure for one in (self.sockets, self.drops) if one is not None and one.failure is not None), None)
 
     def stop(self) -> None:
         """Stop every part, the last one first; one that fails keeps no other from it."""

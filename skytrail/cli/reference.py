@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporters.bpf import namespaces
+from exporters.drops import metrics as drops
 from exporters.flows import metrics as flows
 from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
@@ -19,6 +20,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Interfaces", interfaces.DECLARED),
     ("Sockets", sockets.DECLARED),
+    ("Drops", drops.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Gremlin", gremlin.DECLARED),

@@ -167,3 +167,16 @@ def cgroup_of_process(pid: int) -> str:
     root = cgroup_root()
     assert root is not None
     return root + path
+
+
+def test_packets_that_die_are_told_of_on_their_flow(start_agent: StartAgent, net: Net) -> None:
+    left, right = net.pair()
+    net.run(right.netns, "nft", "add table ip t; add chain ip t c { type filter hook input priority 0 ; }")
+    net.run(right.netns, "nft", "add rule ip t c udp dport 9 counter drop")
+    agent = start_agent(interfaces=(left.interface,))
+    net.run(left.netns, "bash", "-c", f"for i in 1 2 3 4 5; do echo x >/dev/udp/{right.ip4}/9; done")
+    flows = agent.wait_flows(5, "udp and port 9")  # each from a port of its own
+    until(lambda: all(flow.get("Drops") for flow in agent.flows("udp and port 9")))
+    assert [flow["Drops"] for flow in agent.flows("udp and port 9")] == [{"NETFILTER_DROP": {"AB": 1, "BA": 0}}] * len(flows)
+    where = {"device": right.interface, "netns": right.netns, "reason": "NETFILTER_DROP"}
+    assert agent.metrics().value("skytrail_packets_dropped_total", **where) == 5

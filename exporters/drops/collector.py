@@ -1,0 +1,158 @@
+"""The drops collector: reads the kernel's counters of drops, retransmits and resets, and answers for metrics and flows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from exporters.bpf import drops
+from exporters.bpf.drops import DropPrograms
+from exporters.drops import metrics
+from exporters.drops.conversations import Conversations, ends_of_flows
+from exporters.drops.places import Places
+from exporters.drops.reasons import Reasons
+from exporters.drops.totals import Totals
+from skytrail.metrics import Family
+
+_log = structlog.get_logger(__name__)
+
+_TCP_NAMES = {
+    drops.RETRANSMIT: "Retransmits",
+    drops.SYN_AGAIN: "SYNTimeouts",
+    drops.SYN_ACK_AGAIN: "SYNACKTimeouts",
+    drops.RESET_SENT: "ResetsSent",
+    drops.RESET_RECEIVED: "ResetsReceived",
+}
+
+
+class DropsCollector:
+    """Everything from the kernel's maps to families and to what a flow says of its drops.
+
+    Args:
+        places: gives the present names of namespaces and devices.
+        interval: seconds between readings.
+
+    Attributes:
+        failure: why the last reading failed; None: it did not.
+
+    """
+
+    def __init__(self, places: Callable[[], Places], *, interval: float = 1.0) -> None:
+        self._places, self._interval = places, interval
+        self._programs: DropPrograms | None = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drops", daemon=True)
+        self._reasons: Reasons
+        self._totals: Totals
+        self._conversations = Conversations()
+        self._start_ns = 0
+        self._seen = 0
+        self.failure: str | None = None
+
+    def start(self) -> None:
+        """Load the programs, attach them, and begin to read.
+
+        Raises:
+            NotSupportedError: libbpf is missing, or this kernel does not say why it drops packets.
+            LoadError: the kernel refused the programs.
+        """
+        self._reasons = Reasons.of_kernel()
+        self._start_ns = time.time_ns()
+        self._totals = Totals(self._reasons, self._start_ns)
+        self._programs = DropPrograms(self._reasons.ends())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Detach and end the thread. Twice is the same as once."""
+        self._stopping.set()
+        if self._programs is None:
+            return
+        self._thread.join()
+        with self._lock:
+            self._programs.close()
+            self._programs = None
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            try:
+                self.read()
+                self.failure = None
+            except Exception as error:  # noqa: BLE001 - the next reading is tried
+                self.failure = f"reading the counters of drops failed: {error}"
+                _log.error("drops_failed", error=str(error), exc_info=True)
+
+    def read(self) -> None:
+        """Take in what has happened; next to nothing where nothing has."""
+        with self._lock:
+            self._read()
+
+    def _read(self) -> None:
+        if self._programs is None:
+            return
+        now = time.monotonic()
+        # what is counted in here is in the maps before they are read: the program chooses its side first
+        seen = self._programs.tally().seen
+        if seen != self._seen:
+            reading = self._programs.read()
+            self._seen = seen
+            self._totals.add(reading.places, reading.counts, now)
+            self._conversations.add(reading.keys, reading.flows, int(now * 1e9))
+        self._conversations.expire(int(now * 1e9))
+        if not self._totals.empty:
+            self._totals.name(self._places(), now)
+
+    def families(self) -> Iterable[Family]:
+        """All metrics of this collector, as of now; none while it does not run."""
+        with self._lock:
+            if self._programs is None:
+                return []
+            self._read()
+            tally = self._programs.tally()
+            lost = {"map_full": tally.places_full, "nested": tally.nested}
+            without = {
+                "unparsable": tally.without_flow,
+                "map_full": tally.flows_full,
+                "evicted": self._conversations.evicted,
+            }
+            return [
+                *self._totals.families(),
+                *(
+                    Family(metric, [((reason,), float(count)) for reason, count in counts.items()], self._start_ns)
+                    for metric, counts in ((metrics.EVENTS_LOST, lost), (metrics.EVENTS_WITHOUT_FLOW, without))
+                ),
+            ]
+
+    def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], reverse: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        """What a flow's JSON says of its drops, on this whole host; empty where nothing happened.
+
+        Args:
+            keys: of flows, :data:`exporters.bpf.layout.KEY6`.
+            family: 4, or 6 for all others.
+            reverse: not 0 where A is the key's second end.
+
+        Returns:
+            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "Retransmits": {"AB": …}, "SYNTimeouts": …,
+            "SYNACKTimeouts": …, "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
+
+        """
+        with self._lock:
+            owners, rows = self._conversations.find(ends_of_flows(keys, family))
+        found: list[dict[str, Any]] = [{} for _ in range(len(keys))]
+        columns = (owners, rows["key"]["kind"], rows["key"]["reason"], rows["packets"][:, 0], rows["packets"][:, 1])
+        for owner, kind, reason, there, back in zip(*(column.tolist() for column in columns), strict=True):
+            into = found[owner]
+            name = _TCP_NAMES.get(kind)
+            if name is None:
+                into, name = into.setdefault("Drops", {}), self._reasons.drop(reason)
+            ways = into.setdefault(name, {"AB": 0, "BA": 0})
+            first, second = ("BA", "AB") if reverse[owner] else ("AB", "BA")
+            ways[first] += there
+            ways[second] += back
+        return found
