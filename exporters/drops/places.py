@@ -34,4 +34,4 @@ class Places:
 def watched(watcher: LinkWatcher) -> Places:
     """The names that a watcher knows."""
     namespaces = {found.cookie: found.label for found in watcher.namespaces()}
-    return Places(namespaces, {(link.cookie, link.ifindex): link.name for link in watcher.snapshot()})
+    return Places(namespaces, {(link.cookie, link.ifindex): link.label for link in watcher.snapshot()})

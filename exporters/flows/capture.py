@@ -220,7 +220,7 @@ class Capture:
             if isinstance(item.attachment, TcAttachment) and namespace:
                 with contextlib.suppress(OSError, SkytrailError):
                     if not self._worker.run(namespace, item.attachment.intact):
-                        _log.warning("filters were removed by somebody else: attaching again", interface=item.link.name)
+                        _log.warning("filters were removed by somebody else: attaching again", interface=item.link.label)
                         self._detach(key)
                         removed.append(item)
         return removed
@@ -263,7 +263,7 @@ class Capture:
         namespace = self._namespaces[link.cookie]
         # told by another, it may be gone meanwhile: then its TID is free, and must stay so
         tid = self._tids.tid_of(link, namespace, hold=self.watcher is not None)
-        return Point(link.name, namespace.label, tid, link_type(link))
+        return Point(link.label, namespace.label, tid, link_type(link))
 
     def _attach(self, link: Link) -> None:
         item = self._links[link.cookie, link.ifindex] = _Wanted(link, self._point(link))
@@ -284,11 +284,11 @@ class Capture:
             else:
                 self._fail(item, str(error))
             return
-        _log.debug("captured", interface=link.name, namespace=item.point.namespace, attach=item.attachment.kind)
+        _log.debug("captured", interface=link.label, namespace=item.point.namespace, attach=item.attachment.kind)
 
     def _fail(self, item: _Wanted, reason: str) -> None:
-        item.failure = f"{item.link.name}: not captured: {reason}"
-        _log.warning("interface is not captured", interface=item.link.name, reason=reason)
+        item.failure = f"{item.link.label}: not captured: {reason}"
+        _log.warning("interface is not captured", interface=item.link.label, reason=reason)
 
     def _attach_here(self, link: Link, number: int) -> Attachment:
         """In the link's namespace, by the first way that works. The kernel keeps the programs; our descriptors close."""

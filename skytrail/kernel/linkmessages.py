@@ -129,6 +129,11 @@ class Link:
     raw: bytes = field(default=b"", repr=False)
 
     @property
+    def label(self) -> str:
+        """Its name as metrics and flows have it, in UTF-8 whatever the kernel was told."""
+        return self.name.encode(errors="replace").decode()
+
+    @property
     def up(self) -> bool:
         """Whether it is administratively up."""
         return bool(self.flags & IFF_UP)

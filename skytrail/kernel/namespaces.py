@@ -58,8 +58,8 @@ class Namespace:
 
     @property
     def label(self) -> str:
-        """What metrics and flows call it; empty: this process's own."""
-        return "" if self.own else self.name or f"inode:{self.inode}"
+        """What metrics and flows call it, in UTF-8 whatever its file is called; empty: this process's own."""
+        return "" if self.own else (self.name or f"inode:{self.inode}").encode(errors="replace").decode()
 
     @property
     def key(self) -> Key:

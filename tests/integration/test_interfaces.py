@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_interface_that_goes_is_let_go_and_its_series_disappear(net: Net, start_
     net.veth(left, right)
     for end in (left, right):
         agent.wait_point(end.netns, end.interface)
+
+
+def test_names_that_are_no_utf8_are_told_as_far_as_they_can_be(net: Net, start_agent: StartAgent) -> None:
+    left, right = net.pair()
+    odd = os.fsencode(net.name("x")) + b"\xff"
+    subprocess.run([b"ip", b"-n", left.netns.encode(), b"link", b"set", left.interface.encode(), b"down"], check=True)
+    subprocess.run([b"ip", b"-n", left.netns.encode(), b"link", b"set", left.interface.encode(), b"name", odd], check=True)
+    subprocess.run([b"ip", b"-n", left.netns.encode(), b"link", b"set", odd, b"up"], check=True)
+    agent = start_agent()
+    shown = f"{net.name('x')}?"
+    agent.wait_point(left.netns, shown)
+    net.ping(right.netns, left.ip4)
+    assert {flow["Interface"] for flow in agent.wait_flows(2, "icmp")} == {shown, right.interface}
+    assert agent.metrics().value("skytrail_flow_packets_total", device=shown, transport="icmp") == 6
+    assert agent.metrics().value("skytrail_collector_success", collector="interfaces") == 1
 
 
 def test_renamed_interface_goes_on_under_its_new_name(net: Net, start_agent: StartAgent) -> None:

@@ -1,0 +1,147 @@
+"""Sockets: a pass over 20,000 of them in 100 namespaces; 5,000 connections a second; iperf3 with every collector on."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+
+from support.netlab import until
+
+from exporters.bpf.sockets import SocketPrograms
+from exporters.sockets.collector import SocketsCollector
+from tests.bench.agent import Meter, _bench
+from tests.bench.bpf import run_time_counted
+from tests.bench.report import Line, median_ratio
+from tests.bench.veth import PAIRS, _iperf
+
+NAMESPACES, EACH = 100, 200
+INTERVAL = 15.0  # seconds between passes, unless told otherwise
+RATE, SECONDS = 5_000, 15
+_NEW_NETWORK = 0x40000000  # CLONE_NEWNET
+
+SERVE = """
+import socket, sys
+server = socket.create_server((sys.argv[1], 5000), backlog=4096)
+print("ready", flush=True)
+while True:
+    accepted, _ = server.accept()
+    accepted.recv(1)
+    accepted.close()
+"""
+CONNECT = """
+import socket, sys, time
+rate, until = int(sys.argv[2]), time.monotonic() + int(sys.argv[3])
+begun, made = time.monotonic(), 0
+while (now := time.monotonic()) < until:
+    while made < (now - begun) * rate:
+        client = socket.socket()
+        client.connect((sys.argv[1], 5000))
+        client.close()
+        made += 1
+    time.sleep(0.001)
+print(made)
+"""
+
+
+def passes() -> Iterator[Line]:
+    """Half of the sockets connected to each other, in each namespace; read as the collector does, metrics too."""
+    children = [_child() for _ in range(NAMESPACES)]
+    programs = SocketPrograms()
+    try:
+        until(lambda: len(programs.read()) >= NAMESPACES * EACH, 60)
+        collector = SocketsCollector(programs, dict)
+        took, raw = [], []
+        for _ in range(21):
+            begun = time.perf_counter()
+            programs.read()
+            raw.append(1000 * (time.perf_counter() - begun))
+            begun = time.perf_counter()
+            collector._pass()
+            took.append(1000 * (time.perf_counter() - begun))
+        begun = time.perf_counter()
+        list(collector.families())
+        told = 1000 * (time.perf_counter() - begun)
+    finally:
+        programs.close()
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    mine = statistics.median(took[1:])
+    name = f"a pass over {NAMESPACES * EACH:,} sockets in {NAMESPACES} namespaces"
+    yield Line(name, mine, "ms p50", statistics.median(raw), "reading them alone", most=150, note=f"metrics {told:.0f} ms")
+    yield Line("… of a core at the default interval", mine / INTERVAL / 10, "%", most=5)
+
+
+def _child() -> int:
+    """A process in a namespace of its own, with its sockets."""
+    pid = os.fork()
+    if pid:
+        return pid
+    with contextlib.suppress(BaseException):
+        ctypes.CDLL(None).unshare(_NEW_NETWORK)
+        os.system("ip link set lo up")
+        server = socket.create_server(("127.0.0.1", 5000), backlog=500)
+        kept = [server]
+        while len(kept) + 2 <= EACH:
+            kept.append(socket.create_connection(("127.0.0.1", 5000)))
+            kept.append(server.accept()[0])
+        kept.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        signal.pause()
+    os._exit(1)
+
+
+def connections() -> Iterator[Line]:
+    """Short TCP connections between two namespaces, both ends here, every collector on."""
+    with _bench() as bench, run_time_counted():
+        bench.net.run(bench.left.netns, "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1")
+        agent = bench.agent()
+        server = bench.net.spawn(bench.right.netns, sys.executable, "-c", SERVE, bench.right.ip4)
+        assert server.stdout
+        server.stdout.readline()
+        client = bench.net.spawn(bench.left.netns, sys.executable, "-c", CONNECT, bench.right.ip4, str(RATE), str(SECONDS + 4))
+        time.sleep(2)
+        meter = Meter(agent)
+        time.sleep(SECONDS)
+        usage = meter.read()
+        made = int(client.communicate(timeout=60)[0])
+        metrics = agent.metrics()
+        connects = metrics.value("skytrail_tcp_connects_total", netns=bench.left.netns)
+        lost = metrics.value("skytrail_socket_events_lost_total")
+        agent.stop()
+    yield Line(
+        f"{made / (SECONDS + 4):,.0f} connections/s: CPU",
+        100 * (usage.process + usage.programs),
+        "% core",
+        most=40,
+        note=f"agent {usage.process:.1%}, programs {usage.programs:.1%}; asked for {RATE:,}/s",
+    )
+    yield Line("… connections that were not counted and not counted as lost", made - connects - lost, "", most=0)
+
+
+def everything() -> Iterator[Line]:
+    """iperf3 over veth, captured at both ends, with every collector on against flows alone."""
+    with _bench() as bench:
+        server = bench.net.spawn(bench.right.netns, "iperf3", "-s", "--forceflush")
+        assert server.stdout
+        until(lambda: "listening" in server.stdout.readline())
+        ends = bench.left.interface, bench.right.interface
+        _iperf(bench, ())  # the first one warms up
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for turn in range(PAIRS):
+            for all_of_them in (turn % 2 == 0, turn % 2 == 1):
+                names = {} if all_of_them else {"agent.collectors": "flows"}
+                agent = bench.agent(*ends, **names)
+                try:
+                    rates[all_of_them].append(_iperf(bench, ()))
+                finally:
+                    agent.stop()
+    mine, alone = (statistics.median(rates[which]) / 1e9 for which in (True, False))
+    ratio = median_ratio(rates[True], rates[False])
+    yield Line("iperf3 TCP, every collector on", mine, "Gbit/s", alone, "flows alone", ratio, least=0.97, of_ratio=True)
