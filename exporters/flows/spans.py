@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from exporters.flows.records import AddressTexts
 from exporters.flows.subnets import Subnets
 from exporters.flows.table import Batch, finish_of
 from exporters.flows.totals import FINISHES, NETWORKS, TRANSPORTS, networks, transports
+from exporters.flows.whose import whose_columns
 from exporters.outputs.otlp.columns import Column, LinkColumn, SpanColumns, ValueKind
+from exporters.sockets.known import Known
+from exporters.sockets.shown import Described, undescribed
 from skytrail.tracking import span_id
 
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -46,6 +49,8 @@ class SpanBuilder:
         trace_epoch: fold this period (ns) into trace ids; 0: the trace id is the tracking ID.
         subnets: names of subnets by CIDR.
         program: tells what ICMP errors quote, and the sampling; None: neither.
+        sockets: what is known of sockets, by their cookies.
+        described: what a control group is: a container, a pod.
 
     """
 
@@ -56,7 +61,10 @@ class SpanBuilder:
         trace_epoch: int = 0,
         subnets: Mapping[str, str] | None = None,
         program: FlowProgram | None = None,
+        sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
+        described: Described = undescribed,
     ) -> None:
+        self._sockets, self._described = sockets, described
         self._subnets, self._program = Subnets(subnets), program
         self._points, self._applications, self._epoch = points, applications, trace_epoch
         self._addresses = AddressTexts()
@@ -83,6 +91,7 @@ class SpanBuilder:
                 *self._facts(rows, link),
                 *self._counts(rows, batch, source),
                 *self._told_by_program(rows),
+                *whose_columns(flow["socket"], source, self._sockets(flow["socket"]), self._described),
             ],
             links=self._parents(rows),
         )

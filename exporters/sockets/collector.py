@@ -66,6 +66,7 @@ class SocketsCollector:
         self._passes, self._seconds = 0, 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="sockets", daemon=True)
         self.failure: str | None = None
 
@@ -74,11 +75,14 @@ class SocketsCollector:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read no more, and detach from the kernel."""
+        """Read no more, and detach from the kernel; what is known is told still."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._programs.close()
+        with self._lock:
+            self._take_events()  # flows that end after this ask still
+            self._closed = True
+            self._programs.close()
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -98,6 +102,8 @@ class SocketsCollector:
                 return
 
     def _take_events(self) -> None:
+        if self._closed:
+            return
         events = self._programs.events()
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))

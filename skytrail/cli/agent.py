@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
+    from exporters.sockets.known import Known
     from skytrail.cli.hub import HubProcess
     from skytrail.collectors import Collectors
     from skytrail.http.server import Server
@@ -178,13 +179,14 @@ class AgentProcess:
             own_traffic=self._own,
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
             subnets=self._settings.subnets,
-            sockets=lambda cookies: self.sockets.known(cookies) if self.sockets else {},
+            sockets=self._known,
             described=self._described,
             fates=self._fates,
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
-            builder, otlp = SpanBuilder(points, applications, epoch, self._settings.subnets, program), self._otlp
+            subnets, otlp = self._settings.subnets, self._otlp
+            builder = SpanBuilder(points, applications, epoch, subnets, program, self._known, self._described)
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
             program,
@@ -275,6 +277,9 @@ class AgentProcess:
             return watched(watcher) if watcher else Places({}, {})
 
         self.drops = DropsCollector(places)
+
+    def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
+        return self.sockets.known(cookies) if self.sockets else {}
 
     def _fates(self, keys: NDArray[Any], families: NDArray[Any], reverse: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
         return self.drops.of_flows(keys, families, reverse) if self.drops else [{}] * len(keys)

@@ -60,6 +60,8 @@ def test_every_flow_becomes_spans_of_one_trace(net: Net, start_agent: StartAgent
             (span["spanId"], otelcol.attributes(span)["skytrail.flow.uuid"], span["startTimeUnixNano"]) for span in spans
         }
         assert len(windows) == len({span["spanId"] for span in spans})  # one id for one record and window
+    echoing = [otelcol.attributes(span) for spans in found.values() for span in spans]
+    assert {(told["process.executable.name"], told["skytrail.process.end"]) for told in echoing} == {("ping", "source")}
     port = int(endpoint.rpartition(":")[2])
     ends = [otelcol.attributes(span) for span in collector.spans()]
     assert not [e for e in ends if port in (e.get("source.port"), e.get("destination.port"))]  # we ourselves

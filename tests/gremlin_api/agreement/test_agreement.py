@@ -75,10 +75,16 @@ def test_each_exception_is_one() -> None:
         assert why
 
 
+_TOO_MUCH = ("java.lang.OutOfMemoryError", "theirs failed timeout")
+"""What a server says of a query with millions of answers: its heap is too small or, where it is slow to say so, its time."""
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_generated_queries_have_the_servers_answers(server: Server, graphs: dict[str, MemoryGraph], seed: int) -> None:
     queries = [Asked("generated", graph, text) for graph, text in generate(seed, GENERATED) if not _UNSOUND.search(text)]
     assert len(queries) > GENERATED * 0.8
     found = [_differing(server, graphs, one, ordered=".values(" not in one.text.rpartition(".order()")[2]) for one in queries]
-    differing = [one for one in found if one is not None and "java.lang.OutOfMemoryError" not in one]
-    assert differing == []
+    differing = [one for one in found if one is not None]
+    too_much = [one for one in differing if any(word in one for word in _TOO_MUCH)]
+    assert [one for one in differing if one not in too_much] == []
+    assert len(too_much) <= 5
