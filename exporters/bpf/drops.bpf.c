@@ -421,6 +421,8 @@ int dropped(__u64 *ctx)
 
 	if (end == DROP_NORMAL)
 		return 0;
+	if (sk && !sk->__sk_common.skc_family)
+		return 0; /* AF_UNSPEC: no packet, but what BPF_PROG_TEST_RUN was given, as our own closing of flows does it */
 	if (bpf_core_field_exists(struct trace_event_raw_kfree_skb, rx_sk) && !sk)
 		sk = (struct sock *)ctx[3];
 	if (sk && !of_inet(&sk->__sk_common)) {
