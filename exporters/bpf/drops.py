@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import syscall
-from exporters.bpf.libbpf import load_object
+from exporters.bpf.libbpf import load_object, open_library
 from skytrail.errors import LoadError, NotSupportedError
 
 OBJECT = Path(__file__).with_name("drops.bpf.o")
@@ -65,14 +65,6 @@ PLAIN, ONE_WAY = 0, 1
 REASONS = 1024
 _MEMBARRIER, _MEMBARRIER_GLOBAL = {"x86_64": 324}.get(os.uname().machine, 283), 1
 _KIND_ENUM = 6  # BTF_KIND_ENUM
-_POINTER = ctypes.c_void_p
-_SIGNATURES: dict[str, tuple[list[Any], Any]] = {  # bpf/btf.h of libbpf 1.1
-    "btf__load_vmlinux_btf": ([], _POINTER),
-    "btf__find_by_name_kind": ([_POINTER, ctypes.c_char_p, ctypes.c_uint32], ctypes.c_int),
-    "btf__type_by_id": ([_POINTER, ctypes.c_uint32], _POINTER),
-    "btf__name_by_offset": ([_POINTER, ctypes.c_uint32], ctypes.c_char_p),
-    "btf__free": ([_POINTER], None),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +123,7 @@ def kernel_enums(*names: str) -> list[dict[int, str]]:
     Raises:
         NotSupportedError: there is no libbpf, or the kernel does not describe its types.
     """
-    try:
-        library = ctypes.CDLL("libbpf.so.1")
-    except OSError as error:
-        raise NotSupportedError("libbpf.so.1 is missing", "install it (Debian and Ubuntu: apt install libbpf1)") from error
-    for function, (arguments, result) in _SIGNATURES.items():
-        getattr(library, function).argtypes, getattr(library, function).restype = arguments, result
+    library = open_library()
     btf = library.btf__load_vmlinux_btf()
     if not btf:
         raise NotSupportedError("this kernel does not describe its types", "use one with CONFIG_DEBUG_INFO_BTF")

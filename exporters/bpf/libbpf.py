@@ -9,6 +9,7 @@ import ctypes
 import ctypes.util
 import errno
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,15 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "btf__find_by_name_kind": ([_POINTER, ctypes.c_char_p, ctypes.c_uint32], ctypes.c_int),
     "btf__type_by_id": ([_POINTER, ctypes.c_uint32], _POINTER),
     "btf__name_by_offset": ([_POINTER, ctypes.c_uint32], ctypes.c_char_p),
+    "btf__load_vmlinux_btf": ([], _POINTER),
+    "btf__free": ([_POINTER], None),
     "libbpf_set_print": ([_POINTER], _POINTER),
 }
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, _POINTER)
 
 
-def _library() -> ctypes.CDLL:
+def open_library() -> ctypes.CDLL:
+    """Debian's libbpf, with the signatures of what is called, and what it prints kept. Raises NotSupportedError."""
     try:
         library = ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError as error:
@@ -53,29 +57,40 @@ def _library() -> ctypes.CDLL:
     for name, (arguments, result) in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, result
+    library.libbpf_set_print(_PRINTED.callback)
     return library
 
 
-class _Log:
-    """Collects what libbpf prints while it loads: the verifier's log is in it."""
+class _Printed:
+    """What libbpf prints on each thread: the verifier's log, too. One for the process, for ever: it prints at any time."""
 
     LIMIT = 1 << 20
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self.text = ""
-        libc = ctypes.CDLL(None)
-        libc.free.argtypes = [_POINTER]
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._libc = ctypes.CDLL(None)
+        self._libc.free.argtypes = [_POINTER]
+        self.callback = _PRINT(self._write)
 
-        def write(level: int, text: bytes, arguments: int) -> int:
-            if level < 2:  # 2: debugging
-                made = ctypes.c_char_p()
-                if libc.vasprintf(ctypes.byref(made), text, ctypes.c_void_p(arguments)) >= 0:
-                    self.text = (self.text + (made.value or b"").decode(errors="replace"))[-self.LIMIT :]  # the reason is last
-                    libc.free(made)
-            return 0
+    def clear(self) -> None:
+        """Begin anew, on this thread."""
+        self._local.text = ""
 
-        self._callback = _PRINT(write)
-        self.before: int | None = library.libbpf_set_print(self._callback)
+    @property
+    def text(self) -> str:
+        """What was printed on this thread since it was cleared, the end of it: the reason is last."""
+        return getattr(self._local, "text", "")
+
+    def _write(self, level: int, text: bytes, arguments: int) -> int:
+        if level < 2:  # 2: debugging
+            made = ctypes.c_char_p()
+            if self._libc.vasprintf(ctypes.byref(made), text, ctypes.c_void_p(arguments)) >= 0:
+                self._local.text = (self.text + (made.value or b"").decode(errors="replace"))[-self.LIMIT :]
+                self._libc.free(made)
+        return 0
+
+
+_PRINTED = _Printed()
 
 
 def load_object(path: Path, structs: Mapping[str, np.dtype[Any]] | None = None) -> LoadedObject:
@@ -89,16 +104,16 @@ def load_object(path: Path, structs: Mapping[str, np.dtype[Any]] | None = None) 
         NotSupportedError: there is no libbpf.
         LoadError: the kernel refused it; carries the verifier's log.
     """
-    library = _library()
-    log = _Log(library)
+    library = open_library()
+    _PRINTED.clear()
     handle = library.bpf_object__open_file(os.fsencode(path), None)
     if not handle:
-        raise LoadError(f"{path.name} cannot be opened: {os.strerror(ctypes.get_errno())}", log.text)
+        raise LoadError(f"{path.name} cannot be opened: {os.strerror(ctypes.get_errno())}", _PRINTED.text)
     try:
         layout.check(library, library.bpf_object__btf(handle), structs or {})
         result = library.bpf_object__load(handle)
         if result:
-            raise _refused(-result, log.text)
+            raise _refused(-result, _PRINTED.text)
         programs = _walk(handle, library.bpf_object__next_program, library.bpf_program__name)
         maps = _walk(handle, library.bpf_object__next_map, library.bpf_map__name)
         return LoadedObject(
@@ -107,7 +122,6 @@ def load_object(path: Path, structs: Mapping[str, np.dtype[Any]] | None = None) 
         )
     finally:
         library.bpf_object__close(handle)
-        library.libbpf_set_print(log.before)
 
 
 class LibbpfLoader:
@@ -116,8 +130,7 @@ class LibbpfLoader:
     name = "libbpf"
 
     def __init__(self) -> None:
-        self._library = _library()
-        self._log = _Log(self._library)
+        self._library = open_library()
 
     def load(
         self,
@@ -137,16 +150,17 @@ class LibbpfLoader:
         Raises:
             LoadError: the kernel refused it; carries the verifier's log.
         """
-        library, self._log.text = self._library, ""
+        library = self._library
+        _PRINTED.clear()
         handle = library.bpf_object__open_file(os.fsencode(OBJECT), None)
         if not handle:
-            raise LoadError(f"{OBJECT.name} cannot be opened: {os.strerror(ctypes.get_errno())}", self._log.text)
+            raise LoadError(f"{OBJECT.name} cannot be opened: {os.strerror(ctypes.get_errno())}", _PRINTED.text)
         try:
             layout.check(library, library.bpf_object__btf(handle), layout.STRUCTS)
             self._prepare(handle, parameters, programs, max_entries, shared.maps if shared else {})
             result = library.bpf_object__load(handle)
             if result:
-                raise _refused(-result, self._log.text)
+                raise _refused(-result, _PRINTED.text)
             return LoadedObject(
                 programs={name: os.dup(library.bpf_program__fd(p)) for name, p in self._programs(handle) if name in programs},
                 maps={name: os.dup(library.bpf_map__fd(m)) for name, m in self._maps(handle) if name in layout.MAPS},
