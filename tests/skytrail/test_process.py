@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
+from support.netlab import until
+
 from skytrail import __version__
-from skytrail.process import CPU_SECONDS, OPEN_FDS, RESIDENT_BYTES, process_families
+from skytrail.metrics import Histogram
+from skytrail.process import CPU_SECONDS, OPEN_FDS, RESIDENT_BYTES, THREAD_CPU_SECONDS, process_families
 
 
 def values() -> dict[str, float]:
@@ -41,3 +45,28 @@ def test_descriptors_are_counted() -> None:
 
 def test_build_names_the_version() -> None:
     assert [labels for family in process_families() for labels, _ in family.samples if labels] == [(__version__,)]
+
+
+def test_a_part_tells_of_its_threads_time() -> None:
+    def spin() -> None:
+        begun = time.thread_time()
+        while time.thread_time() < begun + 0.1:
+            pass
+        done.set()
+        go.wait(10)
+
+    def told() -> dict[tuple[str, ...], float]:
+        [family] = [one for one in process_families() if one.metric is THREAD_CPU_SECONDS]
+        return {labels: float(value) for labels, value in family.samples if not isinstance(value, Histogram)}
+
+    done, go = threading.Event(), threading.Event()
+    parts = [threading.Thread(target=spin, name=name) for name in ("busy-part", "busy-part", "collect-it", "Thread-7")]
+    for part in parts:
+        part.start()
+    done.wait(10)
+    until(lambda: told()["busy-part",] >= 0.2)
+    assert {labels[0] for labels in told()}.isdisjoint({"collect-it", "Thread-7"})
+    go.set()
+    for part in parts:
+        part.join()
+    assert ("busy-part",) not in told()
