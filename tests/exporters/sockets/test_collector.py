@@ -111,6 +111,30 @@ def test_what_a_full_socket_drops_is_counted(lab: Lab) -> None:
     sender.close()
 
 
+def test_connections_that_find_the_accept_queue_full_are_counted(lab: Lab) -> None:
+    def make() -> list[socket.socket]:
+        server = socket.create_server(("127.0.0.1", 0), backlog=1)
+        clients = [socket.socket() for _ in range(6)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        return [server, *clients]
+
+    opened = in_netns(lab.name, make)
+
+    def agree() -> bool:
+        before = dropped()
+        ours = lab.told(metrics.DROPS).get(("tcp",), 0)
+        return before == dropped() == ours > 0  # nothing was sent again meanwhile
+
+    def dropped() -> int:
+        return int(lab.net.run(lab.name, "nstat", "-asz", "TcpExtListenDrops").split()[-2])
+
+    until(agree, 20)
+    for one in opened:
+        one.close()
+
+
 def test_what_no_process_has_any_more_is_told_of_as_ss_does(lab: Lab) -> None:
     def make() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
