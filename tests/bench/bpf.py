@@ -23,7 +23,7 @@ def naive_program(folder: Path) -> Iterator[int]:
     target = folder / "naive.bpf.o"
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     subprocess.run(["clang", "-O2", "-g", "-target", "bpf", include, "-c", str(NAIVE), "-o", str(target)], check=True)
-    library = libbpf._library()
+    library = libbpf.open_library()
     handle = library.bpf_object__open_file(os.fsencode(target), None)
     try:
         assert library.bpf_object__load(handle) == 0, "the kernel refused the naive counter"
