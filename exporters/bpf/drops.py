@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import syscall
+from exporters.bpf.layout import BtfType
 from exporters.bpf.libbpf import load_object, open_library
 from skytrail.errors import LoadError, NotSupportedError
 
@@ -107,12 +108,6 @@ class Tally:
     nested: int
 
 
-class _EnumType(ctypes.Structure):
-    """``struct btf_type``, followed in memory by ``info & 0xffff`` values (Documentation/bpf/btf.rst)."""
-
-    _fields_ = (("name", ctypes.c_uint32), ("info", ctypes.c_uint32), ("size", ctypes.c_uint32))
-
-
 class _EnumValue(ctypes.Structure):
     _fields_ = (("name", ctypes.c_uint32), ("value", ctypes.c_uint32))
 
@@ -138,8 +133,8 @@ def _values(library: ctypes.CDLL, btf: int, name: str) -> dict[int, str]:
     if number < 0:
         return {}
     address: Any = library.btf__type_by_id(btf, number)
-    head = _EnumType.from_address(address)
-    values = (_EnumValue * (head.info & 0xFFFF)).from_address(address + ctypes.sizeof(_EnumType))
+    head = BtfType.from_address(address)
+    values = (_EnumValue * (head.info & 0xFFFF)).from_address(address + ctypes.sizeof(BtfType))
     return {value.value: library.btf__name_by_offset(btf, value.name).decode() for value in values}
 
 
@@ -193,7 +188,7 @@ class DropPrograms:
         values = np.zeros(self._cpus, TALLY)
         syscall.map_lookup(self._maps["tallies"], np.zeros(1, "u4"), values)
         total = {name: int(values[name].sum()) for name in TALLY.names or ()}
-        return Tally(**total, nested=sum(_misses(self._programs[name]) for name in PROGRAMS))
+        return Tally(**total, nested=sum(syscall.program_misses(self._programs[name]) for name in PROGRAMS))
 
     def close(self) -> None:
         """Detach. Twice is the same as once."""
@@ -213,12 +208,3 @@ def _taken(
     found = np.concatenate(keys).view(key)
     syscall.map_delete_batch(fd, found)
     return found, np.concatenate(values)
-
-
-def _misses(program: int) -> int:
-    """How often the kernel left a program out, because it ran on that CPU already (Linux 5.12)."""
-    with open(f"/proc/self/fdinfo/{program}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
-        for line in info:
-            if line.startswith("recursion_misses:"):
-                return int(line.split()[1])
-    return 0

@@ -126,8 +126,8 @@ class _Member(ctypes.Structure):
     _fields_ = (("name", ctypes.c_uint32), ("type", ctypes.c_uint32), ("offset", ctypes.c_uint32))
 
 
-class _Type(ctypes.Structure):
-    """``struct btf_type``, followed in memory by ``info & 0xffff`` members (Documentation/bpf/btf.rst)."""
+class BtfType(ctypes.Structure):
+    """``struct btf_type``, followed in memory by ``info & 0xffff`` members or values (Documentation/bpf/btf.rst)."""
 
     _fields_ = (("name", ctypes.c_uint32), ("info", ctypes.c_uint32), ("size", ctypes.c_uint32))
 
@@ -159,7 +159,7 @@ def _members(library: ctypes.CDLL, btf: int, name: str) -> tuple[int, dict[str, 
     if number < 0:
         return None
     address: Any = library.btf__type_by_id(btf, number)
-    head = _Type.from_address(address)
-    members = (_Member * (head.info & 0xFFFF)).from_address(address + ctypes.sizeof(_Type))
+    head = BtfType.from_address(address)
+    members = (_Member * (head.info & 0xFFFF)).from_address(address + ctypes.sizeof(BtfType))
     names = {library.btf__name_by_offset(btf, member.name).decode(): member.offset // 8 for member in members}
     return head.size, names

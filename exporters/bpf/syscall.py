@@ -258,25 +258,30 @@ def map_by_id(number: int) -> int:
 
 def map_type(fd: int) -> int:
     """``enum bpf_map_type`` of a map."""
-    return _map_info(fd, "map_type")
+    return _fd_info(fd, "map_type")
 
 
 def map_id(fd: int) -> int:
     """A map's number among all of this kernel: not given out again for a very long time."""
-    return _map_info(fd, "map_id")
+    return _fd_info(fd, "map_id")
 
 
 def map_entries(fd: int) -> int:
     """How many entries a map may have; of a ring buffer: its bytes."""
-    return _map_info(fd, "max_entries")
+    return _fd_info(fd, "max_entries")
 
 
 def map_memory(fd: int) -> int:
     """Tell the bytes of kernel memory a map is charged for; 0 where the kernel does not say."""
-    return _map_info(fd, "memlock")
+    return _fd_info(fd, "memlock")
 
 
-def _map_info(fd: int, key: str) -> int:
+def program_misses(fd: int) -> int:
+    """How often the kernel left a program out, because it ran on that CPU already (Linux 5.12)."""
+    return _fd_info(fd, "recursion_misses")
+
+
+def _fd_info(fd: int, key: str) -> int:
     """One number of /proc/self/fdinfo; 0 where it is not there."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:  # noqa: PTH123 - a short read of procfs
         for line in info:

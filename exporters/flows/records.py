@@ -10,7 +10,6 @@ ended), ``.ABRetransmits`` and ``.BARetransmits``. On this whole host: ``Drops``
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +23,7 @@ from exporters.flows.points import Points
 from exporters.flows.table import finish_of
 from exporters.flows.totals import FINISHES
 from exporters.sockets.known import Known
-from exporters.sockets.shown import Described, undescribed
+from exporters.sockets.shown import Described, address_text, undescribed
 
 _MS = 1_000_000
 _IDENTIFIED = range(13, 19)  # time stamp, information, address mask
@@ -135,7 +134,7 @@ class AddressTexts:
         if found is None:
             if len(self._known) > 65536:
                 self._known.clear()
-            found = socket.inet_ntop(socket.AF_INET, raw[:4]) if family == 4 else socket.inet_ntop(socket.AF_INET6, raw)
+            found = address_text(family, raw)
             self._known[family, raw] = found
         return found
 
