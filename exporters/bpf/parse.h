@@ -487,6 +487,7 @@ static __always_inline void link_flow(struct level *l, __u32 id)
 	put64(l->k6.addr[1] + 8, 0);
 	l->sport = l->dport = 0;
 	l->fragment_bits = 0;
+	l->ttl = l->dscp = 0; /* not cleared for each packet: of an earlier one */
 }
 
 static __always_inline void no_mac(struct level *l)

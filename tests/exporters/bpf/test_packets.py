@@ -10,6 +10,8 @@ from support.dissect import Dissected
 from support.expected import expected_flows, judged
 from support.lab import Lab
 
+from exporters.bpf import layout
+
 pytestmark = pytest.mark.kernel
 
 
@@ -60,3 +62,17 @@ def test_tracking_ids_are_those_of_the_definition(lab: Lab, tracking: str) -> No
     lab.begin()
     lab.count([Captured(frame, 1)])
     assert [flow["TrackingID"] for flow in lab.flows()] == [tracking]
+
+
+def test_a_frame_without_a_network_layer_has_no_ttl_of_the_packet_before(lab: Lab) -> None:
+    """The program's memory is used again for each packet, on each processor."""
+    arp, labels = frames.ethernet(*EXAMPLES["2f465a41ccb2b88060590ba7fa5dacd8"]), frames.mpls([77], b"")
+    lab.begin()
+    for frame in (arp, frames.ethernet(0x8847, labels)):
+        kind, packet = frames.ip("10.0.0.1", "10.0.0.2", frames.UDP, frames.udp(7, 8), ttl=99, dscp=46)
+        lab.count([Captured(frames.ethernet(kind, packet), 1), Captured(frame, 1)])
+    snapshot = lab.snapshot()
+    link = (snapshot.keys["tags"] & layout.KIND_MASK) == layout.KIND_LINK
+    assert link.tolist() == [False, True, True]
+    assert snapshot.flows["ttl"][link].tolist() == snapshot.flows["dscp"][link].tolist() == [[0, 0], [0, 0]]
+    assert max(snapshot.flows["ttl"][~link].tolist()[0]) == 99
