@@ -2,5 +2,5 @@
 
 Here belong the names of the kernel's reasons, which of them are no drops, the totals for metrics and the table of
 conversations. Never here: BPF system calls (``exporters.bpf``), flow records (``exporters.flows``): who joins the two asks
-for conversations by their endpoints.
+for conversations by their endpoints, which are named as there.
 """

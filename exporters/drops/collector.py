@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from exporters.bpf import drops
 from exporters.bpf.drops import DropPrograms
 from exporters.drops import metrics
-from exporters.drops.conversations import Conversations, ends_of_flows
+from exporters.drops.conversations import Conversations
 from exporters.drops.places import Places
 from exporters.drops.reasons import Reasons
 from exporters.drops.totals import Totals
+from exporters.flows.ends import ends_of_flows
 from skytrail.metrics import Family
 
 _log = structlog.get_logger(__name__)

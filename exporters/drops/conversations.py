@@ -7,19 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.bpf import layout
-
-ENDS = np.dtype(
-    [
-        ("addr", "u1", (2, 16)),
-        ("port", ">u2", 2),
-        ("id", "u4"),
-        ("family", "u1"),
-        ("proto", "u1"),
-        ("way", "u1"),
-    ]
-)
-"""A conversation, its endpoints ordered as a flow's."""
+from exporters.flows.ends import ENDS
 
 _KEY = np.dtype([("ends", ENDS), ("kind", "u1"), ("reason", "u4"), ("netns", "u8")])
 ROW = np.dtype([("key", _KEY), ("packets", "u8", 2), ("ifindex", "u4"), ("last", "i8")])
@@ -30,20 +18,6 @@ KEPT_NS = 300_000_000_000
 """As long as a TCP flow without packets lives."""
 
 _KEY_BYTES, _ROW_BYTES, _ENDS_BYTES = f"S{_KEY.itemsize}", f"V{ROW.itemsize}", ENDS.itemsize
-
-
-def ends_of_flows(keys: NDArray[Any], family: NDArray[np.uint8]) -> NDArray[Any]:
-    """The conversations (:data:`ENDS`) of flows' keys (:data:`layout.KEY6`), wherever those were captured.
-
-    Flows of a tunnel's packets are found by what they carry, not by the tunnel's own endpoints.
-    """
-    found = np.zeros(len(keys), ENDS)
-    for name in ("addr", "port", "id"):
-        found[name] = keys[name]
-    found["family"] = np.where(family == 4, 4, 6)
-    found["proto"] = (keys["tags"] >> np.uint64(8)) & np.uint64(0xFF)
-    found["way"] = (keys["tags"] & layout.KIND_MASK) == layout.KIND_ONE_WAY
-    return found
 
 
 class Conversations:

@@ -32,7 +32,8 @@ _log = structlog.get_logger(__name__)
 
 Sink = Callable[[Batch], None]
 Fates = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Sequence[Mapping[str, Any]]]
-"""As ``DropsCollector.of_flows``."""
+"""As ``DropsCollector.of_flows`` and ``ConntrackCollector.shown``."""
+_OF_ANY = frozenset({"Drops", "NAT", "NATTrackingID"})
 _QUERY_ROWS = 1_000
 _LOOK = 0.02  # seconds between two looks for new flows
 
@@ -250,7 +251,7 @@ class FlowsCollector:
 
 
 def _add_fate(flow: dict[str, Any], fate: Mapping[str, Any]) -> None:
-    """Drops stand by themselves, with their reasons; all else is TCP's."""
+    """What can happen to any packet stands by itself; all else is TCP's."""
     for name, told in fate.items():
-        into = flow if name == "Drops" else flow.get("TCPMetric", flow)
+        into = flow if name in _OF_ANY else flow.get("TCPMetric", flow)
         into[name] = told

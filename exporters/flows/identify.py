@@ -79,14 +79,19 @@ def _hashed(keys: NDArray[Any], family: NDArray[np.uint8], *, public: bool) -> l
     return found
 
 
+def tracking_of(keys: NDArray[Any], family: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Tracking IDs of keys (:data:`layout.KEY6`): uint8[n, 16]. ``family``: 4, or 6 for all others."""
+    return np.frombuffer(tracking_ids(_hashed(keys, family, public=False)), np.uint8).reshape(-1, 16)
+
+
 def identify(rows: NDArray[Any], points: Points) -> None:
     """Fill in ``tracking`` and ``uuid`` of table rows whose ``uuid`` is still empty. ``parent_uuid`` is there already."""
     missing = np.flatnonzero(~rows["identified"])
     if not len(missing):
         return
     part = rows[missing]
-    ids = tracking_ids(_hashed(part["key"], part["family"], public=False))
-    tracking = np.frombuffer(ids, np.uint8).reshape(-1, 16)
+    tracking = tracking_of(part["key"], part["family"])
+    ids = tracking.tobytes()
     hexes = [ids[at : at + 16].hex() for at in range(0, len(ids), 16)]
     parents = [uuid.tobytes().hex() if uuid.any() else "" for uuid in part["parent_uuid"]]
     uuids = b"".join(

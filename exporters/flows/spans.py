@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram
+from exporters.conntrack.collector import Found
+from exporters.conntrack.entries import KINDS
 from exporters.flows.applications import Applications
 from exporters.flows.identify import kind_of, network_id, proto_of, quoted_by, vlans_of
 from exporters.flows.points import Points
@@ -51,6 +53,7 @@ class SpanBuilder:
         program: tells what ICMP errors quote, and the sampling; None: neither.
         sockets: what is known of sockets, by their cookies.
         described: what a control group is: a container, a pod.
+        translations: what conversations of flows become and were, by their keys and families; None: nobody knows.
 
     """
 
@@ -63,8 +66,9 @@ class SpanBuilder:
         program: FlowProgram | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
+        translations: Callable[[NDArray[Any], NDArray[np.uint8]], Found] | None = None,
     ) -> None:
-        self._sockets, self._described = sockets, described
+        self._sockets, self._described, self._translations = sockets, described, translations
         self._subnets, self._program = Subnets(subnets), program
         self._points, self._applications, self._epoch = points, applications, trace_epoch
         self._addresses = AddressTexts()
@@ -80,6 +84,7 @@ class SpanBuilder:
         ids = b"".join(span_id(uuid, start) for uuid, start in zip(_rows_of_bytes(rows["uuid"]), starts.tolist(), strict=True))
         trace = self._fold(rows["tracking"], starts)
         link = np.asarray(kind_of(keys) == layout.KIND_LINK)
+        translated, links = self._translated(rows)
         return SpanColumns(
             trace_id=trace,
             span_id=np.frombuffer(ids, np.uint8).reshape(-1, 8),
@@ -92,8 +97,9 @@ class SpanBuilder:
                 *self._counts(rows, batch, source),
                 *self._told_by_program(rows),
                 *whose_columns(flow["socket"], source, self._sockets(flow["socket"]), self._described),
+                *translated,
             ],
-            links=self._parents(rows),
+            links=[*self._parents(rows), *links],
         )
 
     def _fold(self, tracking: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -194,6 +200,36 @@ class SpanBuilder:
             Column("skytrail.flow.quoted_tracking_id", ValueKind.STR, texts.astype("S"), np.asarray(texts != b"")),
             Column("skytrail.flow.sampling", ValueKind.INT, rate, rate > 1),
         ]
+
+    def _translated(self, rows: NDArray[Any]) -> tuple[list[Column], list[LinkColumn]]:
+        """What address translation makes of the conversation, and of which one it made it: attributes and links.
+
+        A link's span id is the first half of the other conversation's tracking ID: which spans there are of it on other
+        hosts, nobody knows here; its trace is what is looked up.
+        """
+        if self._translations is None:
+            return [], []
+        found = self._translations(rows["key"], rows["family"])
+        columns, links = [], []
+        for role, name in enumerate(("to", "from")):
+            chosen = found.rows["role"] == role
+            place = found.flow[chosen]
+            if not len(place):
+                continue
+            other, kinds, present = (
+                np.zeros((len(rows), 16), np.uint8),
+                np.zeros(len(rows), np.uint8),
+                np.zeros(len(rows), bool),
+            )
+            other[place], kinds[place], present[place] = found.tracking[chosen], found.rows["kinds"][chosen], True
+            texts = [KINDS.get(kind, "") for kind in range(max(KINDS) + 1)]
+            columns += [
+                Column(f"skytrail.nat.{name}.tracking_id", ValueKind.STR, hex_texts(other), present),
+                Column(f"skytrail.nat.{name}.kind", ValueKind.STR, _named(texts, kinds), present),
+            ]
+            trace, kind = self._fold(other, rows["previous_at"]), ("skytrail.link.kind", f"nat {name}")
+            links.append(LinkColumn(trace, np.ascontiguousarray(other[:, :8]), present, (kind,)))
+        return columns, links
 
     def _parents(self, rows: NDArray[Any]) -> list[LinkColumn]:
         """The outer flow's first span: its id follows from its UUID and start, which is its first window's start."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from exporters.interfaces.columns import Answer, rows
+from skytrail.kernel.columns import Answer, rows
 
 FILES = ("snmp", "netstat", "snmp6", "sockstat", "sockstat6")
 """What /proc/net tells and nothing else does; those of IPv6 are missing where that is."""

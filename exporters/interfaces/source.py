@@ -17,9 +17,9 @@ from pathlib import Path
 
 import structlog
 
-from exporters.interfaces.columns import Answer
 from exporters.interfaces.drivers import DriverStatistics
 from exporters.interfaces.reading import FILES, Reading, ifindexes
+from skytrail.kernel.columns import Answer
 from skytrail.kernel.genetlink import GenericSocket, open_generic_socket
 from skytrail.kernel.host import Roots
 from skytrail.kernel.namespaces import Namespace

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from exporters.bpf.namespaces import NamespaceHints
     from exporters.bpf.program import FlowProgram
+    from exporters.conntrack.collector import ConntrackCollector
     from exporters.drops.collector import DropsCollector
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owntraffic import OwnTraffic
@@ -86,6 +88,7 @@ class AgentProcess:
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
+        self.conntrack: ConntrackCollector | None = None
         self._runtimes: RuntimesClient
         self.collector: FlowsCollector
         self.server: Server
@@ -105,6 +108,7 @@ class AgentProcess:
         check_exposure(self._settings.agent.listen, self._settings.http)
         self._start_otlp()
         self._start_runtimes()
+        self._start_conntrack()
         self._start_flows()
         self._start_sockets()
         self._start_interfaces()
@@ -115,6 +119,8 @@ class AgentProcess:
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
         if self.sockets:
             self.sockets.start()
+        if self.conntrack:
+            self.conntrack.start()
         if self.drops:
             try:
                 self.drops.start()
@@ -186,7 +192,8 @@ class AgentProcess:
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
-            builder = SpanBuilder(points, applications, epoch, subnets, program, self._known, self._described)
+            translations = self.conntrack.of_flows if self.conntrack else None
+            builder = SpanBuilder(points, applications, epoch, subnets, program, self._known, self._described, translations)
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
             program,
@@ -264,6 +271,17 @@ class AgentProcess:
             source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
         )
 
+    def _start_conntrack(self) -> None:
+        if "conntrack" not in self._settings.agent.collectors:
+            return
+        from exporters.conntrack.collector import ConntrackCollector  # noqa: PLC0415
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+
+        worker = NamespaceWorker()
+        self._closers.callback(worker.close)
+        self.conntrack = ConntrackCollector(worker, self._namespaces)
+        self._closers.callback(self.conntrack.stop)
+
     def _start_drops(self) -> None:
         """Without them the agent goes on: a kernel may tell no reasons."""
         if "drops" not in self._settings.agent.collectors:
@@ -282,7 +300,9 @@ class AgentProcess:
         return self.sockets.known(cookies) if self.sockets else {}
 
     def _fates(self, keys: NDArray[Any], families: NDArray[Any], reverse: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
-        return self.drops.of_flows(keys, families, reverse) if self.drops else [{}] * len(keys)
+        told = [self.drops.of_flows(keys, families, reverse)] if self.drops else []
+        told += [self.conntrack.shown(keys, families)] if self.conntrack else []
+        return [dict(ChainMap(*of_one)) for of_one in zip(*told, strict=True)] if told else [{}] * len(keys)
 
     def _namespaces(self) -> list[Namespace]:
         """Those that are followed."""
@@ -361,6 +381,7 @@ class AgentProcess:
                 "interfaces": self.interfaces,
                 "sockets": self.sockets,
                 "drops": self.drops,
+                "conntrack": self.conntrack,
                 "otlp": self._otlp,
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
@@ -420,7 +441,10 @@ class AgentProcess:
     def _collectors_wait(self) -> str | None:
         if not self._begun:
             return "collectors are starting"
-        return next((one.failure for one in (self.sockets, self.drops) if one is not None and one.failure is not None), None)
+        return next(
+            (one.failure for one in (self.sockets, self.drops, self.conntrack) if one is not None and one.failure is not None),
+            None,
+        )
 
     def stop(self) -> None:
         """Stop every part, the last one first; one that fails keeps no other from it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporters.bpf import namespaces
+from exporters.conntrack import metrics as conntrack
 from exporters.drops import metrics as drops
 from exporters.flows import metrics as flows
 from exporters.interfaces import metrics as interfaces
@@ -21,6 +22,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Interfaces", interfaces.DECLARED),
     ("Sockets", sockets.DECLARED),
     ("Drops", drops.DECLARED),
+    ("Address translation", conntrack.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Gremlin", gremlin.DECLARED),

@@ -193,8 +193,9 @@ class Agent(Section, frozen=True):
     """The agent: what it collects, and its HTTP server: metrics, flows, sockets, status."""
 
     collectors: Annotated[
-        tuple[Literal["flows", "interfaces", "sockets", "drops"], ...], key("what is collected", reason="everything")
-    ] = ("flows", "interfaces", "sockets", "drops")
+        tuple[Literal["flows", "interfaces", "sockets", "drops", "conntrack"], ...],
+        key("what is collected", reason="everything"),
+    ] = ("flows", "interfaces", "sockets", "drops", "conntrack")
     listen: Annotated[
         str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8081"

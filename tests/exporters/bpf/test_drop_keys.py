@@ -30,7 +30,8 @@ from support.needs import root
 from support.netlab import End, Net, in_netns, until
 
 from exporters.bpf import drops
-from exporters.drops.conversations import Conversations, ends_of_flows
+from exporters.drops.conversations import Conversations
+from exporters.flows.ends import ends_of_flows
 
 pytestmark = pytest.mark.kernel
 

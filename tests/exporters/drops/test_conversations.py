@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from exporters.bpf import drops, layout
-from exporters.drops.conversations import ENDS, Conversations, ends_of_flows
+from exporters.drops.conversations import Conversations
+from exporters.flows.ends import ENDS, ends_of_flows
 
 SECOND = 1_000_000_000
 

@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -18,7 +20,11 @@ from support.lab import Lab
 from support.needs import root
 
 from exporters.bpf.libbpf import LibbpfLoader
+from exporters.conntrack.collector import Found
+from exporters.conntrack.entries import DESTINATION_NAT, ENTRY, SOURCE_NAT
+from exporters.conntrack.table import Translations
 from exporters.flows.applications import Applications
+from exporters.flows.ends import ends_of_flows, tracking_of_ends
 from exporters.flows.points import Point, Points
 from exporters.flows.spans import SpanBuilder
 from exporters.flows.table import Batch, FlowTable, Timeouts
@@ -249,6 +255,38 @@ def test_error_names_the_conversation_that_it_quotes(lab: Lab) -> None:
     expected = identity.plain_id(identity.UDP, HERE, THERE, (5353, 53))
     assert said(span)["skytrail.flow.quoted_tracking_id"] == expected
     assert "skytrail.flow.sampling" not in said(span)
+
+
+def test_translated_conversation_links_to_what_it_becomes(lab: Lab) -> None:
+    entry = np.zeros(1, ENTRY)
+    for name, ends in (("original", ((HERE, 40000), (THERE, 80))), ("translated", (("192.0.2.1", 1234), ("10.9.9.9", 8080)))):
+        for side, (address, port) in enumerate(ends):
+            entry[name]["addr"][0, side, :4] = list(identity.address(address))
+            entry[name]["port"][0, side] = port
+    entry["family"], entry["proto"], entry["kinds"] = 4, identity.TCP, SOURCE_NAT | DESTINATION_NAT
+    table = Translations()
+    table.add(entry, 1)
+
+    def translations(keys: NDArray[Any], family: NDArray[np.uint8]) -> Found:
+        flow, rows = table.find(ends_of_flows(keys, family))
+        return Found(flow, rows, tracking_of_ends(rows["other"]))
+
+    flows = Flows(lab)
+    kind, after = frames.ip("192.0.2.1", "10.9.9.9", frames.TCP, frames.tcp(1234, 8080, SYN))
+    flows.count(*CONNECTION, frames.ethernet(kind, after), frames.ethernet(0x88CC, b"\0" * 40))
+
+    before, became, other = flows.finished(translations=translations)
+
+    for span, there, way in ((before, became, "to"), (became, before, "from")):
+        [link] = span.links
+        assert link.trace_id == there.trace_id
+        assert any(link.span_id)
+        assert said(span)[f"skytrail.nat.{way}.tracking_id"] == there.trace_id.hex()
+        assert said(span)[f"skytrail.nat.{way}.kind"] == "snat+dnat"
+        [about] = link.attributes
+        assert (about.key, about.value.string_value) == ("skytrail.link.kind", f"nat {way}")
+    assert not other.links
+    assert not [key for key in said(other) if ".nat." in key]
 
 
 def test_addresses_of_many_flows_stay_with_their_flows(lab: Lab) -> None:

@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 from exporters.interfaces import metrics
 from exporters.interfaces.collector import InterfacesCollector
-from exporters.interfaces.columns import Answer
 from exporters.interfaces.reading import Reading
 from exporters.interfaces.textfiles import Netstat
 from skytrail.errors import RunError
 from skytrail.http.prometheus import Exposition
+from skytrail.kernel.columns import Answer
 from skytrail.kernel.namespaces import Namespace, NamespaceGoneError
 from skytrail.kernel.netlink import NetlinkDecodeError, attribute, integer_attribute
 from skytrail.metrics import Family, Kind, Metric

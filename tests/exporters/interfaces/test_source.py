@@ -14,11 +14,11 @@ from support.needs import root
 from support.netlab import Net
 
 from exporters.interfaces import source
-from exporters.interfaces.columns import Answer
 from exporters.interfaces.reading import Reading
 from exporters.interfaces.source import InterfaceSource
 from exporters.interfaces.tables import Devices, speeds
 from skytrail.kernel.census import Census
+from skytrail.kernel.columns import Answer
 from skytrail.kernel.genetlink import GenericSocket
 from skytrail.kernel.host import Roots
 from skytrail.kernel.namespaces import Namespace

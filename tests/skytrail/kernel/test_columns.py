@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.interfaces.columns import Answer, rows
+from skytrail.kernel.columns import Answer, rows
 from skytrail.kernel.netlink import NetlinkDecodeError, attribute, attributes
 
 WANTED = (1, 2, 7)
