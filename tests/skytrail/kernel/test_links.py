@@ -348,8 +348,9 @@ def test_events_that_are_lost_are_made_good_by_dumping_all(lab: Any, watch: Watc
     lab.until(lambda: follower.of(namespace) == expected and follower.namespace(cookie=dying.cookie) is None, 30)
     assert follower.watcher.counters.resyncs > 0
     lab.until(lambda: follower.events.count(Resynced()) > 1)
-    assert {key[1] for key in follower.view if key[0] == namespace.cookie} == set(expected)
-    assert NamespaceGone(dying.cookie) in follower.events
+    # the watcher knows first, and tells then
+    lab.until(lambda: {key[1] for key in follower.view if key[0] == namespace.cookie} == set(expected))
+    lab.until(lambda: NamespaceGone(dying.cookie) in follower.events)
 
 
 def test_a_port_that_leaves_its_bridge_is_not_gone(lab: Any, watch: Watch) -> None:
