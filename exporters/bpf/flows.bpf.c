@@ -35,6 +35,7 @@ struct scratch {
 	__u32 segments, headers;
 	bool replay;
 	bool crowded;	/* the last free record of some conversation was taken: time for a drain */
+	bool fresh;	/* the flow was not seen at this hook before, in this direction */
 };
 
 #if defined(SKYTRAIL_BCC)
@@ -353,9 +354,96 @@ static __always_inline void note_echo(struct scratch *s, struct flow *flow, stru
 	}
 }
 
-/* `innermost`: a packet's socket is that flow's; what carries it is the kernel's own. */
-static __always_inline void count_flow(struct __sk_buff *ctx, struct scratch *s, struct flow *flow, struct level *l,
-				       bool innermost)
+/* What passed here already, what is missing, what is late: by sequence numbers alone (RFC 9293, 3.4). */
+static __always_inline void note_segment(struct scratch *s, struct flow *flow, struct level *l, __u32 dir, __u32 length)
+{
+	__u32 begin = l->seq, end = begin + length, next = flow->next[dir];
+	__s32 ahead = begin - next;
+
+	if (unlikely(!flow->tracked[dir])) {
+		flow->tracked[dir] = 1;
+	} else if (unlikely(ahead > 0)) {
+		flow->skipped[dir]++;
+		flow->hole[dir][0] = next;
+		flow->hole[dir][1] = begin;
+	} else if (unlikely(ahead < 0)) {
+		__u32 from = flow->hole[dir][0], to = flow->hole[dir][1];
+
+		if (from != to && (__s32)(begin - from) >= 0 && (__s32)(to - end) >= 0) {
+			flow->out_of_order[dir]++;
+			if (begin == from)
+				flow->hole[dir][0] = end;
+			else
+				flow->hole[dir][1] = begin;
+		} else {
+			flow->repeated[dir]++;
+			flow->timed_at[dir] = 0; /* Karn: which one is acknowledged, nobody knows */
+		}
+		if ((__s32)(end - next) <= 0)
+			return;
+	}
+	flow->next[dir] = end;
+	if (!flow->timed_at[dir]) {
+		flow->timed[dir] = end;
+		flow->timed_at[dir] = fine_clock(s);
+	}
+}
+
+/* The other direction's timed segment is acknowledged: RFC 6298's SRTT, with its 1/8. */
+static __always_inline void note_acknowledgement(struct scratch *s, struct flow *flow, struct level *l, __u32 dir)
+{
+	__u64 took = elapsed(fine_clock(s), flow->timed_at[dir]), before = flow->smoothed_rtt[dir];
+
+	flow->timed_at[dir] = 0;
+	if (before)
+		took = before - before / 8 + took / 8;
+	flow->smoothed_rtt[dir] = took > 0xffffffff ? 0xffffffff : took ?: 1;
+}
+
+/* Every segment of TCP. A part of the traffic (sampling) tells nothing of what is missing. */
+static __always_inline void track_tcp(struct scratch *s, struct flow *flow, struct level *l)
+{
+	__u32 dir = l->reversed & 1, flags = l->tcp_flags, at = position(&s->parse);
+	__s32 length = s->parse.end - at; /* without what the link pads */
+
+	if (unlikely(!(flags & (TCP_SYN | TCP_ACK)) || l->fragment_bits || sampling() > 1))
+		return;
+	if (length < 0)
+		length = 0;
+	if (unlikely(flags & (TCP_SYN | TCP_FIN)))
+		length++;
+	if (length && !(flags & TCP_RST))
+		note_segment(s, flow, l, dir, length);
+	if (unlikely(!l->window && !(flags & (TCP_SYN | TCP_RST))))
+		flow->zero_windows[dir]++;
+	if ((flags & TCP_ACK) && flow->timed_at[!dir] && (__s32)(l->ack - flow->timed[!dir]) >= 0)
+		note_acknowledgement(s, flow, l, !dir);
+}
+
+/* What only the innermost flow can be: a conversation of sockets. */
+static __always_inline void count_innermost(struct __sk_buff *ctx, struct scratch *s, struct flow *flow, struct level *l)
+{
+	__u32 dir = l->reversed & 1;
+
+	if (unlikely(s->fresh && !flow->socket[dir]))
+		flow->socket[dir] = bpf_get_socket_cookie(ctx); /* of a capture file's packet it means nothing */
+	if (l->proto == PROTO_TCP) {
+		__u8 flags = l->tcp_flags, seen = flow->tcp_flags[dir];
+
+		if (unlikely(flags & ~seen))
+			flow->tcp_flags[dir] = seen | flags;
+		if (unlikely((flags & (TCP_SYN | TCP_FIN | TCP_RST)) || flow->rtt_state == RTT_ANSWERED))
+			note_tcp(s, flow, l, dir);
+		track_tcp(s, flow, l);
+	} else if (unlikely((l->proto == PROTO_ICMP || l->proto == PROTO_ICMP6) && l->asks)) {
+		if (l->seq)
+			note_echo(s, flow, l);
+	}
+	if (unlikely(l->asks && !flow->initiator))
+		flow->initiator = (l->asks == 1) == (dir == 0) ? 1 : 2;
+}
+
+static __always_inline void count_flow(struct scratch *s, struct flow *flow, struct level *l)
 {
 	__u32 dir = l->reversed & 1, hook;
 	__s32 length = l->end - l->start - s->parse.jumbo, headers = s->headers - l->start;
@@ -374,27 +462,12 @@ static __always_inline void count_flow(struct __sk_buff *ctx, struct scratch *s,
 		flow->ttl[dir] = l->ttl;
 	if (unlikely(flow->dscp[dir] != l->dscp))
 		flow->dscp[dir] = l->dscp;
-	hook = 1 << (2 * dir + (s->entry.direction & 1));
-	if (unlikely(!(flow->hooks & hook))) {
-		flow->hooks |= hook;
-		if (innermost && !flow->socket[dir])
-			flow->socket[dir] = bpf_get_socket_cookie(ctx); /* of a capture file's packet it means nothing */
-	}
 	if (unlikely(l->fragment_bits))
 		__sync_fetch_and_add(&flow->fragments, 1);
-	if (l->proto == PROTO_TCP) {
-		__u8 flags = l->tcp_flags, seen = flow->tcp_flags[dir];
-
-		if (unlikely(flags & ~seen))
-			flow->tcp_flags[dir] = seen | flags;
-		if (unlikely((flags & (TCP_SYN | TCP_FIN | TCP_RST)) || flow->rtt_state == RTT_ANSWERED))
-			note_tcp(s, flow, l, dir);
-	} else if (unlikely((l->proto == PROTO_ICMP || l->proto == PROTO_ICMP6) && l->asks)) {
-		if (l->seq)
-			note_echo(s, flow, l);
-	}
-	if (unlikely(l->asks && !flow->initiator))
-		flow->initiator = (l->asks == 1) == (dir == 0) ? 1 : 2;
+	hook = 1 << (2 * dir + (s->entry.direction & 1));
+	s->fresh = !(flow->hooks & hook);
+	if (unlikely(s->fresh))
+		flow->hooks |= hook;
 }
 
 /* The transport of a fragment: remembered from the first, filled in for the later ones. */
@@ -443,15 +516,18 @@ static __always_inline void lose(struct point *point, struct scratch *s, __u32 r
 static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *s, struct point *point)
 {
 	struct parse *p = &s->parse;
+	struct flow *flow = 0;
+	struct level *l;
 	__u64 parent = 0;
+	__u32 innermost;
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOW_LEVELS; i++) {
 		if (i >= p->count)
 			break;
-		struct level *l = &p->level[i];
 		__u32 lost = LOST_REASONS;
 
+		l = &p->level[i];
 		if (unlikely(l->fragment_bits))
 			join_fragments(s, l, parent);
 		finish_key(l);
@@ -462,10 +538,10 @@ static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *
 			l->k6.parent = parent;
 			l->k6.point = s->entry.point;
 		}
-		struct flow *flow = find_flow(ctx, s, l, &lost);
+		flow = find_flow(ctx, s, l, &lost);
 		if (likely(flow)) {
 			parent = flow->id;
-			count_flow(ctx, s, flow, l, i + 1 == p->count);
+			count_flow(s, flow, l);
 		} else {
 			parent = FLOW_PARENT_LOST;
 			if (i == 0)
@@ -474,6 +550,10 @@ static __always_inline void count_levels(struct __sk_buff *ctx, struct scratch *
 				point->inner_lost[lost] += s->segments;
 		}
 	}
+	/* behind the loop: in it, the kernel would verify this once for every way through every level */
+	innermost = p->count - 1;
+	if (flow && innermost < FLOW_LEVELS)
+		count_innermost(ctx, s, flow, &p->level[innermost]);
 }
 
 static __always_inline __u32 first_header(__u32 link)

@@ -101,6 +101,15 @@ struct flow {
 	__u64 socket[2];	/* cookie of the socket on this host that sent the first packet; 0: none is */
 	__u32 fin[2];		/* last FIN: 1 + ms since `first`; 0: none */
 	__u32 rst[2];
+	__u64 timed_at[2];	/* when the segment passed whose acknowledgement is awaited (fine clock); 0: none is */
+	__u32 timed[2];		/* acknowledgement number that ends it */
+	__u32 smoothed_rtt[2];	/* ns, RFC 6298: from data of this direction here to its acknowledgement here; 0: unknown */
+	__u32 next[2];		/* TCP: sequence number behind the last byte seen */
+	__u32 hole[2][2];	/* [direction]: the newest range that was missing here when what follows it came: from, to */
+	__u32 skipped[2];	/* packets before which something was missing */
+	__u32 out_of_order[2];	/* packets that brought what had been missing */
+	__u32 repeated[2];	/* packets with bytes that had passed here already */
+	__u32 zero_windows[2];	/* packets that let the other side send nothing */
 	__u32 expect;		/* acknowledgement number, or echo sequence, that ends the measurement; other ICMP: identifier */
 	__u32 fragments;	/* all fragments, first ones too */
 	__u8 mac[12];		/* destination, source of the first packet */
@@ -119,6 +128,8 @@ struct flow {
 	__u8 info;
 	__u8 icmp_code;
 	__u8 hooks;		/* where packets were seen: bit 0 ingress, 1 egress of direction 0; 2 and 3 of direction 1 */
+	__u8 tracked[2];	/* whether `next` is known */
+	__u8 pad[6];
 };
 
 /* Why a packet is on no flow. Names and help: exporters/flows/metrics.py */

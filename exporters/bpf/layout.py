@@ -63,6 +63,15 @@ FLOW = np.dtype(
         ("socket", "u8", 2),
         ("fin", "u4", 2),
         ("rst", "u4", 2),
+        ("timed_at", "u8", 2),
+        ("timed", "u4", 2),
+        ("smoothed_rtt", "u4", 2),
+        ("next", "u4", 2),
+        ("hole", "u4", (2, 2)),
+        ("skipped", "u4", 2),
+        ("out_of_order", "u4", 2),
+        ("repeated", "u4", 2),
+        ("zero_windows", "u4", 2),
         ("expect", "u4"),
         ("fragments", "u4"),
         ("mac", "u1", 12),
@@ -81,6 +90,8 @@ FLOW = np.dtype(
         ("info", "u1"),
         ("icmp_code", "u1"),
         ("hooks", "u1"),
+        ("tracked", "u1", 2),
+        ("pad", "u1", 6),
     ]
 )
 TALLY = np.dtype([("skbs", "u8"), ("segments", "u8"), ("bytes", "u8")])

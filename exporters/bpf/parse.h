@@ -86,6 +86,7 @@ struct level {
 	__u8 family;	   /* 4, 6, or 2: link */
 	__u8 reversed;
 	__u8 ttl, dscp;
+	__u16 window; /* where there are TCP flags */
 	__u8 mac[12];
 };
 
@@ -330,6 +331,7 @@ static __always_inline void parse_transport(struct source from, struct parse *p,
 			l->seq = get32(h + 4);
 			l->ack = get32(h + 8);
 			l->tcp_flags = h[13];
+			l->window = get16(h + 14);
 			advance(p, (h[12] >> 4) * 4);
 			return;
 		}

@@ -34,6 +34,7 @@ from exporters.flows.filter_terms import (
     Not,
     Term,
 )
+from exporters.flows.records import TCP_MEASURES
 from skytrail.errors import FilterError
 
 MAX_LENGTH = 2000  # characters of a filter
@@ -43,7 +44,9 @@ MAX_PATTERN = 200  # characters of a pattern after ``~``
 # --- the words -----------------------------------------------------------------------------------------------------
 
 _METRIC = ("ABPackets", "ABBytes", "BAPackets", "BABytes", "ABSkbs", "BASkbs", "Start", "Last", "RTT")
-_TCP_METRIC = tuple(f"{way}{what}" for way in ("AB", "BA") for what in ("SynStart", "SynTTL", "FinStart", "RstStart"))
+_TCP_METRIC = tuple(
+    f"{way}{what}" for way in ("AB", "BA") for what in ("SynStart", "SynTTL", "FinStart", "RstStart", *TCP_MEASURES)
+)
 NUMBER_FIELDS = frozenset(
     ["Start", "Last", "RawPacketsCaptured", "MPLSLabel", "Sampling", "Link.ID", "ICMP.Number", "ICMP.Code", "ICMP.ID"]
     + [f"Network.{name}" for name in ("ID", "IPProtocol", "ATTL", "BTTL", "ADSCP", "BDSCP")]

@@ -60,6 +60,12 @@ TCP_RESETS = Metric(
     "skytrail_flow_tcp_resets_total", "skytrail.flow.tcp.resets", Kind.COUNTER, "{flow}",
     "TCP flows in which a reset was seen.", _WHERE, "capture points", _WHERE_OTEL,
 )  # fmt: skip
+TCP_ANOMALIES = Metric(
+    "skytrail_flow_tcp_anomalies_total", "skytrail.flow.tcp.anomalies", Kind.COUNTER, "{packet}",
+    "TCP packets, a super-packet as one, before which something was missing here (skipped), that brought it later "
+    "(out_of_order), that had passed here already (repeated), or that let the other side send nothing (zero_window).",
+    (*_WHERE, "anomaly"), "capture points x 4", (*_WHERE_OTEL, "skytrail.tcp.anomaly"),
+)  # fmt: skip
 CAPTURE_SKBS = Metric(
     "skytrail_capture_skbs_total", "skytrail.capture.skbs", Kind.COUNTER, "{packet}",
     "Packets as the kernel hands them to the hook: a GSO super-packet is one.", (*_WHERE, "direction"),

@@ -2,10 +2,12 @@
 
 Keys keep Skydive's names and shapes (times in ms since the epoch, RTT in ns). A is the side that sent the first packet
 seen. New keys: ``CommunityID``, ``Initiator``, ``Interface``, ``Namespace``, ``IPMetric.Fragments``, ``Metric.*Skbs``,
-``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``; and
+``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``TCPMetric.*SmoothedRTT`` (ns), ``TCPMetric.*SegmentRepeated``,
+``TCPMetric.*ZeroWindows``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``; and
 where a socket is on this host: ``Process.A`` and ``.B``, ``TCPMetric.ConnectLatency`` (ns), ``.AEnd`` and ``.BEnd`` (how it
 ended), ``.ABRetransmits`` and ``.BARetransmits``. On this whole host: ``Drops`` by the kernel's reason, and
-``TCPMetric.Retransmits``, ``.SYNTimeouts``, ``.SYNACKTimeouts``, ``.ResetsSent``, ``.ResetsReceived``, with ``AB`` and ``BA``.
+``TCPMetric.Retransmits``, ``.SYNTimeouts``, ``.SYNACKTimeouts``, ``.ResetsSent``, ``.ResetsReceived``, with ``AB`` and ``BA``;
+``NATTrackingID`` and ``NAT``: what address translation makes of the conversation, and of which one it made it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,15 @@ TCP_FLAGS = (
     (0x40, "ECE"),
     (0x80, "CWR"),
 )
+
+TCP_MEASURES = {
+    "SmoothedRTT": "smoothed_rtt",
+    "SegmentSkipped": "skipped",
+    "SegmentOutOfOrder": "out_of_order",
+    "SegmentRepeated": "repeated",
+    "ZeroWindows": "zero_windows",
+}
+"""Behind ``AB`` or ``BA`` in ``TCPMetric``, where there is something to tell → the kernel's field."""
 
 # Skydive's ICMPType (flow/flow.proto), by protocol and type.
 ICMP_TYPES = {
@@ -362,6 +373,9 @@ def _tcp(row: Any, a: int) -> dict[str, Any]:  # noqa: ANN401 - one record of RO
         if flow["rst"][number]:
             result[f"{side}RstStart"] = first // _MS + int(flow["rst"][number]) - 1
         result[f"{side}Flags"] = flags_text(int(flow["tcp_flags"][number]))
+        for name, field in TCP_MEASURES.items():
+            if flow[field][number]:
+                result[f"{side}{name}"] = int(flow[field][number])
     if flow["rtt"][1]:
         result["SynAckRTT"] = int(flow["rtt"][1])
     return result

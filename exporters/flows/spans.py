@@ -15,7 +15,7 @@ from exporters.conntrack.entries import KINDS
 from exporters.flows.applications import Applications
 from exporters.flows.identify import kind_of, network_id, proto_of, quoted_by, vlans_of
 from exporters.flows.points import Points
-from exporters.flows.records import AddressTexts
+from exporters.flows.records import TCP_MEASURES, AddressTexts
 from exporters.flows.subnets import Subnets
 from exporters.flows.table import Batch, finish_of
 from exporters.flows.totals import FINISHES, NETWORKS, TRANSPORTS, networks, transports
@@ -187,6 +187,12 @@ class SpanBuilder:
             Column("skytrail.flow.syn_ack_rtt", whole, rtt[:, 1].astype(np.int64), tcp & (rtt[:, 1] > 0)),
             Column("skytrail.tcp.flags", whole, flags[every, source].astype(np.int64), tcp),
             Column("skytrail.tcp.reverse.flags", whole, flags[every, other].astype(np.int64), tcp),
+            *(
+                Column(f"skytrail.tcp.{way}{field}", whole, values, tcp & (values > 0))
+                for way, side in (("", source), ("reverse.", other))
+                for field in TCP_MEASURES.values()
+                if (values := flow[field][every, side].astype(np.int64)).any()
+            ),
             Column("skytrail.flow.finish_type", ValueKind.STR, _named(FINISHES, finish_of(rows)), batch.ended),
         ]
 

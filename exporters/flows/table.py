@@ -21,7 +21,7 @@ from exporters.bpf.program import Entries, FlowProgram
 from exporters.flows.identify import identify, proto_of
 from exporters.flows.points import Points
 from exporters.flows.slots import Slots
-from exporters.flows.totals import Totals, counted, transport_of
+from exporters.flows.totals import ANOMALIES, Totals, counted, transport_of
 
 ROW = np.dtype(
     [
@@ -61,6 +61,7 @@ _COLUMNS: dict[str, Any] = {
     "unreported": "?",  # packets came since the last update
     "rtt_seen": "?",
     "reset_seen": "?",
+    "anomalies": ("u4", len(ANOMALIES)),  # what the totals have
 }
 _UNUSED = 255  # a state that the kernel does not know
 
@@ -282,7 +283,7 @@ class FlowTable:
             rows[name][slots] = start
         label = self._totals.labels(keys, flows["ethertype"][fresh], entries.family)
         for name, column in (
-            *((name, 0) for name in ("packets", "bytes", "closing_at", "unreported", "rtt_seen", "reset_seen")),
+            *((name, 0) for name in ("packets", "bytes", "closing_at", "unreported", "rtt_seen", "reset_seen", "anomalies")),
             *(("due", start + int(self._timeouts.update * 1e9)), ("point", keys["point"]), ("label", label)),
             *(("proto", proto), ("four", entries.family == 4), ("inner", keys["parent"] != 0)),
         ):
@@ -321,9 +322,18 @@ class FlowTable:
         if len(reset):
             columns["reset_seen"][reset] = True
             self._totals.saw_resets(columns["point"][reset])
+        self._account_anomalies(at[tcp], flows[tcp])
         if self._growth and len(at):
             ids, reverse = flows["id"], flows["reversed"]
             self._growth.grew(Growth(ids, more_packets, more_bytes, reverse, lambda some: self._identified(at[some])))
+
+    def _account_anomalies(self, at: NDArray[np.intp], flows: NDArray[Any]) -> None:
+        seen = np.stack([flows[field].sum(axis=1, dtype=np.uint32) for field in ANOMALIES.values()], axis=1)
+        more = seen - self._columns["anomalies"][at]
+        grown = np.flatnonzero(more.any(axis=1))
+        if len(grown):
+            self._columns["anomalies"][at] = seen
+            self._totals.saw_anomalies(self._columns["point"][at[grown]], more[grown])
 
     def _name_parents(self, at: NDArray[np.intp]) -> None:
         """Give new inner flows their outer flow's UUID; outer ones first, for a tunnel in a tunnel."""

@@ -21,6 +21,13 @@ TRANSPORTS = ("other", "tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp", "ig
 _TRANSPORT_OF = {6: 1, 17: 2, 1: 3, 58: 4, 132: 5, 47: 6, 50: 7, 2: 8, 89: 9, 112: 10, 4: 11, 41: 12}
 DIRECTIONS = ("receive", "transmit")
 FINISHES = ("TIMEOUT", "TCP_FIN", "TCP_RST")
+ANOMALIES = {
+    "skipped": "skipped",
+    "out_of_order": "out_of_order",
+    "repeated": "repeated",
+    "zero_window": "zero_windows",
+}
+"""What metrics call it → the field of a flow, in each direction."""
 MAX_LABELS = 20_000
 
 _Labels = tuple[int, int, int, int, int, int]
@@ -63,6 +70,7 @@ class Totals:
         self._new: dict[tuple[int, int], int] = {}
         self._ended: dict[tuple[int, int, int], int] = {}
         self._resets: dict[int, int] = {}
+        self._anomalies: dict[int, NDArray[np.int64]] = {}
         self._rtt: dict[int, _RttHistogram] = {}
         self.capped = 0
 
@@ -143,6 +151,12 @@ class Totals:
         for number, count in counted(points):
             self._resets[number] = self._resets.get(number, 0) + count
 
+    def saw_anomalies(self, points: NDArray[np.int32], more: NDArray[np.uint32]) -> None:
+        """Count what TCP flows at these capture points showed: a row for each, a column for each of :data:`ANOMALIES`."""
+        for number in np.unique(points).tolist():
+            before = self._anomalies.get(number, np.zeros(len(ANOMALIES), np.int64))
+            self._anomalies[number] = before + more[points == number].sum(axis=0, dtype=np.int64)
+
     def forget(self, points: set[int]) -> None:
         """Drop the series of capture points that are gone."""
         for labels in [labels for labels in self._labels if labels[0] in points]:
@@ -152,6 +166,7 @@ class Totals:
         for number in points:
             self._rtt.pop(number, None)
             self._resets.pop(number, None)
+            self._anomalies.pop(number, None)
         self._new = {key: value for key, value in self._new.items() if key[0] not in points}
         self._ended = {key: value for key, value in self._ended.items() if key[0] not in points}
 
@@ -168,6 +183,14 @@ class Totals:
             [((*self._where(p), TRANSPORTS[t], FINISHES[f]), float(n)) for (p, t, f), n in self._ended.items()],
         )
         yield self._family(metrics.TCP_RESETS, [(self._where(p), float(n)) for p, n in self._resets.items()])
+        yield self._family(
+            metrics.TCP_ANOMALIES,
+            [
+                ((*self._where(point), name), float(count))
+                for point, counts in self._anomalies.items()
+                for name, count in zip(ANOMALIES, counts.tolist(), strict=True)
+            ],
+        )
         yield self._rtt_family()
         yield self._family(metrics.CAPPED, [(("skytrail_flow_bytes_total",), float(self.capped))])
 
