@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.interfaces import metrics
-from exporters.interfaces.columns import Integers, rows
 from exporters.interfaces.reading import LINK_HEADER, Reading
+from skytrail.kernel.columns import Integers, rows
 from skytrail.kernel.linkmessages import ARPHRD_LOOPBACK, IFF_UP
 from skytrail.metrics import Family, Histogram, Metric
 

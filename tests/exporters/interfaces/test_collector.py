@@ -14,13 +14,12 @@ from structlog.testing import capture_logs
 
 from exporters.interfaces import metrics
 from exporters.interfaces.collector import InterfacesCollector
-from exporters.interfaces.columns import Answer
 from exporters.interfaces.reading import Reading
 from exporters.interfaces.textfiles import Netstat
 from skytrail.errors import RunError
 from skytrail.http.prometheus import Exposition
 from skytrail.kernel.namespaces import Namespace, NamespaceGoneError
-from skytrail.kernel.netlink import NetlinkDecodeError, attribute, integer_attribute
+from skytrail.kernel.netlink import Answer, NetlinkDecodeError, attribute, integer_attribute
 from skytrail.metrics import Family, Kind, Metric
 
 NONE_UNREAD = {(reason,): 0 for reason in ("gone", "refused", "malformed", "late")}
