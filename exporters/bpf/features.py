@@ -20,6 +20,7 @@ from exporters.bpf.select import KERNEL_BTF, choose_loader
 from exporters.bpf.sockets import SocketPrograms
 from skytrail.errors import SkytrailError
 from skytrail.kernel.host import Roots, lockdown
+from skytrail.kernel.sockdiag import DiagAsker
 from skytrail.kernel.worker import current_cookie
 
 
@@ -143,6 +144,15 @@ def _sockets() -> tuple[bool, str]:
     return True, "all sockets with their processes" + ("" if sees else "; short-lived UDP ones need a mounted cgroup2")
 
 
+def _sock_diag() -> tuple[bool, str]:
+    try:
+        with DiagAsker() as asker:
+            asker.sockets(socket.IPPROTO_TCP, states=0)
+    except FileNotFoundError:
+        return False, "not of TCP"
+    return True, "sockets by netlink"
+
+
 def _drops() -> tuple[bool, str]:
     (reasons,) = kernel_enums("skb_drop_reason")
     try:
@@ -177,8 +187,10 @@ FEATURES = (
     Feature("TCX", "6.6, commit e420bed02507", False, "clsact filters or a raw socket are used instead", _tcx),
     Feature("namespace hints", "CONFIG_DEBUG_INFO_BTF, 5.19", False, "none needed: namespaces without a name are found by a "
             "scan of /proc, every 30 s", _namespace_hints),
-    Feature("socket iterators", "CONFIG_DEBUG_INFO_BTF, 5.16", False, "without them nobody says whose a socket or a flow is",
-            _sockets),
+    Feature("socket iterators", "CONFIG_DEBUG_INFO_BTF, 5.16", False, "without them sock_diag and /proc tell of sockets, but "
+            "not of short-lived ones, nor of connects, accepts, latencies and how connections end", _sockets),
+    Feature("sock_diag", "CONFIG_INET_DIAG, 3.3", False, "without it nobody tells of sockets that no process has any more; "
+            "without it and iterators, whose a socket or a flow is", _sock_diag),
     Feature("drop reasons", "CONFIG_DEBUG_INFO_BTF, 5.17", False, "without them nobody says why packets die", _drops),
     Feature("raw socket", "3.19", False, "CAP_NET_RAW", _packet_socket),
     Feature("namespace cookies", "5.14", True, "use Linux 5.14 or later", lambda: (True, f"this one is {current_cookie()}")),

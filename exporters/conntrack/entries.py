@@ -35,9 +35,7 @@ ENTRY = np.dtype(
 )
 """A translated connection: as its first sender says, and as it goes on. ``kinds``: bits of :data:`TRANSLATED`."""
 
-_HEADERS = 20  # struct nlmsghdr, struct nfgenmsg
-_TYPE_AT, _FAMILY_AT = 4, 16
-_DELETE = 2  # IPCTNL_MSG_CT_DELETE
+_HEADER = 4  # struct nfgenmsg: family first
 _ORIGINAL, _REPLY, _STATUS = 1, 2, 3  # CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS
 _IP, _PROTO = 1, 2  # CTA_TUPLE_IP, CTA_TUPLE_PROTO
 _ADDRESSES = ((1, 3), (2, 4))  # CTA_IP_V4_SRC, CTA_IP_V6_SRC; CTA_IP_V4_DST, CTA_IP_V6_DST
@@ -48,18 +46,19 @@ _ECHO = ((1, _ICMP_ID, _ICMP_TYPE, 8, 0), (58, _ICMP6_ID, _ICMP6_TYPE, 128, 129)
 
 
 def entries(messages: Spans) -> NDArray[Any]:
-    """The connections of messages, headers included: a row of :data:`ENTRY` for each, ``kinds`` 0 where nothing is translated.
+    """The connections of messages behind their netlink headers: a row of :data:`ENTRY` for each, that says not where it is.
+
+    ``kinds`` is 0 where nothing is translated.
 
     Raises:
         NetlinkDecodeError: a message is malformed.
 
     """
-    top = messages.after(_HEADERS).attributes((_ORIGINAL, _REPLY, _STATUS))
+    top = messages.after(_HEADER).attributes((_ORIGINAL, _REPLY, _STATUS))
     status = top[_STATUS].numbers(">u4")
     found = np.zeros(len(messages), ENTRY)
     found["kinds"] = status & TRANSLATED
-    found["family"] = np.where(messages.numbers("u1", _FAMILY_AT) == 2, 4, 6)  # AF_INET
-    found["gone"] = messages.numbers("u2", _TYPE_AT) & 0xFF == _DELETE
+    found["family"] = np.where(messages.numbers("u1") == 2, 4, 6)  # AF_INET
     found["proto"] = _tuple(top[_ORIGINAL], found["original"])
     _tuple(top[_REPLY], found["translated"])
     # the reply comes from where the original went, translated: turned round it is how the original goes on

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.conntrack.entries import DESTINATION_NAT, ENTRY, SOURCE_NAT, TRANSLATED, entries, joined
-from skytrail.kernel.columns import Answer, rows
+from skytrail.kernel.columns import Spans, rows
 from skytrail.kernel.namespaces import Namespace
-from skytrail.kernel.netlink import NLM_F_DUMP, Asker, attribute, attributes, listen, message, sender_nsid
+from skytrail.kernel.netlink import NLM_F_DUMP, Answer, Asker, attribute, attributes, listen, sender_nsid
 from skytrail.kernel.worker import NamespaceWorker
 
 _NETLINK_NETFILTER = 12
@@ -30,6 +30,8 @@ _GROUPS = 1 << 0 | 1 << 2  # NFNLGRP_CONNTRACK_NEW, _DESTROY
 _SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 _GET, _GET_STATS_CPU, _GET_STATS = 1, 4, 5  # IPCTNL_MSG_CT_GET…
 _GENERIC = bytes(4)  # struct nfgenmsg: AF_UNSPEC
+_NETLINK_HEADER = 16  # struct nlmsghdr: length, then type
+_DELETE = 2  # IPCTNL_MSG_CT_DELETE
 _STATUS, _STATUS_MASK = 3, 26  # CTA_STATUS, CTA_STATUS_MASK (Linux 5.15; older ones tell of all)
 _GLOBAL_ENTRIES, _GLOBAL_MAX = 1, 2  # CTA_STATS_GLOBAL_…
 FAILURES = {"invalid": 4, "insert_failed": 9, "drop": 10, "early_drop": 11, "error": 12, "chain_too_long": 16}
@@ -113,7 +115,7 @@ class Events:
                         raise
                     overrun = True
                     continue
-                starts.append(at)
+                starts.append(at + _NETLINK_HEADER)
                 ends.append(at + length)
                 nsid = sender_nsid(ancillary)
                 numbers.append(OURS if nsid is None else nsid)
@@ -121,7 +123,9 @@ class Events:
             if not at:
                 break
             spans, _ = rows([Answer(bytes(self._view[:at]), starts, ends)])
-            found.append(entries(spans))
+            part = entries(spans)
+            part["gone"] = Spans(spans.data, spans.starts - _NETLINK_HEADER, spans.ends).numbers("u2", 4) & 0xFF == _DELETE
+            found.append(part)
             where.append(np.array(numbers, np.int64))
         return joined(found), np.concatenate(where), overrun
 
@@ -136,10 +140,7 @@ def dump(worker: NamespaceWorker, namespace: Namespace) -> NDArray[Any]:
         RunError: the worker has ended, or is busy for too long.
 
     """
-    answers = worker.run(namespace, _dump)
-    data = [message(0, 0, 0, answer) for answer in answers]  # as an event has it
-    ends = np.cumsum([len(one) for one in data], dtype=np.int64)
-    spans, _ = rows([Answer(b"".join(data), [0, *ends[:-1].tolist()] if data else [], ends.tolist())])
+    spans, _ = rows(worker.run(namespace, _dump))
     found = entries(spans)
     found = found[found["kinds"] > 0]
     found["netns"] = namespace.cookie
@@ -156,12 +157,12 @@ class _Conntrack(Asker):
         super().__init__(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER))
 
 
-def _dump() -> list[bytes]:
+def _dump() -> list[Answer]:
     found = []
     with _Conntrack() as asker:
         for value, mask in ((SOURCE_NAT, SOURCE_NAT), (DESTINATION_NAT, TRANSLATED)):
             chosen = attribute(_STATUS, struct.pack(">I", value)) + attribute(_STATUS_MASK, struct.pack(">I", mask))
-            found += asker.request(_SUBSYSTEM | _GET, NLM_F_DUMP, _GENERIC + chosen)
+            found.append(asker.dump(_SUBSYSTEM | _GET, _GENERIC + chosen))
     return found
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skytrail.kernel.columns import Answer, rows
+from skytrail.kernel.columns import rows
+from skytrail.kernel.netlink import Answer
 
 FILES = ("snmp", "netstat", "snmp6", "sockstat", "sockstat6")
 """What /proc/net tells and nothing else does; those of IPv6 are missing where that is."""

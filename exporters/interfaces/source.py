@@ -8,9 +8,6 @@ Sources: linux/rtnetlink.h; Documentation/networking/ethtool-netlink.rst, statis
 from __future__ import annotations
 
 import errno
-import itertools
-import os
-import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -19,23 +16,16 @@ import structlog
 
 from exporters.interfaces.drivers import DriverStatistics
 from exporters.interfaces.reading import FILES, Reading, ifindexes
-from skytrail.kernel.columns import Answer
 from skytrail.kernel.genetlink import GenericSocket, open_generic_socket
 from skytrail.kernel.host import Roots
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import (
     NLM_F_ACK,
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
+    Answer,
+    Asker,
     NetlinkDecodeError,
     attribute,
-    error_number,
     integer_attribute,
-    message,
-    messages,
     open_route_socket,
 )
 from skytrail.kernel.worker import NamespaceWorker
@@ -62,9 +52,6 @@ _ETHTOOL_HEADER_FLAGS = 3
 _ETHTOOL_FLAG_COMPACT_BITSETS = 1
 _GENERIC_HEADER = struct.pack("=BBH", _ETHTOOL_MSG_LINKMODES_GET, 1, 0)  # struct genlmsghdr
 
-_RECEIVE_BYTES = 65536  # more than the kernel puts into one datagram of a dump (32 KiB)
-_TIMEOUT = 5.0  # seconds
-_DUMP_TRIES = 5
 _NO_SUCH_DUMP = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
 
 
@@ -132,25 +119,11 @@ class InterfaceSource:
             return answer
 
 
-class _Dumper:
-    """Takes whole answers off a netlink socket, without a copy of each message."""
-
-    def __init__(self, opened: socket.socket) -> None:
-        self._socket = opened
-        self._socket.settimeout(_TIMEOUT)
-        self._buffer = bytearray(_RECEIVE_BYTES)
-        self._sequence = itertools.count(1)
-
-    def dump(self, kind: int, body: bytes) -> Answer:
-        """A dump; one that something changed under is made again."""
-        for _ in range(_DUMP_TRIES):
-            answer, interrupted = self._ask(kind, NLM_F_DUMP, body)
-            if not interrupted:
-                break
-        return answer
+class _Dumper(Asker):
+    """Asks for what not every kernel has, or not every driver tells."""
 
     def optional(self, kind: int, body: bytes) -> Answer:
-        """The same for what not every kernel has."""
+        """A dump; of what this kernel does not have, nothing."""
         try:
             return self.dump(kind, body)
         except OSError as error:
@@ -172,33 +145,6 @@ class _Dumper:
             before.starts + [start + base for start in answer.starts],
             before.ends + [end + base for end in answer.ends],
         )
-
-    def _ask(self, kind: int, flags: int, body: bytes) -> tuple[Answer, bool]:
-        """Whole answer to one request; says also whether a dump was inconsistent (DUMP_INTR)."""
-        sequence = next(self._sequence)
-        self._socket.send(message(kind, flags | NLM_F_REQUEST, sequence, body))
-        data, interrupted = bytearray(), False
-        starts: list[int] = []
-        ends: list[int] = []
-        while True:
-            length, _, received, (sender, _) = self._socket.recvmsg_into([self._buffer])
-            if received & socket.MSG_TRUNC:
-                raise NetlinkDecodeError(f"netlink datagram of more than {len(self._buffer)} bytes")
-            if sender:
-                continue  # not the kernel
-            base = len(data)
-            data += self._buffer[:length]
-            for found in messages(self._buffer, length):
-                if found.sequence != sequence:
-                    continue  # the rest of an answer that was given up
-                interrupted |= bool(found.flags & NLM_F_DUMP_INTR)
-                if found.kind in {NLMSG_ERROR, NLMSG_DONE}:
-                    number = error_number(self._buffer, found)
-                    if number:
-                        raise OSError(number, os.strerror(number))
-                    return Answer(bytes(data), starts, ends), interrupted
-                starts.append(base + found.start)
-                ends.append(base + found.end)
 
 
 def _ethtool_family() -> int | None:

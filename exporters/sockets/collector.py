@@ -12,12 +12,12 @@ import structlog
 from numpy.typing import NDArray
 
 from exporters.bpf import sockets
-from exporters.bpf.sockets import SocketPrograms
 from exporters.sockets import metrics
 from exporters.sockets.grouping import distinct
 from exporters.sockets.known import Known, Sockets
 from exporters.sockets.processes import Processes
 from exporters.sockets.shown import STATES, Described, protocol_of, socket_json, undescribed
+from exporters.sockets.source import SocketSource
 from exporters.sockets.tally import OVERFLOW, Tally
 from skytrail.metrics import Family, Metric
 
@@ -34,7 +34,7 @@ class SocketsCollector:
     """Everything from the kernel's sockets to metrics and answers.
 
     Args:
-        programs: the kernel side.
+        source: the kernel side, closed with this.
         namespaces: names of those that have one, by cookie.
         leftovers: sockets that no process has open; asked for answers only.
         described: what a control group is: a container, a pod, a unit.
@@ -44,7 +44,7 @@ class SocketsCollector:
 
     def __init__(
         self,
-        programs: SocketPrograms,
+        source: SocketSource,
         namespaces: Callable[[], Mapping[int, str]],
         leftovers: Leftovers = lambda: (),
         described: Described = undescribed,
@@ -53,7 +53,7 @@ class SocketsCollector:
         most: int = 200,
     ) -> None:
         self._described = described
-        self._programs, self._namespaces, self._leftovers, self._interval = programs, namespaces, leftovers, interval
+        self._source, self._namespaces, self._leftovers, self._interval = source, namespaces, leftovers, interval
         self._start = time.time_ns()
         self._processes = Processes()
         self._tally = Tally(most, self._start)
@@ -82,7 +82,7 @@ class SocketsCollector:
         with self._lock:
             self._take_events()  # flows that end after this ask still
             self._closed = True
-            self._programs.close()
+            self._source.close()
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -104,7 +104,7 @@ class SocketsCollector:
     def _take_events(self) -> None:
         if self._closed:
             return
-        events = self._programs.events()
+        events = self._source.events()
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))
 
@@ -117,7 +117,7 @@ class SocketsCollector:
     def _pass(self) -> NDArray[Any]:
         """Read all sockets; returns a row for each descriptor."""
         begun = time.monotonic()
-        rows = self._programs.read()
+        rows = self._source.read()
         _, first = np.unique(rows["cookie"], return_index=True)
         self._rows = rows[first]
         self._known.live(self._rows, self._processes.of(self._rows["owner"]))
@@ -166,7 +166,7 @@ class SocketsCollector:
             yield from self._tally.families(name_of)
             samples = [((name_of(netns), transport.lower()), count) for (netns, transport), count in self._drops.items()]
             yield self._family(metrics.DROPS, samples)
-            events, owners = self._programs.losses()
+            events, owners = self._source.losses()
             lost = {"events": events, "owners": owners, "kept": self._known.dropped}
             yield self._family(metrics.LOST, [((what,), float(count)) for what, count in lost.items()])
             yield self._family(metrics.PASSES, [((), float(self._passes))])

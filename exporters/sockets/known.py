@@ -79,16 +79,19 @@ class Sockets:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._living = _Slice(0.0)
+        self._before = self._living = _Slice(0.0)
         self._slices: deque[_Slice] = deque(maxlen=_KEPT)
         self._count = 0
         self.dropped = 0
 
     def live(self, rows: NDArray[Any], whose: Whose) -> None:
-        """Take in a pass: rows of ``exporters.bpf.sockets.RECORD``, in the place of the one before."""
+        """Take in a pass: rows of ``exporters.bpf.sockets.RECORD``, in the place of the one before the last.
+
+        What has ended since the last one is asked for still, and where events are not to be had nothing else tells of it.
+        """
         notes = np.zeros(len(rows), _NOTE)
         notes["cookie"], notes["process"], notes["retransmits"] = rows["cookie"], whose[1], rows["tcp"]["retransmits"]
-        self._living = _Slice(0.0, [notes], list(whose[0]))
+        self._before, self._living = self._living, _Slice(0.0, [notes], list(whose[0]))
 
     def happened(self, events: NDArray[Any], whose: Whose) -> None:
         """Take in rows of ``exporters.bpf.sockets.EVENT``."""
@@ -118,7 +121,7 @@ class Sockets:
         wanted = np.unique(cookies)
         wanted = wanted[wanted > 0]
         found: dict[int, Known] = {}
-        for part in (self._living, *self._slices):
+        for part in (self._before, self._living, *self._slices):
             rows = part.rows()
             low, high = (np.searchsorted(rows["cookie"], wanted, side) for side in ("left", "right"))
             for place in np.flatnonzero(high > low).tolist():

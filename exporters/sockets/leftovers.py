@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from exporters.bpf.sockets import RECORD
+from exporters.sockets.diag import NETNS, as_records
 from skytrail.errors import SkytrailError
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.sockdiag import DiagAsker
@@ -30,24 +30,10 @@ def leftovers(worker: NamespaceWorker, namespaces: Iterable[Namespace]) -> Itera
         except (OSError, SkytrailError) as error:
             _log.debug("sockets_without_process_unknown", namespace=namespace.label, error=str(error))
             continue
-        yield as_records(found[found["inode"] == 0], namespace)
+        netns = np.array((namespace.cookie, namespace.inode), NETNS)
+        yield as_records(found[found["inode"] == 0], socket.IPPROTO_TCP, netns)
 
 
 def _ask() -> NDArray[Any]:
     with DiagAsker() as asker:
         return asker.sockets(socket.IPPROTO_TCP, _STATES)
-
-
-def as_records(found: NDArray[Any], namespace: Namespace) -> NDArray[Any]:
-    """Rows of ``skytrail.kernel.sockdiag.MESSAGE`` as those of a pass."""
-    rows = np.zeros(len(found), RECORD)
-    ends = rows["ends"]
-    ends["netns"], ends["inode"] = namespace.cookie, namespace.inode
-    ends["addr"], ends["port"], ends["state"] = found["addr"], found["port"], found["state"]
-    ends["family"] = np.where(found["family"] == socket.AF_INET, 4, 6)
-    ends["proto"] = socket.IPPROTO_TCP
-    rows["cookie"] = found["cookie"][:, 0] | (found["cookie"][:, 1].astype("u8") << np.uint64(32))
-    rows["owner"]["uid"], rows["device"] = found["uid"], found["device"]
-    rows["receive_queue"], rows["send_queue"] = found["receive_queue"], found["send_queue"]
-    rows["type"] = socket.SOCK_STREAM
-    return rows

@@ -95,8 +95,13 @@ def cgroup_of(text: str) -> str:
 
     Source: cgroups(7), "/proc files".
     """
-    paths = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
-    unified = next((path for number, names, path in paths if number == "0" and names == ""), "")
+    unified = cgroup2_of(text)
     if unified not in ("", "/"):
         return unified
+    paths = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
     return max((path for _, names, path in paths if names), key=len, default=unified)
+
+
+def cgroup2_of(text: str) -> str:
+    """The path of /proc/PID/cgroup that is of version 2; empty: there is none."""
+    return next((line.removeprefix("0::") for line in text.splitlines() if line.startswith("0::")), "")

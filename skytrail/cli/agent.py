@@ -227,24 +227,24 @@ class AgentProcess:
             self._hints = NamespaceHints(watcher.hint)
 
     def _start_sockets(self) -> None:
-        """Without them the agent goes on: a kernel may have no iterators."""
+        """Without them the agent goes on: a kernel may have neither iterators nor sock_diag."""
         if "sockets" not in self._settings.agent.collectors:
             return
-        from exporters.bpf.sockets import SocketPrograms  # noqa: PLC0415
         from exporters.sockets.collector import SocketsCollector  # noqa: PLC0415
         from exporters.sockets.leftovers import leftovers  # noqa: PLC0415
+        from exporters.sockets.source import choose_source  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
 
-        try:
-            programs = SocketPrograms()
-        except (OSError, SkytrailError) as error:
-            _log.warning("sockets_not_read", error=str(error), remedy="see 'skytrail check'")
-            return
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
         settings = self._settings.sockets
+        try:
+            source = choose_source(settings.source, worker, self._namespaces)
+        except (OSError, SkytrailError) as error:
+            _log.warning("sockets_not_read", error=str(error), remedy="see 'skytrail check'")
+            return
         self.sockets = SocketsCollector(
-            programs,
+            source,
             lambda: {one.cookie: one.label for one in self._namespaces()},
             lambda: leftovers(worker, self._namespaces()),
             self._described,

@@ -7,28 +7,19 @@ longest message has attributes, whatever the number of messages. Pure: bytes to 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skytrail.kernel.netlink import NetlinkDecodeError
+from skytrail.kernel.netlink import Answer, NetlinkDecodeError
 
 _ATTRIBUTE_BYTES = 4  # struct nlattr: len, type
 _TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK
 _PADDING = bytes(256)  # a gather of a fixed size may reach beyond the last message; what it finds there is masked
 
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to one dump: datagrams one behind the other, and the ranges [start, end) of the payloads in them."""
-
-    data: bytes = b""
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 SOL_NETLINK = 270
@@ -62,6 +63,15 @@ class Message(NamedTuple):
     sequence: int
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request: datagrams one behind the other, and the ranges [start, end) of the payloads in them."""
+
+    data: bytes = b""
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
 
 def messages(buffer: bytes | bytearray, length: int) -> Iterator[Message]:
@@ -211,24 +221,35 @@ class Asker:
 
     def request(self, kind: int, flags: int, body: bytes) -> list[bytes]:
         """Send one request and collect the payloads of its answer; a dump that something changed under is made again."""
+        answer = self._answer(kind, flags, body)
+        return [answer.data[start:end] for start, end in zip(answer.starts, answer.ends, strict=True)]
+
+    def dump(self, kind: int, body: bytes) -> Answer:
+        """The same of a dump, without a copy of each message."""
+        return self._answer(kind, NLM_F_DUMP, body)
+
+    def _answer(self, kind: int, flags: int, body: bytes) -> Answer:
         for _ in range(_DUMP_TRIES):
-            sequence = next(self._sequence)
-            self._socket.send(message(kind, flags | NLM_F_REQUEST, sequence, body))
-            answers, interrupted = self._answers(sequence, several=bool(flags & (NLM_F_DUMP | NLM_F_ACK)))
+            answer, interrupted = self._ask(kind, flags, body)
             if not interrupted:
                 break
-        return answers
+        return answer
 
-    def _answers(self, sequence: int, *, several: bool) -> tuple[list[bytes], bool]:
-        """Read until the end of the answer to ``sequence``; says also whether a dump was inconsistent (DUMP_INTR)."""
-        answers: list[bytes] = []
-        interrupted = False
-        while len(answers) < _ANSWER_LIMIT:
-            length, _, flags, (sender, _) = self._socket.recvmsg_into([self._buffer])
-            if flags & socket.MSG_TRUNC:
+    def _ask(self, kind: int, flags: int, body: bytes) -> tuple[Answer, bool]:
+        """The whole answer to one request; says also whether a dump was inconsistent (DUMP_INTR)."""
+        sequence, several = next(self._sequence), bool(flags & (NLM_F_DUMP | NLM_F_ACK))
+        self._socket.send(message(kind, flags | NLM_F_REQUEST, sequence, body))
+        data, interrupted = bytearray(), False
+        starts: list[int] = []
+        ends: list[int] = []
+        while len(starts) < _ANSWER_LIMIT:
+            length, _, received, (sender, _) = self._socket.recvmsg_into([self._buffer])
+            if received & socket.MSG_TRUNC:
                 raise NetlinkDecodeError(f"netlink datagram of more than {len(self._buffer)} bytes")
             if sender:
                 continue  # not the kernel
+            base = len(data)
+            data += self._buffer[:length]
             for found in messages(self._buffer, length):
                 if found.sequence != sequence:
                     continue  # the rest of an answer that was given up
@@ -237,10 +258,11 @@ class Asker:
                     number = error_number(self._buffer, found)
                     if number:
                         raise OSError(number, os.strerror(number))
-                    return answers, interrupted
-                answers.append(bytes(self._buffer[found.start : found.end]))
+                    return Answer(bytes(data), starts, ends), interrupted
+                starts.append(base + found.start)
+                ends.append(base + found.end)
                 if not several:
-                    return answers, interrupted
+                    return Answer(bytes(data), starts, ends), interrupted
         raise NetlinkDecodeError(f"netlink answer of more than {_ANSWER_LIMIT} messages")
 
 

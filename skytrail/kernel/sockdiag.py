@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skytrail.kernel.netlink import NLM_F_DUMP, Asker
+from skytrail.kernel.columns import rows
+from skytrail.kernel.netlink import Answer, Asker, integer_attribute
 
 _NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
 _REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2: family, protocol, ext, pad, states; id
+_INET_DIAG_REQ_PROTOCOL = 3
+_MOST_IN_BYTE = 255
 
 MESSAGE = np.dtype(
     [
@@ -34,9 +37,13 @@ MESSAGE = np.dtype(
         ("inode", "u4"),
     ]
 )
-"""``struct inet_diag_msg``; ends: local first. ``family``: AF_INET or AF_INET6."""
+"""``struct inet_diag_msg``; ends: local first. ``family``: AF_INET or AF_INET6. Its attributes follow."""
+
+INET_DIAG_INFO, INET_DIAG_SKMEMINFO = 2, 7
+"""Attributes: of TCP ``struct tcp_info``; memory, as ``u4`` by SK_MEMINFO_…"""
 
 ALL_STATES = 0xFFFFFFFF
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class DiagAsker(Asker):
@@ -51,9 +58,18 @@ class DiagAsker(Asker):
         Raises:
             OSError: the kernel refuses: ENOENT where it has no sock_diag for that protocol.
         """
-        found = []
-        for family in (socket.AF_INET, socket.AF_INET6):
-            body = _REQUEST.pack(family, protocol, 0, 0, states)
-            answers = self.request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, body)
-            found.append(b"".join(answer[: MESSAGE.itemsize] for answer in answers))
-        return np.frombuffer(b"".join(found), MESSAGE)
+        found, _ = rows([self.dump_family(family, protocol, states) for family in FAMILIES])
+        return found.headers(MESSAGE)
+
+    def dump_family(self, family: int, protocol: int, states: int = ALL_STATES, attributes: tuple[int, ...] = ()) -> Answer:
+        """The same of one family, undecoded, with some of the attributes that are told only if asked for.
+
+        Raises:
+            OSError: as above.
+        """
+        wanted = sum(1 << (kind - 1) for kind in attributes)
+        if protocol <= _MOST_IN_BYTE:
+            body = _REQUEST.pack(family, protocol, wanted, 0, states)
+        else:  # MPTCP
+            body = _REQUEST.pack(family, 0, wanted, 0, states) + integer_attribute(_INET_DIAG_REQ_PROTOCOL, protocol)
+        return self.dump(SOCK_DIAG_BY_FAMILY, body)

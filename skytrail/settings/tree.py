@@ -166,6 +166,10 @@ class Interfaces(Section, frozen=True):
 class Sockets(Section, frozen=True):
     """How sockets are read."""
 
+    source: Annotated[
+        Literal["auto", "iterators", "sock_diag"],
+        key("what tells of sockets", reason="auto: BPF iterators and events; sock_diag and /proc where they are not to be had"),
+    ] = "auto"
     interval: Annotated[
         Annotated[float, msgspec.Meta(ge=1, le=3600)],
         key("how often all sockets are read", unit="s", reason="what lives shorter is told of by the kernel meanwhile"),

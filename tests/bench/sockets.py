@@ -16,6 +16,10 @@ from support.netlab import until
 
 from exporters.bpf.sockets import SocketPrograms
 from exporters.sockets.collector import SocketsCollector
+from exporters.sockets.diag import SockDiag
+from skytrail.kernel.census import Census
+from skytrail.kernel.host import Roots
+from skytrail.kernel.worker import NamespaceWorker
 from tests.bench.agent import Meter, _bench
 from tests.bench.bpf import run_time_counted
 from tests.bench.report import Line, median_ratio
@@ -68,6 +72,7 @@ def passes() -> Iterator[Line]:
         begun = time.perf_counter()
         list(collector.families())
         told = 1000 * (time.perf_counter() - begun)
+        by_diag = _by_sock_diag()
     finally:
         programs.close()
         for child in children:
@@ -77,6 +82,28 @@ def passes() -> Iterator[Line]:
     name = f"a pass over {NAMESPACES * EACH:,} sockets in {NAMESPACES} namespaces"
     yield Line(name, mine, "ms p50", statistics.median(raw), "reading them alone", most=150, note=f"metrics {told:.0f} ms")
     yield Line("… of a core at the default interval", mine / INTERVAL / 10, "%", most=5)
+    walks = "for each namespace the kernel walks the connections of all"
+    yield Line("reading them by sock_diag and /proc", by_diag, "ms p50", statistics.median(raw), "by the iterator", note=walks)
+    yield Line("… of a core at the default interval", by_diag / INTERVAL / 10, "%", most=5)
+
+
+def _by_sock_diag() -> float:
+    """A reading where there are no iterators, ms."""
+    worker = NamespaceWorker()
+    census = Census(worker, Roots(), every=True)
+    try:
+        census.refresh(processes=True)
+        diag = SockDiag(worker, census.namespaces)
+        took = []
+        for _ in range(11):
+            begun = time.perf_counter()
+            rows = diag.read()
+            took.append(1000 * (time.perf_counter() - begun))
+        assert len(rows) >= NAMESPACES * (EACH - 1)  # all but those that are not bound
+    finally:
+        census.close()
+        worker.close()
+    return statistics.median(took[1:])
 
 
 def _child() -> int:

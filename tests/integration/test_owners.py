@@ -104,6 +104,29 @@ def test_datagrams_have_their_processes_too(start_agent: StartAgent, net: Net) -
     assert (echo["Process"]["A"]["Name"], "B" in echo["Process"]) == ("ping", False)  # the kernel answers
 
 
+def test_without_iterators_a_flow_has_its_processes_from_the_next_pass_on(start_agent: StartAgent, net: Net) -> None:
+    left, right = net.pair()
+    sources = "--set", "sockets.source=sock_diag", "--set", "sockets.interval=1s"
+    agent = start_agent(*sources, "--set", "flow.linger=600s", interfaces=(left.interface,))
+    server = net.spawn(right.netns, sys.executable, "-c", SERVE, right.ip4)
+    assert server.stdout
+    assert server.stdout.readline() == "ready\n"
+    client = net.spawn(left.netns, sys.executable, "-c", STAY, right.ip4)
+    until(lambda: [whose(flow) for flow in agent.flows("tcp and port 5000")] == [{"A": client.pid, "B": server.pid}])
+    [flow] = agent.flows("tcp and port 5000")
+    assert flow["Process"]["A"]["Name"] == Path(f"/proc/{client.pid}/comm").read_text().strip()
+    assert (flow["TCPMetric"]["ABRetransmits"], "ConnectLatency" in flow["TCPMetric"]) == (0, False)
+
+
+STAY = """
+import socket, sys
+client = socket.create_connection((sys.argv[1], 5000))
+client.sendall(b"hello")
+client.recv(100)
+input()
+"""
+
+
 @pytest.mark.parametrize(("command", "end"), [("", "refused"), ("drop", "timeout")])
 def test_a_connection_that_never_was_says_why(start_agent: StartAgent, net: Net, command: str, end: str) -> None:
     left, right = net.pair()

@@ -40,11 +40,12 @@ def skytrail(port: int, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+@pytest.mark.parametrize("source", ["iterators", "sock_diag"])
 def test_sockets_of_every_namespace_are_shown_as_ss_shows_them(
-    start_agent: StartAgent, net: Net, opened: tuple[str, list[socket.socket]]
+    start_agent: StartAgent, net: Net, opened: tuple[str, list[socket.socket]], source: str
 ) -> None:
     netns, sockets = opened
-    agent = start_agent()
+    agent = start_agent("--set", f"sockets.source={source}")
     until(lambda: netns in skytrail(agent.port))
     shown = [line.split() for line in skytrail(agent.port).splitlines()]
     assert shown[0][:3] == ["Namespace", "Netid", "State"]
@@ -59,9 +60,12 @@ def test_sockets_of_every_namespace_are_shown_as_ss_shows_them(
     assert here[sockets[1].fileno()]["RemotePort"] == sockets[0].getsockname()[1]
 
 
-def test_metrics_tell_of_sockets_where_they_are_collected(start_agent: StartAgent, opened: tuple[str, Any]) -> None:
+@pytest.mark.parametrize("source", ["iterators", "sock_diag"])
+def test_metrics_tell_of_sockets_where_they_are_collected(
+    start_agent: StartAgent, opened: tuple[str, Any], source: str
+) -> None:
     netns, _ = opened
-    agent = start_agent("--set", "sockets.interval=1s")
+    agent = start_agent("--set", "sockets.interval=1s", "--set", f"sockets.source={source}")
     where = {"netns": netns, "transport": "tcp"}
     until(lambda: agent.metrics().value("skytrail_sockets", **where, state="established") == 2)
     assert agent.metrics().value("skytrail_sockets", **where, state="listen") == 1

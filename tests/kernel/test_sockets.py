@@ -1,4 +1,4 @@
-"""The sockets programs on Debian's kernels: a pass, and both ends of a short connection."""
+"""Sockets on Debian's kernels: a pass, both ends of a short connection, and the same pass by sock_diag."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import socket
 
 import numpy as np
 import pytest
-from support.netlab import until
+from support.netlab import Net, until
+from support.socketlab import MADE_UP, agree, cookie_of, of, opened_in
 
 from exporters.bpf import sockets
 from exporters.bpf.sockets import EVENT, SocketPrograms
+from exporters.sockets.diag import SockDiag
+from skytrail.kernel.census import Census
+from skytrail.kernel.host import Roots
+from skytrail.kernel.worker import NamespaceWorker
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("SKYTRAIL_KERNEL_VM") != "1", reason="runs inside the virtual machines of `make kernels`"
@@ -44,3 +49,21 @@ def test_short_connections_and_sockets_that_stay_are_told_of_with_their_process(
         assert programs.losses() == (0, 0)
     finally:
         programs.close()
+
+
+def test_sock_diag_tells_the_same_in_short() -> None:
+    net, programs, worker = Net(), SocketPrograms(), NamespaceWorker()
+    census = Census(worker, Roots(), every=True)
+    try:
+        netns = net.netns("a", ipv6=True)
+        opened = opened_in(netns)
+        census.refresh(processes=True)
+        diag = SockDiag(worker, census.namespaces)
+        agree(programs, diag, {cookie_of(netns)}, len(opened))
+        cookies = [told["cookie"] for told in of(diag.read(), {cookie_of(netns)}).values()]
+        assert max(cookies) < MADE_UP  # these kernels have sock_diag for raw sockets
+    finally:
+        census.close()
+        worker.close()
+        programs.close()
+        net.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import ipaddress
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -17,16 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from support.netlab import Net, in_netns, until
+from support.socketlab import agree_with_ss, cookie_of, opened_in, socket_cookie
 
 from exporters.bpf import sockets
 from exporters.bpf.sockets import SocketPrograms, cgroup_root
-from exporters.sockets.shown import STATES
 
 pytestmark = pytest.mark.kernel
-
-SS_STATES = {
-    "ESTAB": "ESTABLISHED", "UNCONN": "CLOSE", "FIN-WAIT-1": "FIN_WAIT1", "FIN-WAIT-2": "FIN_WAIT2",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,101 +36,13 @@ def net() -> Iterator[Net]:
     made.close()
 
 
-def told_by_ss(net: Net, netns: str) -> dict[tuple[int, int, int], tuple[Any, ...]]:
-    """By cookie, pid and descriptor: protocol, state, queues, ends, inode."""
-    found = {}
-    for line in net.run(netns, "ss", "-Htuanpe").splitlines():
-        kind, state, receive, send, local, remote, *rest = line.split()
-        more = " ".join(rest)
-        cookie, inode = re.search(r"sk:([0-9a-f]+)", more), re.search(r"ino:(\d+)", more)
-        assert cookie, line
-        for pid, fd in re.findall(r"pid=(\d+),fd=(\d+)", more):
-            ends = [end(local), end(remote)]
-            key = int(cookie[1], 16), int(pid), int(fd)
-            told = SS_STATES.get(state, state.replace("-", "_"))
-            found[key] = kind, told, int(receive), int(send), *ends, int(inode[1]) if inode else 0
-    return found
-
-
-def end(text: str) -> tuple[str, int]:
-    """``address%device:port`` as ss has it; ``*`` is any."""
-    address, _, port = text.rpartition(":")
-    address = address.partition("%")[0].strip("[]")
-    return address, 0 if port == "*" else int(port)
-
-
-def told_by_us(rows: Any, netns: int) -> dict[tuple[int, int, int], tuple[Any, ...]]:
-    found = {}
-    for row in rows[rows["ends"]["netns"] == netns]:
-        ends, proto = row["ends"], int(row["ends"]["proto"])
-        family = socket.AF_INET if ends["family"] == 4 else socket.AF_INET6
-        addresses = [socket.inet_ntop(family, raw.tobytes()[: 4 if ends["family"] == 4 else 16]) for raw in ends["addr"]]
-        kind = {6: "tcp", 17: "udp"}.get(proto, "p_raw") if row["type"] != 3 else "p_raw"
-        key = int(row["cookie"]), int(row["owner"]["pid"]), int(row["fd"])
-        state, queues = STATES[int(ends["state"])], (int(row["receive_queue"]), int(row["send_queue"]))
-        both = [(address, int(port)) for address, port in zip(addresses, ends["port"], strict=True)]
-        found[key] = kind, state, *queues, *both, int(row["inode"])
-    return found
-
-
-def cookie_of(netns: str) -> int:
-    with in_netns(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as opened:
-        return int.from_bytes(opened.getsockopt(socket.SOL_SOCKET, 71, 8), sys.byteorder)  # SO_NETNS_COOKIE
-
-
-def opened_in(netns: str) -> list[socket.socket]:
-    """One of each kind and state that a process can keep."""
-
-    def make() -> list[socket.socket]:
-        made = []
-        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-            server = socket.create_server((address, 0), family=family, backlog=7)
-            waiting, accepted_by, full, half = (socket.create_connection(server.getsockname()[:2]) for _ in range(4))
-            accepted = [server.accept()[0] for _ in range(3)]
-            full.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    full.send(b"x" * 65536)
-            half.shutdown(socket.SHUT_WR)
-            bound, joined = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_DGRAM)
-            bound.bind((address, 0))
-            joined.connect(bound.getsockname()[:2])
-            joined.send(b"x" * 100)
-            raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-            made += [server, waiting, accepted_by, full, half, *accepted, bound, joined, raw]
-        dual = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-        return [*made, dual, socket.create_connection(("127.0.0.1", dual.getsockname()[1])), dual.accept()[0]]
-
-    return in_netns(netns, make)
-
-
 def test_a_pass_sees_what_ss_sees_in_each_namespace(programs: SocketPrograms, net: Net) -> None:
     opened = [opened_in(net.netns(suffix, ipv6=True)) for suffix in "ab"]
     for netns in map(net.name, "ab"):
-        before, rows, after = told_by_ss(net, netns), programs.read(), told_by_ss(net, netns)
-        ours = told_by_us(rows, cookie_of(netns))
-        assert len(ours) == len(opened[0])
-        raw = [key for key, told in ours.items() if told[0] == "p_raw"]
-        assert sorted(ours.pop(key)[4] for key in raw) == [("0.0.0.0", 1), ("::", 1)]  # ss tells nothing more of these
-        assert ours.keys() == before.keys()
-        for key, told in ours.items():
-            kind, state, receive, send, local, remote, inode = told
-            theirs = before[key]
-            assert (kind, state, inode) == (theirs[0], theirs[1], theirs[6]), key
-            assert (receive, send) in {before[key][2:4], after[key][2:4]}, key  # what is full is still being moved
-            assert same(local, theirs[4])
-            assert same(remote, theirs[5])
-            assert key[1] == os.getpid()
+        agree_with_ss(programs.read, net, netns, len(opened[0]))
     for several in opened:
         for one in several:
             one.close()
-
-
-def same(ours: tuple[str, int], theirs: tuple[str, int]) -> bool:
-    """ss writes any address of both families as ``*``."""
-    if theirs[0] == "*":
-        return ipaddress.ip_address(ours[0]).is_unspecified and ours[1] == theirs[1]
-    return ours == theirs
 
 
 def test_a_socket_that_two_processes_have_is_told_of_for_each(programs: SocketPrograms) -> None:
@@ -153,10 +58,6 @@ def test_a_socket_that_two_processes_have_is_told_of_for_each(programs: SocketPr
         finally:
             child.kill()
             child.wait()
-
-
-def socket_cookie(opened: socket.socket) -> int:
-    return int.from_bytes(opened.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder)  # SO_COOKIE
 
 
 def events_of(programs: SocketPrograms, netns: int, many: int) -> list[Any]:

@@ -18,9 +18,8 @@ from exporters.interfaces.reading import Reading
 from exporters.interfaces.textfiles import Netstat
 from skytrail.errors import RunError
 from skytrail.http.prometheus import Exposition
-from skytrail.kernel.columns import Answer
 from skytrail.kernel.namespaces import Namespace, NamespaceGoneError
-from skytrail.kernel.netlink import NetlinkDecodeError, attribute, integer_attribute
+from skytrail.kernel.netlink import Answer, NetlinkDecodeError, attribute, integer_attribute
 from skytrail.metrics import Family, Kind, Metric
 
 NONE_UNREAD = {(reason,): 0 for reason in ("gone", "refused", "malformed", "late")}

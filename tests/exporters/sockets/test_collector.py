@@ -188,7 +188,7 @@ class Broken:
 def test_a_pass_that_fails_is_said_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporters.sockets.collector._LOOK", 0.01)
     broken = Broken()
-    collector = SocketsCollector(broken, dict, interval=0.02)  # type: ignore[arg-type]
+    collector = SocketsCollector(broken, dict, interval=0.02)
     collector.start()
     until(lambda: collector.failure is not None)
     assert "Cannot allocate memory" in str(collector.failure)

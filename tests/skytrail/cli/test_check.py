@@ -26,6 +26,8 @@ def test_says_that_the_agent_can_run_here(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert found["kernel"]["found"] == os.uname().release
     assert found["flows program"]["state"] == "ok"
+    assert found["sock_diag"]["state"] == "ok"
+    assert "short-lived" in found["socket iterators"]["remedy"]
     assert found["interface lo"]["found"].startswith("loopback")
     assert "blind spots" in found
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skytrail.kernel.columns import Answer, rows
-from skytrail.kernel.netlink import NetlinkDecodeError, attribute, attributes
+from skytrail.kernel.columns import rows
+from skytrail.kernel.netlink import Answer, NetlinkDecodeError, attribute, attributes
 
 WANTED = (1, 2, 7)
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skytrail.kernel.netlink import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Answer,
+    Asker,
     NetlinkDecodeError,
     NsidTable,
     attribute,
@@ -138,3 +144,81 @@ def test_the_kernels_refusal_is_raised_with_its_errno() -> None:
         ordinary.close()
         other.close()
         table.close()
+
+
+KIND = 16
+DUMP_INTR = 0x10
+
+
+class Kernel:
+    """A netlink socket that answers the n-th request with the n-th list of datagrams."""
+
+    def __init__(self, *answers: Sequence[bytes], sender: int = 0, flags: int = 0) -> None:
+        self._answers, self._queue = list(answers), list[bytes]()
+        self._sender, self._flags = sender, flags
+        self.requests = 0
+
+    def settimeout(self, _: float) -> None: ...
+
+    def send(self, _: bytes) -> None:
+        self.requests += 1
+        self._queue += self._answers.pop(0)
+
+    def recvmsg_into(self, buffers: list[bytearray]) -> tuple[int, list[Any], int, tuple[int, int]]:
+        if not self._queue:
+            raise TimeoutError
+        datagram = self._queue.pop(0)
+        buffers[0][: len(datagram)] = datagram
+        return len(datagram), [], self._flags, (self._sender, 0)
+
+
+def done(sequence: int, number: int = 0) -> bytes:
+    return message(NLMSG_DONE, 0, sequence, struct.pack("=i", -number))
+
+
+def payloads(answer: Answer) -> list[bytes]:
+    return [answer.data[start:end] for start, end in zip(answer.starts, answer.ends, strict=True)]
+
+
+def dump(kernel: Kernel) -> list[bytes]:
+    opened: Any = kernel
+    return payloads(Asker(opened).dump(KIND, b""))
+
+
+def test_an_answer_goes_over_several_datagrams() -> None:
+    kernel = Kernel([message(KIND, 0, 1, b"1111") + message(KIND, 0, 1, b"22222222"), message(KIND, 0, 1, b"33"), done(1)])
+
+    assert dump(kernel) == [b"1111", b"22222222", b"33"]
+
+
+def test_a_dump_that_something_changed_under_is_made_again() -> None:
+    kernel = Kernel([message(KIND, DUMP_INTR, 1, b"half") + done(1)], [message(KIND, 0, 2, b"full") + done(2)])
+
+    assert (dump(kernel), kernel.requests) == ([b"full"], 2)
+
+
+def test_where_something_always_changes_the_last_is_taken() -> None:
+    kernel = Kernel(*([message(KIND, DUMP_INTR, number, b"%4d" % number) + done(number)] for number in range(1, 9)))
+
+    assert (dump(kernel), kernel.requests) == ([b"   5"], 5)
+
+
+def test_what_is_of_another_question_is_passed_over() -> None:
+    assert dump(Kernel([message(KIND, 0, 77, b"old!") + message(KIND, 0, 1, b"mine"), done(77) + done(1)])) == [b"mine"]
+
+
+@pytest.mark.parametrize("kind", [NLMSG_DONE, NLMSG_ERROR])
+def test_the_kernels_refusal_is_its_errno(kind: int) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.EBUSY)) as raised:
+        dump(Kernel([message(kind, 0, 1, struct.pack("=i", -errno.EBUSY))]))
+    assert raised.value.errno == errno.EBUSY
+
+
+def test_who_is_not_the_kernel_is_not_heard() -> None:
+    with pytest.raises(TimeoutError):
+        dump(Kernel([message(KIND, 0, 1, b"fake") + done(1)], sender=4711))
+
+
+def test_a_cut_datagram_is_no_answer() -> None:
+    with pytest.raises(NetlinkDecodeError, match="datagram of more than"):
+        dump(Kernel([done(1)], flags=socket.MSG_TRUNC))
