@@ -360,8 +360,11 @@ static __always_inline void note_segment(struct scratch *s, struct flow *flow, s
 	__u32 begin = l->seq, end = begin + length, next = flow->next[dir];
 	__s32 ahead = begin - next;
 
-	if (unlikely(!flow->tracked[dir])) {
+	if (unlikely(!flow->tracked[dir] || ((l->tcp_flags & TCP_SYN) && end != next))) {
+		/* a SYN that is not the last one again: another connection, whose predecessor was not seen to end */
 		flow->tracked[dir] = 1;
+		flow->hole[dir][0] = flow->hole[dir][1] = begin;
+		flow->timed_at[dir] = 0;
 	} else if (unlikely(ahead > 0)) {
 		flow->skipped[dir]++;
 		flow->hole[dir][0] = next;
@@ -377,8 +380,9 @@ static __always_inline void note_segment(struct scratch *s, struct flow *flow, s
 				flow->hole[dir][1] = begin;
 		} else {
 			flow->repeated[dir]++;
-			flow->timed_at[dir] = 0; /* Karn: which one is acknowledged, nobody knows */
 		}
+		/* Karn: which one is acknowledged, nobody knows; and what waited for this one is acknowledged with it, late */
+		flow->timed_at[dir] = 0;
 		if ((__s32)(end - next) <= 0)
 			return;
 	}
@@ -400,14 +404,26 @@ static __always_inline void note_acknowledgement(struct scratch *s, struct flow 
 	flow->smoothed_rtt[dir] = took > 0xffffffff ? 0xffffffff : took ?: 1;
 }
 
-/* Every segment of TCP. A part of the traffic (sampling) tells nothing of what is missing. */
+/* Every segment of TCP, at one of a capture point's hooks. A part of the traffic (sampling) tells nothing of what is missing. */
 static __always_inline void track_tcp(struct scratch *s, struct flow *flow, struct level *l)
 {
-	__u32 dir = l->reversed & 1, flags = l->tcp_flags, at = position(&s->parse);
+	__u32 dir = l->reversed & 1, flags = l->tcp_flags, at = position(&s->parse), hook = 1 + (s->entry.direction & 1);
 	__s32 length = s->parse.end - at; /* without what the link pads */
 
-	if (unlikely(!(flags & (TCP_SYN | TCP_ACK)) || l->fragment_bits || sampling() > 1))
+	if (unlikely(sampling() > 1))
 		return;
+	if (unlikely(l->fragment_bits)) { /* how much the whole of it brings, it does not say: begin anew behind it */
+		flow->tracked[dir] = 0;
+		flow->timed_at[dir] = 0;
+		return;
+	}
+	if (unlikely(!(flags & (TCP_SYN | TCP_ACK))))
+		return;
+	if (unlikely(flow->tracked_at[dir] != hook)) { /* the first packet, or what goes out where it came in */
+		if (flow->tracked_at[dir])
+			return;
+		flow->tracked_at[dir] = hook;
+	}
 	if (length < 0)
 		length = 0;
 	if (unlikely(flags & (TCP_SYN | TCP_FIN)))

@@ -129,7 +129,8 @@ struct flow {
 	__u8 icmp_code;
 	__u8 hooks;		/* where packets were seen: bit 0 ingress, 1 egress of direction 0; 2 and 3 of direction 1 */
 	__u8 tracked[2];	/* whether `next` is known */
-	__u8 pad[6];
+	__u8 tracked_at[2];	/* the hook where TCP is tracked: 1 ingress, 2 egress; 0: none yet */
+	__u8 pad[4];
 };
 
 /* Why a packet is on no flow. Names and help: exporters/flows/metrics.py */

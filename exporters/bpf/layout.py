@@ -91,7 +91,8 @@ FLOW = np.dtype(
         ("icmp_code", "u1"),
         ("hooks", "u1"),
         ("tracked", "u1", 2),
-        ("pad", "u1", 6),
+        ("tracked_at", "u1", 2),
+        ("pad", "u1", 4),
     ]
 )
 TALLY = np.dtype([("skbs", "u8"), ("segments", "u8"), ("bytes", "u8")])

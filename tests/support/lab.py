@@ -60,32 +60,36 @@ class Lab:
         self.program = FlowProgram(loader, max_flows=max_flows, max_points=MAX_POINTS, replay=True)
         self.program.set_tunnel_ports(TUNNEL_PORTS)
         self._point = 0
-        self._entry = -1
-        self._run: TestRun
+        self._entries: list[int] = []
+        self._runs: list[TestRun]  # ingress, egress
 
     def close(self) -> None:
         """Close programs and maps."""
-        if self._entry >= 0:
-            os.close(self._entry)
+        self._close_entries()
         self.program.close()
+
+    def _close_entries(self) -> None:
+        for entry in self._entries:
+            os.close(entry)
+        self._entries = []
 
     def begin(self) -> None:
         """Begin a new capture point, on empty maps."""
         found = snapshot(self.program)
         self.program.delete_flows(found.keys, found.family)
-        if self._entry >= 0:
-            os.close(self._entry)
+        self._close_entries()
         self._point += 1
         if self._point == MAX_POINTS:
             self._point = 1
             forget_fragments(self.program)
         self.program.set_point(self._point, layout.LINK_ETHERNET)
-        self._entry = self.program.entry(self._point, 0)
-        self._run = TestRun(self._entry, 4096)
+        self._entries = [self.program.entry(self._point, direction) for direction in (0, 1)]
+        self._runs = [TestRun(entry, 4096) for entry in self._entries]
 
-    def count(self, packets: Sequence[Captured], gso: tuple[int, int] = (0, 0)) -> None:
+    def count(self, packets: Sequence[Captured], gso: tuple[int, int] = (0, 0), *, egress: bool = False) -> None:
         """Run the program on packets at the newest point; ``gso``: size and number of segments of each."""
-        context, data = self._run.context, self._run.data
+        run = self._runs[egress]
+        context, data = run.context, run.data
         struct.pack_into("=I", context, TestRun.GSO_SIZE, gso[0])
         struct.pack_into("=I", context, TestRun.GSO_SEGS, gso[1])
         for packet in packets:
@@ -95,7 +99,7 @@ class Lab:
             link = LINK_TYPES.get(packet.link, layout.LINK_OTHER)
             struct.pack_into("=IIII", context, TestRun.CB, link, packet.length or len(packet.data), len(part), self._point)
             struct.pack_into("=Q", context, TestRun.TSTAMP, packet.time_ns)
-            assert self._run.run(size) in (-1, layout.REPLAY_CROWDED)  # TC_ACT_UNSPEC: the next program decides
+            assert run.run(size) in (-1, layout.REPLAY_CROWDED)  # TC_ACT_UNSPEC: the next program decides
 
     def snapshot(self) -> Snapshot:
         """The maps' entries of the newest point, in the order in which they began."""

@@ -115,6 +115,26 @@ def test_what_was_sent_twice_is_not_timed(lab: Lab) -> None:
     assert found == {"ABSegmentRepeated": 1, "ABSmoothedRTT": 20 * MS}
 
 
+def test_what_waits_for_a_missing_segment_is_not_timed(lab: Lab) -> None:
+    """Its acknowledgement comes when the missing one has: that is the sender's patience, and no round trip."""
+    found = told(lab, data(0, b"ab", 0), ack(2, 1), data(4, b"ef", 10), data(2, b"cd", 310), ack(6, 311))
+    assert found == {"ABSmoothedRTT": MS, "ABSegmentSkipped": 1, "ABSegmentOutOfOrder": 1}
+
+
+@pytest.mark.parametrize("begin", [1000, BEGIN - 1000])
+def test_a_new_connection_on_a_flow_that_did_not_end_begins_anew(lab: Lab, begin: int) -> None:
+    """Its numbers have nothing to do with those of the one before, which one end forgot."""
+    again = [
+        (False, 5, SYN, begin, 0, b"", 500),
+        (True, 6, SYN | ACK, 50_000, begin + 1, b"", 500),
+        (False, 7, ACK, begin + 1, 50_001, b"ab", 500),
+        (True, 8, ACK, 50_001, begin + 3, b"yz", 500),
+    ]
+    before = [data(0, b"abcd"), (True, 1, ACK, 1, BEGIN + 4, b"uvwxyz", 500)]
+    found = told(lab, *before, *again)
+    assert not {key for key in found if "Segment" in key}
+
+
 def test_zero_windows_are_the_receivers(lab: Lab) -> None:
     reset = (True, 3, RST | ACK, 1, BEGIN + 2, b"", 0)
     assert told(lab, data(0, b"ab"), ack(2, window=0), ack(2, window=0), ack(2), reset) == {
@@ -136,9 +156,30 @@ def test_a_super_packet_is_one_packet_with_all_its_bytes(lab: Lab) -> None:
     assert not {key for key in flow["TCPMetric"] if "Segment" in key}
 
 
+def test_what_goes_out_where_it_came_in_has_not_been_repeated(lab: Lab) -> None:
+    """A router with one arm; each packet passes both hooks of one interface."""
+    lab.begin()
+    for at, (back, seq, ack_, payload, window) in enumerate(
+        [(False, 10, 1, b"ab", 500), (True, 1, 12, b"", 0), (False, 12, 1, b"cd", 500), (True, 1, 14, b"", 500)]
+    ):
+        ports, ends = ((80, 40000), ("10.0.0.2", "10.0.0.1")) if back else ((40000, 80), ("10.0.0.1", "10.0.0.2"))
+        segment = bytearray(frames.tcp(*ports, ACK, payload, seq=seq, ack=ack_))
+        segment[14:16] = window.to_bytes(2, "big")
+        kind, packet = frames.ip(*ends, frames.TCP, bytes(segment))
+        for egress in (False, True):
+            lab.count([Captured(frames.on_link([], kind, packet), at * MS + 1 + egress)], egress=egress)
+    (flow,) = lab.flows()
+    assert (flow["Metric"]["ABPackets"], flow["Metric"]["BAPackets"]) == (4, 4)
+    assert not {key for key in flow["TCPMetric"] if "Segment" in key}
+    assert flow["TCPMetric"]["ABSmoothedRTT"] == MS
+    assert flow["TCPMetric"]["BAZeroWindows"] == 1
+
+
 def test_a_fragment_tells_nothing(lab: Lab) -> None:
     whole = frames.tcp(40000, 80, ACK, bytes(1000), seq=10)
     lab.begin()
+    kind, packet_ = frames.ip("10.0.0.1", "10.0.0.2", frames.TCP, frames.tcp(40000, 80, ACK, b"x", seq=9))
+    lab.count([Captured(frames.on_link([], kind, packet_), 1)])
     for part, offset, more in ((whole[:800], 0, True), (whole[800:], 100, False)):
         packet = bytearray(frames.ip4("10.0.0.1", "10.0.0.2", frames.TCP, part))
         packet[4:8] = (7).to_bytes(2, "big") + (offset | 0x2000 * more).to_bytes(2, "big")
