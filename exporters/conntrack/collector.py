@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from collections import Counter
@@ -97,10 +96,10 @@ class ConntrackCollector:
                     self._look()
                     self._read()
                 self.failure = None
+                self._wait()
             except Exception as error:  # noqa: BLE001 - the next reading is tried
                 self._failed(error)
                 self._stop.wait(_LOOK)
-            self._wait()
 
     def _failed(self, error: Exception) -> None:
         """What was missed is read anew."""
@@ -114,7 +113,7 @@ class ConntrackCollector:
         while not self._stop.wait(_TOGETHER) and (left := until - time.monotonic()) > 0:
             if events is None:
                 self._stop.wait(left)
-            elif select.select([events], [], [], min(left, 0.5))[0]:
+            elif events.wait(min(left, 0.5)):
                 return
 
     def _look(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Events:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
         self._buffer = bytearray(_AT_ONCE + _LONGEST)
         self._view = memoryview(self._buffer)
+        self._poll = select.poll()  # select() knows no file above 1023, and each interface that is captured has two
+        self._poll.register(self._socket, select.POLLIN)
         try:
             listen(self._socket, every_namespace=True, receive_buffer=_BUFFER)
             _only_translated(self._socket)
@@ -79,9 +82,9 @@ class Events:
             self._socket.close()
             raise
 
-    def fileno(self) -> int:
-        """To wait on."""
-        return self._socket.fileno()
+    def wait(self, seconds: float) -> bool:
+        """Wait until something has happened, at most so long; says whether it has."""
+        return bool(self._poll.poll(seconds * 1000))
 
     def close(self) -> None:
         """Hear no more."""

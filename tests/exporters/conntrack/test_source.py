@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -101,6 +102,23 @@ def reset() -> None:
         client = socket.create_connection(("127.0.0.9", 94))
         server.accept()[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
+
+
+def test_waits_for_events_where_a_thousand_files_are_open(net: Net) -> None:
+    name = net.netns("n", ipv6=True)
+    net.run(name, "nft", "-f", "-", stdin=RULES)
+    many = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _ in range(1100)]  # two for each interface captured
+    try:
+        events = in_netns(name, Events)
+    finally:
+        for fd in many:
+            os.close(fd)
+    try:
+        assert not events.wait(0)
+        in_netns(name, traffic)
+        assert events.wait(5)
+    finally:
+        events.close()
 
 
 def test_dump_events_and_counters_are_what_proc_says(net: Net) -> None:
