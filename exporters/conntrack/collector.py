@@ -31,6 +31,7 @@ _log = structlog.get_logger(__name__)
 _LOOK = 1.0  # seconds between two looks for new namespaces
 _TOGETHER = 0.05  # seconds in which events gather
 _AGAIN = 60.0  # seconds between two readings of all: what ended unheard
+_REST = 9.0  # times as long as such a reading took passes before the next one, however many events are lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,19 @@ class ConntrackCollector:
     """Everything from conntrack's messages to families and to what a flow is told.
 
     Args:
-        worker: enters namespaces.
+        worker: enters namespaces, to read all that there is in one: that may take long.
+        counting: enters namespaces too, for metrics, which do not wait for that.
         namespaces: those that are followed now.
 
     Attributes:
-        failure: why the last reading failed; None: it did not.
+        failure: why the last reading failed, or that there was none yet; None: it did not.
 
     """
 
-    def __init__(self, worker: NamespaceWorker, namespaces: Callable[[], Sequence[Namespace]]) -> None:
-        self._worker, self._namespaces = worker, namespaces
+    def __init__(
+        self, worker: NamespaceWorker, counting: NamespaceWorker, namespaces: Callable[[], Sequence[Namespace]]
+    ) -> None:
+        self._worker, self._counting, self._namespaces = worker, counting, namespaces
         self._start = time.time_ns()
         self._table = Translations()
         self._events: Events | None = None
@@ -69,11 +73,11 @@ class ConntrackCollector:
         self._cookies: dict[int, int] = {}  # by number
         self._begun: Counter[tuple[int, int]] = Counter()
         self._resyncs = 0
-        self._due = 0.0
-        self._lock = threading.Lock()
+        self._due = self._rested = 0.0
+        self._lock = threading.Lock()  # of the table and of what events are read into; not held while all are read
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conntrack", daemon=True)
-        self.failure: str | None = None
+        self.failure: str | None = "conntrack was not read yet"
 
     def start(self) -> None:
         """Begin to listen; where conntrack is not loaded, as soon as it is."""
@@ -92,8 +96,8 @@ class ConntrackCollector:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._look()
                 with self._lock:
-                    self._look()
                     self._read()
                 self.failure = None
                 self._wait()
@@ -122,29 +126,37 @@ class ConntrackCollector:
             if not source.conntrack_is_loaded():
                 return
             self._events = Events()
-        now = {one.cookie: one for one in self._namespaces()}
-        new = set(now) - self._known.keys()
-        for cookie in self._known.keys() - now.keys():
-            self._table.forget(cookie, time.monotonic_ns())
-            for key in [key for key in self._begun if key[0] == cookie]:
-                del self._begun[key]
-        self._known, self._cookies = now, _by_number(now.values())
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + _AGAIN
-            new = set(now)
-            self._table.expire(time.monotonic_ns())
-        for cookie in new:
+        now, begun = {one.cookie: one for one in self._namespaces()}, time.monotonic()
+        whole = begun >= max(self._due, self._rested)
+        with self._lock:
+            chosen = set(now) if whole else set(now) - self._known.keys()
+            for cookie in self._known.keys() - now.keys():
+                self._table.forget(cookie, time.monotonic_ns())
+                for key in [key for key in self._begun if key[0] == cookie]:
+                    del self._begun[key]
+            self._known, self._cookies = now, _by_number(now.values())
+            if whole:
+                self._due = begun + _AGAIN
+                self._table.expire(time.monotonic_ns())
+        for cookie in chosen:
+            if self._stop.is_set():
+                return
             self._take_all(now[cookie])
+        if whole:
+            self._rested = time.monotonic() + _REST * (time.monotonic() - begun)
 
     def _take_all(self, namespace: Namespace) -> None:
-        """What events told of before is known already: what began before is read first, so it is not in the place of newer."""
-        self._read()
+        """Read all connections of a namespace. Nobody waits for it: what events tell meanwhile is newer than what is read."""
+        with self._lock:
+            self._read()
+            begun = time.monotonic_ns()
         try:
             found = source.dump(self._worker, namespace)
-        except (OSError, SkytrailError) as error:  # on its way out, or one that we may not enter
+        except (OSError, SkytrailError, NetlinkDecodeError) as error:  # on its way out, or one that we may not enter
             _log.debug("conntrack_not_read", namespace=namespace.label, error=str(error))
             return
-        self._table.replace(namespace.cookie, found, time.monotonic_ns())
+        with self._lock:
+            self._table.replace(namespace.cookie, found, begun)
 
     def _read(self) -> None:
         if self._events is None:
@@ -204,7 +216,6 @@ class ConntrackCollector:
     def families(self) -> Iterable[Family]:
         """All metrics of this collector, as of now; none where conntrack is not loaded."""
         with self._lock:
-            self._look()
             if self._events is None:
                 return []
             self._read()
@@ -234,7 +245,7 @@ class ConntrackCollector:
 
     def _statistics(self, namespace: Namespace) -> Statistics | None:
         try:
-            return source.statistics(self._worker, namespace)
+            return source.statistics(self._counting, namespace)
         except (OSError, SkytrailError):
             return None
 

@@ -41,6 +41,7 @@ OURS = -1
 _BUFFER = 8 << 20  # bytes: 8,000 events and more
 _LONGEST = 4096  # bytes of one event; it has 200 to 400
 _AT_ONCE = 1 << 20  # bytes of events that are decoded together
+_PARTS = 16  # of these at most are read at once: events may come faster than they are read
 _SO_ATTACH_FILTER = 26
 _ANCILLARY = socket.CMSG_SPACE(4)
 _LOADED = Path("/proc/sys/net/netfilter/nf_conntrack_max")
@@ -91,7 +92,7 @@ class Events:
         self._socket.close()
 
     def read(self) -> tuple[NDArray[Any], NDArray[np.int64], bool]:
-        """What has happened since the last call.
+        """What has happened since the last call, or the first part of it.
 
         Returns:
             Rows of :data:`ENTRY`, the number that our namespace has for each one's (:data:`OURS` for itself), and whether
@@ -102,7 +103,7 @@ class Events:
 
         """
         found, where, overrun, more = [np.zeros(0, ENTRY)], [np.zeros(0, np.int64)], False, True
-        while more:
+        while more and len(found) <= _PARTS:
             starts: list[int] = []
             ends: list[int] = []
             numbers: list[int] = []
@@ -136,6 +137,8 @@ class Events:
 def dump(worker: NamespaceWorker, namespace: Namespace) -> NDArray[Any]:
     """All translated connections of a namespace: rows of :data:`ENTRY`.
 
+    Where conntrack has no connection, it is not asked: it would look through the host's whole hash table, twice.
+
     Raises:
         NamespaceGoneError: nothing leads to it any more.
         OSError: the kernel refuses, or does not answer within 5 s.
@@ -161,8 +164,10 @@ class _Conntrack(Asker):
 
 
 def _dump() -> list[Answer]:
-    found = []
+    found: list[Answer] = []
     with _Conntrack() as asker:
+        if not _count(asker, _GLOBAL_ENTRIES):
+            return found
         for value, mask in ((SOURCE_NAT, SOURCE_NAT), (DESTINATION_NAT, TRANSLATED)):
             chosen = attribute(_STATUS, struct.pack(">I", value)) + attribute(_STATUS_MASK, struct.pack(">I", mask))
             found.append(asker.dump(_SUBSYSTEM | _GET, _GENERIC + chosen))
@@ -171,12 +176,14 @@ def _dump() -> list[Answer]:
 
 def _statistics() -> Statistics:
     with _Conntrack() as asker:
-        entries_, most = (
-            _number(asker.request(_SUBSYSTEM | _GET_STATS, 0, _GENERIC)[0], kind) for kind in (_GLOBAL_ENTRIES, _GLOBAL_MAX)
-        )
+        entries_, most = (_count(asker, kind) for kind in (_GLOBAL_ENTRIES, _GLOBAL_MAX))
         processors = asker.request(_SUBSYSTEM | _GET_STATS_CPU, NLM_F_DUMP, _GENERIC)
     failures = {name: sum(_number(one, kind) for one in processors) for name, kind in FAILURES.items()}
     return Statistics(entries_, most, failures)
+
+
+def _count(asker: Asker, kind: int) -> int:
+    return _number(asker.request(_SUBSYSTEM | _GET_STATS, 0, _GENERIC)[0], kind)
 
 
 def _number(answer: bytes, kind: int) -> int:

@@ -78,10 +78,21 @@ class Translations:
         made["changed"] = now_ns
         same = made["ends"][:, TO] == made["ends"][:, FROM]
         self._new.append(made[~same].reshape(-1))
+        if sum(map(len, self._new)) > self._most // 8:  # nobody may have asked for long
+            self._merge()
 
     def replace(self, netns: int, entries: NDArray[Any], now_ns: int) -> None:
-        """Take in all that conntrack has in one namespace: what is not among it is gone."""
+        """Take in all that conntrack had in one namespace at a time: what is not among it was gone then.
+
+        What was added later is newer, and stays.
+        """
+        self._merge()
+        newer = self._rows["changed"] > now_ns
+        later = _at(self._rows, newer)
+        if len(later):
+            self._keep(~newer)
         self.add(entries, now_ns)
+        self._new.append(later)
         self._merge()
         rows = self._rows
         missing = (rows["netns"] == np.uint64(netns)) & ~rows["gone"] & (rows["changed"] < now_ns)
@@ -144,16 +155,18 @@ class Translations:
 
 def _superseded(rows: NDArray[Any], run: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Which rows have a later one of the same conversation, role and namespace; ``run``: those whose next has the same hash."""
-    chosen = np.union1d(run, run + 1)
-    part = rows[chosen]
-    names = np.zeros(len(part), [("ends", ENDS), ("role", "u1"), ("netns", "u8")])
-    for name in names.dtype.names or ():
-        names[name] = part[name]
-    _, first = np.unique(names.view(f"V{names.itemsize}")[::-1], return_index=True)
-    old = np.ones(len(part), bool)
-    old[len(part) - 1 - first] = False
+    in_run = np.zeros(len(rows), bool)
+    in_run[run] = in_run[run + 1] = True
+    chosen = np.flatnonzero(in_run)
+    part = _at(rows, chosen)
+    names = (part["hash"] ^ (part["netns"] << np.uint64(1) | part["role"])) * _FACTOR
+    order = np.argsort(names, kind="stable")
+    names, part = names[order], _at(part, order)
+    same = names[1:] == names[:-1]
+    for name in ("ends", "role", "netns"):
+        same &= part[name][1:] == part[name][:-1]
     superseded = np.zeros(len(rows), bool)
-    superseded[chosen] = old
+    superseded[chosen[order[:-1][same]]] = True
     return superseded
 
 

@@ -277,9 +277,10 @@ class AgentProcess:
         from exporters.conntrack.collector import ConntrackCollector  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
 
-        worker = NamespaceWorker()
+        worker, counting = NamespaceWorker(), NamespaceWorker()
         self._closers.callback(worker.close)
-        self.conntrack = ConntrackCollector(worker, self._namespaces)
+        self._closers.callback(counting.close)
+        self.conntrack = ConntrackCollector(worker, counting, self._namespaces)
         self._closers.callback(self.conntrack.stop)
 
     def _start_drops(self) -> None:

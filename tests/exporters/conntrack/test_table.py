@@ -115,6 +115,18 @@ def test_all_that_a_namespace_has_replaces_what_was_known_of_it() -> None:
     assert len(table.living()) == 2
 
 
+def test_what_was_heard_while_all_was_read_is_newer() -> None:
+    """An answer takes its time: connections that began or ended meanwhile are not in it, or as they were."""
+    table = Translations()
+    table.add(joined([entry(1, 11), entry(2, 12)]), 1)
+    table.add(joined([entry(1, 11, gone=True), entry(2, 12, gone=True), entry(2, 22), entry(3, 13)]), 3)
+    table.replace(1, joined([entry(1, 11), entry(2, 12), entry(4, 14)]), 2)
+    living = table.living()
+    assert {int(min(row["ends"]["port"], key=lambda port: port == 80)) for row in living} == {2, 3, 4}
+    _, (row,) = table.find(ends(2))
+    assert 22 in row["other"]["port"]
+
+
 def test_without_room_what_is_gone_for_longest_goes_first() -> None:
     table = Translations(most=6)
     table.add(entry(1, 11, gone=True), 1)
