@@ -18,6 +18,7 @@ from exporters.conntrack.entries import KINDS
 from exporters.conntrack.source import FAILURES, OURS, Events, Statistics
 from exporters.conntrack.table import TO, Translations
 from exporters.flows.ends import ends_of_flows, tracking_of_ends
+from exporters.flows.points import Points
 from exporters.sockets.grouping import distinct
 from exporters.sockets.shown import address_text
 from skytrail.errors import SkytrailError
@@ -56,6 +57,7 @@ class ConntrackCollector:
         worker: enters namespaces, to read all that there is in one: that may take long.
         counting: enters namespaces too, for metrics, which do not wait for that.
         namespaces: those that are followed now.
+        points: where flows are seen.
 
     Attributes:
         failure: why the last reading failed, or that there was none yet; None: it did not.
@@ -63,8 +65,13 @@ class ConntrackCollector:
     """
 
     def __init__(
-        self, worker: NamespaceWorker, counting: NamespaceWorker, namespaces: Callable[[], Sequence[Namespace]]
+        self,
+        worker: NamespaceWorker,
+        counting: NamespaceWorker,
+        namespaces: Callable[[], Sequence[Namespace]],
+        points: Points,
     ) -> None:
+        self._points = points
         self._worker, self._counting, self._namespaces = worker, counting, namespaces
         self._start = time.time_ns()
         self._table = Translations()
@@ -180,12 +187,13 @@ class ConntrackCollector:
             self._cookies = _by_number(self._namespaces())
         return np.array([self._cookies.get(number, 0) for number in different.tolist()], np.uint64)[which]
 
-    def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8]) -> Found:
+    def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> Found:
         """What conversations of flows become and were, as of now.
 
         Args:
             keys: of flows, :data:`exporters.bpf.layout.KEY6`.
             family: 4, or 6 for all others.
+            first: when each one's first packet was seen, by the kernel's clock, ns.
 
         """
         with self._lock:
@@ -193,12 +201,18 @@ class ConntrackCollector:
                 self._read()
             except (OSError, NetlinkDecodeError) as error:  # flows are told of all the same
                 self._failed(error)
-            flow, rows = self._table.find(ends_of_flows(keys, family))
+            flow, rows = self._table.find(ends_of_flows(keys, family), first.astype(np.int64), self._seen_in(keys["point"]))
         return Found(flow, rows, tracking_of_ends(rows["other"]))
 
-    def shown(self, keys: NDArray[Any], family: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    def _seen_in(self, points: NDArray[Any]) -> NDArray[np.uint64]:
+        """Cookies of the namespaces of capture points; 0: it is not followed any more."""
+        by_label = {one.label: cookie for cookie, one in self._known.items()}
+        numbers, which = np.unique(points, return_inverse=True)
+        return np.array([by_label.get(self._points.all[number].namespace, 0) for number in numbers.tolist()], np.uint64)[which]
+
+    def shown(self, keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> list[dict[str, Any]]:
         """What a flow's JSON says: ``NATTrackingID`` (what it becomes, else what it was), and both under ``NAT``."""
-        found = self.of_flows(keys, family)
+        found = self.of_flows(keys, family, first)
         told: list[dict[str, Any]] = [{} for _ in range(len(keys))]
         with self._lock:
             names = {cookie: one.label for cookie, one in self._known.items()}

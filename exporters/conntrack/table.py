@@ -109,8 +109,18 @@ class Translations:
         if old.any():
             self._keep(~old)
 
-    def find(self, ends: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
-        """What conversations (:data:`ENDS`) become and were; of several the newest one.
+    def find(
+        self, ends: NDArray[Any], first: NDArray[np.int64] | int = 0, netns: NDArray[np.uint64] | int = 0
+    ) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """What conversations become and were.
+
+        Of several the one in the namespace where the conversation was seen, for others may use the same addresses; of
+        those the newest one.
+
+        Args:
+            ends: conversations (:data:`ENDS`).
+            first: when each one's first packet was seen, ns: what was gone by then is not told.
+            netns: cookie of the namespace where each was seen; 0: nobody knows.
 
         Returns:
             The place in ``ends`` of each row found, ascending, and the rows (:data:`ROW`), ``TO`` before ``FROM``.
@@ -123,9 +133,11 @@ class Translations:
         owners = np.repeat(np.arange(len(ends)), counts)
         places = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owners]
         rows = _at(self._rows, places)
-        equal = rows["ends"] == ends[owners]
-        owners, rows = owners[equal], _at(rows, equal)
-        order = np.lexsort((rows["changed"], ~rows["gone"], rows["role"], owners))
+        over = rows["gone"] & (rows["changed"] < np.broadcast_to(first, len(ends))[owners])
+        chosen = (rows["ends"] == ends[owners]) & ~over
+        owners, rows = owners[chosen], _at(rows, chosen)
+        here = rows["netns"] == np.broadcast_to(np.asarray(netns, np.uint64), len(ends))[owners]
+        order = np.lexsort((rows["changed"], ~rows["gone"], here, rows["role"], owners))
         owners, rows = owners[order], _at(rows, order)
         last = np.ones(len(rows), bool)
         last[:-1] = (owners[1:] != owners[:-1]) | (rows["role"][1:] != rows["role"][:-1])

@@ -31,8 +31,8 @@ from skytrail.metrics import Family, Metric, summed
 _log = structlog.get_logger(__name__)
 
 Sink = Callable[[Batch], None]
-Fates = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Sequence[Mapping[str, Any]]]
-"""As ``DropsCollector.of_flows`` and ``ConntrackCollector.shown``."""
+Fates = Callable[[NDArray[Any]], Sequence[Mapping[str, Any]]]
+"""What a flow's JSON says beside what is counted here, for each row of the table."""
 _OF_ANY = frozenset({"Drops", "NAT", "NATTrackingID"})
 _QUERY_ROWS = 1_000
 _LOOK = 0.02  # seconds between two looks for new flows
@@ -53,7 +53,7 @@ class FlowsCollector:
         subnets: names of subnets by CIDR.
         sockets: what is known of sockets, by their cookies.
         described: what a control group is, by its path: the container, the pod, the unit.
-        fates: what happened to packets of flows, by their keys, families and which end is A, beside what is counted here.
+        fates: what happened to packets of flows, beside what is counted here.
 
     """
 
@@ -71,7 +71,7 @@ class FlowsCollector:
         subnets: Mapping[str, str] | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
-        fates: Fates = lambda keys, _families, _reversed: [{}] * len(keys),
+        fates: Fates = lambda rows: [{}] * len(rows),
     ) -> None:
         self._fates = fates
         self._sockets = sockets
@@ -161,7 +161,7 @@ class FlowsCollector:
                 rows = rows[~self._own.mask(rows)]
             known = self._sockets(rows["flow"]["socket"])
             flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
-            for flow, fate in zip(flows, self._fates(rows["key"], rows["family"], rows["flow"]["reversed"]), strict=True):
+            for flow, fate in zip(flows, self._fates(rows), strict=True):
                 _add_fate(flow, fate)
             found = [flow for flow in flows if query.filter is None or query.filter.matches(flow)][:missing]
             missing -= len(found)

@@ -53,7 +53,7 @@ class SpanBuilder:
         program: tells what ICMP errors quote, and the sampling; None: neither.
         sockets: what is known of sockets, by their cookies.
         described: what a control group is: a container, a pod.
-        translations: what conversations of flows become and were, by their keys and families; None: nobody knows.
+        translations: what conversations of flows become and were, by their keys, families and beginnings; None: nobody knows.
 
     """
 
@@ -66,7 +66,7 @@ class SpanBuilder:
         program: FlowProgram | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
-        translations: Callable[[NDArray[Any], NDArray[np.uint8]], Found] | None = None,
+        translations: Callable[[NDArray[Any], NDArray[np.uint8], NDArray[np.uint64]], Found] | None = None,
     ) -> None:
         self._sockets, self._described, self._translations = sockets, described, translations
         self._subnets, self._program = Subnets(subnets), program
@@ -215,7 +215,7 @@ class SpanBuilder:
         """
         if self._translations is None:
             return [], []
-        found = self._translations(rows["key"], rows["family"])
+        found = self._translations(rows["key"], rows["family"], rows["flow"]["first"])
         columns, links = [], []
         for role, name in enumerate(("to", "from")):
             chosen = found.rows["role"] == role

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from exporters.drops.collector import DropsCollector
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owntraffic import OwnTraffic
+    from exporters.flows.points import Points
     from exporters.flows.table import Timeouts
     from exporters.interfaces.collector import InterfacesCollector
     from exporters.outputs.otlp import config as otlp_config
@@ -90,6 +91,7 @@ class AgentProcess:
         self.drops: DropsCollector | None = None
         self.conntrack: ConntrackCollector | None = None
         self._runtimes: RuntimesClient
+        self._points: Points
         self.collector: FlowsCollector
         self.server: Server
 
@@ -107,6 +109,7 @@ class AgentProcess:
         # what must not be is refused before anything is touched
         check_exposure(self._settings.agent.listen, self._settings.http)
         self._start_otlp()
+        self._start_points()
         self._start_runtimes()
         self._start_conntrack()
         self._start_flows()
@@ -132,6 +135,11 @@ class AgentProcess:
         self._start_hints()
         self._begun = True
 
+    def _start_points(self) -> None:
+        from exporters.flows.points import Points  # noqa: PLC0415
+
+        self._points = Points(self._settings.flow.max_points)
+
     def _start_runtimes(self) -> None:
         """Names of containers, as far as a runtime is here."""
         from skytrail.runtimes.client import RuntimesClient  # noqa: PLC0415
@@ -156,7 +164,6 @@ class AgentProcess:
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
-        from exporters.flows.points import Points  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
@@ -173,7 +180,7 @@ class AgentProcess:
         self._closers.callback(worker.close)
         tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
         self._closers.callback(tids.close)
-        points = Points(flow.max_points)
+        points = self._points
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         self.collector = FlowsCollector(
             program,
@@ -280,7 +287,7 @@ class AgentProcess:
         worker, counting = NamespaceWorker(), NamespaceWorker()
         self._closers.callback(worker.close)
         self._closers.callback(counting.close)
-        self.conntrack = ConntrackCollector(worker, counting, self._namespaces)
+        self.conntrack = ConntrackCollector(worker, counting, self._namespaces, self._points)
         self._closers.callback(self.conntrack.stop)
 
     def _start_drops(self) -> None:
@@ -300,10 +307,11 @@ class AgentProcess:
     def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
         return self.sockets.known(cookies) if self.sockets else {}
 
-    def _fates(self, keys: NDArray[Any], families: NDArray[Any], reverse: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
-        told = [self.drops.of_flows(keys, families, reverse)] if self.drops else []
-        told += [self.conntrack.shown(keys, families)] if self.conntrack else []
-        return [dict(ChainMap(*of_one)) for of_one in zip(*told, strict=True)] if told else [{}] * len(keys)
+    def _fates(self, rows: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
+        keys, families, flow = rows["key"], rows["family"], rows["flow"]
+        told = [self.drops.of_flows(keys, families, flow["reversed"])] if self.drops else []
+        told += [self.conntrack.shown(keys, families, flow["first"])] if self.conntrack else []
+        return [dict(ChainMap(*of_one)) for of_one in zip(*told, strict=True)] if told else [{}] * len(rows)
 
     def _namespaces(self) -> list[Namespace]:
         """Those that are followed."""

@@ -17,6 +17,7 @@ from exporters.conntrack import metrics, source
 from exporters.conntrack.collector import ConntrackCollector
 from exporters.conntrack.entries import ENTRY
 from exporters.conntrack.source import Events
+from exporters.flows.points import Points
 from skytrail.kernel.host import Roots
 from skytrail.kernel.namespaces import Namespace, own_key
 from skytrail.kernel.worker import NamespaceWorker, current_cookie
@@ -50,7 +51,7 @@ def collector(dumps: Dumps) -> Iterator[ConntrackCollector]:
     dev, inode = own_key(Roots())
     own = Namespace(current_cookie(), inode, dev, own=True)
     workers = NamespaceWorker(), NamespaceWorker()
-    made = ConntrackCollector(*workers, lambda: [own])
+    made = ConntrackCollector(*workers, lambda: [own], Points())
     made.start()
     yield made
     dumps.go.set()
@@ -62,7 +63,7 @@ def collector(dumps: Dumps) -> Iterator[ConntrackCollector]:
 def test_neither_flows_nor_metrics_wait_while_all_is_read(collector: ConntrackCollector, dumps: Dumps) -> None:
     until(lambda: dumps.begun)
     begun = time.monotonic()
-    assert not len(collector.of_flows(np.zeros(3, layout.KEY6), np.full(3, 4, np.uint8)).flow)
+    assert not len(collector.of_flows(np.zeros(3, layout.KEY6), np.full(3, 4, np.uint8), np.zeros(3, np.uint64)).flow)
     assert metrics.RESYNCS in [family.metric for family in collector.families()]
     assert time.monotonic() - begun < 5
     assert (dumps.begun, dumps.go.is_set()) == (1, False)

@@ -36,6 +36,13 @@ def ends(client: int, name: str = "original") -> NDArray[Any]:
     return conversations(made[name], made["family"], made["proto"])[0]
 
 
+def joined_ends(*parts: NDArray[Any]) -> NDArray[Any]:
+    whole = np.zeros(len(parts), ENDS)
+    for place, one in enumerate(parts):
+        whole[place] = one[0]
+    return whole
+
+
 OPERATION = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 2), st.booleans())
 
 
@@ -69,10 +76,7 @@ def test_the_newest_word_counts_as_in_a_dictionary(said: list[list[tuple[int, in
 def test_both_sides_are_found_and_say_which_they_are() -> None:
     table = Translations()
     table.add(joined([entry(number, 1000 + number) for number in range(1, 200)]), 1)
-    together = np.zeros(3, ENDS)
-    for place, one in enumerate((ends(7), ends(5000), ends(1009, "translated"))):
-        together[place] = one[0]
-    owners, rows = table.find(together)
+    owners, rows = table.find(joined_ends(ends(7), ends(5000), ends(1009, "translated")))
     assert owners.tolist() == [0, 2]
     assert rows["role"].tolist() == [TO, FROM]
     assert int(rows["other"]["port"][0].max()) == 8080
@@ -102,6 +106,26 @@ def test_what_is_gone_is_told_of_for_a_while() -> None:
     assert len(table.find(ends(1))[0]) == 1
     table.expire(12 * SECOND)
     assert len(table) == 0
+
+
+def test_what_began_after_a_translation_was_gone_is_not_translated() -> None:
+    """Its addresses and ports are the same, the rule is another."""
+    table = Translations()
+    table.add(joined([entry(1, 2), entry(2, 3)]), 1)
+    table.add(entry(1, 2, gone=True), 5)
+    for first, found in ((3, [0, 1]), (5, [0, 1]), (6, [1])):
+        owners, _ = table.find(joined_ends(ends(1), ends(2)), np.full(2, first))
+        assert owners.tolist() == found
+
+
+def test_of_the_same_addresses_in_two_namespaces_ours_are_meant() -> None:
+    table = Translations()
+    table.add(entry(1, 1001, netns=1), 1)
+    table.add(entry(1, 1002, netns=2), 2)
+    seen_in = np.array([1, 2, 3], np.uint64)
+    _, rows = table.find(joined_ends(ends(1), ends(1), ends(1)), netns=seen_in)
+    assert rows["other"]["port"].max(axis=1).tolist() == [8080] * 3
+    assert rows["netns"].tolist() == [1, 2, 2]  # from elsewhere: the newest one
 
 
 def test_all_that_a_namespace_has_replaces_what_was_known_of_it() -> None:
