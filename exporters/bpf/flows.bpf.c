@@ -360,8 +360,8 @@ static __always_inline void note_segment(struct scratch *s, struct flow *flow, s
 	__u32 begin = l->seq, end = begin + length, next = flow->next[dir];
 	__s32 ahead = begin - next;
 
-	if (unlikely(!flow->tracked[dir])) {
-		flow->tracked[dir] = 1;
+	if (unlikely(!(flow->tracked[dir] & TRACKED_NEXT))) {
+		flow->tracked[dir] |= TRACKED_NEXT;
 	} else if (unlikely(ahead > 0)) {
 		flow->skipped[dir]++;
 		flow->hole[dir][0] = next;
@@ -403,10 +403,15 @@ static __always_inline void note_acknowledgement(struct scratch *s, struct flow 
 /* Every segment of TCP. A part of the traffic (sampling) tells nothing of what is missing. */
 static __always_inline void track_tcp(struct scratch *s, struct flow *flow, struct level *l)
 {
-	__u32 dir = l->reversed & 1, flags = l->tcp_flags, at = position(&s->parse);
+	__u32 dir = l->reversed & 1, flags = l->tcp_flags, at = position(&s->parse), hook = 1 + (s->entry.direction & 1);
 	__s32 length = s->parse.end - at; /* without what the link pads */
 
 	if (unlikely(!(flags & (TCP_SYN | TCP_ACK)) || l->fragment_bits || sampling() > 1))
+		return;
+	/* on lo each packet passes both hooks: the second time it is no repetition */
+	if (unlikely(!flow->tracked[dir]))
+		flow->tracked[dir] = hook;
+	if (!(flow->tracked[dir] & hook))
 		return;
 	if (length < 0)
 		length = 0;
