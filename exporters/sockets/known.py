@@ -57,14 +57,24 @@ class _Slice:
     parts: list[NDArray[Any]] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     joined: NDArray[Any] | None = None
+    told: tuple[NDArray[np.uint64], NDArray[np.uint32]] | None = None
 
     def rows(self) -> NDArray[Any]:
         """All of it, by cookie, and of one cookie in the order in which it happened."""
         if self.joined is None:
             rows = np.concatenate(self.parts) if self.parts else np.zeros(0, _NOTE)
             self.joined = rows[np.argsort(rows["cookie"], kind="stable")]
-            self.parts = [self.joined]
+            self.parts, self.told = [self.joined], None
         return self.joined
+
+    def owned(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """The cookies, ascending, of what tells whose a socket is, and the numbers of the processes."""
+        rows = self.rows()
+        if self.told is None:
+            somebody = np.array([process is not NOBODY for process in self.processes], np.bool_)
+            rows = rows[somebody[rows["process"]]]
+            self.told = rows["cookie"].copy(), rows["process"].copy()
+        return self.told
 
 
 class Sockets:
@@ -126,6 +136,20 @@ class Sockets:
                 for note in rows[low[place] : high[place]].tolist():
                     found[cookie] = _with(found.get(cookie), note, part.processes)
         return found
+
+    def whose(self, cookies: NDArray[Any]) -> Whose:
+        """Whose sockets are; nobody's, where nothing is known. As :meth:`of`, but without a step for each socket."""
+        every = [NOBODY]
+        which = np.zeros(len(cookies), np.intp)
+        for part in (self._living, *self._slices):
+            told, processes = part.owned()
+            if len(told):
+                at = np.searchsorted(told, cookies, "right") - 1  # the newest
+                here = told[at] == cookies
+                which[here] = len(every) + processes[at[here]]
+                every += part.processes
+        used, which = np.unique(which, return_inverse=True)
+        return [every[number] for number in used.tolist()], which
 
 
 def _size(part: _Slice) -> int:
