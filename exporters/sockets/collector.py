@@ -20,6 +20,7 @@ from exporters.sockets.known import Known, Sockets, Whose
 from exporters.sockets.processes import Processes
 from exporters.sockets.shown import STATES, Described, protocol_of, socket_json, undescribed
 from exporters.sockets.tally import OVERFLOW, Tally
+from skytrail.kernel.cgroups import CgroupPaths
 from skytrail.metrics import Family, Metric
 
 _log = structlog.get_logger(__name__)
@@ -56,7 +57,7 @@ class SocketsCollector:
         self._described = described
         self._programs, self._namespaces, self._leftovers, self._interval = programs, namespaces, leftovers, interval
         self._start = time.time_ns()
-        self._processes = Processes()
+        self._processes = Processes(group=CgroupPaths(sockets.cgroup_root()).path)
         self._tally = Tally(most, self._start)
         self._known = Sockets()
         self._most = most

@@ -16,7 +16,7 @@ from exporters.sockets.processes import NOBODY, Process
 from exporters.sockets.tally import end_of, failure_of
 
 _SLICE = 5.0  # seconds of events that are sorted together
-_KEPT = 12  # slices: a minute, longer than an ended flow is kept
+_KEPT = 12  # slices: a minute, longer than an ended flow is kept; fewer, where there are more events
 _MOST = 1 << 20  # events in all of them: 24 MB
 _NOTE = np.dtype(
     [
@@ -106,7 +106,9 @@ class Sockets:
         if not self._slices or now >= self._slices[-1].begun + _SLICE:
             self._slices.append(_Slice(now))
             self._count = sum(map(_size, self._slices))
-        while self._slices and now >= self._slices[0].begun + _SLICE * _KEPT:
+        while self._slices[0].begun + _SLICE * _KEPT <= now or (
+            len(self._slices) > 1 and self._count + len(events) > _MOST  # the oldest are the least asked for
+        ):
             self._count -= _size(self._slices.popleft())
         room = max(0, _MOST - self._count)
         self.dropped += max(0, len(events) - room)

@@ -96,6 +96,18 @@ def test_whose_sockets_are_is_the_same_without_a_step_for_each() -> None:
     assert len({processes[number] for number in which}) == len(people)
 
 
+def test_the_oldest_leave_for_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.sockets.known._MOST", 10)
+    now = [0.0]
+    known = Sockets(lambda: now[0])
+    for part in range(4):
+        now[0] = 6.0 * part
+        told = events(*((part * 4 + number + 1, sockets.CREATED, {}) for number in range(4)))
+        known.happened(told, ([CURL], np.zeros(4, int)))
+    assert sorted(known.of(np.arange(1, 100, dtype="u8"))) == list(range(9, 17))
+    assert known.dropped == 0
+
+
 def test_what_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporters.sockets.known._MOST", 10)
     known = Sockets(lambda: 0.0)
