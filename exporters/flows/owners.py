@@ -1,7 +1,7 @@
 """What flows carry, counted by whose their ends are: pod, container, systemd's unit, or program.
 
 A packet is its sender's (``transmit``) and its receiver's (``receive``), as far as they are on this host. All by arrays that
-stand beside the table's: whose an end is, is asked once for each flow; until it is known, the flow's counts wait with it.
+stand beside the table's: whose an end is, is asked once for each flow; once it is known, all that it carried is counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from exporters.flows import metrics
 from exporters.flows.points import Points
 from exporters.flows.receivers import EndSockets
 from exporters.flows.table import Growth, Rows
-from exporters.flows.totals import DIRECTIONS, MAX_LABELS, TRANSPORTS, transport_of
+from exporters.flows.totals import DIRECTIONS, MAX_LABELS, TRANSPORTS, transports
 from exporters.sockets.known import Whose
 from exporters.sockets.processes import NOBODY, Process
 from exporters.sockets.shown import Described
@@ -41,11 +41,9 @@ _KEPT_CROWDED = 300.0  # when there is no room for others
 
 _COLUMNS: dict[str, Any] = {
     "label": ("i4", 2),  # number of the label set that an end is counted under; 0: not known yet
-    "held": ("u8", (2, 2)),  # all that the flow counted: by direction of the key, packets and bytes
     "asked": ("u8", 2),  # the cookies of its ends, as they were when its owners were asked for
-    "point": "i4",
-    "proto": "u1",
-    "since": "f8",  # when it was first asked for
+    "since": "f8",  # when that was first
+    "silent": "?",  # UDP, and one end has only received
     "used": "?",
 }
 
@@ -94,14 +92,14 @@ class Owners:
         for end in (0, 1):
             here = np.flatnonzero(label[:, end])
             self._book(label[here, end], counts[here, end], counts[here, 1 - end], now)
-        flows["held"][slots] += counts
         cookies = growth.flows["socket"]
         fresh = ~flows["used"][slots]
-        new = slots[fresh]
-        flows["used"][new], flows["since"][new] = True, now
-        flows["point"][new], flows["proto"][new] = growth.points[fresh], growth.proto[fresh]
+        flows["used"][slots[fresh]], flows["since"][slots[fresh]] = True, now
         changed = fresh | (cookies != flows["asked"][slots]).any(axis=1)
         flows["asked"][slots] = cookies
+        # who sends is told by the packet; who only receives datagrams is looked for
+        only_receives = (cookies == 0) & (growth.flows["dir"]["packets"] == 0)
+        flows["silent"][slots] = (growth.proto == _UDP) & only_receives.any(axis=1)
         due = slots[changed]
         if now >= self._again:
             self._again = now + _AGAIN
@@ -143,13 +141,14 @@ class Owners:
     ) -> None:
         """Find the owners of ends that are not known yet, and count under them what the flows have carried so far."""
         flows = self._flows
-        slots = slots[(flows["label"][slots] == 0).any(axis=1)]
-        cookies = flows["asked"][slots]
-        packets = flows["held"][slots, :, 0]
-        # who sends UDP is told by the packet, who only receives it is looked for
-        silent = np.flatnonzero((flows["proto"][slots] == _UDP) & ((cookies == 0) & (packets == 0)).any(axis=1))
+        missing = flows["label"][slots] == 0
+        slots = slots[(missing & (flows["asked"][slots] > 0)).any(axis=1) | (missing.any(axis=1) & flows["silent"][slots])]
+        if not len(slots):
+            return
+        rows, cookies = records(slots), flows["asked"][slots]
+        silent = np.flatnonzero(flows["silent"][slots])
         if len(silent):
-            cookies[silent] = self._sockets(records(slots[silent]))
+            cookies[silent] = self._sockets(rows[silent])
         at, end = np.nonzero((flows["label"][slots] == 0) & (cookies > 0))
         if not len(at):
             return
@@ -157,16 +156,18 @@ class Owners:
         owners, named = self._owners_of(processes)
         known = np.array([owner is not None for owner in owners])[which]
         known &= np.array(named)[which] | last | (flows["since"][slots[at]] + _NAMELESS <= now)
-        at, end, which = slots[at[known]], end[known], which[known]
-        labels = self._numbers(flows["point"][at], transport_of(flows["proto"][at]), which, owners)
-        before = flows["label"][at, 1 - end]
-        flows["label"][at, end] = labels
+        at, end, which = at[known], end[known], which[known]
+        keys, slots = rows["key"][at], slots[at]
+        labels = self._numbers(keys["point"], transports(keys), which, owners)
+        before = flows["label"][slots, 1 - end]
+        flows["label"][slots, end] = labels
         # a flow between two ends of one owner is one flow
-        twice = (before == labels) | ((end == 1) & (flows["label"][at, 0] == labels))
+        twice = (before == labels) | ((end == 1) & (flows["label"][slots, 0] == labels))
         self._begun += np.bincount(labels[~twice], minlength=len(self._begun))
-        held = flows["held"][at]
+        carried = rows["flow"]["dir"][at]
+        counts = np.stack([carried["packets"], carried["bytes"]], axis=2)
         every = np.arange(len(at))
-        self._book(labels, held[every, end], held[every, 1 - end], now)
+        self._book(labels, counts[every, end], counts[every, 1 - end], now)
 
     def _owners_of(self, processes: Sequence[Process]) -> tuple[list[_Owner | None], list[bool]]:
         """The owner that each process belongs to, and whether its name will not become better; None: nobody's."""
@@ -193,13 +194,13 @@ class Owners:
 
     def _numbers(
         self,
-        points: NDArray[np.int32],
-        transports: NDArray[np.uint8],
+        points: NDArray[np.uint32],
+        transport: NDArray[np.uint8],
         which: NDArray[np.intp],
         owners: Sequence[_Owner | None],
     ) -> NDArray[np.int32]:
         """The numbers of label sets; makes those that are not there yet."""
-        packed = points.astype(np.int64) << 40 | transports.astype(np.int64) << 32 | which
+        packed = points.astype(np.int64) << 40 | transport.astype(np.int64) << 32 | which
         sets, inverse = np.unique(packed, return_inverse=True)
         numbers = [self._number(one >> 40, one >> 32 & 0xFF, owners[one & 0xFFFFFFFF] or _OVERFLOW) for one in sets.tolist()]
         return np.array(numbers, np.int32)[inverse]

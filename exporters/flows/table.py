@@ -106,7 +106,6 @@ class Growth:
     Attributes:
         slots: the place in the table that each flow has from its first growth to its end.
         flows: the latest counters of each, :data:`exporters.bpf.layout.FLOW`.
-        points: their capture points.
         proto: their IP protocols.
         packets: uint64[n, 2], by direction of the key.
         bytes: uint64[n, 2].
@@ -117,7 +116,6 @@ class Growth:
 
     slots: NDArray[np.intp]
     flows: NDArray[Any]
-    points: NDArray[np.int32]
     proto: NDArray[np.uint8]
     packets: NDArray[np.uint64]
     bytes: NDArray[np.uint64]
@@ -338,7 +336,6 @@ class FlowTable:
             growth = Growth(
                 slots=at,
                 flows=flows,
-                points=columns["point"][at],
                 proto=proto,
                 packets=more_packets,
                 bytes=more_bytes,

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.bpf import layout, sockets
+from exporters.bpf import sockets
 from exporters.flows.owners import Owners
 from exporters.flows.points import Point, Points
 from exporters.flows.receivers import senders
-from exporters.flows.table import ROW, Growth, Rows
+from exporters.flows.table import ROW, Growth, Rows, whole
 from exporters.sockets.known import Sockets
 from exporters.sockets.processes import Process
 from tests.bench.report import Line
@@ -29,6 +29,7 @@ class _Lab:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.rows = np.zeros(STEADY, ROW)
         self.known = Sockets(lambda: self.now)
         points = Points(zero=Point("bench0", "", ""))
         self.owners = Owners(points, self.known.whose, senders, lambda _: {}, 200, lambda: self.now)
@@ -43,11 +44,12 @@ class _Lab:
 
     def drain(self, slots: NDArray[np.intp], cookies: NDArray[np.uint64]) -> float:
         """Seconds of CPU for what a drain brings."""
-        flows = np.zeros(len(slots), layout.FLOW)
-        flows["socket"] = cookies
         counts = np.full((len(slots), 2), 5, np.uint64)
-        points, proto = np.zeros(len(slots), np.int32), np.full(len(slots), 6, np.uint8)
-        growth = Growth(slots, flows, points, proto, counts, counts, _no_rows, _no_rows)
+        for what in ("packets", "bytes"):
+            self.rows["flow"]["dir"][what][slots] += counts
+        self.rows["flow"]["socket"][slots] = cookies
+        flows, proto = self.rows["flow"][slots], np.full(len(slots), 6, np.uint8)
+        growth = Growth(slots, flows, proto, counts, counts, self._records, self._records)
         before = time.thread_time()
         self.owners.grew(growth)
         return time.thread_time() - before
@@ -55,12 +57,13 @@ class _Lab:
     def end(self, slots: NDArray[np.intp]) -> float:
         """Seconds of CPU for flows that end."""
         before = time.thread_time()
-        self.owners.ended(slots, _no_rows)
-        return time.thread_time() - before
+        self.owners.ended(slots, self._records)
+        spent = time.thread_time() - before
+        self.rows[slots] = np.zeros(1, ROW)
+        return spent
 
-
-def _no_rows(_: NDArray[np.intp]) -> Rows:
-    return np.zeros(0, ROW)
+    def _records(self, slots: NDArray[np.intp]) -> Rows:
+        return whole(self.rows)[slots].view(ROW)
 
 
 def owners() -> Iterator[Line]:

@@ -57,11 +57,12 @@ class Flows:
         packets = np.array([more for _, more, _ in grown], np.uint64).reshape(-1, 2)
         for slot, _, cookies in grown:
             self.rows["flow"]["socket"][slot] = cookies
-        points, protos = np.full(len(slots), point, np.int32), np.full(len(slots), proto, np.uint8)
-        flows, size = self.rows["flow"][slots], packets * np.uint64(100)
-        self.owners.grew(
-            Growth(slots, flows, points, protos, packets, size, lambda some: self.rows[slots[some]], self._records)
-        )
+        self.rows["key"]["point"][slots], self.rows["key"]["tags"][slots] = point, proto << 8
+        size = packets * np.uint64(100)
+        self.rows["flow"]["dir"]["packets"][slots] += packets
+        self.rows["flow"]["dir"]["bytes"][slots] += size
+        flows, protos = self.rows["flow"][slots], np.full(len(slots), proto, np.uint8)
+        self.owners.grew(Growth(slots, flows, protos, packets, size, lambda some: self.rows[slots[some]], self._records))
 
     def end(self, *slots: int) -> None:
         self.owners.ended(np.array(slots, np.intp), self._records)

@@ -38,8 +38,9 @@ def growth_of(
     """Growth of flows of these records."""
     flows = np.zeros(len(ids), layout.FLOW)
     flows["id"], flows["reversed"] = ids, reverse
-    points, proto = rows["key"]["point"].astype(np.int32), proto_of(rows["key"])
-    return Growth(np.arange(len(ids)), flows, points, proto, packets, size, lambda some: rows[some], lambda some: rows[some])
+    return Growth(
+        np.arange(len(ids)), flows, proto_of(rows["key"]), packets, size, lambda some: rows[some], lambda some: rows[some]
+    )
 
 
 class Talk:
