@@ -96,10 +96,11 @@ INNER_LOST_PACKETS = Metric(
 _WHOSE, _WHOSE_OTEL = ("owner_kind", "owner"), ("skytrail.owner.kind", "skytrail.owner.name")
 _OWNED = (*_WHERE, "direction", "transport", *_WHOSE)
 _OWNED_OTEL = (*_WHERE_OTEL, "network.io.direction", "network.transport", *_WHOSE_OTEL)
-_OWNED_BOUND = (
-    "capture points x 2 x transports x owners (prometheus.owners, then 'overflow'), each for an hour after its last flow; "
+_OWNERS_BOUND = (
+    "capture points x transports x owners (prometheus.owners, then 'overflow'), each for an hour after its last flow; "
     "20,000 label sets"
 )
+_OWNED_BOUND = f"2 x {_OWNERS_BOUND}"
 OWNER_BYTES = Metric(
     "skytrail_owner_flow_bytes_total", "skytrail.owner.flow.io", Kind.COUNTER, "By",
     "Bytes on the wire by whose socket on this host sent (direction transmit) or got (receive) them: of a pod, container, unit "
@@ -112,7 +113,7 @@ OWNER_PACKETS = Metric(
 )  # fmt: skip
 OWNER_FLOWS = Metric(
     "skytrail_owner_flows_total", "skytrail.owner.flows", Kind.COUNTER, "{flow}",
-    "Flows that began, by whose their ends on this host are.", (*_WHERE, "transport", *_WHOSE), _OWNED_BOUND,
+    "Flows that began, by whose their ends on this host are.", (*_WHERE, "transport", *_WHOSE), _OWNERS_BOUND,
     (*_WHERE_OTEL, "network.transport", *_WHOSE_OTEL),
 )  # fmt: skip
 MAP_ENTRIES = Metric(

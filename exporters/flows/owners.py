@@ -30,6 +30,7 @@ _Labels = tuple[int, int, _Owner]
 """Capture point, transport, owner."""
 
 _OVERFLOW: _Owner = ("", "overflow")
+_NOBODY: _Owner = ("", "")
 _EVERYTHING: _Labels = (-1, 0, _OVERFLOW)  # what is beyond MAX_LABELS
 _SHORT_ID = 12
 _UDP = 17
@@ -154,7 +155,7 @@ class Owners:
             return
         processes, which = self._whose(cookies[at, end])
         owners, named = self._owners_of(processes)
-        known = np.array([owner is not None for owner in owners])[which]
+        known = np.array([owner != _NOBODY for owner in owners])[which]
         known &= np.array(named)[which] | last | (flows["since"][slots[at]] + _NAMELESS <= now)
         at, end, which = at[known], end[known], which[known]
         keys, slots = rows["key"][at], slots[at]
@@ -169,11 +170,11 @@ class Owners:
         every = np.arange(len(at))
         self._book(labels, counts[every, end], counts[every, 1 - end], now)
 
-    def _owners_of(self, processes: Sequence[Process]) -> tuple[list[_Owner | None], list[bool]]:
-        """The owner that each process belongs to, and whether its name will not become better; None: nobody's."""
+    def _owners_of(self, processes: Sequence[Process]) -> tuple[list[_Owner], list[bool]]:
+        """The owner that each process belongs to, and whether its name will not become better."""
         told = cache(self._owner_of_group)
         found = [
-            (None, False) if process is NOBODY else told(process.cgroup) or (("process", process.name), True)
+            (_NOBODY, True) if process is NOBODY else told(process.cgroup) or (("process", process.name), True)
             for process in processes
         ]
         return [owner for owner, _ in found], [named for _, named in found]
@@ -197,12 +198,12 @@ class Owners:
         points: NDArray[np.uint32],
         transport: NDArray[np.uint8],
         which: NDArray[np.intp],
-        owners: Sequence[_Owner | None],
+        owners: Sequence[_Owner],
     ) -> NDArray[np.int32]:
         """The numbers of label sets; makes those that are not there yet."""
         packed = points.astype(np.int64) << 40 | transport.astype(np.int64) << 32 | which
         sets, inverse = np.unique(packed, return_inverse=True)
-        numbers = [self._number(one >> 40, one >> 32 & 0xFF, owners[one & 0xFFFFFFFF] or _OVERFLOW) for one in sets.tolist()]
+        numbers = [self._number(one >> 40, one >> 32 & 0xFF, owners[one & 0xFFFFFFFF]) for one in sets.tolist()]
         return np.array(numbers, np.int32)[inverse]
 
     def _number(self, point: int, transport: int, owner: _Owner) -> int:

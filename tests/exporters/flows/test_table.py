@@ -15,7 +15,9 @@ from exporters.bpf import layout, syscall
 from exporters.bpf.libbpf import LibbpfLoader
 from exporters.bpf.program import FlowProgram
 from exporters.flows.applications import Applications
+from exporters.flows.collector import FlowsCollector
 from exporters.flows.points import Point, Points
+from exporters.flows.query import Query
 from exporters.flows.table import FlowTable, Growth, Rows, Timeouts
 from exporters.flows.totals import Totals
 
@@ -93,6 +95,21 @@ def test_growth_reaches_totals_and_listeners_once(bench: Bench) -> None:
     assert rows["id"].tolist() == last.flows["id"][:2].tolist()
     assert rows["identified"].all()
     assert last.records(last.slots)["id"].tolist() == last.flows["id"].tolist()
+
+
+def test_outputs_get_the_sockets_of_ends_that_only_receive(bench: Bench) -> None:
+    def ends(rows: Rows) -> NDArray[np.uint64]:
+        return rows["flow"]["socket"] + np.array([0, 70], np.uint64)
+
+    got: list[tuple[int, int]] = []
+    collector = FlowsCollector(bench.program, Points(4), Applications(), Timeouts(), lambda: 10**18, ends=ends)
+    collector.add_sink(lambda batch: got.extend(map(tuple, batch.rows["flow"]["socket"].tolist())))
+    bench.write([1], socket=(5, 0))
+    collector.drain()
+    assert len(collector.flows(Query())) == 1
+    collector.start()
+    collector.stop()
+    assert set(got) == {(5, 70)}
 
 
 def test_a_listener_knows_a_flow_by_its_slot_until_it_ends(bench: Bench) -> None:
