@@ -143,13 +143,16 @@ class Sockets:
         """Whose sockets are; nobody's, where nothing is known. As :meth:`of`, but without a step for each socket."""
         every = [NOBODY]
         which = np.zeros(len(cookies), np.intp)
-        for part in (self._living, *self._slices):
+        left = np.arange(len(cookies))
+        for part in (*reversed(self._slices), self._living):  # the newest tells
             told, processes = part.owned()
-            if len(told):
-                at = np.searchsorted(told, cookies, "right") - 1  # the newest
-                here = told[at] == cookies
-                which[here] = len(every) + processes[at[here]]
+            if len(told) and len(left):
+                wanted = cookies[left]
+                at = np.searchsorted(told, wanted, "right") - 1
+                here = told[at] == wanted
+                which[left[here]] = len(every) + processes[at[here]]
                 every += part.processes
+                left = left[~here]
         used, which = np.unique(which, return_inverse=True)
         return [every[number] for number in used.tolist()], which
 
