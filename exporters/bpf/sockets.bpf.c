@@ -182,6 +182,7 @@ int sockets(struct bpf_iter__task_file *ctx)
 	record.fd = ctx->fd;
 	record.device = sk->__sk_common.skc_bound_dev_if;
 	record.type = sk->sk_type;
+	record.only6 = BPF_CORE_READ_BITFIELD(&sk->__sk_common, skc_ipv6only);
 	record.drops = drops_of(sk);
 	tcp = record.ends.proto == PROTO_TCP ? bpf_skc_to_tcp_sock(sk) : 0;
 	if (record.ends.state == TCP_LISTEN) {

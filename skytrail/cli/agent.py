@@ -23,6 +23,7 @@ from skytrail.errors import AgentAwayError, SkytrailError
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from exporters.bpf.namespaces import NamespaceHints
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
-    from exporters.sockets.known import Known
+    from exporters.sockets.known import Known, Whose
     from skytrail.cli.hub import HubProcess
     from skytrail.collectors import Collectors
     from skytrail.http.server import Server
@@ -155,8 +156,10 @@ class AgentProcess:
         from exporters.flows.capture import Capture  # noqa: PLC0415
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
+        from exporters.flows.owners import Owners  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.points import Points  # noqa: PLC0415
+        from exporters.flows.receivers import Receivers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
@@ -175,6 +178,8 @@ class AgentProcess:
         self._closers.callback(tids.close)
         points = Points(flow.max_points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
+        ends = Receivers(points, self._receivers, self._namespaces, worker).sockets
+        owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         self.collector = FlowsCollector(
             program,
             points,
@@ -184,8 +189,10 @@ class AgentProcess:
             drain=flow.drain,
             own_traffic=self._own,
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
+            owners=owners if "sockets" in self._settings.agent.collectors else None,
             subnets=self._settings.subnets,
             sockets=self._known,
+            ends=ends,
             described=self._described,
             fates=self._fates,
         )
@@ -237,9 +244,8 @@ class AgentProcess:
 
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
-        settings = self._settings.sockets
         try:
-            source = choose_source(settings.source, worker, self._namespaces)
+            source = choose_source(self._settings.sockets.source, worker, self._namespaces)
         except (OSError, SkytrailError) as error:
             _log.warning("sockets_not_read", error=str(error), remedy="see 'skytrail check'")
             return
@@ -248,8 +254,8 @@ class AgentProcess:
             lambda: {one.cookie: one.label for one in self._namespaces()},
             lambda: leftovers(worker, self._namespaces()),
             self._described,
-            interval=settings.interval,
-            most=settings.process_names,
+            interval=self._settings.sockets.interval,
+            most=self._settings.prometheus.owners,
         )
         self._closers.callback(self.sockets.stop)
 
@@ -298,6 +304,16 @@ class AgentProcess:
 
     def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
         return self.sockets.known(cookies) if self.sockets else {}
+
+    def _whose(self, cookies: NDArray[Any]) -> Whose:
+        from exporters.sockets.known import Sockets  # noqa: PLC0415
+
+        return (self.sockets or Sockets()).whose(cookies)
+
+    def _receivers(self, ends: NDArray[Any]) -> NDArray[np.uint64]:
+        import numpy as np  # noqa: PLC0415
+
+        return self.sockets.receivers(ends) if self.sockets else np.zeros(len(ends), np.uint64)
 
     def _fates(self, keys: NDArray[Any], families: NDArray[Any], reverse: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
         told = [self.drops.of_flows(keys, families, reverse)] if self.drops else []

@@ -174,10 +174,6 @@ class Sockets(Section, frozen=True):
         Annotated[float, msgspec.Meta(ge=1, le=3600)],
         key("how often all sockets are read", unit="s", reason="what lives shorter is told of by the kernel meanwhile"),
     ] = 15.0
-    process_names: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
-        key("names of processes that metrics tell apart; more are 'overflow'", reason="bounds the series"),
-    ] = 200
 
 
 class Containers(Section, frozen=True):
@@ -353,6 +349,13 @@ class Prometheus(Section, frozen=True):
     """What /metrics offers."""
 
     per_flow: PerFlow = PerFlow()
+    owners: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
+        key(
+            "owners of flows, and names of processes that have sockets, that metrics tell apart; more are 'overflow'",
+            reason="bounds the series",
+        ),
+    ] = 200
     exemplars: Annotated[
         bool, key("give exemplars to scrapers that ask for OpenMetrics", reason="they lead from a graph to a trace")
     ] = True

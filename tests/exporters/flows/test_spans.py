@@ -143,6 +143,8 @@ def test_connection_is_a_span_with_the_conventional_attributes(lab: Lab) -> None
         "skytrail.flow.initiator_known": True,
         "skytrail.flow.rtt": S,
         "skytrail.flow.syn_ack_rtt": S,
+        "skytrail.tcp.smoothed_rtt": S * 7 // 8 + 2 * S // 8,  # of the SYN, and of the data two packets before its answer
+        "skytrail.tcp.reverse.smoothed_rtt": S,
         "skytrail.tcp.flags": SYN | ACK | FIN,
         "skytrail.tcp.reverse.flags": SYN | ACK | FIN,
         "skytrail.flow.finish_type": "TCP_FIN",
