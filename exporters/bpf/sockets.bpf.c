@@ -19,7 +19,7 @@
 #define AF_INET6 10
 #define PROTO_TCP 6
 #define MOST_LISTENERS 16384
-#define RING_BYTES (16 << 20)
+#define RING_BYTES (4 << 20)
 
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2

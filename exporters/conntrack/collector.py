@@ -55,16 +55,17 @@ class ConntrackCollector:
     Args:
         worker: enters namespaces.
         namespaces: those that are followed now.
+        most: connections that are remembered at once.
 
     Attributes:
         failure: why the last reading failed; None: it did not.
 
     """
 
-    def __init__(self, worker: NamespaceWorker, namespaces: Callable[[], Sequence[Namespace]]) -> None:
+    def __init__(self, worker: NamespaceWorker, namespaces: Callable[[], Sequence[Namespace]], *, most: int) -> None:
         self._worker, self._namespaces = worker, namespaces
         self._start = time.time_ns()
-        self._table = Translations()
+        self._table = Translations(2 * most)
         self._events: Events | None = None
         self._known: dict[int, Namespace] = {}  # by cookie
         self._cookies: dict[int, int] = {}  # by number

@@ -27,7 +27,8 @@ _log = structlog.get_logger(__name__)
 
 _LISTEN = 10
 _MOST_LISTENERS = 1000
-_LOOK = 0.5  # seconds between two readings of the ring: 16 MB are 90,000 events
+_LOOK = 0.5  # seconds between two readings of the ring: 4 MB are 22,000 events
+_MANY, _LOOK_SOON = 2_000, 0.05  # after a reading of so many the next one comes sooner
 Leftovers = Callable[[], Iterable[NDArray[Any]]]
 """Rows of ``exporters.bpf.sockets.RECORD`` of what no process has open any more, namespace by namespace."""
 
@@ -88,11 +89,11 @@ class SocketsCollector:
             self._source.close()
 
     def _run(self) -> None:
-        due = time.monotonic()
+        due, many = time.monotonic(), 0
         while True:
             try:
                 with self._lock:
-                    self._take_events()
+                    many = self._take_events()
                     if time.monotonic() >= due:
                         self._pass()
                         due = time.monotonic() + self._interval
@@ -101,15 +102,17 @@ class SocketsCollector:
                 self.failure = f"reading the sockets failed: {error}"
                 _log.error("sockets_failed", error=str(error), exc_info=True)
                 due = time.monotonic() + self._interval
-            if self._stop.wait(_LOOK):
+            if self._stop.wait(_LOOK if many < _MANY else _LOOK_SOON):
                 return
 
-    def _take_events(self) -> None:
+    def _take_events(self) -> int:
+        """Read the ring; says how many events there were."""
         if self._closed:
-            return
+            return 0
         events = self._source.events()
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))
+        return len(events)
 
     def known(self, cookies: NDArray[Any]) -> dict[int, Known]:
         """What is known, as of now, of sockets by their cookies; of some nothing is."""

@@ -20,6 +20,7 @@ from skytrail import __version__
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, SkytrailError
+from skytrail.process import return_memory
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ class AgentProcess:
 
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
-        self.conntrack = ConntrackCollector(worker, self._namespaces)
+        self.conntrack = ConntrackCollector(worker, self._namespaces, most=self._settings.conntrack.max)
         self._closers.callback(self.conntrack.stop)
 
     def _start_drops(self) -> None:
@@ -513,6 +514,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     """
     session.start_logs()
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    return_memory()
     process = AgentProcess(session.settings, topology=topology)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

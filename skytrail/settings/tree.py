@@ -176,6 +176,15 @@ class Sockets(Section, frozen=True):
     ] = 15.0
 
 
+class Conntrack(Section, frozen=True):
+    """Address translation."""
+
+    max: Annotated[
+        Annotated[int, msgspec.Meta(ge=100, le=4_000_000)],
+        key("translated connections that flows can be told of", reason="250 bytes each; those that ended first leave first"),
+    ] = 131_072
+
+
 class Containers(Section, frozen=True):
     """Who tells the names of containers and pods."""
 
@@ -450,6 +459,7 @@ class Settings(Section, frozen=True):
     interfaces: Interfaces = Interfaces()
     containers: Containers = Containers()
     sockets: Sockets = Sockets()
+    conntrack: Conntrack = Conntrack()
     subnets: Annotated[
         Mapping[str, str],
         key("network: name, a label of metrics and flows", reason="only you know their names", check=check_subnets),

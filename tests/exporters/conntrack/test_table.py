@@ -16,6 +16,7 @@ from exporters.flows.ends import ENDS
 
 SECOND = 1_000_000_000
 TCP = 6
+MOST = 1000
 
 
 def entry(client: int, outside: int, *, netns: int = 1, gone: bool = False, kinds: int = 0x30) -> NDArray[Any]:
@@ -42,7 +43,7 @@ OPERATION = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 2), s
 @settings(max_examples=200, deadline=None)
 @given(said=st.lists(st.lists(OPERATION, max_size=6), max_size=12))
 def test_the_newest_word_counts_as_in_a_dictionary(said: list[list[tuple[int, int, int, bool]]]) -> None:
-    table = Translations()
+    table = Translations(MOST)
     to: dict[tuple[int, int], tuple[int, int, bool]] = {}  # (client, netns) → (when, outside, gone)
     now = 0
     for batch in said:
@@ -67,7 +68,7 @@ def test_the_newest_word_counts_as_in_a_dictionary(said: list[list[tuple[int, in
 
 
 def test_both_sides_are_found_and_say_which_they_are() -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([entry(number, 1000 + number) for number in range(1, 200)]), 1)
     together = np.zeros(3, ENDS)
     for place, one in enumerate((ends(7), ends(5000), ends(1009, "translated"))):
@@ -86,7 +87,7 @@ def test_a_connection_through_two_translators_is_linked_both_ways() -> None:
     second = entry(7, 1007)
     second["original"], second["netns"] = first["translated"], 2
     second["translated"]["addr"][0, 1, :4] = 172, 16, 0, 1
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([first, second]), 1)
     owners, rows = table.find(ends(1007, "translated"))
     assert owners.tolist() == [0, 0]
@@ -95,7 +96,7 @@ def test_a_connection_through_two_translators_is_linked_both_ways() -> None:
 
 
 def test_what_is_gone_is_told_of_for_a_while() -> None:
-    table = Translations(kept_ns=10 * SECOND)
+    table = Translations(MOST, kept_ns=10 * SECOND)
     table.add(entry(1, 2), SECOND)
     table.add(entry(1, 2, gone=True), 2 * SECOND)
     table.expire(12 * SECOND - 1)
@@ -105,7 +106,7 @@ def test_what_is_gone_is_told_of_for_a_while() -> None:
 
 
 def test_all_that_a_namespace_has_replaces_what_was_known_of_it() -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([entry(1, 11), entry(2, 12), entry(3, 13, netns=2)]), 1)
     table.replace(1, joined([entry(2, 12), entry(4, 14)]), 2)
     living = table.living()
@@ -131,14 +132,14 @@ def test_without_room_what_is_gone_for_longest_goes_first() -> None:
 def test_one_that_is_not_changed_is_no_translation() -> None:
     same = entry(1, 1)
     same["translated"] = same["original"]
-    table = Translations()
+    table = Translations(MOST)
     table.add(same, 1)
     assert len(table) == 0
 
 
 @pytest.mark.parametrize("many", [0, 1])
 def test_nothing_is_found_of_nothing(many: int) -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(np.zeros(0, ENTRY), 1)
     owners, rows = table.find(ends(1)[:many])
     assert len(owners) == len(rows) == 0

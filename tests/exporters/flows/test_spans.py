@@ -266,7 +266,7 @@ def test_translated_conversation_links_to_what_it_becomes(lab: Lab) -> None:
             entry[name]["addr"][0, side, :4] = list(identity.address(address))
             entry[name]["port"][0, side] = port
     entry["family"], entry["proto"], entry["kinds"] = 4, identity.TCP, SOURCE_NAT | DESTINATION_NAT
-    table = Translations()
+    table = Translations(10)
     table.add(entry, 1)
 
     def translations(keys: NDArray[Any], family: NDArray[np.uint8]) -> Found:
