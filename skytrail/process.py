@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import re
 import resource
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,11 @@ _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
 _LARGE = 1 << 20  # bytes
 _START = time.time_ns()
 _PAGE = resource.getpagesize()
+
+
+def take_turns(seconds: float) -> None:
+    """Have a thread that computes let others have the interpreter after so long, or sooner where it does so already."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), seconds))
 
 
 def return_memory() -> None:

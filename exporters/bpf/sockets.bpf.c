@@ -76,11 +76,15 @@ struct socket_event *unused_event;
 
 #define inline __attribute__((always_inline))
 
-static inline struct socket_losses *lost(void)
+static inline void lose(__u32 events, __u32 owners)
 {
 	__u32 zero = 0;
+	struct socket_losses *counted = bpf_map_lookup_elem(&losses, &zero);
 
-	return bpf_map_lookup_elem(&losses, &zero);
+	if (!counted)
+		return;
+	counted->events += events;
+	counted->owners += owners;
 }
 
 static inline bool is_inet(const struct sock *sk)
@@ -149,12 +153,8 @@ static inline void remember_listener(const struct endpoints *ends, const struct 
 	struct listener key = {.netns = ends->netns, .port = ends->port[0], .proto = ends->proto};
 
 	__builtin_memcpy(key.addr, ends->addr[0], sizeof(key.addr));
-	if (bpf_map_update_elem(&listeners, &key, owner, BPF_ANY)) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->owners++;
-	}
+	if (bpf_map_update_elem(&listeners, &key, owner, BPF_ANY))
+		lose(0, 1);
 }
 
 SEC("iter/task_file")
@@ -207,10 +207,7 @@ static inline void tell(struct sock *sk, __u32 kind, __u8 before, __u16 proto, c
 	struct tcp_sock *tcp;
 
 	if (!event) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->events++;
+		lose(1, 0);
 		return;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
@@ -236,12 +233,8 @@ static inline struct opened *remember(struct sock *sk)
 {
 	struct opened *opened = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (!opened) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->owners++;
-	}
+	if (!opened)
+		lose(0, 1);
 	return opened;
 }
 
@@ -326,10 +319,7 @@ int created(struct bpf_sock *ctx)
 		return 1;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->events++;
+		lose(1, 0);
 		return 1;
 	}
 	__builtin_memset(event, 0, sizeof(*event));

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skytrail.runtimes.cgroups import group_of_process
+
 _REMEMBERED = 300.0  # seconds after it was last seen
 _MOST = 65_536
 
@@ -82,7 +84,7 @@ class Processes:
     def _read(self, pid: int, name: str, group: int) -> Process:
         folder = self._proc / str(pid)
         try:
-            cgroup = cgroup_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
+            cgroup = group_of_process((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
             executable = str((folder / "exe").readlink())
         except OSError:  # it is gone, or a thread of the kernel's
             return Process(pid, name, cgroup=self._group(group))
@@ -94,18 +96,6 @@ class Processes:
         if len(recent) > _MOST:
             recent = dict(sorted(recent.items(), key=lambda item: item[1][1])[-_MOST // 2 :])
         self._known = recent
-
-
-def cgroup_of(text: str) -> str:
-    """The path of /proc/PID/cgroup that says most: of version 2, unless that is the root; else the longest of version 1.
-
-    Source: cgroups(7), "/proc files".
-    """
-    unified = cgroup2_of(text)
-    if unified not in ("", "/"):
-        return unified
-    paths = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
-    return max((path for _, names, path in paths if names), key=len, default=unified)
 
 
 def cgroup2_of(text: str) -> str:

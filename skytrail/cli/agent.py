@@ -20,7 +20,7 @@ from skytrail import __version__
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, SkytrailError
-from skytrail.process import return_memory
+from skytrail.process import return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _OPTIONS = (
 )
 _CLOSE_TIMEOUT = 5.0
 _DRIVER_PATIENCE = 5.0  # seconds
-_SWITCH_INTERVAL = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
+_TURN = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
 
 
 class AgentProcess:
@@ -513,7 +513,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    take_turns(_TURN)
     return_memory()
     process = AgentProcess(session.settings, topology=topology)
     done = threading.Event()

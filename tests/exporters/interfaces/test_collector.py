@@ -67,7 +67,9 @@ class World:
         return found
 
     def collector(self, **more: Any) -> InterfacesCollector:
-        return InterfacesCollector(self.read, lambda: list(self.told), lambda: b"", **{"netstat": Netstat(["*"]), **more})
+        return InterfacesCollector(
+            self.read, lambda: list(self.told), lambda: b"", **{"netstat": Netstat(["*"]), "most": 5000, **more}
+        )
 
 
 def one(name: str = "eth0", kind: str = "veth") -> Reading:
@@ -126,7 +128,7 @@ def test_one_that_is_slow_holds_up_nobody_for_longer_than_its_turn() -> None:
         return told[wanted]
 
     collector = InterfacesCollector(
-        read, lambda: list(told), lambda: b"", netstat=Netstat(["*"]), patience=5.0, clock=lambda: now[0]
+        read, lambda: list(told), lambda: b"", netstat=Netstat(["*"]), most=9, patience=5.0, clock=lambda: now[0]
     )
 
     with capture_logs() as logs:
