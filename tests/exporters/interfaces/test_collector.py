@@ -251,7 +251,7 @@ def test_a_name_that_is_no_text_can_be_told_by_every_output() -> None:
 
     body, _ = Exposition([world.collector().families]).render("text/plain")
 
-    assert 'skytrail_interface_up{device="eth\ufffd",kind="device",netns=""} 0.0' in body.decode()
+    assert 'skytrail_interface_up{device="eth\\\\xff",kind="device",netns=""} 0.0' in body.decode()
 
 
 def test_what_the_dump_of_links_does_not_know_is_left_out() -> None:
