@@ -13,6 +13,8 @@ import structlog
 from numpy.typing import NDArray
 
 from exporters.bpf import layout
+from exporters.conntrack.collector import Found
+from exporters.conntrack.table import TO
 from exporters.flows.identify import kind_of, proto_of
 from exporters.flows.points import Points
 from exporters.sockets.bound import ENDS
@@ -28,6 +30,8 @@ _UDP = 17
 _FRESH = 15.0  # seconds that addresses are held to be right
 _LOCAL = np.dtype([("netns", "u8"), ("family", "u1"), ("addr", "u1", 16)])
 
+Translations = Callable[[NDArray[Any], NDArray[np.uint8]], Found]
+"""As ``ConntrackCollector.of_flows``."""
 EndSockets = Callable[[NDArray[Any]], NDArray[np.uint64]]
 """Of records of ``exporters.flows.table.ROW``: cookies of the sockets at both ends of the key, uint64[n, 2]; 0: not here."""
 
@@ -54,6 +58,7 @@ class Receivers:
         bound: cookies of the sockets that get what is sent to ends, as ``SocketsCollector.receivers``.
         namespaces: those that are followed.
         worker: enters them, to ask for their addresses.
+        translations: what address translation makes of conversations, by keys of flows and families; None: nobody knows.
         clock: seconds.
     """
 
@@ -63,8 +68,10 @@ class Receivers:
         bound: Callable[[NDArray[Any]], NDArray[np.uint64]],
         namespaces: Callable[[], Iterable[Namespace]],
         worker: NamespaceWorker,
+        translations: Translations | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._translations = translations
         self._points, self._bound, self._namespaces, self._worker, self._clock = points, bound, namespaces, worker, clock
         self._lock = threading.Lock()
         self._addresses: dict[int, _Addresses] = {}  # by the namespace's cookie
@@ -91,12 +98,25 @@ class Receivers:
         ends["family"] = family
         for side, of in ((0, end), (1, 1 - end)):
             ends["addr"][:, side], ends["port"][:, side] = keys["addr"][every, of], keys["port"][every, of]
+        self._translate(ends, keys, family)
         found = self._bound(ends)
         some = np.flatnonzero(found)
         wanted = set(ends["netns"][some].tolist())
         self._look([one for one in there.values() if one.cookie in wanted], {one.cookie for one in there.values()})
         found[some[~self._are_local(ends[some], wanted)]] = 0
         return found
+
+    def _translate(self, ends: NDArray[Any], keys: NDArray[Any], family: NDArray[np.uint8]) -> None:
+        """Where packets go on to: a translator's own sockets do not get what it translates, unless to one of them."""
+        if self._translations is None:
+            return
+        told = self._translations(keys, family)
+        becomes = told.rows["role"] == TO
+        rows, every = told.rows[becomes], np.arange(int(becomes.sum()))
+        source = rows["reversed"].astype(np.intp)
+        for side, of in ((0, 1 - source), (1, source)):
+            for field in ("addr", "port"):
+                ends[field][told.flow[becomes], side] = rows["other"][field][every, of]
 
     def _look(self, wanted: list[Namespace], there: set[int]) -> None:
         """Ask for the addresses of namespaces of which they are not known, or for too long."""

@@ -179,7 +179,8 @@ class AgentProcess:
         self._closers.callback(tids.close)
         points = Points(flow.max_points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
-        ends = Receivers(points, self._receivers, self._namespaces, worker).sockets
+        translations = self.conntrack.of_flows if self.conntrack else None
+        ends = Receivers(points, self._receivers, self._namespaces, worker, translations).sockets
         owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         self.collector = FlowsCollector(
             program,
@@ -200,7 +201,6 @@ class AgentProcess:
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
-            translations = self.conntrack.of_flows if self.conntrack else None
             builder = SpanBuilder(points, applications, epoch, subnets, program, self._known, self._described, translations)
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(

@@ -208,6 +208,21 @@ def test_what_a_router_passes_on_is_not_its_own(start_agent: StartAgent, net: Ne
     assert told(agent, PACKETS, near)["transmit", "process", "app"] == 10
 
 
+def test_what_a_translator_redirects_goes_to_who_gets_it(start_agent: StartAgent, net: Net) -> None:
+    """Of two servers here one is bound where the packets say, the other where they are sent on to."""
+    left, right = net.pair()
+    rules = "table ip n {\nchain c {\ntype nat hook prerouting priority -100\nudp dport 514 redirect to :515\n}\n}\n"
+    net.run(right.netns, "nft", "-f", "-", stdin=rules)
+    agent = start_agent(*SOON, interfaces=(right.interface,))
+    bound = Program(net, right.netns, SINK, "bound", right.ip4, "0")
+    gets = Program(net, right.netns, SINK.replace("514", "515"), "gets", right.ip4, "0")
+    assert net.run(left.netns, sys.executable, "-c", SEND, "app", right.ip4, "5").strip() == gets.line()
+    until(lambda: whose(agent.wait_flows(1, "udp and port 514")[0]).get("B") == gets.pid)
+    until(lambda: told(agent, PACKETS, right).get(("receive", "process", "gets")) == 5, 15)
+    assert ("receive", "process", "bound") not in told(agent, PACKETS, right)
+    assert bound.pid != gets.pid
+
+
 @contextmanager
 def group(path: str) -> Iterator[Path]:
     """A control group of version 2, removed with those above it that were made for it."""
