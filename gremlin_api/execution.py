@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from skytrail.errors import BusyError
+from skytrail.process import take_turns
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Capacity:
 OUTCOMES = ("answered", "failed", "abandoned", "refused")
 """What becomes of queries: an answer, an error; nobody waits any more; no place."""
 
-_SWITCH = 0.0005
+_TURN = 0.0005
 """Seconds after which a thread that computes lets others have the interpreter: with Python's own 5 ms a query that an index
 answers, which has to have it a dozen times, takes seconds beside two that look at the whole graph."""
 
@@ -50,7 +50,7 @@ class Executor:
     """
 
     def __init__(self, capacity: Capacity = Capacity()) -> None:
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH))
+        take_turns(_TURN)
         self._capacity = capacity
         self._lock = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()

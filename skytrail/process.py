@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 import resource
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -31,8 +33,24 @@ DECLARED = (BUILD, CPU_SECONDS, RESIDENT_BYTES, OPEN_FDS, THREAD_CPU_SECONDS)
 
 _PART = re.compile(r"(?!collect-)[a-z]+(-[a-z]+)*")  # others are nobody's for long: of pools, of one answer
 
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
+_LARGE = 1 << 20  # bytes
 _START = time.time_ns()
 _PAGE = resource.getpagesize()
+
+
+def take_turns(seconds: float) -> None:
+    """Have a thread that computes let others have the interpreter after so long, or sooner where it does so already."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), seconds))
+
+
+def return_memory() -> None:
+    """Have the C library give large arrays back to the system when they are freed; else it keeps up to 64 MB of them.
+
+    Source: mallopt(3): to set the threshold keeps it from growing with what is freed. Without that function, nothing.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def process_families(root: Path = Path("/proc/self")) -> Iterable[Family]:

@@ -360,9 +360,9 @@ static __always_inline void note_segment(struct scratch *s, struct flow *flow, s
 	__u32 begin = l->seq, end = begin + length, next = flow->next[dir];
 	__s32 ahead = begin - next;
 
-	if (unlikely(!flow->tracked[dir] || ((l->tcp_flags & TCP_SYN) && end != next))) {
+	if (unlikely(!(flow->tracked[dir] & TRACKED_NEXT) || ((l->tcp_flags & TCP_SYN) && end != next))) {
 		/* a SYN that is not the last one again: another connection, whose predecessor was not seen to end */
-		flow->tracked[dir] = 1;
+		flow->tracked[dir] |= TRACKED_NEXT;
 		flow->hole[dir][0] = flow->hole[dir][1] = begin;
 		flow->timed_at[dir] = 0;
 	} else if (unlikely(ahead > 0)) {
@@ -413,17 +413,17 @@ static __always_inline void track_tcp(struct scratch *s, struct flow *flow, stru
 	if (unlikely(sampling() > 1))
 		return;
 	if (unlikely(l->fragment_bits)) { /* how much the whole of it brings, it does not say: begin anew behind it */
-		flow->tracked[dir] = 0;
+		flow->tracked[dir] &= ~TRACKED_NEXT;
 		flow->timed_at[dir] = 0;
 		return;
 	}
 	if (unlikely(!(flags & (TCP_SYN | TCP_ACK))))
 		return;
-	if (unlikely(flow->tracked_at[dir] != hook)) { /* the first packet, or what goes out where it came in */
-		if (flow->tracked_at[dir])
-			return;
-		flow->tracked_at[dir] = hook;
-	}
+	/* where each packet passes both hooks (lo, a router with one arm): the second time it is no repetition */
+	if (unlikely(!flow->tracked[dir]))
+		flow->tracked[dir] = hook;
+	if (!(flow->tracked[dir] & hook))
+		return;
 	if (length < 0)
 		length = 0;
 	if (unlikely(flags & (TCP_SYN | TCP_FIN)))

@@ -84,6 +84,8 @@ enum rtt_state {
 	RTT_DONE = 3,		/* nothing more to measure (or not to be trusted) */
 };
 
+#define TRACKED_NEXT 4		/* flow.next is known */
+
 struct flow_counts {
 	__u64 packets;		/* as on the wire: a GSO super-packet counts its segments */
 	__u64 bytes;		/* with the headers of each segment, from the Ethernet header on */
@@ -128,9 +130,8 @@ struct flow {
 	__u8 info;
 	__u8 icmp_code;
 	__u8 hooks;		/* where packets were seen: bit 0 ingress, 1 egress of direction 0; 2 and 3 of direction 1 */
-	__u8 tracked[2];	/* whether `next` is known */
-	__u8 tracked_at[2];	/* the hook where TCP is tracked: 1 ingress, 2 egress; 0: none yet */
-	__u8 pad[4];
+	__u8 tracked[2];	/* the hook whose packets tell how TCP fares (1 ingress, 2 egress), and TRACKED_NEXT */
+	__u8 pad[6];
 };
 
 /* Why a packet is on no flow. Names and help: exporters/flows/metrics.py */

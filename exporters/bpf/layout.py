@@ -91,8 +91,7 @@ FLOW = np.dtype(
         ("icmp_code", "u1"),
         ("hooks", "u1"),
         ("tracked", "u1", 2),
-        ("tracked_at", "u1", 2),
-        ("pad", "u1", 4),
+        ("pad", "u1", 6),
     ]
 )
 TALLY = np.dtype([("skbs", "u8"), ("segments", "u8"), ("bytes", "u8")])

@@ -19,7 +19,7 @@
 #define AF_INET6 10
 #define PROTO_TCP 6
 #define MOST_LISTENERS 16384
-#define RING_BYTES (16 << 20)
+#define RING_BYTES (4 << 20)
 
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
@@ -76,11 +76,15 @@ struct socket_event *unused_event;
 
 #define inline __attribute__((always_inline))
 
-static inline struct socket_losses *lost(void)
+static inline void lose(__u32 events, __u32 owners)
 {
 	__u32 zero = 0;
+	struct socket_losses *counted = bpf_map_lookup_elem(&losses, &zero);
 
-	return bpf_map_lookup_elem(&losses, &zero);
+	if (!counted)
+		return;
+	counted->events += events;
+	counted->owners += owners;
 }
 
 static inline bool is_inet(const struct sock *sk)
@@ -149,12 +153,8 @@ static inline void remember_listener(const struct endpoints *ends, const struct 
 	struct listener key = {.netns = ends->netns, .port = ends->port[0], .proto = ends->proto};
 
 	__builtin_memcpy(key.addr, ends->addr[0], sizeof(key.addr));
-	if (bpf_map_update_elem(&listeners, &key, owner, BPF_ANY)) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->owners++;
-	}
+	if (bpf_map_update_elem(&listeners, &key, owner, BPF_ANY))
+		lose(0, 1);
 }
 
 SEC("iter/task_file")
@@ -182,6 +182,7 @@ int sockets(struct bpf_iter__task_file *ctx)
 	record.fd = ctx->fd;
 	record.device = sk->__sk_common.skc_bound_dev_if;
 	record.type = sk->sk_type;
+	record.only6 = BPF_CORE_READ_BITFIELD(&sk->__sk_common, skc_ipv6only);
 	record.drops = drops_of(sk);
 	tcp = record.ends.proto == PROTO_TCP ? bpf_skc_to_tcp_sock(sk) : 0;
 	if (record.ends.state == TCP_LISTEN) {
@@ -206,10 +207,7 @@ static inline void tell(struct sock *sk, __u32 kind, __u8 before, __u16 proto, c
 	struct tcp_sock *tcp;
 
 	if (!event) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->events++;
+		lose(1, 0);
 		return;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
@@ -235,12 +233,8 @@ static inline struct opened *remember(struct sock *sk)
 {
 	struct opened *opened = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (!opened) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->owners++;
-	}
+	if (!opened)
+		lose(0, 1);
 	return opened;
 }
 
@@ -325,10 +319,7 @@ int created(struct bpf_sock *ctx)
 		return 1;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
-		struct socket_losses *counted = lost();
-
-		if (counted)
-			counted->events++;
+		lose(1, 0);
 		return 1;
 	}
 	__builtin_memset(event, 0, sizeof(*event));

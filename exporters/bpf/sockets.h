@@ -53,7 +53,8 @@ struct socket_record {
 	__u32 drops;		/* packets that found no room */
 	__u32 device;		/* that it is bound to: ifindex */
 	__u16 type;		/* SOCK_STREAM 1, SOCK_DGRAM 2, SOCK_RAW 3 */
-	__u16 pad;
+	__u8 only6;		/* 1: an IPv6 socket that gets nothing of IPv4 */
+	__u8 pad;
 };
 
 enum socket_event_kind {

@@ -61,7 +61,8 @@ RECORD = np.dtype(
         ("drops", "u4"),
         ("device", "u4"),
         ("type", "u2"),
-        ("pad", "u2"),
+        ("only6", "u1"),
+        ("pad", "u1"),
     ]
 )
 EVENT = np.dtype(

@@ -58,6 +58,7 @@ class ConntrackCollector:
         counting: enters namespaces too, for metrics, which do not wait for that.
         namespaces: those that are followed now.
         points: where flows are seen.
+        most: connections that are remembered at once.
 
     Attributes:
         failure: why the last reading failed, or that there was none yet; None: it did not.
@@ -70,11 +71,12 @@ class ConntrackCollector:
         counting: NamespaceWorker,
         namespaces: Callable[[], Sequence[Namespace]],
         points: Points,
+        *,
+        most: int,
     ) -> None:
-        self._points = points
-        self._worker, self._counting, self._namespaces = worker, counting, namespaces
+        self._worker, self._counting, self._namespaces, self._points = worker, counting, namespaces, points
         self._start = time.time_ns()
-        self._table = Translations()
+        self._table = Translations(2 * most)
         self._events: Events | None = None
         self._known: dict[int, Namespace] = {}  # by cookie
         self._cookies: dict[int, int] = {}  # by number

@@ -28,7 +28,6 @@ ROW = np.dtype(
 )
 """``reversed``: the second end of ``other`` is its source; ``changed``: ns, as told; ``gone``: conntrack has it no more."""
 
-MOST = 1 << 19  # rows, two for each connection: 60 MB
 KEPT_NS = 330_000_000_000
 """As long as a flow of a connection that conntrack has forgotten may still be told of: TCP's idle time, and one report."""
 
@@ -40,7 +39,7 @@ class Translations:
     """Rows by conversation. For one thread at a time.
 
     Args:
-        most: rows at once; what is gone for longest goes first, then what began first.
+        most: rows at once, two for each connection; what is gone for longest goes first, then what began first.
         kept_ns: how long a row is kept after its connection.
 
     Attributes:
@@ -48,7 +47,7 @@ class Translations:
 
     """
 
-    def __init__(self, most: int = MOST, kept_ns: int = KEPT_NS) -> None:
+    def __init__(self, most: int, kept_ns: int = KEPT_NS) -> None:
         self._most, self._kept_ns = most, kept_ns
         self._rows = np.zeros(0, ROW)  # by hash
         self._new: list[NDArray[Any]] = []

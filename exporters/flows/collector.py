@@ -16,10 +16,12 @@ from exporters.flows import metrics
 from exporters.flows.applications import Applications
 from exporters.flows.capture import Capture
 from exporters.flows.identify import quoted_by
+from exporters.flows.owners import Owners
 from exporters.flows.owntraffic import OwnTraffic
 from exporters.flows.perflow import TopTalkers
 from exporters.flows.points import Points
 from exporters.flows.query import Query
+from exporters.flows.receivers import EndSockets, senders
 from exporters.flows.records import Renderer, sort_values
 from exporters.flows.table import Batch, FlowTable, Timeouts
 from exporters.flows.totals import DIRECTIONS, Totals
@@ -50,8 +52,10 @@ class FlowsCollector:
         drain: seconds between readings.
         own_traffic: leaves out our own exports; None: nothing is left out.
         talkers: the opt-in metrics per conversation.
+        owners: the metrics by owner.
         subnets: names of subnets by CIDR.
         sockets: what is known of sockets, by their cookies.
+        ends: which sockets are at the ends of flows.
         described: what a control group is, by its path: the container, the pod, the unit.
         fates: what happened to packets of flows, beside what is counted here.
 
@@ -68,18 +72,21 @@ class FlowsCollector:
         drain: float = 1.0,
         own_traffic: OwnTraffic | None = None,
         talkers: TopTalkers | None = None,
+        owners: Owners | None = None,
         subnets: Mapping[str, str] | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
+        ends: EndSockets = senders,
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
     ) -> None:
         self._fates = fates
-        self._sockets = sockets
+        self._sockets, self._ends = sockets, ends
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
         self._totals = Totals(points, applications, self._start_ns, subnets)
-        self._own, self._talkers = own_traffic, talkers
-        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=talkers)
+        self._own, self._talkers, self._owners = own_traffic, talkers, owners
+        sinks = [sink for sink in (talkers, owners) if sink]
+        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=sinks)
         self._renderer = Renderer(points, applications, program.sampling, described)
         self._sinks: list[Sink] = []
         self._lock = threading.Lock()
@@ -131,6 +138,8 @@ class FlowsCollector:
                 self._hand_on(self.table.drain(identified=bool(self._sinks)))
             if gone and (freed := self._points.forget(gone - self.table.points_in_use())):
                 self._totals.forget(freed)
+                if self._owners:
+                    self._owners.forget(freed)
                 if self.capture:
                     self.capture.room()
 
@@ -141,7 +150,8 @@ class FlowsCollector:
         if self._own and len(batch.rows):
             foreign = ~self._own.mask(batch.rows)
             batch = Batch(batch.rows[foreign], batch.ended[foreign], batch.now)
-        if len(batch.rows):
+        if len(batch.rows) and self._sinks:
+            batch.rows["flow"]["socket"] = self._ends(batch.rows)
             for sink in self._sinks:
                 sink(batch)
 
@@ -159,6 +169,7 @@ class FlowsCollector:
             rows = self.table.rows(ids[at : at + step])
             if self._own:
                 rows = rows[~self._own.mask(rows)]
+            rows["flow"]["socket"] = self._ends(rows)
             known = self._sockets(rows["flow"]["socket"])
             flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
             for flow, fate in zip(flows, self._fates(rows), strict=True):
@@ -191,6 +202,8 @@ class FlowsCollector:
             yield from self._self_families()
             if self._talkers:
                 yield from self._talkers.families(self._start_ns)
+            if self._owners:
+                yield from self._owners.families(self._start_ns)
 
     def _family(self, metric: Metric, samples: list[tuple[tuple[str, ...], float]]) -> Family:
         return Family(metric, summed(samples), self._start_ns)
@@ -248,6 +261,8 @@ class FlowsCollector:
         yield self._family(metrics.DRAINS, [((), float(counters.drains))])
         yield self._family(metrics.DRAIN_SECONDS, [((), counters.drain_seconds)])
         yield self._family(metrics.EARLY_ENDS, [((), float(counters.evicted))])
+        capped = {metrics.FLOW_BYTES: self._totals, metrics.OWNER_BYTES: self._owners}
+        yield self._family(metrics.CAPPED, [((metric.name,), float(one.capped)) for metric, one in capped.items() if one])
 
 
 def _add_fate(flow: dict[str, Any], fate: Mapping[str, Any]) -> None:

@@ -99,6 +99,29 @@ INNER_LOST_PACKETS = Metric(
     "Packets in tunnels that are on their outer flow but on no inner one, by reason.", (*_WHERE, "reason"),
     "capture points x 6", (*_WHERE_OTEL, "reason"),
 )  # fmt: skip
+_WHOSE, _WHOSE_OTEL = ("owner_kind", "owner"), ("skytrail.owner.kind", "skytrail.owner.name")
+_OWNED = (*_WHERE, "direction", "transport", *_WHOSE)
+_OWNED_OTEL = (*_WHERE_OTEL, "network.io.direction", "network.transport", *_WHOSE_OTEL)
+_OWNERS_BOUND = (
+    "capture points x transports x owners (prometheus.owners, then 'overflow'), each for an hour after its last flow; "
+    "20,000 label sets"
+)
+_OWNED_BOUND = f"2 x {_OWNERS_BOUND}"
+OWNER_BYTES = Metric(
+    "skytrail_owner_flow_bytes_total", "skytrail.owner.flow.io", Kind.COUNTER, "By",
+    "Bytes on the wire by whose socket on this host sent (direction transmit) or got (receive) them: of a pod, container, unit "
+    "or process. A packet with both ends here is in both.", _OWNED, _OWNED_BOUND, _OWNED_OTEL,
+)  # fmt: skip
+OWNER_PACKETS = Metric(
+    "skytrail_owner_flow_packets_total", "skytrail.owner.flow.packets", Kind.COUNTER, "{packet}",
+    "Packets on the wire by whose socket on this host sent (direction transmit) or got (receive) them.",
+    _OWNED, _OWNED_BOUND, _OWNED_OTEL,
+)  # fmt: skip
+OWNER_FLOWS = Metric(
+    "skytrail_owner_flows_total", "skytrail.owner.flows", Kind.COUNTER, "{flow}",
+    "Flows that began, by whose their ends on this host are.", (*_WHERE, "transport", *_WHOSE), _OWNERS_BOUND,
+    (*_WHERE_OTEL, "network.transport", *_WHOSE_OTEL),
+)  # fmt: skip
 MAP_ENTRIES = Metric(
     "skytrail_bpf_map_entries", "skytrail.bpf.map.entries", Kind.GAUGE, "{entry}", "Entries in a BPF map.", ("map",), "2",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from exporters.flows import metrics
 from exporters.flows.identify import kind_of, proto_of
 from exporters.flows.points import Points
 from exporters.flows.records import AddressTexts, mac_text
-from exporters.flows.table import Growth
+from exporters.flows.table import Growth, Rows
 from exporters.flows.totals import TRANSPORTS, transports
 from skytrail.metrics import Family
 
@@ -56,15 +56,15 @@ class TopTalkers:
 
     def grew(self, growth: Growth) -> None:
         """Take in growth: known talkers first, then the largest of the others; Python sees at most ``most`` of each."""
-        now = self._clock()
+        now, ids = self._clock(), growth.flows["id"]
         for talker in [talker for talker in self._talkers.values() if talker.last + self._ttl < now]:
             self._drop(talker)
         counts = _oriented(growth)
         volume = counts[:, :, 1].sum(axis=1)
         active = np.flatnonzero(counts.any(axis=(1, 2)))
-        known = np.isin(growth.ids[active], np.fromiter(self._by_flow, np.uint64, len(self._by_flow)))
+        known = np.isin(ids[active], np.fromiter(self._by_flow, np.uint64, len(self._by_flow)))
         for at in active[known].tolist():
-            talker = self._by_flow[int(growth.ids[at])]
+            talker = self._by_flow[int(ids[at])]
             talker.counts += counts[at]
             talker.last, talker.recent = now, int(volume[at])
         others = active[~known]
@@ -73,7 +73,10 @@ class TopTalkers:
         self.capped += len(others) - len(chosen)
         self._overflow += counts[np.setdiff1d(others, chosen)].sum(axis=0, dtype=np.uint64)
         for at, row in zip(chosen.tolist(), growth.rows(chosen), strict=True):
-            self._choose(int(growth.ids[at]), row, counts[at], now)
+            self._choose(int(ids[at]), row, counts[at], now)
+
+    def ended(self, slots: NDArray[np.intp], records: Callable[[NDArray[np.intp]], Rows]) -> None:
+        """Nothing: a conversation may go on in another record, and stays as long as it has not been silent for long."""
 
     def _choose(self, number: int, row: Any, counts: _Counts, now: float) -> None:  # noqa: ANN401 - one record of ROW
         """A flow's growth goes to its conversation's series, which may be there already for another record of it."""
@@ -148,4 +151,4 @@ class TopTalkers:
 def _oriented(growth: Growth) -> NDArray[np.uint64]:
     """[n, A→B and B→A, packets and bytes]."""
     counts = np.stack([growth.packets, growth.bytes], axis=2)
-    return np.where(growth.reversed[:, None, None] > 0, counts[:, ::-1], counts)
+    return np.where(growth.flows["reversed"][:, None, None] > 0, counts[:, ::-1], counts)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram
-from exporters.conntrack.collector import Found
 from exporters.conntrack.entries import KINDS
 from exporters.flows.applications import Applications
 from exporters.flows.identify import kind_of, network_id, proto_of, quoted_by, vlans_of
 from exporters.flows.points import Points
+from exporters.flows.receivers import Translations
 from exporters.flows.records import TCP_MEASURES, AddressTexts
 from exporters.flows.subnets import Subnets
 from exporters.flows.table import Batch, finish_of
@@ -66,7 +66,7 @@ class SpanBuilder:
         program: FlowProgram | None = None,
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
-        translations: Callable[[NDArray[Any], NDArray[np.uint8], NDArray[np.uint64]], Found] | None = None,
+        translations: Translations | None = None,
     ) -> None:
         self._sockets, self._described, self._translations = sockets, described, translations
         self._subnets, self._program = Subnets(subnets), program

@@ -9,7 +9,7 @@ What every drain looks at for every flow is in columns; what it needs of those t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,26 +105,34 @@ class Growth:
     """What flows grew by between two drains.
 
     Attributes:
-        ids: of the flows.
+        slots: the place in the table that each flow has from its first growth to its end.
+        flows: the latest counters of each, :data:`exporters.bpf.layout.FLOW`.
+        proto: their IP protocols.
         packets: uint64[n, 2], by direction of the key.
         bytes: uint64[n, 2].
-        reversed: uint8[n], 1 where A is the key's second end.
-        rows: gives the identified records of some, by their places in ``ids``.
+        rows: gives the identified records of some, by their places in ``flows``.
+        records: gives records by their slots, without identities unless they have them already.
 
     """
 
-    ids: NDArray[np.uint64]
+    slots: NDArray[np.intp]
+    flows: NDArray[Any]
+    proto: NDArray[np.uint8]
     packets: NDArray[np.uint64]
     bytes: NDArray[np.uint64]
-    reversed: NDArray[np.uint8]
     rows: Callable[[NDArray[np.intp]], Rows]
+    records: Callable[[NDArray[np.intp]], Rows]
 
 
 class GrowthSink(Protocol):
     """Wants to know of every flow that grew."""
 
     def grew(self, growth: Growth) -> None:
-        """Take in what flows of one map grew by."""
+        """Take in what flows of one map grew by; at each drain, though none grew."""
+        ...
+
+    def ended(self, slots: NDArray[np.intp], records: Callable[[NDArray[np.intp]], Rows]) -> None:
+        """Flows ended, and leave their slots to others; ``records``: as in :class:`Growth`."""
         ...
 
 
@@ -149,7 +157,7 @@ class FlowTable:
         clock: monotonic time, ns, of the same clock as the kernel's time stamps.
         offset: ns from that clock to the epoch.
         grace_ns: an entry read this long after it was marked cannot change any more; below 0: at once.
-        growth: is told of all growth.
+        growth: are told of all growth.
 
     Attributes:
         closing: how many entries the last drain began to close.
@@ -165,7 +173,7 @@ class FlowTable:
         clock: Callable[[], int],
         offset: Callable[[], int],
         grace_ns: int = GRACE_NS,
-        growth: GrowthSink | None = None,
+        growth: Sequence[GrowthSink] = (),
     ) -> None:
         self._program, self._points, self._totals, self._timeouts = program, points, totals, timeouts
         self._clock, self._offset, self._grace_ns, self._growth = clock, offset, grace_ns, growth
@@ -249,6 +257,9 @@ class FlowTable:
             whole(self._rows)[slots] = whole(rows)
         return rows
 
+    def _records(self, slots: NDArray[np.intp]) -> Rows:
+        return whole(self._rows)[slots].view(ROW)
+
     def _merge(self, entries: Entries, now: int, offset: int) -> NDArray[np.intp]:
         """Take in what one map holds; returns the slots of new flows."""
         columns, flows = self._columns, entries.flows
@@ -323,9 +334,18 @@ class FlowTable:
             columns["reset_seen"][reset] = True
             self._totals.saw_resets(columns["point"][reset])
         self._account_anomalies(at[tcp], flows[tcp])
-        if self._growth and len(at):
-            ids, reverse = flows["id"], flows["reversed"]
-            self._growth.grew(Growth(ids, more_packets, more_bytes, reverse, lambda some: self._identified(at[some])))
+        if self._growth:
+            growth = Growth(
+                slots=at,
+                flows=flows,
+                proto=proto,
+                packets=more_packets,
+                bytes=more_bytes,
+                rows=lambda some: self._identified(at[some]),
+                records=self._records,
+            )
+            for sink in self._growth:
+                sink.grew(growth)
 
     def _account_anomalies(self, at: NDArray[np.intp], flows: NDArray[Any]) -> None:
         seen = np.stack([flows[field].sum(axis=1, dtype=np.uint32) for field in ANOMALIES.values()], axis=1)
@@ -360,7 +380,7 @@ class FlowTable:
         due = (columns["state"] == layout.LIVE) & columns["unreported"] & (columns["due"] <= epoch)
         chosen = np.flatnonzero(due | final)
         ended = final[chosen]
-        rows = self._identified(chosen) if identified else whole(self._rows)[chosen].view(ROW)
+        rows = self._identified(chosen) if identified else self._records(chosen)
         _turn_window(rows, np.where(ended, rows["offset"] + rows["flow"]["last"].astype(np.int64), epoch))
         whole(self._rows)[chosen] = whole(rows)
         columns["unreported"][chosen] = False
@@ -368,6 +388,8 @@ class FlowTable:
         if ended.any():
             gone = whole(rows)[ended].view(ROW)
             self._totals.ended(gone["point"], proto_of(gone["key"]), finish_of(gone))
+            for sink in self._growth:
+                sink.ended(chosen[ended], self._records)
             self._program.delete_flows(gone["key"], gone["family"])
             columns["state"][chosen[ended]] = _UNUSED
             whole(self._rows)[chosen[ended]] = np.void(bytes(ROW.itemsize))

@@ -192,7 +192,6 @@ class Totals:
             ],
         )
         yield self._rtt_family()
-        yield self._family(metrics.CAPPED, [(("skytrail_flow_bytes_total",), float(self.capped))])
 
     def _family(self, metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]) -> Family:
         return Family(metric, summed(samples), self._start)

@@ -20,7 +20,6 @@ from skytrail.metrics import Family, Metric
 _log = structlog.get_logger(__name__)
 
 _PAGE = resource.getpagesize()
-_MOST = 5_000
 _PATIENCE = 5.0  # seconds; Prometheus gives up after 10
 
 _OF_NAMESPACE: Mapping[str, Metric] = {
@@ -70,7 +69,7 @@ class InterfacesCollector:
         softnet: Callable[[], bytes],
         *,
         netstat: Netstat,
-        most: int = _MOST,
+        most: int,
         patience: float = _PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 
 from exporters.bpf import sockets
 from exporters.sockets import metrics
+from exporters.sockets.bound import Bound
 from exporters.sockets.grouping import distinct
-from exporters.sockets.known import Known, Sockets
+from exporters.sockets.known import Known, Sockets, Whose
 from exporters.sockets.processes import Processes
 from exporters.sockets.shown import STATES, Described, protocol_of, socket_json, undescribed
 from exporters.sockets.source import SocketSource
 from exporters.sockets.tally import OVERFLOW, Tally
+from skytrail.kernel.cgroups import CgroupPaths
 from skytrail.metrics import Family, Metric
 
 _log = structlog.get_logger(__name__)
 
 _LISTEN = 10
 _MOST_LISTENERS = 1000
-_LOOK = 0.5  # seconds between two readings of the ring: 16 MB are 90,000 events
+_LOOK = 0.5  # seconds between two readings of the ring: 4 MB are 22,000 events
+_MANY, _LOOK_SOON = 2_000, 0.05  # after a reading of so many the next one comes sooner
 Leftovers = Callable[[], Iterable[NDArray[Any]]]
 """Rows of ``exporters.bpf.sockets.RECORD`` of what no process has open any more, namespace by namespace."""
 
@@ -55,11 +58,12 @@ class SocketsCollector:
         self._described = described
         self._source, self._namespaces, self._leftovers, self._interval = source, namespaces, leftovers, interval
         self._start = time.time_ns()
-        self._processes = Processes()
+        self._processes = Processes(group=CgroupPaths(sockets.cgroup_root()).path)
         self._tally = Tally(most, self._start)
         self._known = Sockets()
         self._most = most
         self._rows: NDArray[Any] = np.empty(0, sockets.RECORD)  # one for each socket
+        self._bound: Bound | None = None  # of these; made when somebody asks
         self._inodes: dict[int, int] = {}  # of namespaces, by cookie
         self._drops: dict[tuple[int, str], float] = {}
         self._seen_drops: NDArray[Any] = np.empty(0, [("cookie", "u8"), ("drops", "u4")])
@@ -85,11 +89,11 @@ class SocketsCollector:
             self._source.close()
 
     def _run(self) -> None:
-        due = time.monotonic()
+        due, many = time.monotonic(), 0
         while True:
             try:
                 with self._lock:
-                    self._take_events()
+                    many = self._take_events()
                     if time.monotonic() >= due:
                         self._pass()
                         due = time.monotonic() + self._interval
@@ -98,15 +102,17 @@ class SocketsCollector:
                 self.failure = f"reading the sockets failed: {error}"
                 _log.error("sockets_failed", error=str(error), exc_info=True)
                 due = time.monotonic() + self._interval
-            if self._stop.wait(_LOOK):
+            if self._stop.wait(_LOOK if many < _MANY else _LOOK_SOON):
                 return
 
-    def _take_events(self) -> None:
+    def _take_events(self) -> int:
+        """Read the ring; says how many events there were."""
         if self._closed:
-            return
+            return 0
         events = self._source.events()
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))
+        return len(events)
 
     def known(self, cookies: NDArray[Any]) -> dict[int, Known]:
         """What is known, as of now, of sockets by their cookies; of some nothing is."""
@@ -114,12 +120,25 @@ class SocketsCollector:
             self._take_events()
             return self._known.of(cookies)
 
+    def whose(self, cookies: NDArray[Any]) -> Whose:
+        """Whose sockets are, as of now, by their cookies."""
+        with self._lock:
+            self._take_events()
+            return self._known.whose(cookies)
+
+    def receivers(self, ends: NDArray[Any]) -> NDArray[np.uint64]:
+        """Cookies of the UDP sockets, of the last pass, that get what is sent to ends: rows of ``bound.ENDS``; 0: none."""
+        with self._lock:
+            if self._bound is None:
+                self._bound = Bound(self._rows)
+            return self._bound.find(ends)
+
     def _pass(self) -> NDArray[Any]:
         """Read all sockets; returns a row for each descriptor."""
         begun = time.monotonic()
         rows = self._source.read()
         _, first = np.unique(rows["cookie"], return_index=True)
-        self._rows = rows[first]
+        self._rows, self._bound = rows[first], None
         self._known.live(self._rows, self._processes.of(self._rows["owner"]))
         self._count_drops()
         ends = self._rows["ends"]

@@ -28,7 +28,7 @@ from skytrail.kernel.columns import Spans, rows
 from skytrail.kernel.host import Roots
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import Answer, NetlinkDecodeError
-from skytrail.kernel.sockdiag import ALL_STATES, INET_DIAG_INFO, INET_DIAG_SKMEMINFO, MESSAGE, DiagAsker
+from skytrail.kernel.sockdiag import ALL_STATES, INET_DIAG_INFO, INET_DIAG_SKMEMINFO, INET_DIAG_SKV6ONLY, MESSAGE, DiagAsker
 from skytrail.kernel.worker import NamespaceWorker
 
 _log = structlog.get_logger(__name__)
@@ -165,7 +165,8 @@ def _records(heard: list[_Heard], netns: NDArray[Any]) -> NDArray[Any]:
     found, part = rows([one.answer for one in heard if isinstance(one.answer, Answer)])
     protocols = np.array([one.protocol for one in heard if isinstance(one.answer, Answer)], "u2")
     records = as_records(found.headers(MESSAGE), protocols[part], netns[told][part])
-    attributes = found.after(MESSAGE.itemsize).attributes({INET_DIAG_INFO, INET_DIAG_SKMEMINFO})
+    attributes = found.after(MESSAGE.itemsize).attributes({INET_DIAG_INFO, INET_DIAG_SKMEMINFO, INET_DIAG_SKV6ONLY})
+    records["only6"] = attributes[INET_DIAG_SKV6ONLY].numbers("u1")
     records["drops"] = attributes[INET_DIAG_SKMEMINFO].numbers("u4", 4 * _SK_MEMINFO_DROPS)
     connections = (records["ends"]["proto"] == socket.IPPROTO_TCP) & (records["ends"]["state"] != _LISTEN)
     records["tcp"][connections] = _progress(attributes[INET_DIAG_INFO].at(connections))

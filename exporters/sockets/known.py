@@ -16,7 +16,7 @@ from exporters.sockets.processes import NOBODY, Process
 from exporters.sockets.tally import end_of, failure_of
 
 _SLICE = 5.0  # seconds of events that are sorted together
-_KEPT = 12  # slices: a minute, longer than an ended flow is kept
+_KEPT = 12  # slices: a minute, longer than an ended flow is kept; fewer, where there are more events
 _MOST = 1 << 20  # events in all of them: 24 MB
 _NOTE = np.dtype(
     [
@@ -57,14 +57,24 @@ class _Slice:
     parts: list[NDArray[Any]] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     joined: NDArray[Any] | None = None
+    told: tuple[NDArray[np.uint64], NDArray[np.uint32]] | None = None
 
     def rows(self) -> NDArray[Any]:
         """All of it, by cookie, and of one cookie in the order in which it happened."""
         if self.joined is None:
             rows = np.concatenate(self.parts) if self.parts else np.zeros(0, _NOTE)
             self.joined = rows[np.argsort(rows["cookie"], kind="stable")]
-            self.parts = [self.joined]
+            self.parts, self.told = [self.joined], None
         return self.joined
+
+    def owned(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """The cookies, ascending, of what tells whose a socket is, and the numbers of the processes."""
+        rows = self.rows()
+        if self.told is None:
+            somebody = np.array([process is not NOBODY for process in self.processes], np.bool_)
+            rows = rows[somebody[rows["process"]]]
+            self.told = rows["cookie"].copy(), rows["process"].copy()
+        return self.told
 
 
 class Sockets:
@@ -99,7 +109,9 @@ class Sockets:
         if not self._slices or now >= self._slices[-1].begun + _SLICE:
             self._slices.append(_Slice(now))
             self._count = sum(map(_size, self._slices))
-        while self._slices and now >= self._slices[0].begun + _SLICE * _KEPT:
+        while self._slices[0].begun + _SLICE * _KEPT <= now or (
+            len(self._slices) > 1 and self._count + len(events) > _MOST  # the oldest are the least asked for
+        ):
             self._count -= _size(self._slices.popleft())
         room = max(0, _MOST - self._count)
         self.dropped += max(0, len(events) - room)
@@ -129,6 +141,23 @@ class Sockets:
                 for note in rows[low[place] : high[place]].tolist():
                     found[cookie] = _with(found.get(cookie), note, part.processes)
         return found
+
+    def whose(self, cookies: NDArray[Any]) -> Whose:
+        """Whose sockets are; nobody's, where nothing is known. As :meth:`of`, but without a step for each socket."""
+        every = [NOBODY]
+        which = np.zeros(len(cookies), np.intp)
+        left = np.arange(len(cookies))
+        for part in (*reversed(self._slices), self._living):  # the newest tells
+            told, processes = part.owned()
+            if len(told) and len(left):
+                wanted = cookies[left]
+                at = np.searchsorted(told, wanted, "right") - 1
+                here = told[at] == wanted
+                which[left[here]] = len(every) + processes[at[here]]
+                every += part.processes
+                left = left[~here]
+        used, which = np.unique(which, return_inverse=True)
+        return [every[number] for number in used.tolist()], which
 
 
 def _size(part: _Slice) -> int:

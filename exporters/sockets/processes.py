@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skytrail.runtimes.cgroups import group_of_process
+
 _REMEMBERED = 300.0  # seconds after it was last seen
 _MOST = 65_536
 
@@ -23,7 +25,7 @@ class Process:
         pid: as the first PID namespace numbers it.
         name: of its first thread, 15 bytes at most.
         executable: path as it sees it; empty: it was gone before it could be read.
-        cgroup: its cgroup's path (of version 2, or of version 1's longest); empty: as for the executable.
+        cgroup: its cgroup's path (of version 2, or of version 1's longest); empty: that was gone, too.
     """
 
     pid: int
@@ -41,10 +43,16 @@ class Processes:
     Args:
         proc: where procfs is.
         clock: seconds.
+        group: the path of a cgroup by its id; empty: it is not known.
     """
 
-    def __init__(self, proc: Path = Path("/proc"), clock: Callable[[], float] = time.monotonic) -> None:
-        self._proc, self._clock = proc, clock
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        clock: Callable[[], float] = time.monotonic,
+        group: Callable[[int], str] = lambda _: "",
+    ) -> None:
+        self._proc, self._clock, self._group = proc, clock, group
         self._known: dict[tuple[int, int], tuple[Process, float]] = {}
 
     def of(self, owners: NDArray[Any]) -> tuple[list[Process], NDArray[np.intp]]:
@@ -59,13 +67,13 @@ class Processes:
         return found, which
 
     def _seen(self, owner: tuple[Any, ...], now: float) -> Process:
-        started, _, pid, _, comm = owner
+        started, group, pid, _, comm = owner
         if not pid:
             return NOBODY
         known = self._known.get((pid, started))
         name = comm.decode("utf-8", "replace")
         if known is None or known[0].name != name:  # another name: it has begun another program
-            process = self._read(pid, name)
+            process = self._read(pid, name, group)
             if known is not None and not process.executable:
                 process = Process(pid, name, known[0].executable, known[0].cgroup)
         else:
@@ -73,13 +81,13 @@ class Processes:
         self._known[pid, started] = process, now
         return process
 
-    def _read(self, pid: int, name: str) -> Process:
+    def _read(self, pid: int, name: str, group: int) -> Process:
         folder = self._proc / str(pid)
         try:
-            cgroup = cgroup_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
+            cgroup = group_of_process((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
             executable = str((folder / "exe").readlink())
         except OSError:  # it is gone, or a thread of the kernel's
-            return Process(pid, name)
+            return Process(pid, name, cgroup=self._group(group))
         return Process(pid, name, executable.removesuffix(" (deleted)"), cgroup)
 
     def _forget(self, now: float) -> None:
@@ -88,18 +96,6 @@ class Processes:
         if len(recent) > _MOST:
             recent = dict(sorted(recent.items(), key=lambda item: item[1][1])[-_MOST // 2 :])
         self._known = recent
-
-
-def cgroup_of(text: str) -> str:
-    """The path of /proc/PID/cgroup that says most: of version 2, unless that is the root; else the longest of version 1.
-
-    Source: cgroups(7), "/proc files".
-    """
-    unified = cgroup2_of(text)
-    if unified not in ("", "/"):
-        return unified
-    paths = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
-    return max((path for _, names, path in paths if names), key=len, default=unified)
 
 
 def cgroup2_of(text: str) -> str:

@@ -20,9 +20,11 @@ from skytrail import __version__
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, SkytrailError
+from skytrail.process import return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from exporters.bpf.namespaces import NamespaceHints
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
-    from exporters.sockets.known import Known
+    from exporters.sockets.known import Known, Whose
     from skytrail.cli.hub import HubProcess
     from skytrail.collectors import Collectors
     from skytrail.http.server import Server
@@ -60,7 +62,7 @@ _OPTIONS = (
 )
 _CLOSE_TIMEOUT = 5.0
 _DRIVER_PATIENCE = 5.0  # seconds
-_SWITCH_INTERVAL = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
+_TURN = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
 
 
 class AgentProcess:
@@ -163,7 +165,9 @@ class AgentProcess:
         from exporters.flows.capture import Capture  # noqa: PLC0415
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
+        from exporters.flows.owners import Owners  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
+        from exporters.flows.receivers import Receivers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
@@ -182,6 +186,9 @@ class AgentProcess:
         self._closers.callback(tids.close)
         points = self._points
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
+        translations = self.conntrack.of_flows if self.conntrack else None
+        ends = Receivers(points, self._receivers, self._namespaces, worker, translations).sockets
+        owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         self.collector = FlowsCollector(
             program,
             points,
@@ -191,15 +198,16 @@ class AgentProcess:
             drain=flow.drain,
             own_traffic=self._own,
             talkers=TopTalkers(points, per_flow.max, per_flow.ttl) if per_flow.enabled else None,
+            owners=owners if "sockets" in self._settings.agent.collectors else None,
             subnets=self._settings.subnets,
             sockets=self._known,
+            ends=ends,
             described=self._described,
             fates=self._fates,
         )
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
-            translations = self.conntrack.of_flows if self.conntrack else None
             builder = SpanBuilder(points, applications, epoch, subnets, program, self._known, self._described, translations)
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
@@ -244,9 +252,8 @@ class AgentProcess:
 
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
-        settings = self._settings.sockets
         try:
-            source = choose_source(settings.source, worker, self._namespaces)
+            source = choose_source(self._settings.sockets.source, worker, self._namespaces)
         except (OSError, SkytrailError) as error:
             _log.warning("sockets_not_read", error=str(error), remedy="see 'skytrail check'")
             return
@@ -255,8 +262,8 @@ class AgentProcess:
             lambda: {one.cookie: one.label for one in self._namespaces()},
             lambda: leftovers(worker, self._namespaces()),
             self._described,
-            interval=settings.interval,
-            most=settings.process_names,
+            interval=self._settings.sockets.interval,
+            most=self._settings.prometheus.owners,
         )
         self._closers.callback(self.sockets.stop)
 
@@ -287,7 +294,7 @@ class AgentProcess:
         worker, counting = NamespaceWorker(), NamespaceWorker()
         self._closers.callback(worker.close)
         self._closers.callback(counting.close)
-        self.conntrack = ConntrackCollector(worker, counting, self._namespaces, self._points)
+        self.conntrack = ConntrackCollector(worker, counting, self._namespaces, self._points, most=self._settings.conntrack.max)
         self._closers.callback(self.conntrack.stop)
 
     def _start_drops(self) -> None:
@@ -306,6 +313,16 @@ class AgentProcess:
 
     def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
         return self.sockets.known(cookies) if self.sockets else {}
+
+    def _whose(self, cookies: NDArray[Any]) -> Whose:
+        from exporters.sockets.known import Sockets  # noqa: PLC0415
+
+        return (self.sockets or Sockets()).whose(cookies)
+
+    def _receivers(self, ends: NDArray[Any]) -> NDArray[np.uint64]:
+        import numpy as np  # noqa: PLC0415
+
+        return self.sockets.receivers(ends) if self.sockets else np.zeros(len(ends), np.uint64)
 
     def _fates(self, rows: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
         keys, families, flow = rows["key"], rows["family"], rows["flow"]
@@ -505,7 +522,8 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    take_turns(_TURN)
+    return_memory()
     process = AgentProcess(session.settings, topology=topology)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -76,8 +76,8 @@ class Spans:
         ]
 
     def texts(self) -> list[str]:
-        """Each row as a C string; what is no UTF-8 is replaced, for an output can say nothing else."""
-        return [value.partition(b"\0")[0].decode(errors="replace") for value in self.octets()]
+        r"""Each row as a C string; what is no UTF-8 is written as the topology writes it (``\xff``)."""
+        return [value.partition(b"\0")[0].decode(errors="backslashreplace") for value in self.octets()]
 
     def after(self, size: int) -> Spans:
         """What follows a header of so many bytes.

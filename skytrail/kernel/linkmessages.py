@@ -131,7 +131,7 @@ class Link:
     @property
     def label(self) -> str:
         """Its name as metrics and flows have it, in UTF-8 whatever the kernel was told."""
-        return self.name.encode(errors="replace").decode()
+        return os.fsencode(self.name).decode(errors="backslashreplace")
 
     @property
     def up(self) -> bool:

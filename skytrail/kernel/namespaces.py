@@ -59,7 +59,7 @@ class Namespace:
     @property
     def label(self) -> str:
         """What metrics and flows call it, in UTF-8 whatever its file is called; empty: this process's own."""
-        return "" if self.own else (self.name or f"inode:{self.inode}").encode(errors="replace").decode()
+        return "" if self.own else os.fsencode(self.name or f"inode:{self.inode}").decode(errors="backslashreplace")
 
     @property
     def key(self) -> Key:

@@ -39,8 +39,8 @@ MESSAGE = np.dtype(
 )
 """``struct inet_diag_msg``; ends: local first. ``family``: AF_INET or AF_INET6. Its attributes follow."""
 
-INET_DIAG_INFO, INET_DIAG_SKMEMINFO = 2, 7
-"""Attributes: of TCP ``struct tcp_info``; memory, as ``u4`` by SK_MEMINFO_…"""
+INET_DIAG_INFO, INET_DIAG_SKMEMINFO, INET_DIAG_SKV6ONLY = 2, 7, 11
+"""Attributes: of TCP ``struct tcp_info``; memory, as ``u4`` by SK_MEMINFO_…; of those not connected, IPV6_V6ONLY as ``u1``."""
 
 ALL_STATES = 0xFFFFFFFF
 FAMILIES = (socket.AF_INET, socket.AF_INET6)

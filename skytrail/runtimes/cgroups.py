@@ -161,14 +161,17 @@ def _unescaped(name: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name)
 
 
-def owner_of_process(text: str) -> CgroupOwner:
-    """What /proc/PID/cgroup tells, of both versions of control groups: of its lines, the one that tells most.
+def group_of_process(text: str) -> str:
+    """The path, of those in /proc/PID/cgroup, that tells most; of equals that of version 2, else the longest.
 
     In a hybrid host the hierarchies disagree: a runtime may put its containers into some of them only, and the units of
     systemd stand in its own (``name=systemd``) and in that of version 2. Lines that are none are passed over.
+
+    Source: cgroups(7), "/proc files".
     """
-    owners = [owner(fields[2]) for line in text.splitlines() if len(fields := line.split(":", 2)) == 3]
-    return max(owners, key=_told, default=CgroupOwner())
+    lines = [fields for line in text.splitlines() if len(fields := line.split(":", 2)) == 3]
+    told = [(_told(owner(path)), not names and path != "/", len(path), path) for _, names, path in lines]
+    return max(told)[-1] if told else ""
 
 
 def _told(found: CgroupOwner) -> tuple[int, bool, bool, bool]:

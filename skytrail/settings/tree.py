@@ -174,10 +174,15 @@ class Sockets(Section, frozen=True):
         Annotated[float, msgspec.Meta(ge=1, le=3600)],
         key("how often all sockets are read", unit="s", reason="what lives shorter is told of by the kernel meanwhile"),
     ] = 15.0
-    process_names: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
-        key("names of processes that metrics tell apart; more are 'overflow'", reason="bounds the series"),
-    ] = 200
+
+
+class Conntrack(Section, frozen=True):
+    """Address translation."""
+
+    max: Annotated[
+        Annotated[int, msgspec.Meta(ge=100, le=4_000_000)],
+        key("translated connections that flows can be told of", reason="250 bytes each; those that ended first leave first"),
+    ] = 131_072
 
 
 class Containers(Section, frozen=True):
@@ -353,6 +358,13 @@ class Prometheus(Section, frozen=True):
     """What /metrics offers."""
 
     per_flow: PerFlow = PerFlow()
+    owners: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=100_000)],
+        key(
+            "owners of flows, and names of processes that have sockets, that metrics tell apart; more are 'overflow'",
+            reason="bounds the series",
+        ),
+    ] = 200
     exemplars: Annotated[
         bool, key("give exemplars to scrapers that ask for OpenMetrics", reason="they lead from a graph to a trace")
     ] = True
@@ -447,6 +459,7 @@ class Settings(Section, frozen=True):
     interfaces: Interfaces = Interfaces()
     containers: Containers = Containers()
     sockets: Sockets = Sockets()
+    conntrack: Conntrack = Conntrack()
     subnets: Annotated[
         Mapping[str, str],
         key("network: name, a label of metrics and flows", reason="only you know their names", check=check_subnets),

@@ -18,6 +18,7 @@ BENCHES = {
     "packets": "packets:ns_per_packet",
     "cpus": "packets:both_cpus",
     "drain": "table:drain",
+    "owners": "owners:owners",
     "otlp": "otlp:spans",
     "pcap": "capture_file:pcap",
     "memory": "agent:memory",

@@ -55,7 +55,9 @@ class Reader:
         self.watcher = LinkWatcher(lambda _: None, self.worker, every_namespace=True)
         self.watcher.start()
         source = InterfaceSource(self.worker, DriverStatistics(drivers) if drivers else None)
-        self.collector = InterfacesCollector(source.read, self.watcher.namespaces, source.softnet, netstat=Netstat(netstat))
+        self.collector = InterfacesCollector(
+            source.read, self.watcher.namespaces, source.softnet, netstat=Netstat(netstat), most=5000
+        )
         assert self.watcher.wait_synced(20)
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ def test_names_that_are_no_utf8_are_told_as_far_as_they_can_be(net: Net, start_a
     subprocess.run([b"ip", b"-n", left.netns.encode(), b"link", b"set", left.interface.encode(), b"name", odd], check=True)
     subprocess.run([b"ip", b"-n", left.netns.encode(), b"link", b"set", odd, b"up"], check=True)
     agent = start_agent()
-    shown = f"{net.name('x')}?"
+    shown = f"{net.name('x')}\\xff"
     agent.wait_point(left.netns, shown)
     net.ping(right.netns, left.ip4)
     assert {flow["Interface"] for flow in agent.wait_flows(2, "icmp")} == {shown, right.interface}

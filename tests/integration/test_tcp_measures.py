@@ -185,3 +185,17 @@ def test_zero_windows_are_those_that_tshark_finds(start_agent: StartAgent, link:
     assert set(ports) == {"5000"}
     assert measures(agent, link.left)["BAZeroWindows"] == len(ports)
     assert "ABZeroWindows" not in measures(agent, link.left)
+
+
+def test_on_loopback_where_each_packet_passes_twice_nothing_is_repeated(start_agent: StartAgent, net: Net) -> None:
+    netns = net.netns("l")
+    here = End(netns, "lo", "127.0.0.1")
+    agent = start_agent(interfaces=("lo",))
+    taker = net.spawn(netns, sys.executable, "-c", TAKE, here.ip4, "soon")
+    assert line(taker) == "ready"
+    sender = net.spawn(netns, sys.executable, "-c", SEND, here.ip4, "100", "1000")
+    assert line(sender) == "sent"
+    (flow,) = agent.wait_flows(1, f"tcp and port 5000 and Namespace={netns}")
+    told = flow["TCPMetric"]
+    assert 0 < told["ABSmoothedRTT"] < 50e6
+    assert not [name for name in told if "Segment" in name or "Zero" in name]

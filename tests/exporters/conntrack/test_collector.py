@@ -51,7 +51,7 @@ def collector(dumps: Dumps) -> Iterator[ConntrackCollector]:
     dev, inode = own_key(Roots())
     own = Namespace(current_cookie(), inode, dev, own=True)
     workers = NamespaceWorker(), NamespaceWorker()
-    made = ConntrackCollector(*workers, lambda: [own], Points())
+    made = ConntrackCollector(*workers, lambda: [own], Points(), most=1000)
     made.start()
     yield made
     dumps.go.set()

@@ -16,6 +16,7 @@ from exporters.flows.ends import ENDS
 
 SECOND = 1_000_000_000
 TCP = 6
+MOST = 1000
 
 
 def entry(client: int, outside: int, *, netns: int = 1, gone: bool = False, kinds: int = 0x30) -> NDArray[Any]:
@@ -49,7 +50,7 @@ OPERATION = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 2), s
 @settings(max_examples=200, deadline=None)
 @given(said=st.lists(st.lists(OPERATION, max_size=6), max_size=12))
 def test_the_newest_word_counts_as_in_a_dictionary(said: list[list[tuple[int, int, int, bool]]]) -> None:
-    table = Translations()
+    table = Translations(MOST)
     to: dict[tuple[int, int], tuple[int, int, bool]] = {}  # (client, netns) → (when, outside, gone)
     now = 0
     for batch in said:
@@ -74,7 +75,7 @@ def test_the_newest_word_counts_as_in_a_dictionary(said: list[list[tuple[int, in
 
 
 def test_both_sides_are_found_and_say_which_they_are() -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([entry(number, 1000 + number) for number in range(1, 200)]), 1)
     owners, rows = table.find(joined_ends(ends(7), ends(5000), ends(1009, "translated")))
     assert owners.tolist() == [0, 2]
@@ -90,7 +91,7 @@ def test_a_connection_through_two_translators_is_linked_both_ways() -> None:
     second = entry(7, 1007)
     second["original"], second["netns"] = first["translated"], 2
     second["translated"]["addr"][0, 1, :4] = 172, 16, 0, 1
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([first, second]), 1)
     owners, rows = table.find(ends(1007, "translated"))
     assert owners.tolist() == [0, 0]
@@ -99,7 +100,7 @@ def test_a_connection_through_two_translators_is_linked_both_ways() -> None:
 
 
 def test_what_is_gone_is_told_of_for_a_while() -> None:
-    table = Translations(kept_ns=10 * SECOND)
+    table = Translations(MOST, kept_ns=10 * SECOND)
     table.add(entry(1, 2), SECOND)
     table.add(entry(1, 2, gone=True), 2 * SECOND)
     table.expire(12 * SECOND - 1)
@@ -110,7 +111,7 @@ def test_what_is_gone_is_told_of_for_a_while() -> None:
 
 def test_what_began_after_a_translation_was_gone_is_not_translated() -> None:
     """Its addresses and ports are the same, the rule is another."""
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([entry(1, 2), entry(2, 3)]), 1)
     table.add(entry(1, 2, gone=True), 5)
     for first, found in ((3, [0, 1]), (5, [0, 1]), (6, [1])):
@@ -119,7 +120,7 @@ def test_what_began_after_a_translation_was_gone_is_not_translated() -> None:
 
 
 def test_of_the_same_addresses_in_two_namespaces_ours_are_meant() -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(entry(1, 1001, netns=1), 1)
     table.add(entry(1, 1002, netns=2), 2)
     seen_in = np.array([1, 2, 3], np.uint64)
@@ -129,7 +130,7 @@ def test_of_the_same_addresses_in_two_namespaces_ours_are_meant() -> None:
 
 
 def test_all_that_a_namespace_has_replaces_what_was_known_of_it() -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([entry(1, 11), entry(2, 12), entry(3, 13, netns=2)]), 1)
     table.replace(1, joined([entry(2, 12), entry(4, 14)]), 2)
     living = table.living()
@@ -141,7 +142,7 @@ def test_all_that_a_namespace_has_replaces_what_was_known_of_it() -> None:
 
 def test_what_was_heard_while_all_was_read_is_newer() -> None:
     """An answer takes its time: connections that began or ended meanwhile are not in it, or as they were."""
-    table = Translations()
+    table = Translations(MOST)
     table.add(joined([entry(1, 11), entry(2, 12)]), 1)
     table.add(joined([entry(1, 11, gone=True), entry(2, 12, gone=True), entry(2, 22), entry(3, 13)]), 3)
     table.replace(1, joined([entry(1, 11), entry(2, 12), entry(4, 14)]), 2)
@@ -167,14 +168,14 @@ def test_without_room_what_is_gone_for_longest_goes_first() -> None:
 def test_one_that_is_not_changed_is_no_translation() -> None:
     same = entry(1, 1)
     same["translated"] = same["original"]
-    table = Translations()
+    table = Translations(MOST)
     table.add(same, 1)
     assert len(table) == 0
 
 
 @pytest.mark.parametrize("many", [0, 1])
 def test_nothing_is_found_of_nothing(many: int) -> None:
-    table = Translations()
+    table = Translations(MOST)
     table.add(np.zeros(0, ENTRY), 1)
     owners, rows = table.find(ends(1)[:many])
     assert len(owners) == len(rows) == 0

@@ -8,8 +8,10 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from numpy.typing import NDArray
 
 from exporters.bpf import layout
+from exporters.flows.identify import proto_of
 from exporters.flows.perflow import TopTalkers
 from exporters.flows.points import Point, Points
 from exporters.flows.table import ROW, Growth, Rows
@@ -30,6 +32,17 @@ def row_of(number: int) -> Rows:
     return row
 
 
+def growth_of(
+    ids: NDArray[np.uint64], packets: NDArray[np.uint64], size: NDArray[np.uint64], reverse: NDArray[np.uint8], rows: Rows
+) -> Growth:
+    """Growth of flows of these records."""
+    flows = np.zeros(len(ids), layout.FLOW)
+    flows["id"], flows["reversed"] = ids, reverse
+    return Growth(
+        np.arange(len(ids)), flows, proto_of(rows["key"]), packets, size, lambda some: rows[some], lambda some: rows[some]
+    )
+
+
 class Talk:
     """Top talkers with a clock of the test's, and what each flow sent in all."""
 
@@ -47,7 +60,7 @@ class Talk:
         rows = np.concatenate([np.zeros(0, ROW), *(row_of(number % FLOWS) for number in numbers)])
         reverse = np.array([number % 2 for number in numbers], np.uint8)
         ids = np.array([16 + number for number in numbers], np.uint64)
-        self.talkers.grew(Growth(ids, packets, packets * np.uint64(100), reverse, lambda some: rows[some]))
+        self.talkers.grew(growth_of(ids, packets, packets * np.uint64(100), reverse, rows))
 
     def series(self) -> Iterator[tuple[str, dict[str, str], float]]:
         for family in self.talkers.families(0):
@@ -151,7 +164,7 @@ def test_flow_without_addresses_is_labelled_by_its_macs() -> None:
     arp["key"]["tags"], arp["family"], arp["identified"] = layout.KIND_LINK, 6, True
     arp["key"]["addr"][0, 0, :6], arp["key"]["addr"][0, 1, :6] = (2, 0, 0, 0, 0, 1), 255
     counts = np.ones((1, 2), np.uint64)
-    talk.talkers.grew(Growth(np.array([16], np.uint64), counts, counts, np.zeros(1, np.uint8), lambda some: arp[some]))
+    talk.talkers.grew(growth_of(np.array([16], np.uint64), counts, counts, np.zeros(1, np.uint8), arp))
 
     [labels] = [
         labels for _, labels, _ in talk.series() if labels.get("direction") == "ab" and labels["tracking_id"] != "overflow"

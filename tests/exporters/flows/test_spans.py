@@ -143,6 +143,8 @@ def test_connection_is_a_span_with_the_conventional_attributes(lab: Lab) -> None
         "skytrail.flow.initiator_known": True,
         "skytrail.flow.rtt": S,
         "skytrail.flow.syn_ack_rtt": S,
+        "skytrail.tcp.smoothed_rtt": S * 7 // 8 + 2 * S // 8,  # of the SYN, and of the data two packets before its answer
+        "skytrail.tcp.reverse.smoothed_rtt": S,
         "skytrail.tcp.flags": SYN | ACK | FIN,
         "skytrail.tcp.reverse.flags": SYN | ACK | FIN,
         "skytrail.flow.finish_type": "TCP_FIN",
@@ -264,7 +266,7 @@ def test_translated_conversation_links_to_what_it_becomes(lab: Lab) -> None:
             entry[name]["addr"][0, side, :4] = list(identity.address(address))
             entry[name]["port"][0, side] = port
     entry["family"], entry["proto"], entry["kinds"] = 4, identity.TCP, SOURCE_NAT | DESTINATION_NAT
-    table = Translations()
+    table = Translations(10)
     table.add(entry, 1)
 
     def translations(keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> Found:

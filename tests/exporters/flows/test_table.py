@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.needs import root
 
 from exporters.bpf import layout, syscall
 from exporters.bpf.libbpf import LibbpfLoader
 from exporters.bpf.program import FlowProgram
 from exporters.flows.applications import Applications
+from exporters.flows.collector import FlowsCollector
 from exporters.flows.points import Point, Points
-from exporters.flows.table import FlowTable, Growth, Timeouts
+from exporters.flows.query import Query
+from exporters.flows.table import FlowTable, Growth, Rows, Timeouts
 from exporters.flows.totals import Totals
 
 pytestmark = pytest.mark.kernel
@@ -31,14 +34,18 @@ class Bench:
         self.program = FlowProgram(LibbpfLoader(), max_flows=MAX_FLOWS, max_points=4)
         self.now = 1_000 * SECOND
         self.growth: list[Growth] = []
+        self.ends: list[tuple[NDArray[np.intp], NDArray[np.uint64]]] = []
         points, applications = Points(zero=Point("test0", "", "a-tid")), Applications()
         self.totals = Totals(points, applications, time.time_ns())
         self.table = FlowTable(
-            self.program, points, self.totals, Timeouts(update=10), lambda: self.now, lambda: 10**18, growth=self
+            self.program, points, self.totals, Timeouts(update=10), lambda: self.now, lambda: 10**18, growth=(self,)
         )
 
     def grew(self, growth: Growth) -> None:
         self.growth.append(growth)
+
+    def ended(self, slots: NDArray[np.intp], records: Callable[[NDArray[np.intp]], Rows]) -> None:
+        self.ends.append((slots, records(slots)["id"]))
 
     def write(self, ids: range | list[int], *, packets: int = 1, wide: bool = False, **fields: Any) -> None:
         """Set UDP flows by number: packets of 100 bytes, all in the key's first direction."""
@@ -85,8 +92,45 @@ def test_growth_reaches_totals_and_listeners_once(bench: Bench) -> None:
     assert sum(int(growth.bytes.sum()) for growth in bench.growth) == 400 * 900
     last = bench.growth[-1]
     rows = last.rows(np.arange(2))
-    assert rows["id"].tolist() == last.ids[:2].tolist()
+    assert rows["id"].tolist() == last.flows["id"][:2].tolist()
     assert rows["identified"].all()
+    assert last.records(last.slots)["id"].tolist() == last.flows["id"].tolist()
+
+
+def test_outputs_get_the_sockets_of_ends_that_only_receive(bench: Bench) -> None:
+    def ends(rows: Rows) -> NDArray[np.uint64]:
+        return rows["flow"]["socket"] + np.array([0, 70], np.uint64)
+
+    got: list[tuple[int, int]] = []
+    collector = FlowsCollector(bench.program, Points(4), Applications(), Timeouts(), lambda: 10**18, ends=ends)
+    collector.add_sink(lambda batch: got.extend(map(tuple, batch.rows["flow"]["socket"].tolist())))
+    bench.write([1], socket=(5, 0))
+    collector.drain()
+    assert len(collector.flows(Query())) == 1
+    collector.start()
+    collector.stop()
+    assert set(got) == {(5, 70)}
+
+
+def test_a_listener_knows_a_flow_by_its_slot_until_it_ends(bench: Bench) -> None:
+    """Random comings and goings: an id never has two slots, nor a slot two ids, before it is said that the first ended."""
+    chance = np.random.default_rng(1)
+    slot_of: dict[int, int] = {}
+    begun = 0
+    for _ in range(60):
+        bench.write(range(begun, begun + 20))
+        begun += 20
+        bench.growth.clear()
+        bench.ends.clear()
+        bench.table.drain()
+        for growth in bench.growth:
+            for slot, number in zip(growth.slots.tolist(), growth.flows["id"].tolist(), strict=True):
+                assert slot_of.setdefault(number, slot) == slot
+        for slots, ids in bench.ends:
+            assert [slot_of.pop(number) for number in ids.tolist()] == slots.tolist()
+        assert len(set(slot_of.values())) == len(slot_of) == len(bench.table)
+        bench.now += int(chance.integers(1, 40)) * SECOND
+    assert len(slot_of) < begun
 
 
 def test_packet_that_was_half_counted_is_read_again(bench: Bench) -> None:

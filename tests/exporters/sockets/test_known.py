@@ -75,6 +75,41 @@ def test_events_are_known_for_a_minute() -> None:
         assert min(found) >= second - 63
 
 
+def test_whose_sockets_are_is_the_same_without_a_step_for_each() -> None:
+    """Some 1,000 events of 50 sockets, of some of which nobody is told, over several slices, beside a pass."""
+    chance = np.random.default_rng(3)
+    now = [0.0]
+    known = Sockets(lambda: now[0])
+    people = [NOBODY, CURL, NGINX, Process(9, "wget")]
+    rows = np.zeros(20, RECORD)
+    rows["cookie"] = np.arange(5, 25)
+    known.live(rows, (people, chance.integers(0, 4, 20)))
+    every = np.arange(60, dtype="u8")
+    for second in range(40):
+        now[0] = float(second)
+        told = events(*((int(cookie), sockets.CLOSED, {}) for cookie in chance.integers(1, 50, 25)))
+        known.happened(told, (people, chance.integers(0, 4, 25)))
+        chance.shuffle(every)
+        processes, which = known.whose(every)
+        of = known.of(every)
+        assert [processes[number] for number in which] == [
+            of[cookie].process if cookie in of else NOBODY for cookie in every.tolist()
+        ]
+    assert len({processes[number] for number in which}) == len(people)
+
+
+def test_the_oldest_leave_for_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.sockets.known._MOST", 10)
+    now = [0.0]
+    known = Sockets(lambda: now[0])
+    for part in range(4):
+        now[0] = 6.0 * part
+        told = events(*((part * 4 + number + 1, sockets.CREATED, {}) for number in range(4)))
+        known.happened(told, ([CURL], np.zeros(4, int)))
+    assert sorted(known.of(np.arange(1, 100, dtype="u8"))) == list(range(9, 17))
+    assert known.dropped == 0
+
+
 def test_what_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporters.sockets.known._MOST", 10)
     known = Sockets(lambda: 0.0)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from support.netlab import until
 
 from exporters.bpf.sockets import OWNER
-from exporters.sockets.processes import NOBODY, Processes, cgroup_of
+from exporters.sockets.processes import NOBODY, Processes
+from skytrail.runtimes.cgroups import group_of_process
 
 
 def owner(pid: int, started: int, comm: bytes) -> NDArray[Any]:
@@ -34,7 +35,7 @@ def test_a_process_is_told_of_with_its_executable_while_it_lives_and_after() -> 
     assert told == [told[0], NOBODY, told[0]]
     assert (told[0].pid, told[0].name) == (child.pid, "sleep")
     assert Path(told[0].executable).samefile(subprocess.check_output(["which", "sleep"], text=True).strip())
-    assert told[0].cgroup == cgroup_of(Path("/proc/self/cgroup").read_text())
+    assert told[0].cgroup == group_of_process(Path("/proc/self/cgroup").read_text())
     assert processes.of(owner(child.pid, 5, b"sleep"))[0] == [told[0]]
     [other], _ = processes.of(owner(child.pid, 6, b"sleep"))  # another one by the same number, gone before it was read
     assert (other.pid, other.executable) == (child.pid, "")
@@ -78,4 +79,4 @@ def test_processes_that_start_at_once_are_told_apart() -> None:
     ],
 )  # fmt: skip
 def test_which_cgroup_says_most(text: str, path: str) -> None:
-    assert cgroup_of(text) == path
+    assert group_of_process(text) == path

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import needs
 
-from skytrail.runtimes.cgroups import ROWS, CgroupOwner, owner, owner_of_process
+from skytrail.runtimes.cgroups import ROWS, CgroupOwner, group_of_process, owner
 
 A = "3601745b3bd54d9780436faa5f0e4f72bb46231663bb99a6bb892764917832c2"
 B = "be7ecbda4d1d2f0e2b2a9f2a54d3e3a4c56c0e4c4f2b7d8f4d9f8a3c1b2a0f9e"
@@ -162,18 +162,18 @@ def test_of_a_process_in_version_1() -> None:
         f"12:memory:/docker/{A}\n11:cpu,cpuacct:/docker/{A}\n1:name=systemd:/docker/{A}\n0::/system.slice/containerd.service\n"
     )
 
-    assert owner_of_process(text) == CgroupOwner("docker", A)
+    assert owner(group_of_process(text)) == CgroupOwner("docker", A)
 
 
 def test_of_a_process_in_a_hybrid_host() -> None:
     text = "9:name=systemd:/system.slice/ssh.service\n4:memory:/process_api/0859591f67ef3d00\n1:cpu:/\n0::/\n"
 
-    assert owner_of_process(text) == CgroupOwner(unit="ssh.service")
+    assert owner(group_of_process(text)) == CgroupOwner(unit="ssh.service")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "0::\n", "no line of a cgroup\n", "1:2"])
 def test_of_a_process_that_is_in_none(text: str) -> None:
-    assert owner_of_process(text) == CgroupOwner()
+    assert owner(group_of_process(text)) == CgroupOwner()
 
 
 @pytest.mark.parametrize("name", ["web", "my-box", "a.b-c"])

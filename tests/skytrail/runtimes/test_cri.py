@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lab.containers import IMAGE, Containerd
 
-from skytrail.runtimes.cgroups import owner_of_process
+from skytrail.runtimes.cgroups import group_of_process, owner
 from skytrail.runtimes.container import NoSuchApiError, RuntimeAwayError
 from skytrail.runtimes.cri import CriApi
 from skytrail.runtimes.crimessages import CLASSES
@@ -66,8 +66,8 @@ def test_their_control_groups_lead_to_them(api: CriApi, containerd: Containerd) 
 
     assert len(found) == 2
     for one in found:
-        owner = owner_of_process(Path(f"/proc/{one.pid}/cgroup").read_text(encoding="utf-8"))
-        assert (owner.container_id, owner.pod_uid, owner.pod_qos) == (one.id, one.pod_uid, "burstable")
+        told = owner(group_of_process(Path(f"/proc/{one.pid}/cgroup").read_text(encoding="utf-8")))
+        assert (told.container_id, told.pod_uid, told.pod_qos) == (one.id, one.pod_uid, "burstable")
 
 
 def test_a_pod_in_the_hosts_network_has_no_namespace_of_its_own(api: CriApi, containerd: Containerd) -> None:

@@ -12,7 +12,7 @@ import pytest
 from lab.containers import IMAGE, Dockerd, Podman
 from support.falseengine import EVENTS, VERSION, answering, event, ok
 
-from skytrail.runtimes.cgroups import owner_of_process
+from skytrail.runtimes.cgroups import group_of_process, owner
 from skytrail.runtimes.container import Change, Container, NoSuchApiError, RuntimeAwayError
 from skytrail.runtimes.docker import DockerApi, nanoseconds
 
@@ -75,9 +75,9 @@ def test_its_control_group_leads_to_it(daemon: Daemon) -> None:
 
     with client(daemon) as api:
         [found] = api.start()
-    owner = owner_of_process(Path(f"/proc/{found.pid}/cgroup").read_text(encoding="utf-8"))
+    told = owner(group_of_process(Path(f"/proc/{found.pid}/cgroup").read_text(encoding="utf-8")))
 
-    assert (owner.runtime, owner.container_id) == (found.runtime, found.id)
+    assert (told.runtime, told.container_id) == (found.runtime, found.id)
 
 
 def test_what_does_not_run_is_not_listed(daemon: Daemon) -> None:
