@@ -113,8 +113,8 @@ class Translations:
     ) -> tuple[NDArray[np.intp], NDArray[Any]]:
         """What conversations become and were.
 
-        Of several the one in the namespace where the conversation was seen, for others may use the same addresses; of
-        those the newest one.
+        Of several the one in the namespace where the conversation was seen, for others may use the same addresses; or else
+        the newest one, unless different ones live.
 
         Args:
             ends: conversations (:data:`ENDS`).
@@ -140,6 +140,9 @@ class Translations:
         owners, rows = owners[order], _at(rows, order)
         last = np.ones(len(rows), bool)
         last[:-1] = (owners[1:] != owners[:-1]) | (rows["role"][1:] != rows["role"][:-1])
+        # of two elsewhere that both live, nobody knows which one is meant
+        unclear = ~last[:-1] & ~here[order][1:] & ~rows["gone"][:-1] & (rows["other"][1:] != rows["other"][:-1])
+        last[1:] &= ~unclear
         return owners[last], _at(rows, last)
 
     def _merge(self) -> None:
