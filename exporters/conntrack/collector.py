@@ -189,13 +189,13 @@ class ConntrackCollector:
             self._cookies = _by_number(self._namespaces())
         return np.array([self._cookies.get(number, 0) for number in different.tolist()], np.uint64)[which]
 
-    def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> Found:
+    def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], seen: NDArray[np.uint64]) -> Found:
         """What conversations of flows become and were, as of now.
 
         Args:
             keys: of flows, :data:`exporters.bpf.layout.KEY6`.
             family: 4, or 6 for all others.
-            first: when each one's first packet was seen, by the kernel's clock, ns.
+            seen: when each one's first and last packet were seen, by the kernel's clock, ns: [n, 2].
 
         """
         with self._lock:
@@ -203,7 +203,7 @@ class ConntrackCollector:
                 self._read()
             except (OSError, NetlinkDecodeError) as error:  # flows are told of all the same
                 self._failed(error)
-            flow, rows = self._table.find(ends_of_flows(keys, family), first.astype(np.int64), self._seen_in(keys["point"]))
+            flow, rows = self._table.find(ends_of_flows(keys, family), seen.astype(np.int64), self._seen_in(keys["point"]))
         return Found(flow, rows, tracking_of_ends(rows["other"]))
 
     def _seen_in(self, points: NDArray[Any]) -> NDArray[np.uint64]:
@@ -212,9 +212,9 @@ class ConntrackCollector:
         numbers, which = np.unique(points, return_inverse=True)
         return np.array([by_label.get(self._points.all[number].namespace, 0) for number in numbers.tolist()], np.uint64)[which]
 
-    def shown(self, keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> list[dict[str, Any]]:
+    def shown(self, keys: NDArray[Any], family: NDArray[np.uint8], seen: NDArray[np.uint64]) -> list[dict[str, Any]]:
         """What a flow's JSON says: ``NATTrackingID`` (what it becomes, else what it was), and both under ``NAT``."""
-        found = self.of_flows(keys, family, first)
+        found = self.of_flows(keys, family, seen)
         told: list[dict[str, Any]] = [{} for _ in range(len(keys))]
         with self._lock:
             names = {cookie: one.label for cookie, one in self._known.items()}

@@ -19,6 +19,7 @@ ROW = np.dtype(
         ("ends", ENDS),
         ("other", ENDS),
         ("netns", "u8"),
+        ("began", "i8"),
         ("changed", "i8"),
         ("role", "u1"),
         ("kinds", "u1"),
@@ -26,10 +27,13 @@ ROW = np.dtype(
         ("gone", "?"),
     ]
 )
-"""``reversed``: the second end of ``other`` is its source; ``changed``: ns, as told; ``gone``: conntrack has it no more."""
+"""``reversed``: the second end of ``other`` is its source; ``began``, ``changed``: ns, as told; ``gone``: for conntrack."""
 
 KEPT_NS = 330_000_000_000
 """As long as a flow of a connection that conntrack has forgotten may still be told of: TCP's idle time, and one report."""
+
+_TOLD_NS = 500_000_000
+"""How long after it began a translation is told of, at most, unless there is very much to tell."""
 
 _ROW_BYTES = f"V{ROW.itemsize}"
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio
@@ -74,7 +78,7 @@ class Translations:
             rows["hash"], rows["role"] = _hashes(rows["ends"]), role
             for name in ("netns", "kinds", "gone"):
                 rows[name] = entries[name]
-        made["changed"] = now_ns
+        made["began"] = made["changed"] = now_ns
         same = made["ends"][:, TO] == made["ends"][:, FROM]
         self._new.append(made[~same].reshape(-1))
         if sum(map(len, self._new)) > self._most // 8:  # nobody may have asked for long
@@ -109,16 +113,19 @@ class Translations:
             self._keep(~old)
 
     def find(
-        self, ends: NDArray[Any], first: NDArray[np.int64] | int = 0, netns: NDArray[np.uint64] | int = 0
+        self,
+        ends: NDArray[Any],
+        seen: NDArray[np.int64] | tuple[int, int] = (0, 1 << 62),
+        netns: NDArray[np.uint64] | int = 0,
     ) -> tuple[NDArray[np.intp], NDArray[Any]]:
         """What conversations become and were.
 
-        Of several the one in the namespace where the conversation was seen, for others may use the same addresses; or else
-        the newest one, unless different ones live.
+        Of several the one in the namespace where the conversation was seen, for others may use the same addresses; of those
+        the newest one that began before the last packet. What namespaces elsewhere say differently is not told.
 
         Args:
             ends: conversations (:data:`ENDS`).
-            first: when each one's first packet was seen, ns: what was gone by then is not told.
+            seen: when each one's first and last packet were seen, ns: [n, 2]; what was gone before the first is not told.
             netns: cookie of the namespace where each was seen; 0: nobody knows.
 
         Returns:
@@ -132,21 +139,23 @@ class Translations:
         owners = np.repeat(np.arange(len(ends)), counts)
         places = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owners]
         rows = _at(self._rows, places)
-        over = rows["gone"] & (rows["changed"] < np.broadcast_to(first, len(ends))[owners])
+        first, last_seen = np.broadcast_to(np.asarray(seen, np.int64), (len(ends), 2))[owners].T
+        over = rows["gone"] & (rows["changed"] < first)
         chosen = (rows["ends"] == ends[owners]) & ~over
-        owners, rows = owners[chosen], _at(rows, chosen)
+        owners, rows, last_seen = owners[chosen], _at(rows, chosen), last_seen[chosen]
+        in_time = rows["began"] <= last_seen + _TOLD_NS
         here = rows["netns"] == np.broadcast_to(np.asarray(netns, np.uint64), len(ends))[owners]
-        order = np.lexsort((rows["changed"], ~rows["gone"], here, rows["role"], owners))
+        order = np.lexsort((rows["changed"], ~rows["gone"], in_time, here, rows["role"], owners))
         owners, rows = owners[order], _at(rows, order)
         last = np.ones(len(rows), bool)
         last[:-1] = (owners[1:] != owners[:-1]) | (rows["role"][1:] != rows["role"][:-1])
         # of two elsewhere that both live, nobody knows which one is meant
-        unclear = ~last[:-1] & ~here[order][1:] & ~rows["gone"][:-1] & (rows["other"][1:] != rows["other"][:-1])
-        last[1:] &= ~unclear
+        unclear = ~last[:-1] & ~here[order][1:] & ~rows["gone"][:-1] & (rows["netns"][1:] != rows["netns"][:-1])
+        last[1:] &= ~(unclear & (rows["other"][1:] != rows["other"][:-1]))
         return owners[last], _at(rows, last)
 
     def _merge(self) -> None:
-        """Sort in what is new; of one conversation, role and namespace the last row stays."""
+        """Sort in what is new; of each connection the last row stays."""
         if not self._new:
             return
         rows = np.concatenate([part.view(_ROW_BYTES) for part in (self._rows, *self._new)]).view(ROW)
@@ -168,17 +177,23 @@ class Translations:
 
 
 def _superseded(rows: NDArray[Any], run: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which rows have a later one of the same conversation, role and namespace; ``run``: those whose next has the same hash."""
+    """Which rows have a later one of the same connection, which is told when the first of them began.
+
+    ``run``: those whose next has the same hash.
+    """
     in_run = np.zeros(len(rows), bool)
     in_run[run] = in_run[run + 1] = True
     chosen = np.flatnonzero(in_run)
     part = _at(rows, chosen)
-    names = (part["hash"] ^ (part["netns"] << np.uint64(1) | part["role"])) * _FACTOR
+    names = (part["hash"] ^ _hashes(part["other"]) ^ (part["netns"] << np.uint64(1) | part["role"])) * _FACTOR
     order = np.argsort(names, kind="stable")
     names, part = names[order], _at(part, order)
     same = names[1:] == names[:-1]
-    for name in ("ends", "role", "netns"):
+    for name in ("ends", "other", "role", "netns"):
         same &= part[name][1:] == part[name][:-1]
+    same &= ~(part["gone"][:-1] & ~part["gone"][1:])  # a connection with the same ends, once more
+    first = np.flatnonzero(np.append(True, ~same))  # of each translation
+    rows["began"][chosen[order]] = np.repeat(part["began"][first], np.diff(np.append(first, len(part))))
     superseded = np.zeros(len(rows), bool)
     superseded[chosen[order[:-1][same]]] = True
     return superseded

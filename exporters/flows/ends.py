@@ -37,6 +37,11 @@ def ends_of_flows(keys: NDArray[Any], family: NDArray[np.uint8]) -> NDArray[Any]
     return found
 
 
+def seen(flows: NDArray[Any]) -> NDArray[np.uint64]:
+    """When the first and the last packet of flows (:data:`layout.FLOW`) were seen, by the kernel's clock, ns: [n, 2]."""
+    return np.stack([flows["first"], flows["last"]], axis=1)
+
+
 def tracking_of_ends(ends: NDArray[Any]) -> NDArray[np.uint8]:
     """Tracking IDs of conversations without a tunnel's header (:data:`ENDS`): uint8[n, 16]."""
     keys = np.zeros(len(ends), layout.KEY6)

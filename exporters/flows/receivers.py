@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from exporters.bpf import layout
 from exporters.conntrack.collector import Found
 from exporters.conntrack.table import TO
+from exporters.flows.ends import seen
 from exporters.flows.identify import kind_of, proto_of
 from exporters.flows.points import Points
 from exporters.sockets.bound import ENDS
@@ -85,11 +86,11 @@ class Receivers:
         at, end = np.nonzero(silent)
         if len(at):
             with self._lock:
-                cookies[at, end] = self._receiving(keys[at], rows["family"][at], rows["flow"]["first"][at], end)
+                cookies[at, end] = self._receiving(keys[at], rows["family"][at], seen(rows["flow"][at]), end)
         return cookies
 
     def _receiving(
-        self, keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64], end: NDArray[np.intp]
+        self, keys: NDArray[Any], family: NDArray[np.uint8], times: NDArray[np.uint64], end: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
         every = np.arange(len(keys))
         there = {namespace.label: namespace for namespace in self._namespaces()}
@@ -100,7 +101,7 @@ class Receivers:
         ends["family"] = family
         for side, of in ((0, end), (1, 1 - end)):
             ends["addr"][:, side], ends["port"][:, side] = keys["addr"][every, of], keys["port"][every, of]
-        self._translate(ends, keys, family, first)
+        self._translate(ends, keys, family, times)
         found = self._bound(ends)
         some = np.flatnonzero(found)
         wanted = set(ends["netns"][some].tolist())
@@ -108,11 +109,11 @@ class Receivers:
         found[some[~self._are_local(ends[some], wanted)]] = 0
         return found
 
-    def _translate(self, ends: NDArray[Any], keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> None:
+    def _translate(self, ends: NDArray[Any], keys: NDArray[Any], family: NDArray[np.uint8], times: NDArray[np.uint64]) -> None:
         """Where packets go on to: a translator's own sockets do not get what it translates, unless to one of them."""
         if self._translations is None:
             return
-        told = self._translations(keys, family, first)
+        told = self._translations(keys, family, times)
         becomes = told.rows["role"] == TO
         rows, every = told.rows[becomes], np.arange(int(becomes.sum()))
         source = rows["reversed"].astype(np.intp)

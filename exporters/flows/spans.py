@@ -12,6 +12,7 @@ from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram
 from exporters.conntrack.entries import KINDS
 from exporters.flows.applications import Applications
+from exporters.flows.ends import seen
 from exporters.flows.identify import kind_of, network_id, proto_of, quoted_by, vlans_of
 from exporters.flows.points import Points
 from exporters.flows.receivers import Translations
@@ -215,7 +216,7 @@ class SpanBuilder:
         """
         if self._translations is None:
             return [], []
-        found = self._translations(rows["key"], rows["family"], rows["flow"]["first"])
+        found = self._translations(rows["key"], rows["family"], seen(rows["flow"]))
         columns, links = [], []
         for role, name in enumerate(("to", "from")):
             chosen = found.rows["role"] == role

@@ -325,9 +325,11 @@ class AgentProcess:
         return self.sockets.receivers(ends) if self.sockets else np.zeros(len(ends), np.uint64)
 
     def _fates(self, rows: NDArray[Any]) -> Sequence[Mapping[str, Any]]:
+        from exporters.flows.ends import seen  # noqa: PLC0415
+
         keys, families, flow = rows["key"], rows["family"], rows["flow"]
         told = [self.drops.of_flows(keys, families, flow["reversed"])] if self.drops else []
-        told += [self.conntrack.shown(keys, families, flow["first"])] if self.conntrack else []
+        told += [self.conntrack.shown(keys, families, seen(flow))] if self.conntrack else []
         return [dict(ChainMap(*of_one)) for of_one in zip(*told, strict=True)] if told else [{}] * len(rows)
 
     def _namespaces(self) -> list[Namespace]:

@@ -63,7 +63,7 @@ def collector(dumps: Dumps) -> Iterator[ConntrackCollector]:
 def test_neither_flows_nor_metrics_wait_while_all_is_read(collector: ConntrackCollector, dumps: Dumps) -> None:
     until(lambda: dumps.begun)
     begun = time.monotonic()
-    assert not len(collector.of_flows(np.zeros(3, layout.KEY6), np.full(3, 4, np.uint8), np.zeros(3, np.uint64)).flow)
+    assert not len(collector.of_flows(np.zeros(3, layout.KEY6), np.full(3, 4, np.uint8), np.zeros((3, 2), np.uint64)).flow)
     assert metrics.RESYNCS in [family.metric for family in collector.families()]
     assert time.monotonic() - begun < 5
     assert (dumps.begun, dumps.go.is_set()) == (1, False)

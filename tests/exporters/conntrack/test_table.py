@@ -51,26 +51,25 @@ OPERATION = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 2), s
 @given(said=st.lists(st.lists(OPERATION, max_size=6), max_size=12))
 def test_the_newest_word_counts_as_in_a_dictionary(said: list[list[tuple[int, int, int, bool]]]) -> None:
     table = Translations(MOST)
-    to: dict[tuple[int, int], tuple[int, int, bool]] = {}  # (client, netns) → (when, outside, gone)
+    to: dict[tuple[int, int, int], tuple[int, int, bool]] = {}  # (client, netns, outside) → (when, netns, gone)
     now = 0
     for batch in said:
         now += SECOND
         parts = [entry(client, outside, netns=netns, gone=gone) for client, outside, netns, gone in batch]
         table.add(joined([np.zeros(0, ENTRY), *parts]), now)
         for client, outside, netns, gone in batch:
-            to[client, netns] = (now, outside, gone)
+            to[client, netns, outside] = (now, netns, gone)
     for client in range(1, 7):
         owners, rows = table.find(ends(client))
-        known = [to[client, netns] for netns in (1, 2) if (client, netns) in to]
-        living = [one for one in known if not one[2]] or known  # one that lives goes before one that is gone
-        unclear = len({outside for _, outside, gone in living if not gone}) > 1
-        assert len(owners) == (bool(known) and not unclear)
-        if len(owners):
-            newest = max(when for when, _, _ in living)
-            (row,) = rows
+        known = {(outside, *said) for (of, _, outside), said in to.items() if of == client}
+        living = {one for one in known if not one[3]} or known  # one that lives goes before one that is gone
+        newest = {one for one in living if one[1] == max(when for _, when, _, _ in living)}
+        if len({(outside, netns) for outside, _, netns, gone in living if not gone}) < 2:
+            assert len(owners) == bool(known)
+        for row in rows:  # where several live, perhaps none
             assert row["role"] == TO
             side = 0 if row["reversed"] == 0 else 1
-            assert int(row["other"]["port"][side]) in {outside for when, outside, _ in living if when == newest}
+            assert (int(row["other"]["port"][side]), int(row["netns"])) in {(one[0], one[2]) for one in newest}
     living_now = {key for key, (_, _, gone) in to.items() if not gone}
     assert len(table.living()) == len(living_now)
 
@@ -116,8 +115,28 @@ def test_what_began_after_a_translation_was_gone_is_not_translated() -> None:
     table.add(joined([entry(1, 2), entry(2, 3)]), 1)
     table.add(entry(1, 2, gone=True), 5)
     for first, found in ((3, [0, 1]), (5, [0, 1]), (6, [1])):
-        owners, _ = table.find(joined_ends(ends(1), ends(2)), np.full(2, first))
+        owners, _ = table.find(joined_ends(ends(1), ends(2)), (first, SECOND))
         assert owners.tolist() == found
+
+
+def test_a_conversation_that_becomes_another_one_the_next_time_is_told_of_each() -> None:
+    """One of several servers is chosen anew, and a span of the one before may be made when the next has begun already."""
+    table = Translations(MOST)
+    table.add(entry(1, 11), 1 * SECOND)
+    table.add(entry(1, 11, gone=True), 4 * SECOND)
+    table.add(entry(1, 12), 9 * SECOND)
+    both = joined_ends(ends(1), ends(1))
+    _, rows = table.find(both, np.array([[0.9, 2], [8.9, 9.5]]) * SECOND)
+    assert [set(ports) - {8080} for ports in rows["other"]["port"].tolist()] == [{11}, {12}]
+    # conntrack forgets the one before when the next begins, and tells of both together
+    table.add(joined([entry(1, 12, gone=True), entry(1, 13)]), 15 * SECOND)
+    _, rows = table.find(both, np.array([[8.9, 10], [14.9, 15]]) * SECOND)
+    assert [set(ports) - {8080} for ports in rows["other"]["port"].tolist()] == [{12}, {13}]
+    assert len(table.living()) == 1
+    # and the first one again
+    table.add(joined([entry(1, 13, gone=True), entry(1, 12)]), 20 * SECOND)
+    _, rows = table.find(both, np.array([[14.9, 15], [19.9, 20]]) * SECOND)
+    assert [set(ports) - {8080} for ports in rows["other"]["port"].tolist()] == [{13}, {12}]
 
 
 def test_of_the_same_addresses_in_two_namespaces_ours_are_meant() -> None:

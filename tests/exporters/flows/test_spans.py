@@ -269,8 +269,8 @@ def test_translated_conversation_links_to_what_it_becomes(lab: Lab) -> None:
     table = Translations(10)
     table.add(entry, 1)
 
-    def translations(keys: NDArray[Any], family: NDArray[np.uint8], first: NDArray[np.uint64]) -> Found:
-        flow, rows = table.find(ends_of_flows(keys, family), first.astype(np.int64))
+    def translations(keys: NDArray[Any], family: NDArray[np.uint8], times: NDArray[np.uint64]) -> Found:
+        flow, rows = table.find(ends_of_flows(keys, family), times.astype(np.int64))
         return Found(flow, rows, tracking_of_ends(rows["other"]))
 
     flows = Flows(lab)
