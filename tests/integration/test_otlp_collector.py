@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 from lab import otelcol
 from support.agentlab import Agent, StartAgent
-from support.identity import ICMP, echo_id
+from support.frames import TCP
+from support.identity import ICMP, echo_id, plain_id
 from support.netlab import End, Net, until
 
 QUICK = {"flow__update": "500ms", "flow__drain": "100ms", "flow__idle__other": "1s", "otlp__metrics_interval": "1s"}
@@ -85,3 +87,64 @@ def test_flows_of_the_time_when_the_collector_was_away_arrive_later(net: Net, st
     dropped = [sample.value for sample in agent.metrics().samples if sample.name == "skytrail_export_dropped_total"]
     assert dropped
     assert not any(dropped)
+
+
+TWO_SERVERS = """
+import socket, threading
+def serve(port):
+    server = socket.create_server(("10.0.0.2", port))
+    while True:
+        accepted, _ = server.accept()
+        accepted.recv(1)
+        accepted.sendall(str(port).encode())
+        accepted.close()
+servers = [threading.Thread(target=serve, args=(port,)) for port in (8080, 8081)]
+for server in servers:
+    server.start()
+print("ready", flush=True)
+"""
+AGAIN = """
+import socket, time
+for number in range(4):
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(("10.0.0.1", 40000))
+        client.connect(("10.0.0.99", 80))
+        client.send(b"x")
+        print(client.recv(9).decode(), flush=True)
+        assert client.recv(9) == b""  # the server closes first: this port is free again
+    time.sleep(1.5)
+"""
+IN_TURN = """
+table ip nat {
+    chain before {
+        type nat hook prerouting priority dstnat
+        ip daddr 10.0.0.99 tcp dport 80 dnat to 10.0.0.2 : numgen inc mod 2 map { 0 : 8080, 1 : 8081 }
+    }
+}
+"""
+
+
+def test_spans_of_one_conversation_link_to_the_server_that_each_had(net: Net, start_agent: StartAgent, collector: Any) -> None:
+    """A port that is used again at once, behind an address of several servers."""
+    left, right = net.pair()
+    net.ip("route add 10.0.0.99/32 via 10.0.0.2", netns=left.netns)
+    net.run(right.netns, "sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=0")
+    net.run(right.netns, "nft", "-f", "-", stdin=IN_TURN)
+    server = net.spawn(right.netns, sys.executable, "-c", TWO_SERVERS)
+    assert server.stdout
+    assert server.stdout.readline() == "ready\n"
+    agent = start_agent(interfaces=(left.interface,), otlp__endpoint=collector.grpc)
+    answered = net.run(left.netns, sys.executable, "-c", AGAIN).split()
+    assert len(set(answered)) == 2
+    agent.stop()
+
+    def spans() -> list[dict[str, Any]]:
+        found = [span for span in collector.spans() if otelcol.attributes(span).get("destination.address") == "10.0.0.99"]
+        assert len(found) == len(answered)
+        return sorted(found, key=lambda span: int(span["startTimeUnixNano"]))
+
+    for span, port in zip(until(spans), answered, strict=True):
+        becomes = plain_id(TCP, left.ip4, right.ip4, (40000, int(port)))
+        assert otelcol.attributes(span)["skytrail.nat.to.tracking_id"] == becomes
+        assert [link["traceId"] for link in span["links"]] == [becomes]
