@@ -184,18 +184,18 @@ def _superseded(rows: NDArray[Any], run: NDArray[np.intp]) -> NDArray[np.bool_]:
     in_run = np.zeros(len(rows), bool)
     in_run[run] = in_run[run + 1] = True
     chosen = np.flatnonzero(in_run)
+    where = rows["netns"][chosen] << np.uint64(1) | rows["role"][chosen]
+    names = (rows["hash"][chosen] ^ _hashes(rows["other"][chosen]) ^ where) * _FACTOR
+    chosen = chosen[np.argsort(names, kind="stable")]
     part = _at(rows, chosen)
-    names = (part["hash"] ^ _hashes(part["other"]) ^ (part["netns"] << np.uint64(1) | part["role"])) * _FACTOR
-    order = np.argsort(names, kind="stable")
-    names, part = names[order], _at(part, order)
-    same = names[1:] == names[:-1]
+    same = np.ones(len(part) - 1, bool)
     for name in ("ends", "other", "role", "netns"):
         same &= part[name][1:] == part[name][:-1]
     same &= ~(part["gone"][:-1] & ~part["gone"][1:])  # a connection with the same ends, once more
     first = np.flatnonzero(np.append(True, ~same))  # of each translation
-    rows["began"][chosen[order]] = np.repeat(part["began"][first], np.diff(np.append(first, len(part))))
+    rows["began"][chosen] = np.repeat(part["began"][first], np.diff(np.append(first, len(part))))
     superseded = np.zeros(len(rows), bool)
-    superseded[chosen[order[:-1][same]]] = True
+    superseded[chosen[:-1][same]] = True
     return superseded
 
 
