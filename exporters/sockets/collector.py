@@ -140,6 +140,7 @@ class SocketsCollector:
         _, first = np.unique(rows["cookie"], return_index=True)
         self._rows, self._bound = rows[first], None
         self._known.live(self._rows, self._processes.of(self._rows["owner"]))
+        self._tally.retransmitted(self._rows, ended=False)
         self._count_drops()
         ends = self._rows["ends"]
         found, _ = distinct(ends["netns"], ends["inode"])
