@@ -114,6 +114,11 @@ class SocketsCollector:
         self._known.happened(events, self._processes.of(events["owner"]))
         return len(events)
 
+    def memory(self) -> int:
+        """Bytes of the last pass and of what is known of sockets."""
+        with self._lock:
+            return self._rows.nbytes + self._known.memory()
+
     def known(self, cookies: NDArray[Any]) -> dict[int, Known]:
         """What is known, as of now, of sockets by their cookies; of some nothing is."""
         with self._lock:
