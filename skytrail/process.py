@@ -29,7 +29,11 @@ THREAD_CPU_SECONDS = Metric(
     "skytrail_process_thread_cpu_seconds_total", "process.thread.cpu.time", Kind.COUNTER, "s",
     "CPU time of each part: of its thread, while that lives.", ("thread",), "parts with a thread, 20",
 )  # fmt: skip
-DECLARED = (BUILD, CPU_SECONDS, RESIDENT_BYTES, OPEN_FDS, THREAD_CPU_SECONDS)
+PART_BYTES = Metric(
+    "skytrail_part_memory_bytes", "skytrail.part.memory", Kind.GAUGE, "By",
+    "Memory of each part's tables; the rest of the resident memory is the program itself and its libraries.", ("part",), "4",
+)  # fmt: skip
+DECLARED = (BUILD, CPU_SECONDS, RESIDENT_BYTES, OPEN_FDS, THREAD_CPU_SECONDS, PART_BYTES)
 
 _PART = re.compile(r"(?!collect-)[a-z]+(-[a-z]+)*")  # others are nobody's for long: of pools, of one answer
 

@@ -189,6 +189,11 @@ class ConntrackCollector:
             self._cookies = _by_number(self._namespaces())
         return np.array([self._cookies.get(number, 0) for number in different.tolist()], np.uint64)[which]
 
+    def memory(self) -> int:
+        """Bytes of the translations."""
+        with self._lock:
+            return self._table.memory()
+
     def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], seen: NDArray[np.uint64]) -> Found:
         """What conversations of flows become and were, as of now.
 

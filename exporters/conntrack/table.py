@@ -61,6 +61,10 @@ class Translations:
         self._merge()
         return len(self._rows)
 
+    def memory(self) -> int:
+        """Bytes of the rows."""
+        return self._rows.nbytes + sum(part.nbytes for part in self._new)
+
     def living(self) -> NDArray[Any]:
         """Rows of connections that conntrack has, seen as they were before they were translated."""
         self._merge()

@@ -130,6 +130,11 @@ class DropsCollector:
                 ),
             ]
 
+    def memory(self) -> int:
+        """Bytes of what happened to which conversation."""
+        with self._lock:
+            return self._conversations.memory()
+
     def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], reverse: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """What a flow's JSON says of its drops, on this whole host; empty where nothing happened.
 

@@ -41,6 +41,10 @@ class Conversations:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def memory(self) -> int:
+        """Bytes of the rows."""
+        return self._keys.nbytes + self._rows.nbytes
+
     def add(self, keys: NDArray[Any], flows: NDArray[Any], now_ns: int) -> None:
         """Add growth: rows of :data:`drops.FLOW_KEY`, each once, and of :data:`drops.FLOW`."""
         rows = np.zeros(len(keys), ROW)

@@ -194,6 +194,11 @@ class FlowTable:
     def __len__(self) -> int:
         return len(self._slots)
 
+    def memory(self) -> int:
+        """Bytes of the records and columns, room for more included."""
+        with self._lock:
+            return self._rows.nbytes + sum(column.nbytes for column in self._columns.values())
+
     def order(self, values: Callable[[Rows], NDArray[Any]]) -> NDArray[np.uint64]:
         """Ids of all flows as of the last drain, those of the largest values first."""
         with self._lock:

@@ -114,6 +114,11 @@ class SocketsCollector:
         self._known.happened(events, self._processes.of(events["owner"]))
         return len(events)
 
+    def memory(self) -> int:
+        """Bytes of the last pass and of what is known of sockets."""
+        with self._lock:
+            return self._rows.nbytes + self._known.memory()
+
     def known(self, cookies: NDArray[Any]) -> dict[int, Known]:
         """What is known, as of now, of sockets by their cookies; of some nothing is."""
         with self._lock:
@@ -140,6 +145,7 @@ class SocketsCollector:
         _, first = np.unique(rows["cookie"], return_index=True)
         self._rows, self._bound = rows[first], None
         self._known.live(self._rows, self._processes.of(self._rows["owner"]))
+        self._tally.retransmitted(self._rows, ended=False)
         self._count_drops()
         ends = self._rows["ends"]
         found, _ = distinct(ends["netns"], ends["inode"])

@@ -94,6 +94,10 @@ class Sockets:
         self._count = 0
         self.dropped = 0
 
+    def memory(self) -> int:
+        """Bytes of what is known."""
+        return sum(part.nbytes for one in (self._before, self._living, *self._slices) for part in one.parts)
+
     def live(self, rows: NDArray[Any], whose: Whose) -> None:
         """Take in a pass: rows of ``exporters.bpf.sockets.RECORD``, in the place of the one before the last.
 

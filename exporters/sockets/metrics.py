@@ -55,6 +55,11 @@ ENDS = Metric(
     "Ends of established connections, one for each end that is here, by how.", (*_WHOSE, "reason"), f"{_MANY} x 5",
     (*_WHOSE_OTEL, "reason"),
 )  # fmt: skip
+RETRANSMITS = Metric(
+    "skytrail_tcp_process_retransmits_total", "skytrail.tcp.process.retransmits", Kind.COUNTER, "{segment}",
+    "Segments that processes' TCP sockets sent again: of living ones as of the last pass, of others when they ended.",
+    _WHOSE, _MANY, _WHOSE_OTEL,
+)  # fmt: skip
 CONNECT_SECONDS = Metric(
     "skytrail_tcp_connect_seconds", "skytrail.tcp.connect.duration", Kind.HISTOGRAM, "s",
     "Time from connect() to the connection.", _WHERE, "namespaces", _WHERE_OTEL,

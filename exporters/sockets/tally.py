@@ -16,6 +16,7 @@ from exporters.sockets.grouping import distinct
 from skytrail.metrics import Family, Histogram, Metric
 
 OVERFLOW = "overflow"
+_MOST_SOCKETS = 65_536
 
 _FAILURES = {
     0: "abandoned", errno.ECONNREFUSED: "refused", errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
@@ -52,6 +53,7 @@ class Tally:
     def __init__(self, most: int, start: int) -> None:
         self._most, self._start = most, start
         self._names: set[str] = set()
+        self._retransmits: dict[int, int] = {}  # by cookie: what is counted
         self._counts: dict[Metric, Counter[tuple[Any, ...]]] = defaultdict(Counter)
         self._histograms: dict[Metric, dict[int, tuple[NDArray[np.int64], float]]] = {
             metrics.CONNECT_SECONDS: {},
@@ -66,10 +68,27 @@ class Tally:
         told, which = distinct(ends["netns"], events["owner"]["comm"], events["kind"], events["error"], ends["state"])
         for (netns, comm, kind, error, before), count in zip(told, np.bincount(which).tolist(), strict=True):
             self._count(netns, self._name(comm), kind, (error, before), count)
+        self.retransmitted(events[np.isin(events["kind"], (sockets.CLOSED, sockets.FAILED))], ended=True)
         connected = events[events["kind"] == sockets.CONNECTED]
         self._observe(metrics.CONNECT_SECONDS, connected, connected["latency"] * 1e-9)
         closed = events[(events["kind"] == sockets.CLOSED) & (events["tcp"]["rtt"] > 0)]
         self._observe(metrics.RTT_SECONDS, closed, closed["tcp"]["rtt"] * 1e-6)
+
+    def retransmitted(self, rows: NDArray[Any], *, ended: bool) -> None:
+        """Count what sockets sent again since they were last told of: rows of ``exporters.bpf.sockets.RECORD`` or ``EVENT``.
+
+        One that goes on without a process is in no pass any more, but ends one day: so what was counted is kept until then.
+        """
+        rows = rows[rows["tcp"]["retransmits"] > 0]
+        columns = rows["cookie"], rows["tcp"]["retransmits"], rows["ends"]["netns"], rows["owner"]["comm"]
+        for cookie, told, netns, comm in zip(*(column.tolist() for column in columns), strict=True):
+            more = told - self._retransmits.pop(cookie, 0)
+            if not ended:
+                self._retransmits[cookie] = told  # the newest stand last
+            if more > 0:
+                self._counts[metrics.RETRANSMITS][netns, self._name(comm)] += more
+        while len(self._retransmits) > _MOST_SOCKETS:
+            del self._retransmits[next(iter(self._retransmits))]
 
     def _count(self, netns: int, name: str, kind: int, how: tuple[int, int], count: int) -> None:
         if kind == sockets.CONNECTED:
@@ -109,7 +128,7 @@ class Tally:
 
     def families(self, name_of: Callable[[int], str]) -> Iterator[Family]:
         """All of it; ``name_of`` gives a namespace's name by its cookie."""
-        for metric in (metrics.CONNECTS, metrics.ACCEPTS, metrics.FAILURES, metrics.ENDS):
+        for metric in (metrics.CONNECTS, metrics.ACCEPTS, metrics.FAILURES, metrics.ENDS, metrics.RETRANSMITS):
             samples = [((name_of(key[0]), *key[1:]), float(count)) for key, count in self._counts[metric].items()]
             yield Family(metric, samples, self._start)
         for metric, several in self._histograms.items():

@@ -414,8 +414,16 @@ class AgentProcess:
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
             }
-            self._collectors = Collectors({name: part.families for name, part in parts.items() if part is not None})
+            sources = {name: part.families for name, part in parts.items() if part is not None}
+            self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
+
+    def _part_families(self) -> Iterable[Family]:
+        from skytrail.metrics import Family  # noqa: PLC0415
+        from skytrail.process import PART_BYTES  # noqa: PLC0415
+
+        parts = {"flows": self.collector.table, "sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
+        yield Family(PART_BYTES, [((name,), float(part.memory())) for name, part in parts.items() if part is not None])
 
     def _start_http(self) -> None:
         from exporters.routes import flows_blueprint, sockets_blueprint  # noqa: PLC0415

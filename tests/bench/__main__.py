@@ -29,6 +29,7 @@ BENCHES = {
     "veth": "veth:veth",
     "sockets": "sockets:passes",
     "connections": "sockets:connections",
+    "translated": "sockets:translated",
     "everything": "sockets:everything",
     "topology": "topology:latency",
     "burst": "topology:burst",

@@ -30,6 +30,15 @@ INTERVAL = 15.0  # seconds between passes, unless told otherwise
 RATE, SECONDS = 5_000, 15
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
+SERVICE = "10.0.0.100"  # nobody's: what is sent there is sent on
+DNAT = """
+table ip nat {{
+    chain out {{
+        type nat hook output priority -100
+        ip daddr 10.0.0.100 dnat to {}
+    }}
+}}
+"""
 SERVE = """
 import socket, sys
 server = socket.create_server((sys.argv[1], 5000), backlog=4096)
@@ -126,13 +135,25 @@ def _child() -> int:
 
 def connections() -> Iterator[Line]:
     """Short TCP connections between two namespaces, both ends here, every collector on."""
+    yield from _connections(translated=False)
+
+
+def translated() -> Iterator[Line]:
+    """The same, the server's address and port being translated at the client's host."""
+    yield from _connections(translated=True)
+
+
+def _connections(*, translated: bool) -> Iterator[Line]:
     with _bench() as bench, run_time_counted():
+        if translated:
+            bench.net.run(bench.left.netns, "nft", "-f", "-", stdin=DNAT.format(bench.right.ip4))
         bench.net.run(bench.left.netns, "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1")
         agent = bench.agent()
         server = bench.net.spawn(bench.right.netns, sys.executable, "-c", SERVE, bench.right.ip4)
         assert server.stdout
         server.stdout.readline()
-        client = bench.net.spawn(bench.left.netns, sys.executable, "-c", CONNECT, bench.right.ip4, str(RATE), str(SECONDS + 4))
+        target = SERVICE if translated else bench.right.ip4
+        client = bench.net.spawn(bench.left.netns, sys.executable, "-c", CONNECT, target, str(RATE), str(SECONDS + 4))
         time.sleep(2)
         meter = Meter(agent)
         time.sleep(SECONDS)
@@ -141,15 +162,19 @@ def connections() -> Iterator[Line]:
         metrics = agent.metrics()
         connects = metrics.value("skytrail_tcp_connects_total", netns=bench.left.netns)
         lost = metrics.value("skytrail_socket_events_lost_total")
+        told = metrics.value("skytrail_conntrack_translated_total", netns=bench.left.netns)
+        again = metrics.value("skytrail_conntrack_resyncs_total")
         agent.stop()
     yield Line(
-        f"{made / (SECONDS + 4):,.0f} connections/s: CPU",
+        f"{made / (SECONDS + 4):,.0f} {'translated ' if translated else ''}connections/s: CPU",
         100 * (usage.process + usage.programs),
         "% core",
         most=40,
         note=f"agent {usage.process:.1%}, programs {usage.programs:.1%}; asked for {RATE:,}/s",
     )
     yield Line("… connections that were not counted and not counted as lost", made - connects - lost, "", most=0)
+    if translated:
+        yield Line("… whose translation was not heard of", made - told, "", most=0, note=f"{again:.0f} times all was read anew")
 
 
 def everything() -> Iterator[Line]:

@@ -155,3 +155,19 @@ def test_series_per_conversation_are_capped_and_lose_nothing(net: Net, start_age
         return True
 
     until(equal)
+
+
+def test_each_part_says_what_it_costs(net: Net, start_agent: StartAgent) -> None:
+    left, right = net.pair()
+    agent = start_agent()
+    net.ping(left.netns, right.ip4)
+    until(lambda: agent.metrics().by("skytrail_part_memory_bytes", "part").get("flows", 0) > 500)  # a record has as many
+    metrics = agent.metrics()
+    memory = metrics.by("skytrail_part_memory_bytes", "part")
+    assert memory.keys() == {"flows", "sockets", "drops", "conntrack"}
+    assert memory["sockets"] > 0
+    assert sum(memory.values()) < metrics.value("skytrail_process_resident_memory_bytes") < 2 * agent.rss()
+    threads = metrics.by("skytrail_process_thread_cpu_seconds_total", "thread")
+    assert {"drain", "sockets", "drops", "conntrack"} <= threads.keys()
+    collectors = metrics.by("skytrail_collector_success", "collector")
+    assert {name for name, success in collectors.items() if success != 1} == set()

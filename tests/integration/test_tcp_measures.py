@@ -139,6 +139,11 @@ def test_lost_segments_are_repeated_before_the_loss_and_missing_behind_it(start_
     anomalies = agent.metrics().by("skytrail_flow_tcp_anomalies_total", "anomaly", **where)
     assert anomalies["skipped"] == right["ABSegmentSkipped"]
     assert anomalies["out_of_order"] == right["ABSegmentOutOfOrder"]
+    assert sender.stdin
+    sender.stdin.write("\n")
+    sender.stdin.flush()
+    name = "skytrail_tcp_process_retransmits_total"
+    until(lambda: agent.metrics().by(name, "process", netns=link.left.netns).get("python", 0) >= retransmitted, 30)
     del taker
 
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from exporters.bpf import sockets
-from exporters.bpf.sockets import EVENT
+from exporters.bpf.sockets import EVENT, RECORD
 from exporters.sockets import metrics
 from exporters.sockets.tally import Tally, end_of, failure_of
 from skytrail.metrics import Histogram, Metric
@@ -24,7 +24,7 @@ def event(kind: int, netns: int = 7, comm: bytes = b"curl", **more: Any) -> NDAr
     for key, value in more.items():
         if key == "state":
             made["ends"][key] = value
-        elif key == "rtt":
+        elif key in ("rtt", "retransmits"):
             made["tcp"][key] = value
         else:
             made[key] = value
@@ -107,3 +107,19 @@ def test_why_a_connect_failed() -> None:
     assert [failure_of(error) for error in errors] == [
         "abandoned", "refused", "unreachable", "prohibited", "eaddrnotavail", "9999",
     ]  # fmt: skip
+
+
+def test_what_is_sent_again_is_counted_once_whether_a_pass_tells_of_it_or_the_end() -> None:
+    tally = Tally(10, 0)
+
+    def of_a_pass(cookie: int, retransmits: int, comm: bytes = b"curl") -> NDArray[Any]:
+        made = np.zeros(1, RECORD)
+        made["cookie"], made["tcp"]["retransmits"], made["owner"]["comm"], made["ends"]["netns"] = cookie, retransmits, comm, 7
+        return made
+
+    tally.retransmitted(np.concatenate([of_a_pass(1, 3), of_a_pass(2, 1, b"nginx"), of_a_pass(3, 0)]), ended=False)
+    tally.retransmitted(np.concatenate([of_a_pass(1, 5), of_a_pass(2, 1, b"nginx")]), ended=False)
+    tally.retransmitted(np.zeros(0, RECORD), ended=False)  # its process has closed it: it goes on alone
+    tally.add(np.concatenate([event(sockets.CLOSED, cookie=1, retransmits=9), event(sockets.CLOSED, cookie=4, retransmits=2)]))
+    tally.add(event(sockets.FAILED, cookie=5, retransmits=6, comm=b"ssh"))
+    assert counted(tally, metrics.RETRANSMITS) == {("blue", "curl"): 11, ("blue", "nginx"): 1, ("blue", "ssh"): 6}
