@@ -243,7 +243,7 @@ class ConntrackCollector:
             known = dict(self._known)
             netns, counts = np.unique(self._table.living()["netns"], return_counts=True)
             living = dict(zip(netns.tolist(), counts.tolist(), strict=True))
-            begun, resyncs, evicted = dict(self._begun), self._resyncs, self._table.evicted
+            begun, resyncs, evicted = dict(self._begun), self._resyncs, self._table.evicted // 2
         told = {one.label: self._statistics(one) for one in known.values()}
         counted = {label: one for label, one in told.items() if one is not None and (one.entries or any(one.failures.values()))}
         return [

@@ -91,7 +91,7 @@ def test_an_end_that_is_elsewhere_is_nobodys_here(start_agent: StartAgent, net: 
 
 def test_datagrams_have_their_processes_too(start_agent: StartAgent, net: Net) -> None:
     left, right = net.pair()
-    agent = start_agent(interfaces=(left.interface,))
+    agent = start_agent("--set", "flow.linger=600s", interfaces=(left.interface,))
     server = net.spawn(right.netns, sys.executable, "-c", ECHO)
     assert server.stdout
     server.stdout.readline()
@@ -134,7 +134,7 @@ def test_a_connection_that_never_was_says_why(start_agent: StartAgent, net: Net,
         net.run(left.netns, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=1", "net.ipv4.tcp_syn_linear_timeouts=0", check=False)
         net.run(right.netns, "nft", "add table ip t; add chain ip t c { type filter hook input priority 0 ; }")
         net.run(right.netns, "nft", "add rule ip t c tcp dport 5000 drop")
-    agent = start_agent(interfaces=(left.interface,))
+    agent = start_agent("--set", "flow.linger=600s", interfaces=(left.interface,))
     net.run(left.netns, "bash", "-c", f"exec 3<>/dev/tcp/{right.ip4}/5000", check=False)
     [flow] = agent.wait_flows(1, "tcp and port 5000")
     until(lambda: agent.flows("tcp and port 5000")[0]["TCPMetric"].get("AEnd") == end)
@@ -151,7 +151,7 @@ def test_a_flow_of_a_tunnel_has_no_process_and_what_it_carries_has(start_agent: 
         net.ip(f"link add vx type vxlan id 7 remote {other.ip4} dstport 4789 dev {end.interface}", netns=end.netns)
         net.ip(f"address add 10.7.0.{host}/24 dev vx", netns=end.netns)
         net.ip("link set vx up", netns=end.netns)
-    agent = start_agent(interfaces=(left.interface,))
+    agent = start_agent("--set", "flow.linger=600s", interfaces=(left.interface,))
     server = serve(net, right.netns, "10.7.0.2")
     net.run(left.netns, sys.executable, "-c", CONNECT, "10.7.0.2", "1")
     [inner] = agent.wait_flows(1, "tcp and port 5000")
@@ -166,7 +166,9 @@ def test_a_process_in_a_container_is_known_with_it(start_agent: StartAgent, net:
     daemons = net.netns("d")
     with Dockerd(tmp_path / "docker", daemons) as docker:
         docker.load(image(tmp_path / "box.tar"))
-        agent = start_agent("--set", f"containers.docker={docker.socket}", interfaces=(left.interface,))
+        agent = start_agent(
+            "--set", f"containers.docker={docker.socket}", "--set", "flow.linger=600s", interfaces=(left.interface,)
+        )
         name = net.name("web")
         docker.run("run", "-d", "--name", name, "--network", "none", IMAGE, *FOREVER)
         pid = int(docker.inspect(name)["State"]["Pid"])
@@ -196,7 +198,7 @@ def test_packets_that_die_are_told_of_on_their_flow(start_agent: StartAgent, net
     left, right = net.pair()
     net.run(right.netns, "nft", "add table ip t; add chain ip t c { type filter hook input priority 0 ; }")
     net.run(right.netns, "nft", "add rule ip t c udp dport 9 counter drop")
-    agent = start_agent(interfaces=(left.interface,))
+    agent = start_agent("--set", "flow.linger=600s", interfaces=(left.interface,))
     net.run(left.netns, "bash", "-c", f"for i in 1 2 3 4 5; do echo x >/dev/udp/{right.ip4}/9; done")
     flows = agent.wait_flows(5, "udp and port 9")  # each from a port of its own
     until(lambda: all(flow.get("Drops") for flow in agent.flows("udp and port 9")))
