@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from exporters.conntrack import metrics, source
 from exporters.conntrack.entries import KINDS
 from exporters.conntrack.source import FAILURES, OURS, Events, Statistics
-from exporters.conntrack.table import TO, Translations
+from exporters.conntrack.table import TO, Translations, rows_of
 from exporters.flows.ends import ends_of_flows, tracking_of_ends
 from exporters.flows.points import Points
 from exporters.sockets.grouping import distinct
@@ -164,8 +164,9 @@ class ConntrackCollector:
         except (OSError, SkytrailError, NetlinkDecodeError) as error:  # on its way out, or one that we may not enter
             _log.debug("conntrack_not_read", namespace=namespace.label, error=str(error))
             return
+        told = rows_of(found, begun)
         with self._lock:
-            self._table.replace(namespace.cookie, found, begun)
+            self._table.replace(namespace.cookie, told, begun)
 
     def _read(self) -> None:
         if self._events is None:

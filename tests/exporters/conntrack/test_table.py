@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from exporters.conntrack.entries import ENTRY, KINDS, conversations, joined
-from exporters.conntrack.table import FROM, TO, Translations
+from exporters.conntrack.table import FROM, TO, Translations, rows_of
 from exporters.flows.ends import ENDS
 
 SECOND = 1_000_000_000
@@ -154,7 +154,7 @@ def test_of_the_same_addresses_in_two_namespaces_ours_are_meant() -> None:
 def test_all_that_a_namespace_has_replaces_what_was_known_of_it() -> None:
     table = Translations(MOST)
     table.add(joined([entry(1, 11), entry(2, 12), entry(3, 13, netns=2)]), 1)
-    table.replace(1, joined([entry(2, 12), entry(4, 14)]), 2)
+    table.replace(1, rows_of(joined([entry(2, 12), entry(4, 14)]), 2), 2)
     living = table.living()
     clients = {int(min(row["ends"]["port"], key=lambda port: port == 80)) for row in living}
     assert clients == {2, 3, 4}
@@ -167,7 +167,7 @@ def test_what_was_heard_while_all_was_read_is_newer() -> None:
     table = Translations(MOST)
     table.add(joined([entry(1, 11), entry(2, 12)]), 1)
     table.add(joined([entry(1, 11, gone=True), entry(2, 12, gone=True), entry(2, 22), entry(3, 13)]), 3)
-    table.replace(1, joined([entry(1, 11), entry(2, 12), entry(4, 14)]), 2)
+    table.replace(1, rows_of(joined([entry(1, 11), entry(2, 12), entry(4, 14)]), 2), 2)
     living = table.living()
     assert {int(min(row["ends"]["port"], key=lambda port: port == 80)) for row in living} == {2, 3, 4}
     _, (row,) = table.find(ends(2))
