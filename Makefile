@@ -8,7 +8,7 @@ LAB := tests/lab
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs format clean
+.PHONY: up setup test test-host test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -20,11 +20,11 @@ $(STAMP): pyproject.toml
 	$(LAB)/packages.sh run
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire]'
 	touch $@
 
 $(VENV)/.installed-dev: $(STAMP)
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,janusgraph,dev]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,janusgraph,dev]'
 	touch $@
 
 test: $(VENV)/.installed-dev
@@ -64,6 +64,13 @@ bpf:
 
 bpf-check:
 	$(MAKE) --no-print-directory -C exporters/bpf check
+
+# The messages between agents and hubs. An old generator: what it makes runs with every later protobuf.
+GENERATOR := $(VENV)/generator
+wire:
+	test -x $(GENERATOR)/bin/python || $(PYTHON) -m venv $(GENERATOR)
+	$(GENERATOR)/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools==1.66.2' 'setuptools<81'
+	$(GENERATOR)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. skytrail/wire/wire.proto
 
 bench: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test

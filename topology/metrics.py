@@ -78,18 +78,15 @@ DECLARED = (
 )
 
 
-def topology_source(store: Store, reconciler: Reconciler, probe: NetlinkProbe) -> Callable[[], Iterable[Family]]:
-    """What gives the families, read at each call."""
+def topology_source(store: Store, reconciler: Reconciler) -> Callable[[], Iterable[Family]]:
+    """What gives the families of the graph, read at each call."""
     began = time.time_ns()
 
     def one(metric: Metric, value: float) -> Family:
         return Family(metric, [((), float(value))], began)
 
-    def of_probe(metric: Metric, value: float) -> Family:
-        return Family(metric, [(("netlink",), float(value))], began)
-
     def families() -> Iterable[Family]:
-        health, counters, watched = store.health(), reconciler.counters, probe.watcher.counters
+        health, counters = store.health(), reconciler.counters
         yield one(ELEMENTS, health.elements)
         yield one(REVISIONS_KEPT, health.revisions)
         yield one(STORE_BYTES, health.size)
@@ -100,6 +97,19 @@ def topology_source(store: Store, reconciler: Reconciler, probe: NetlinkProbe) -
         yield one(FACTS_REFUSED, counters.refused)
         yield one(CHANGES, counters.changes)
         yield one(APPLY_SECONDS, counters.seconds)
+
+    return families
+
+
+def probe_source(probe: NetlinkProbe) -> Callable[[], Iterable[Family]]:
+    """What gives the families of a probe, read at each call."""
+    began = time.time_ns()
+
+    def of_probe(metric: Metric, value: float) -> Family:
+        return Family(metric, [(("netlink",), float(value))], began)
+
+    def families() -> Iterable[Family]:
+        watched = probe.watcher.counters
         yield of_probe(PROBE_UP, probe.failure is None and probe.watcher.alive)
         yield of_probe(RESYNCS, watched.resyncs)
         yield of_probe(MALFORMED, watched.malformed + probe.malformed)

@@ -19,7 +19,7 @@ import structlog
 from skytrail import __version__
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
-from skytrail.errors import AgentAwayError, SkytrailError
+from skytrail.errors import AgentAwayError, NotSupportedError, SkytrailError
 from skytrail.process import return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
@@ -41,12 +41,16 @@ if TYPE_CHECKING:
     from exporters.sockets.collector import SocketsCollector
     from exporters.sockets.known import Known, Whose
     from skytrail.cli.hub import HubProcess
+    from skytrail.cli.probes import HostProbes
     from skytrail.collectors import Collectors
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
+    from skytrail.kernel.linktable import Event
     from skytrail.kernel.namespaces import Namespace
+    from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Family
     from skytrail.runtimes.client import RuntimesClient
+    from topology.remote.sender import Sender
 
 _log = structlog.get_logger(__name__)
 
@@ -86,6 +90,8 @@ class AgentProcess:
         self._otlp: OtlpExporter | None = None
         self._own: OwnTraffic | None = None
         self._hub: HubProcess | None = None
+        self._probes: HostProbes | None = None
+        self._sender: Sender | None = None
         self._hints: NamespaceHints | None = None
         self._collectors: Collectors | None = None
         self.interfaces: InterfacesCollector | None = None
@@ -218,7 +224,7 @@ class AgentProcess:
             tids,
             mode=flow.attach,
             every_namespace=flow.netns == "all",
-            shared=self._topology,
+            shared=self._topology or bool(self._settings.agent.hubs),
             tunnel_ports={
                 "vxlan": frozenset(flow.tunnel_ports.vxlan),
                 "geneve": frozenset(flow.tunnel_ports.geneve),
@@ -228,18 +234,41 @@ class AgentProcess:
         if self._topology:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
-            hub = HubProcess(self._settings, self._host, tids, capture.take)
-            hub.start()
+            hub = HubProcess(self._settings, self._host)
+            hub.start(tids, capture.take)
             self._closers.callback(hub.stop)
-            self._hub = hub
+            self._hub, self._probes = hub, hub.probes
+        elif self._settings.agent.hubs:
+            self._start_probes(tids, capture.take)
         self.collector.start()
         self._closers.callback(self.collector.stop)
         self._closers.callback(capture.stop)  # run first: nothing is counted while the last records are read
-        watcher = self._hub.probe.watcher if self._hub else capture.watcher
-        if watcher and (self._topology or flow.netns == "all"):
+        watcher = self._probes.probe.watcher if self._probes else capture.watcher
+        if watcher and (self._probes or flow.netns == "all"):
             from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
 
             self._hints = NamespaceHints(watcher.hint)
+
+    def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
+        """What this host is made of, told to a hub."""
+        from skytrail.cli.hub import clock  # noqa: PLC0415
+        from skytrail.cli.probes import HostProbes  # noqa: PLC0415
+        from skytrail.tid import host_tid  # noqa: PLC0415
+        from topology.remote.outbox import Outbox  # noqa: PLC0415
+
+        try:
+            from topology.remote.sender import Identity, Sender  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
+        settings = self._settings.agent
+        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max)
+        identity = Identity(self._host.hostname, host_tid(self._host.host_id))
+        self._sender = Sender(settings.hubs, outbox, identity, clock)
+        self._closers.callback(self._sender.stop)
+        self._probes = HostProbes(self._host, tids, follow, self._sender.report, clock)
+        self._closers.callback(self._probes.stop)
+        self._probes.start()
+        self._sender.start()
 
     def _start_sockets(self) -> None:
         """Without them the agent goes on: a kernel may have neither iterators nor sock_diag."""
@@ -306,7 +335,7 @@ class AgentProcess:
 
         def places() -> Places:
             assert self.collector.capture
-            watcher = self._hub.probe.watcher if self._hub else self.collector.capture.watcher
+            watcher = self._probes.probe.watcher if self._probes else self.collector.capture.watcher
             return watched(watcher) if watcher else Places({}, {})
 
         self.drops = DropsCollector(places)
@@ -335,7 +364,7 @@ class AgentProcess:
     def _namespaces(self) -> list[Namespace]:
         """Those that are followed."""
         assert self.collector.capture
-        watcher = self._hub.probe.watcher if self._hub else self.collector.capture.watcher
+        watcher = self._probes.probe.watcher if self._probes else self.collector.capture.watcher
         return watcher.namespaces() if watcher else []
 
     def _start_hints(self) -> None:
@@ -415,6 +444,11 @@ class AgentProcess:
                 "namespaces": self._hints,
             }
             sources = {name: part.families for name, part in parts.items() if part is not None}
+            if self._sender and self._probes:
+                from topology.metrics import probe_source  # noqa: PLC0415 - only where probes run
+                from topology.remote.metrics import sender_source  # noqa: PLC0415
+
+                sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
 
@@ -459,6 +493,16 @@ class AgentProcess:
             ],
             "failures": self.collector.capture.failures() if self.collector.capture else [],
             "runtimes": [asdict(one) for one in self._runtimes.status()],
+            **({"hub": self._hub_status(self._sender)} if self._sender else {}),
+        }
+
+    @staticmethod
+    def _hub_status(sender: Sender) -> dict[str, object]:
+        return {
+            "address": sender.hub,
+            "failure": sender.failure,
+            "waiting": sender.outbox.waiting,
+            "clock_offset": sender.clock_offset / 1e6,
         }
 
     def _waiting(self) -> dict[str, str | None]:
@@ -565,7 +609,7 @@ def _show(process: AgentProcess, done: threading.Event) -> None:
 
 
 @click.command()
-@settings_options(*_OPTIONS)
+@settings_options(*_OPTIONS, "agent.hubs")
 @common
 @click.pass_obj
 def agent(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""``skytrail hub``: the graph of a file, served at all the endpoints that ask a graph."""
+"""``skytrail hub``: the graph of agents' hosts, or of a file, served at all the endpoints that ask a graph."""
 
 from __future__ import annotations
 
@@ -17,20 +17,43 @@ from skytrail.cli.options import Session, common, settings_options
 @click.option(
     "--graph",
     "file",
-    required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="GraphSON 3, GraphML, Skydive's JSON, or what 'snapshot save' wrote; gzip too.",
 )
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where to serve it.  [default: hub.listen]")
-@settings_options("http.insecure")
+@settings_options("hub.wire", "http.insecure")
 @common
 @click.pass_obj
-def hub(session: Session, *, file: Path, listen: str | None) -> None:
-    """Serve the graph of a file, read-only, until Ctrl-C: /gremlin (HTTP, WebSocket), /api/topology, /api/v1/graph."""
+def hub(session: Session, *, file: Path | None, listen: str | None) -> None:
+    """Keep and serve the graph of the hosts whose agents report to it, until Ctrl-C; or, with --graph, a file's, read-only.
+
+    Served are /gremlin (HTTP, WebSocket), /api/topology, /api/v1/graph.
+    """
     if listen is not None:
         session.flags["hub.listen"] = listen
     session.start_logs()
-    serve_file(session, file)
+    if file is not None:
+        serve_file(session, file)
+    else:
+        serve_agents(session)
+
+
+def serve_agents(session: Session) -> None:
+    """Serve the graph of those who report until a signal ends it. Raises RunError, ListenError."""
+    from skytrail.cli.hub import HubProcess  # noqa: PLC0415 - only where one runs
+    from skytrail.kernel.host import read_host  # noqa: PLC0415
+
+    settings = session.settings
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: done.set())
+    process = HubProcess(settings, read_host(settings.host_id or ""))
+    process.start()
+    try:
+        click.echo(f"the graph is served at {process.server.url}, agents are waited for on {settings.hub.wire}", err=True)
+        done.wait()
+    finally:
+        process.stop()
 
 
 def serve_file(session: Session, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The composition root of the topology: probes of this host → reconciler → store → HTTP."""
+"""The composition root of the topology: probes of this host, agents of others → reconciler → store → HTTP."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from skytrail import __version__
@@ -18,20 +20,21 @@ from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
+    from skytrail.cli.probes import HostProbes
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
-    from topology.probes.netlink.probe import NetlinkProbe
+    from topology.facts import Report
     from topology.reconcile import Reconciler
+    from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
 _RETENTION_INTERVAL = 600.0
 _SLOW_WRITE = 2.0  # seconds
-_CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 _FOLDER = "graph"
 
 
@@ -72,44 +75,66 @@ def open_store(settings: Settings) -> Store:
     )
 
 
+def check_wire(settings: Settings) -> None:
+    """Refuse to be reached by agents beyond loopback: the wire has no TLS of its own yet.
+
+    Raises:
+        ListenError: it is an address of another kind, and http.insecure is not set.
+    """
+    from skytrail.errors import ListenError  # noqa: PLC0415
+    from skytrail.http.server import check_exposure  # noqa: PLC0415
+
+    listen = settings.hub.wire
+    try:
+        check_exposure(listen, msgspec.structs.replace(settings.http, tls_cert=None, tls_key=None))
+    except ListenError as error:
+        if "will not listen" not in str(error):
+            raise
+        why = f"will not listen on {listen} for agents without TLS, which this release has not"
+        raise ListenError(f"{why}: let them come through a tunnel (ssh, WireGuard), or give --insecure") from error
+
+
 class HubProcess:
-    """The topology of this host, kept and served.
+    """The topology of hosts, kept and served.
 
     Args:
         settings: the effective settings.
         host: this host.
-        tids: topology IDs, shared with the exporter.
-        follow: takes the events of links that the netlink probe has taken.
 
+    Attributes:
+        probes: of this host, where they run in this process: see :meth:`watch`.
     """
 
-    def __init__(self, settings: Settings, host: Host, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
-        self._settings, self._host, self._tids, self._follow = settings, host, tids, follow
+    def __init__(self, settings: Settings, host: Host) -> None:
+        self._settings, self._host = settings, host
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
         self.store: Store
         self.reconciler: Reconciler
-        self.probe: NetlinkProbe
+        self.probes: HostProbes | None = None
+        self.receiver: Receiver | None = None
         self.subscribers: SubscriberSocket
         self.server: Server
         self.families: Source
 
-    def start(self) -> None:
-        """Start every part; what was started is stopped again if a later part fails."""
+    def start(self, tids: TidRegistry | None = None, follow: Callable[[Sequence[Event]], None] = lambda _: None) -> None:
+        """Start every part; what was started is stopped again if a later part fails.
+
+        Args:
+            tids: topology IDs, shared with the exporter; with them this host is watched by this process.
+            follow: takes the events of links that the netlink probe has taken.
+        """
         try:
-            self._start()
+            self._start(tids, follow)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self) -> None:
-        from skytrail.http.server import check_exposure  # noqa: PLC0415 - only where a hub runs
-        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+    def _start(self, tids: TidRegistry | None, follow: Callable[[Sequence[Event]], None]) -> None:
+        from skytrail.cli.probes import HostProbes  # noqa: PLC0415 - only where a hub runs
+        from skytrail.http.server import check_exposure  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
-        from topology.facts import NodeFact, Report, Source  # noqa: PLC0415
-        from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
-        from topology.probes.netlink.probe import NetlinkProbe  # noqa: PLC0415
         from topology.reconcile import Reconciler  # noqa: PLC0415
         from topology.store.folder import hold, holder  # noqa: PLC0415
 
@@ -119,23 +144,37 @@ class HubProcess:
             self._closers.callback(os.close, hold(folder))
         self.store = open_store(self._settings)
         self._closers.callback(self.store.close)
-        name, tid = self._host.hostname, host_tid(self._host.host_id)
         self.reconciler = Reconciler(self.store, holder(folder), clock)
         self._closers.callback(self.reconciler.close)
-        self._end_host_before(folder, name, tid)
-        host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
-        self.reconciler.report(Report(Source("host", name, tid=tid), clock(), (host,), whole=True))
-        # two, and not the exporter's, each of whose programs takes the kernel 10 ms and more: who asks which namespace
-        # one is does not wait for what is read of others
-        worker, reader = NamespaceWorker(), NamespaceWorker()
-        for one in (worker, reader):
-            self._closers.callback(one.close)
-        source = Source("netlink", name, tid=tid)
-        self.probe = NetlinkProbe(self.reconciler.report, source, tid, self._tids, worker, reader, clock, self._follow)
-        self._closers.callback(self.probe.stop)
-        self.probe.start()
+        if tids is not None:
+            self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
+            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock)
+            self._closers.callback(self.probes.stop)
+            self.probes.start()
+        else:
+            self._start_wire()
         self._start_retention()
         self._start_http()
+
+    def _start_wire(self) -> None:
+        try:
+            from topology.remote.receiver import Receiver  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
+
+        check_wire(self._settings)
+        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock)
+        self._closers.callback(self.receiver.stop)
+        self.receiver.start()
+
+    def _take(self, report: Report) -> None:
+        """A report that is only held here until the store is there is not taken: the agent keeps it."""
+        from topology.store.interface import AwayError  # noqa: PLC0415
+
+        if not self.reconciler.held:
+            self.reconciler.report(report)
+        if self.reconciler.held:
+            raise AwayError("the hub's store is away")
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -162,14 +201,19 @@ class HubProcess:
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
-        from topology.metrics import topology_source  # noqa: PLC0415
+        from topology.metrics import probe_source, topology_source  # noqa: PLC0415
+        from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
         from topology.rules import Rules  # noqa: PLC0415
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
-        sources = topology_source(self.store, self.reconciler, self.probe), gremlin_source(executor)
+        sources = [topology_source(self.store, self.reconciler), gremlin_source(executor)]
+        if self.probes:
+            sources.append(probe_source(self.probes.probe))
+        if self.receiver:
+            sources.append(receiver_source(self.receiver.agents))
         self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
@@ -207,7 +251,8 @@ class HubProcess:
                     _log.info("history forgotten", revisions=retained.removed, left=retained.left)
 
     def _catch_up(self) -> None:
-        self.probe.watcher.catch_up(_CATCH_UP)
+        if self.probes:
+            self.probes.catch_up()
 
     def _status(self) -> dict[str, object]:
         health, counters = self.store.health(), self.reconciler.counters
@@ -225,19 +270,25 @@ class HubProcess:
             "reports": counters.reports,
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
-            "probes": {"netlink": self.probe.status()},
+            "probes": self.probes.status() if self.probes else {},
             # as Skydive's clients read it
-            "Agents": {},
+            "Agents": self._agents(),
             "Peers": {"Incomers": {}, "Outgoers": {}},
             "Publishers": {},
             "Subscribers": self.subscribers.status(),
-            "Probes": {"netlink": {"Status": self.probe.failure or "active"}},
+            "Probes": self.probes.shown() if self.probes else {},
         }
+
+    def _agents(self) -> dict[str, object]:
+        """By the host's name, or its TID where several have the name."""
+        agents = self.receiver.agents() if self.receiver else []
+        names = Counter(agent.host for agent in agents)
+        return {agent.host if names[agent.host] == 1 else agent.tid: _shown(agent) for agent in agents}
 
     def _waiting(self) -> dict[str, str | None]:
         return {
             "store": self._store_waits(),
-            "netlink": self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log"),
+            **(self.probes.waiting() if self.probes else {}),
         }
 
     def _store_waits(self) -> str | None:
@@ -254,3 +305,20 @@ class HubProcess:
     def stop(self) -> None:
         """Stop every part, the last one first."""
         self._closers.close()
+
+
+def _shown(agent: Agent) -> dict[str, object]:
+    """As Skydive's clients read an agent, and more."""
+    return {
+        "ServiceType": "agent",
+        "ClientType": "agent",
+        "Host": agent.host,
+        "TID": agent.tid,
+        "Addr": agent.address,
+        "Version": agent.release,
+        "IsConnected": agent.connected,
+        "Heard": agent.heard // 1000,
+        "ClockOffset": agent.offset / 1e6,
+        "Taken": agent.taken,
+        "Refused": agent.refused,
+    }

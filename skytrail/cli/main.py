@@ -39,7 +39,7 @@ COMMANDS = {
     "topology": Command("skytrail.cli.topology:topology", "Show what the network of this host is made of, now or then."),
     "diff": Command("skytrail.cli.topology:diff", "Show what changed between two moments."),
     "query": Command("skytrail.cli.query:query", "Ask the graph in Gremlin: of a running hub, or of a file."),
-    "hub": Command("skytrail.cli.graphfile:hub", "Serve the graph of a file to whoever asks in Gremlin."),
+    "hub": Command("skytrail.cli.graphfile:hub", "Keep and serve the graph of many hosts, or serve that of a file."),
     "snapshot": Command("skytrail.cli.snapshot:snapshot", "Keep the graph of one moment in a file, or look at such a file."),
     "backup": Command("skytrail.cli.backup:backup", "Write the graph with its history to a file."),
     "restore": Command("skytrail.cli.backup:restore", "Bring a backup back."),

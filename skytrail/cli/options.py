@@ -26,7 +26,9 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "flow.attach": ("--attach", ""),
     "agent.listen": ("--listen", "ADDRESS:PORT"),
     "agent.collectors": ("--collectors", "NAME"),
+    "agent.hubs": ("--hub", "ADDRESS:PORT"),
     "hub.listen": ("--hub", "ADDRESS:PORT"),
+    "hub.wire": ("--wire", "ADDRESS:PORT"),
     "otlp.endpoint": ("--otlp-endpoint", "URL"),
     "http.insecure": ("--insecure", ""),
 }

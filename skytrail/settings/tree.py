@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from skytrail.settings.values import check_address, check_endpoint, check_interfaces, check_subnets
+from skytrail.settings.values import check_address, check_addresses, check_endpoint, check_interfaces, check_subnets
 
 YEAR = 365 * 86400.0
 
@@ -208,14 +208,29 @@ class Agent(Section, frozen=True):
     listen: Annotated[
         str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8081"
+    hubs: Annotated[
+        tuple[str, ...],
+        key(
+            "hubs, address:port, that are told what this host is made of: the first one that answers",
+            reason="none: it is told to nobody",
+            check=check_addresses,
+        ),
+    ] = ()
+    outbox_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 40)],
+        key("what waits for a hub on disk", unit="bytes", reason="beyond it history becomes coarser; what is now is kept"),
+    ] = 64 << 20
 
 
 class Hub(Section, frozen=True):
-    """The hub's HTTP server: the graph."""
+    """The hub: its HTTP server, and where agents reach it."""
 
     listen: Annotated[
         str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8082"
+    wire: Annotated[
+        str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)
+    ] = "127.0.0.1:8083"
 
 
 class JanusGraph(Section, frozen=True):

@@ -91,6 +91,14 @@ def check_address(value: str) -> None:
     parse_address(value)
 
 
+def check_addresses(values: Sequence[str]) -> None:
+    """Refuse a list of which :func:`parse_address` cannot read one, or that has one twice."""
+    for value in values:
+        parse_address(value)
+    if len(set(values)) < len(values):
+        raise ValueError("an address stands there twice")
+
+
 def check_interfaces(patterns: Sequence[str]) -> None:
     """Refuse an empty list or pattern, and a regular expression that does not compile."""
     if not patterns:

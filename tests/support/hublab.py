@@ -40,16 +40,19 @@ class Hub:
         folder: for its state and log.
         settings: by dotted key.
         netns: where it runs.
+        command: ``up``, or ``hub``, which takes the reports of agents at ``wire``.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, netns: str = "") -> None:
-        self._folder, self._netns = folder, netns
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, netns: str = "", command: str = "up") -> None:
+        self._folder, self._netns, self._command = folder, netns, command
+        self.wire = free_port()
         self.port = free_port()
         self.state = folder / "state"
         self._settings = {
             "state_dir": str(self.state),
             "agent.listen": f"127.0.0.1:{free_port()}",
             "hub.listen": f"127.0.0.1:{self.port}",
+            "hub.wire": f"127.0.0.1:{self.wire}",
             "flow.interfaces": _NO_INTERFACE,
             **(settings or {}),
         }
@@ -60,7 +63,7 @@ class Hub:
         self._folder.mkdir(exist_ok=True)
         settings = [word for key, value in self._settings.items() for word in ("--set", f"{key}={value}")]
         enter = ["nsenter", f"--net=/run/netns/{self._netns}"] if self._netns else []
-        command = [*enter, sys.executable, "-m", "skytrail", "up", "-v", *settings]
+        command = [*enter, sys.executable, "-m", "skytrail", self._command, "-v", *settings]
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if ready:
@@ -106,6 +109,18 @@ class Hub:
         status, body = self.ask(f"{path}?{urllib.parse.urlencode(query)}" if query else path)
         assert status == 200, (path, query, status, body)
         return json.loads(body)
+
+    def post(self, path: str, body: Json) -> bytes:
+        """The answer to JSON, which must be 200."""
+        connection = self.connect()
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            found = answer.read()
+            assert answer.status == 200, (path, body, answer.status, found)
+            return found
+        finally:
+            connection.close()
 
     def graph(self, at: int | None = None) -> Json:
         """``/api/v1/graph``, now or at a moment (µs since the epoch)."""

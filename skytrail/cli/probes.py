@@ -1,0 +1,83 @@
+"""The composition of this host's probes: what they see, as reports, to whoever takes them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skytrail.kernel.host import Host
+    from skytrail.kernel.linktable import Event
+    from skytrail.kernel.tid_state import TidRegistry
+    from topology.facts import Report
+    from topology.probes.netlink.probe import NetlinkProbe
+
+_CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
+
+
+class HostProbes:
+    """The probes of this host.
+
+    Args:
+        host: this host.
+        tids: topology IDs, shared with the exporter.
+        follow: takes the events of links that the netlink probe has taken.
+        report: takes reports.
+        clock: µs since the epoch.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        tids: TidRegistry,
+        follow: Callable[[Sequence[Event]], None],
+        report: Callable[[Report], object],
+        clock: Callable[[], int],
+    ) -> None:
+        self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
+        self._closers = contextlib.ExitStack()
+        self.probe: NetlinkProbe
+
+    def start(self) -> None:
+        """Report the host, and begin to watch."""
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415 - only where probes run
+        from skytrail.tid import host_tid  # noqa: PLC0415
+        from topology.facts import NodeFact, Report, Source  # noqa: PLC0415
+        from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
+        from topology.probes.netlink.probe import NetlinkProbe  # noqa: PLC0415
+
+        name, tid = self._host.hostname, host_tid(self._host.host_id)
+        host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
+        self._report(Report(Source("host", name, tid=tid), self._clock(), (host,), whole=True))
+        # two, and not the exporter's, each of whose programs takes the kernel 10 ms and more: who asks which namespace
+        # one is does not wait for what is read of others
+        worker, reader = NamespaceWorker(), NamespaceWorker()
+        for one in (worker, reader):
+            self._closers.callback(one.close)
+        source = Source("netlink", name, tid=tid)
+        self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._follow)
+        self._closers.callback(self.probe.stop)
+        self.probe.start()
+
+    def catch_up(self) -> None:
+        """Wait, not for long, until what the kernel told before is reported."""
+        self.probe.watcher.catch_up(_CATCH_UP)
+
+    def waiting(self) -> dict[str, str | None]:
+        """Why a probe does not see what it watches, by its name; None: it does."""
+        return {
+            "netlink": self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
+        }
+
+    def status(self) -> dict[str, object]:
+        """How each probe is, by its name."""
+        return {"netlink": self.probe.status()}
+
+    def shown(self) -> dict[str, object]:
+        """The same as Skydive's clients read it."""
+        return {"netlink": {"Status": self.probe.failure or "active"}}
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._closers.close()

@@ -1,0 +1,53 @@
+"""The remote procedures of ``wire.proto``: their names, and messages to bytes and back. No code is generated for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import grpc
+
+from skytrail.wire import wire_pb2 as wire
+
+_SERVICE = "skytrail.wire.v1.Wire"
+MAX_MESSAGE = 16 << 20  # bytes
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+"""Of both ends: one that is gone without a word is noticed after 15 s."""
+TID, OUTBOX, VERSION = "skytrail-tid", "skytrail-outbox", "skytrail-version"
+"""Metadata of :func:`reporting`: who reports, by which numbers, in which version of the protocol."""
+
+
+def greeting(channel: grpc.Channel) -> Callable[..., wire.Welcome]:
+    """The call that greets."""
+    call: Callable[..., wire.Welcome] = channel.unary_unary(
+        f"/{_SERVICE}/Greet", wire.Greeting.SerializeToString, wire.Welcome.FromString
+    )
+    return call
+
+
+def reporting(
+    channel: grpc.Channel, requests: Iterable[wire.Reports], metadata: Mapping[str, str]
+) -> tuple[Iterator[wire.Taken], Callable[[], object]]:
+    """Begin to report: the answers, and what ends the call."""
+    call: Any = channel.stream_stream(f"/{_SERVICE}/Report", wire.Reports.SerializeToString, wire.Taken.FromString)
+    stream = call(iter(requests), metadata=tuple(metadata.items()), wait_for_ready=False)
+    return stream, stream.cancel
+
+
+def handlers(greet: Callable[..., Any], report: Callable[..., Any]) -> grpc.GenericRpcHandler:
+    """A server's side: coroutines of (request, context), and (requests, context)."""
+    return grpc.method_handlers_generic_handler(
+        _SERVICE,
+        {
+            "Greet": grpc.unary_unary_rpc_method_handler(greet, wire.Greeting.FromString, wire.Welcome.SerializeToString),
+            "Report": grpc.stream_stream_rpc_method_handler(report, wire.Reports.FromString, wire.Taken.SerializeToString),
+        },
+    )

@@ -1,0 +1,30 @@
+"""Versions of the wire's protocol. Pure."""
+
+from __future__ import annotations
+
+from skytrail.errors import RunError
+
+OLDEST, NEWEST = 1, 1
+"""Those that this release speaks; one speaks the version before its newest, too."""
+
+
+class WireError(RunError):
+    """The other end cannot be talked to; says why and what to do."""
+
+
+def agreed(oldest: int, newest: int) -> int:
+    """The newest version that both ends speak.
+
+    Args:
+        oldest: of the other end.
+        newest: of the other end.
+
+    Raises:
+        WireError: there is none.
+    """
+    version = min(newest, NEWEST)
+    if version < max(oldest, OLDEST):
+        ours, theirs = (f"{first} to {last}" for first, last in ((OLDEST, NEWEST), (oldest, newest)))
+        who = "the agent" if newest < OLDEST else "the hub"
+        raise WireError(f"the agent speaks versions {theirs} of the wire, the hub {ours}: upgrade {who}")
+    return version

@@ -1,0 +1,123 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Greeting(_message.Message):
+    __slots__ = ("oldest", "newest", "release", "host", "tid", "outbox", "clock")
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    TID_FIELD_NUMBER: _ClassVar[int]
+    OUTBOX_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    oldest: int
+    newest: int
+    release: str
+    host: str
+    tid: str
+    outbox: str
+    clock: int
+    def __init__(self, oldest: _Optional[int] = ..., newest: _Optional[int] = ..., release: _Optional[str] = ..., host: _Optional[str] = ..., tid: _Optional[str] = ..., outbox: _Optional[str] = ..., clock: _Optional[int] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("version", "release", "clock", "taken")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    release: str
+    clock: int
+    taken: int
+    def __init__(self, version: _Optional[int] = ..., release: _Optional[str] = ..., clock: _Optional[int] = ..., taken: _Optional[int] = ...) -> None: ...
+
+class Reports(_message.Message):
+    __slots__ = ("reports", "clock")
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    reports: _containers.RepeatedCompositeFieldContainer[Numbered]
+    clock: int
+    def __init__(self, reports: _Optional[_Iterable[_Union[Numbered, _Mapping]]] = ..., clock: _Optional[int] = ...) -> None: ...
+
+class Numbered(_message.Message):
+    __slots__ = ("number", "report")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    report: bytes
+    def __init__(self, number: _Optional[int] = ..., report: _Optional[bytes] = ...) -> None: ...
+
+class Taken(_message.Message):
+    __slots__ = ("number", "clock")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    clock: int
+    def __init__(self, number: _Optional[int] = ..., clock: _Optional[int] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")
+    class VolatileEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    VOLATILE_FIELD_NUMBER: _ClassVar[int]
+    source: Source
+    observed: int
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    edges: _containers.RepeatedCompositeFieldContainer[Edge]
+    gone: _containers.RepeatedScalarFieldContainer[str]
+    whole: bool
+    volatile: _containers.ScalarMap[str, bytes]
+    def __init__(self, source: _Optional[_Union[Source, _Mapping]] = ..., observed: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., gone: _Optional[_Iterable[str]] = ..., whole: bool = ..., volatile: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("probe", "host", "service", "tid")
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    TID_FIELD_NUMBER: _ClassVar[int]
+    probe: str
+    host: str
+    service: str
+    tid: str
+    def __init__(self, probe: _Optional[str] = ..., host: _Optional[str] = ..., service: _Optional[str] = ..., tid: _Optional[str] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("tid", "metadata", "volatile", "enriches")
+    TID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    VOLATILE_FIELD_NUMBER: _ClassVar[int]
+    ENRICHES_FIELD_NUMBER: _ClassVar[int]
+    tid: str
+    metadata: bytes
+    volatile: bytes
+    enriches: bool
+    def __init__(self, tid: _Optional[str] = ..., metadata: _Optional[bytes] = ..., volatile: _Optional[bytes] = ..., enriches: bool = ...) -> None: ...
+
+class Edge(_message.Message):
+    __slots__ = ("parent", "child", "relation", "metadata", "key")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    CHILD_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    child: str
+    relation: str
+    metadata: bytes
+    key: str
+    def __init__(self, parent: _Optional[str] = ..., child: _Optional[str] = ..., relation: _Optional[str] = ..., metadata: _Optional[bytes] = ..., key: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,63 @@
+"""The metrics of both ends of the wire, as data, and where they are read. ``docs/metrics.md`` is generated from this."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from skytrail.metrics import Family, Kind, Metric
+
+if TYPE_CHECKING:
+    from topology.remote.receiver import Agent
+    from topology.remote.sender import Sender
+
+HUB_UP = Metric(
+    "skytrail_wire_hub_up", "skytrail.wire.hub.up", Kind.GAUGE, "1", "Whether a hub takes this agent's reports: 1 or 0.",
+)  # fmt: skip
+WAITING = Metric(
+    "skytrail_wire_waiting_reports", "skytrail.wire.waiting", Kind.GAUGE, "{report}", "Reports that no hub has taken yet.",
+)  # fmt: skip
+WAITING_BYTES = Metric(
+    "skytrail_wire_waiting_bytes", "skytrail.wire.waiting.size", Kind.GAUGE, "By", "Bytes of them, on disk.",
+)  # fmt: skip
+COLLAPSED = Metric(
+    "skytrail_wire_collapsed_reports_total", "skytrail.wire.collapsed", Kind.COUNTER, "{report}",
+    "Reports that became part of others, for want of room: what was between is not in the history.",
+)  # fmt: skip
+AGENTS = Metric(
+    "skytrail_wire_agents", "skytrail.wire.agents", Kind.GAUGE, "{agent}",
+    "Agents that have greeted since this hub's start, by whether they report now.", ("state",), "2",
+)  # fmt: skip
+REFUSED = Metric(
+    "skytrail_wire_refused_reports_total", "skytrail.wire.refused", Kind.COUNTER, "{report}",
+    "Reports of agents that could not be read.",
+)  # fmt: skip
+
+DECLARED = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+def sender_source(sender: Sender) -> Callable[[], Iterable[Family]]:
+    """What gives the families of an agent's end, read at each call."""
+    began = time.time_ns()
+
+    def families() -> Iterable[Family]:
+        yield Family(HUB_UP, [((), float(sender.hub is not None))])
+        yield Family(WAITING, [((), float(sender.outbox.waiting))])
+        yield Family(WAITING_BYTES, [((), float(sender.outbox.size))])
+        yield Family(COLLAPSED, [((), float(sender.outbox.collapsed))], began)
+
+    return families
+
+
+def receiver_source(agents: Callable[[], Sequence[Agent]]) -> Callable[[], Iterable[Family]]:
+    """What gives the families of a hub's end, read at each call."""
+    began = time.time_ns()
+
+    def families() -> Iterable[Family]:
+        known = agents()
+        connected = sum(agent.connected for agent in known)
+        yield Family(AGENTS, [(("connected",), float(connected)), (("gone",), float(len(known) - connected))])
+        yield Family(REFUSED, [((), float(sum(agent.refused for agent in known)))], began)
+
+    return families

@@ -1,0 +1,230 @@
+"""The hub's end: takes the reports of agents, each once and in its order, and knows which agents there are."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+import structlog
+
+from skytrail import __version__
+from skytrail.errors import ListenError
+from skytrail.wire import wire_pb2 as wire
+from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
+from skytrail.wire.versions import WireError, agreed
+from topology.facts import Report
+from topology.remote.codec import MalformedReportError, decode_report
+from topology.store.interface import Store, StoreError
+
+_log = structlog.get_logger(__name__)
+
+RESOURCE = "agent"
+_KEPT = 1_000_000  # µs between two notes of what is taken
+_GRACE = 1.0  # seconds that calls have to end
+_STARTED = 10.0
+
+
+class _Mark(msgspec.Struct):
+    """What is kept of an agent: the last number taken of an outbox."""
+
+    outbox: str
+    number: int
+
+
+@dataclass(slots=True)
+class Agent:
+    """An agent that has greeted.
+
+    Attributes:
+        host: name of its host.
+        tid: of its host.
+        release: of Skytrail there.
+        address: where it calls from.
+        outbox: names the numbering of its reports.
+        taken: number of its last report that is taken.
+        connected: whether it reports now.
+        heard: when it said something last, µs since the epoch.
+        offset: µs that its clock is before ours, as of then.
+        refused: reports of it that could not be read.
+    """
+
+    host: str
+    tid: str
+    release: str = ""
+    address: str = ""
+    outbox: str = ""
+    taken: int = 0
+    connected: bool = False
+    heard: int = 0
+    offset: int = 0
+    refused: int = 0
+    noted: int = 0
+    noted_at: int = 0
+    call: object = field(default=None, repr=False)
+
+
+class Receiver:
+    """Serves the wire, on a thread of its own.
+
+    What is taken is noted in the store once a second: after a hub was killed, an agent's reports of the last second may be
+    taken once more, in their order.
+
+    Args:
+        listen: address and port.
+        take: takes a report; returns when it is in the store or held for it. Raises StoreError: it is to be sent again.
+        store: where it is noted what is taken.
+        clock: µs since the epoch.
+    """
+
+    def __init__(self, listen: str, take: Callable[[Report], object], store: Store, clock: Callable[[], int]) -> None:
+        self._listen, self._take, self._store, self._clock = listen, take, store, clock
+        self._agents: dict[str, Agent] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._ended: asyncio.Event
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
+        self.port = 0
+
+    def start(self) -> None:
+        """Begin to listen. Raises ListenError: the address cannot be listened on."""
+        self._thread.start()
+        self._started.wait(_STARTED)
+        if self._failure is not None:
+            raise ListenError(f"cannot listen on {self._listen} for agents: {self._failure}") from self._failure
+
+    def stop(self) -> None:
+        """Take no more, and note what is taken."""
+        if self._thread.ident is None:
+            return
+        if self._failure is None:
+            self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+        self._pool.shutdown()
+        for agent in self.agents():
+            self._note(agent)
+
+    def agents(self) -> list[Agent]:
+        """All that have greeted since the start."""
+        with self._lock:
+            return list(self._agents.values())
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception as error:  # noqa: BLE001 - told to who started us
+            self._failure = error
+        finally:
+            self._started.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._ended = asyncio.Event()
+        server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
+        server.add_generic_rpc_handlers((handlers(self._greet, self._report),))
+        self.port = server.add_insecure_port(self._listen)
+        await server.start()
+        self._started.set()
+        await self._ended.wait()
+        await server.stop(_GRACE)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _greet(self, greeting: wire.Greeting, context: Any) -> wire.Welcome:  # noqa: ANN401 - grpc has no types
+        try:
+            version = agreed(greeting.oldest, greeting.newest)
+            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, context.peer())
+        except WireError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except StoreError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return wire.Welcome(version=version, release=__version__, clock=self._clock(), taken=taken)
+
+    def _known(self, greeting: wire.Greeting, peer: str) -> int:
+        """Note who greets; says what is taken of its outbox."""
+        if not greeting.tid or not greeting.outbox:
+            raise WireError("a greeting says who greets: give the host an ID (host_id)")
+        with self._lock:
+            agent = self._agents.get(greeting.tid)
+        if agent is None or agent.outbox != greeting.outbox:
+            noted = self._noted(greeting.tid)
+            taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
+            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
+        agent.host, agent.release, agent.address = greeting.host, greeting.release, peer
+        agent.heard = self._clock()
+        agent.offset = greeting.clock - agent.heard
+        with self._lock:
+            self._agents[greeting.tid] = agent
+        return agent.taken
+
+    def _noted(self, tid: str) -> _Mark | None:
+        raw = self._store.resources(RESOURCE).get(tid)
+        if raw is None:
+            return None
+        try:
+            return msgspec.json.decode(raw, type=_Mark)
+        except msgspec.MsgspecError as error:
+            _log.error("agent_note_damaged", agent=tid, error=str(error), effect="all that waits there is taken once more")
+            return None
+
+    async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
+        metadata = dict(context.invocation_metadata())
+        with self._lock:
+            agent = self._agents.get(str(metadata.get(TID, "")))
+        if agent is None or agent.outbox != metadata.get(OUTBOX):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
+            return
+        agent.call, agent.connected = context, True
+        _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
+        try:
+            async for reports in requests:
+                if agent.call is not context:
+                    await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
+                try:
+                    await self._loop.run_in_executor(self._pool, self._take_in, agent, reports)
+                except StoreError as error:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+                yield wire.Taken(number=agent.taken, clock=self._clock())
+        finally:
+            if agent.call is context:
+                agent.connected, agent.call = False, None
+                _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
+
+    def _take_in(self, agent: Agent, reports: wire.Reports) -> None:
+        for one in reports.reports:
+            if one.number <= agent.taken:
+                continue  # it came once before
+            try:
+                report = decode_report(one.report)
+            except MalformedReportError as error:  # sent again it would be no better
+                agent.refused += 1
+                _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
+            else:
+                self._take(report)
+            agent.taken = one.number
+        agent.heard = self._clock()
+        agent.offset = reports.clock - agent.heard
+        if agent.heard - agent.noted_at >= _KEPT:
+            self._note(agent)
+
+    def _note(self, agent: Agent) -> None:
+        """Keep in the store what is taken; where that fails, more is taken once more after a restart."""
+        if agent.noted == agent.taken:
+            return
+        try:
+            self._store.put_resource(RESOURCE, agent.tid, msgspec.json.encode(_Mark(agent.outbox, agent.taken)))
+        except StoreError as error:
+            _log.warning("agent_not_noted", agent=agent.tid, error=str(error))
+        else:
+            agent.noted, agent.noted_at = agent.taken, agent.heard
