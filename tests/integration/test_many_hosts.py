@@ -96,6 +96,6 @@ def test_what_was_while_the_hub_was_away_is_in_the_history(hub: Hub, agents: Cal
     hub.start()
     until(lambda: agent.status()["hub"]["waiting"] == 0 and agent.status()["hub"]["failure"] is None, 30)
     assert name not in names(hub, HOSTS[0])
-    query = f"G.Context(NOW(), 300).V().Has('Name', '{name}').Count()"
+    query = f"G.Context(NOW, 300).V().Has('Name', '{name}').Count()"
     answer = hub.post("/api/topology", {"GremlinQuery": query})
     assert int(answer) > 0
