@@ -10,6 +10,7 @@ from concurrent.futures import TimeoutError as LateError
 
 import structlog
 
+from skytrail.errors import SkytrailError
 from skytrail.metrics import Family, Kind, Metric, Source
 
 _PATIENCE = 5.0  # seconds; Prometheus gives up after 10
@@ -49,10 +50,14 @@ class Collectors:
             try:
                 yield from answer.result(max(0.0, until - time.monotonic()))
                 told.append(one)
-            except LateError:
-                _log.warning("collector_late", collector=one.name, seconds=self._patience, effect="its metrics are missing")
+                one.said = None
             except Exception as error:  # noqa: BLE001 - whatever one does, the others are told of
-                _log.error("collector_failed", collector=one.name, error=str(error), exc_info=True)
+                if isinstance(error, LateError) and not answer.done():
+                    _log.warning("collector_late", collector=one.name, seconds=self._patience, effect="its metrics are missing")
+                elif isinstance(error, SkytrailError):
+                    one.say(str(error))
+                else:
+                    _log.error("collector_failed", collector=one.name, error=str(error), exc_info=True)
         yield Family(SECONDS, [((one.name,), one.seconds) for one in self._sources])
         yield Family(SUCCESS, [((one.name,), float(one in told)) for one in self._sources])
 
@@ -63,8 +68,15 @@ class _Asked:
     def __init__(self, name: str, source: Source) -> None:
         self.name, self._source = name, source
         self.seconds = 0.0
+        self.said: str | None = None  # why it tells nothing
         self._lock = threading.Lock()
         self._answer: Future[list[Family]] | None = None
+
+    def say(self, why: str) -> None:
+        """Log why it tells nothing, once."""
+        if why != self.said:
+            _log.warning("collector_tells_nothing", collector=self.name, reason=why)
+        self.said = why
 
     def ask(self) -> Future[list[Family]]:
         with self._lock:

@@ -48,7 +48,7 @@ struct listener {
 	__u8 addr[16]; /* zeros: any */
 	__be16 port;
 	__u16 proto;
-	__u32 pad;
+	__u32 family; /* two may listen on any address, one of each */
 };
 
 struct {
@@ -150,7 +150,9 @@ static inline __u32 drops_of(const struct sock *sk)
 /* A listener of before: connections to it have its owner. */
 static inline void remember_listener(const struct endpoints *ends, const struct owner *owner)
 {
-	struct listener key = {.netns = ends->netns, .port = ends->port[0], .proto = ends->proto};
+	struct listener key = {
+		.netns = ends->netns, .port = ends->port[0], .proto = ends->proto, .family = ends->family,
+	};
 
 	__builtin_memcpy(key.addr, ends->addr[0], sizeof(key.addr));
 	if (bpf_map_update_elem(&listeners, &key, owner, BPF_ANY))
@@ -240,7 +242,9 @@ static inline struct opened *remember(struct sock *sk)
 
 static inline struct owner *listener_of(const struct endpoints *ends)
 {
-	struct listener key = {.netns = ends->netns, .port = ends->port[0], .proto = ends->proto};
+	struct listener key = {
+		.netns = ends->netns, .port = ends->port[0], .proto = ends->proto, .family = ends->family,
+	};
 	struct owner *owner;
 
 	__builtin_memcpy(key.addr, ends->addr[0], sizeof(key.addr));

@@ -268,7 +268,7 @@ class ConntrackCollector:
     def _statistics(self, namespace: Namespace) -> Statistics | None:
         try:
             return source.statistics(self._counting, namespace)
-        except (OSError, SkytrailError):
+        except (OSError, SkytrailError, NetlinkDecodeError):
             return None
 
     def _family(self, metric: Metric, samples: list[tuple[tuple[str, ...], float]]) -> Family:

@@ -12,6 +12,8 @@ ENDS: Mapping[str, tuple[int, str]] = {
     "NOT_DROPPED_YET": (drops.NORMAL, "says that there is no reason"),
     "CONSUMED": (drops.NORMAL, "arrived where it was to go"),
     "SOCKET_FILTER": (drops.NORMAL, "a socket asked for others only, and said so by its filter"),
+    "OTHERHOST": (drops.NORMAL, "is another host's: only a listener like tcpdump had asked for it"),
+    "PACKET_SOCK_ERROR": (drops.NORMAL, "is a copy for a listener like tcpdump that lags: the packet itself goes on"),
     "QUEUE_PURGE": (drops.NORMAL, "the socket was closed before it was read: so ends the FIN of most connections"),
     "NO_SOCKET": (drops.NORMAL_REPLY, "answers to ping go to raw sockets as copies, and no other socket waits for them"),
 }

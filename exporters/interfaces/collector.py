@@ -20,7 +20,7 @@ from skytrail.metrics import Family, Metric
 _log = structlog.get_logger(__name__)
 
 _PAGE = resource.getpagesize()
-_PATIENCE = 5.0  # seconds; Prometheus gives up after 10
+_PATIENCE = 2.5  # seconds; with what the last one may take, less than an answer is waited for (skytrail.collectors)
 
 _OF_NAMESPACE: Mapping[str, Metric] = {
     "inuse": metrics.SOCKETS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from exporters.sockets.processes import Processes
 from exporters.sockets.shown import STATES, Described, protocol_of, socket_json, undescribed
 from exporters.sockets.source import SocketSource
 from exporters.sockets.tally import OVERFLOW, Tally
+from skytrail.errors import RunError
 from skytrail.kernel.cgroups import CgroupPaths
 from skytrail.metrics import Family, Metric
 
@@ -27,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 _LISTEN = 10
 _MOST_LISTENERS = 1000
+_REMEMBERED = 600.0  # seconds that a namespace without sockets is told of, where it is not followed
+_MOST_NAMESPACES = 4096
 _LOOK = 0.5  # seconds between two readings of the ring: 4 MB are 22,000 events
 _MANY, _LOOK_SOON = 2_000, 0.05  # after a reading of so many the next one comes sooner
 Leftovers = Callable[[], Iterable[NDArray[Any]]]
@@ -64,15 +68,22 @@ class SocketsCollector:
         self._most = most
         self._rows: NDArray[Any] = np.empty(0, sockets.RECORD)  # one for each socket
         self._bound: Bound | None = None  # of these; made when somebody asks
-        self._inodes: dict[int, int] = {}  # of namespaces, by cookie
+        self._inodes: dict[int, int] = {}  # of namespaces that were seen, by cookie
+        self._seen: dict[int, float] = {}  # when each was seen last; those seen last stand last
         self._drops: dict[tuple[int, str], float] = {}
         self._seen_drops: NDArray[Any] = np.empty(0, [("cookie", "u8"), ("drops", "u4")])
         self._passes, self._seconds = 0, 0.0
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of all above; not held while sockets are read
+        self._reading = threading.Lock()  # one pass at a time
         self._stop = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sockets", daemon=True)
-        self.failure: str | None = None
+        self._failures: dict[str, str] = {}
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last pass, or the last reading of events, failed; None: they did not."""
+        return next(iter(self._failures.values()), None)
 
     def start(self) -> None:
         """Begin to read."""
@@ -83,7 +94,7 @@ class SocketsCollector:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        with self._lock:
+        with self._reading, self._lock:
             self._take_events()  # flows that end after this ask still
             self._closed = True
             self._source.close()
@@ -91,25 +102,32 @@ class SocketsCollector:
     def _run(self) -> None:
         due, many = time.monotonic(), 0
         while True:
-            try:
-                with self._lock:
-                    many = self._take_events()
-                    if time.monotonic() >= due:
-                        self._pass()
-                        due = time.monotonic() + self._interval
-                self.failure = None
-            except Exception as error:  # noqa: BLE001 - one reading that fails is not the end of all
-                self.failure = f"reading the sockets failed: {error}"
-                _log.error("sockets_failed", error=str(error), exc_info=True)
+            with self._noting("events"), self._lock:
+                many = self._take_events()
+            if time.monotonic() >= due:
+                with self._noting("sockets"):
+                    self._pass()
                 due = time.monotonic() + self._interval
             if self._stop.wait(_LOOK if many < _MANY else _LOOK_SOON):
                 return
+
+    @contextlib.contextmanager
+    def _noting(self, what: str) -> Iterator[None]:
+        """One reading that fails is not the end of all."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next one is tried
+            self._failures[what] = f"reading the {what} failed: {error}"
+            _log.error("sockets_failed", what=what, error=str(error), exc_info=True)
+        else:
+            self._failures.pop(what, None)
 
     def _take_events(self) -> int:
         """Read the ring; says how many events there were."""
         if self._closed:
             return 0
         events = self._source.events()
+        self._saw(events["ends"])
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))
         return len(events)
@@ -140,20 +158,44 @@ class SocketsCollector:
 
     def _pass(self) -> NDArray[Any]:
         """Read all sockets; returns a row for each descriptor."""
-        begun = time.monotonic()
-        rows = self._source.read()
-        _, first = np.unique(rows["cookie"], return_index=True)
-        self._rows, self._bound = rows[first], None
-        self._known.live(self._rows, self._processes.of(self._rows["owner"]))
-        self._tally.retransmitted(self._rows, ended=False)
-        self._count_drops()
-        ends = self._rows["ends"]
-        found, _ = distinct(ends["netns"], ends["inode"])
-        self._inodes = dict(found)
-        self._tally.forget(self._namespaces().keys() | self._inodes.keys())
-        self._passes += 1
-        self._seconds += time.monotonic() - begun
+        with self._reading:
+            if self._closed:
+                return np.empty(0, sockets.RECORD)
+            begun = time.monotonic()
+            rows = self._source.read()
+            _, first = np.unique(rows["cookie"], return_index=True)
+            with self._lock:
+                self._rows, self._bound = rows[first], None
+                self._known.live(self._rows, self._processes.of(self._rows["owner"]))
+                self._tally.retransmitted(self._rows, ended=False)
+                self._count_drops()
+                self._saw(self._rows["ends"])
+                self._forget()
+                self._passes += 1
+                self._seconds += time.monotonic() - begun
         return rows
+
+    def _saw(self, ends: NDArray[Any]) -> None:
+        """Remember the namespaces of sockets: those that are not followed have no other name than their inode."""
+        now = time.monotonic()
+        for netns, inode in distinct(ends["netns"], ends["inode"])[0]:
+            self._seen.pop(netns, None)
+            self._seen[netns] = now
+            if inode:
+                self._inodes[netns] = inode
+
+    def _forget(self) -> None:
+        """Leave out namespaces that are neither followed nor were seen for long."""
+        old = time.monotonic() - _REMEMBERED
+        followed = self._namespaces().keys()
+        gone = [netns for netns, seen in self._seen.items() if seen < old and netns not in followed]
+        gone += list(self._seen)[: max(0, len(self._seen) - len(gone) - _MOST_NAMESPACES)]
+        for netns in gone:
+            self._seen.pop(netns, None)
+            self._inodes.pop(netns, None)
+        living = followed | self._seen.keys()
+        self._tally.forget(living)
+        self._drops = {key: count for key, count in self._drops.items() if key[0] in living}
 
     def _count_drops(self) -> None:
         """What sockets dropped since the last pass; of one that is new, all."""
@@ -172,12 +214,15 @@ class SocketsCollector:
     def sockets(self) -> list[dict[str, Any]]:
         """All sockets as of now, as JSON: one object for each process that has one, and those that nobody has."""
         left = [np.asarray(some) for some in self._leftovers()]
+        rows = np.concatenate([self._pass(), *left])
         with self._lock:
-            rows = np.concatenate([self._pass(), *left])
-            return list(socket_json(rows, self._processes.of(rows["owner"]), self._namespaces(), self._described))
+            whose = self._processes.of(rows["owner"])
+        return list(socket_json(rows, whose, self._namespaces(), self._described))
 
     def families(self) -> Iterator[Family]:
-        """All metrics of this collector: of sockets as of the last pass."""
+        """All metrics of this collector: of sockets as of the last pass. Raises RunError: they could not be read."""
+        if self.failure is not None:
+            raise RunError(self.failure)
         with self._lock:
             self._take_events()
             names = self._namespaces()

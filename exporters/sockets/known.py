@@ -89,23 +89,28 @@ class Sockets:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._before = self._living = _Slice(0.0)
+        self._passes: deque[_Slice] = deque()
         self._slices: deque[_Slice] = deque(maxlen=_KEPT)
         self._count = 0
         self.dropped = 0
 
     def memory(self) -> int:
         """Bytes of what is known."""
-        return sum(part.nbytes for one in (self._before, self._living, *self._slices) for part in one.parts)
+        return sum(part.nbytes for one in (*self._passes, *self._slices) for part in one.parts)
 
     def live(self, rows: NDArray[Any], whose: Whose) -> None:
-        """Take in a pass: rows of ``exporters.bpf.sockets.RECORD``, in the place of the one before the last.
+        """Take in a pass: rows of ``exporters.bpf.sockets.RECORD``.
 
-        What has ended since the last one is asked for still, and where events are not to be had nothing else tells of it.
+        Those of the last minute are kept: a flow is told of for a while after its socket, of which UDP has no other trace.
         """
+        now = self._clock()
+        while len(self._passes) > 1 and self._passes[1].begun + _SLICE * _KEPT <= now:
+            self._passes.popleft()
+        if len(self._passes) > 1 and self._passes[-2].begun + _SLICE > now:  # somebody asks again and again
+            self._passes.pop()
         notes = np.zeros(len(rows), _NOTE)
         notes["cookie"], notes["process"], notes["retransmits"] = rows["cookie"], whose[1], rows["tcp"]["retransmits"]
-        self._before, self._living = self._living, _Slice(0.0, [notes], list(whose[0]))
+        self._passes.append(_Slice(now, [notes], list(whose[0])))
 
     def happened(self, events: NDArray[Any], whose: Whose) -> None:
         """Take in rows of ``exporters.bpf.sockets.EVENT``."""
@@ -137,7 +142,7 @@ class Sockets:
         wanted = np.unique(cookies)
         wanted = wanted[wanted > 0]
         found: dict[int, Known] = {}
-        for part in (self._before, self._living, *self._slices):
+        for part in (*self._passes, *self._slices):
             rows = part.rows()
             low, high = (np.searchsorted(rows["cookie"], wanted, side) for side in ("left", "right"))
             for place in np.flatnonzero(high > low).tolist():
@@ -151,7 +156,7 @@ class Sockets:
         every = [NOBODY]
         which = np.zeros(len(cookies), np.intp)
         left = np.arange(len(cookies))
-        for part in (*reversed(self._slices), self._living):  # the newest tells
+        for part in (*reversed(self._slices), *reversed(self._passes)):  # the newest tells
             told, processes = part.owned()
             if len(told) and len(left):
                 wanted = cookies[left]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -17,6 +19,7 @@ from skytrail.metrics import Family, Histogram, Metric
 
 OVERFLOW = "overflow"
 _MOST_SOCKETS = 65_536
+_SILENT = 300.0  # seconds without a connection after which a program's series make room for another's
 
 _FAILURES = {
     0: "abandoned", errno.ECONNREFUSED: "refused", errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
@@ -48,11 +51,12 @@ class Tally:
     Args:
         most: different names of processes; more are told of as ``overflow``.
         start: since when it counts, ns since the epoch.
+        clock: seconds.
     """
 
-    def __init__(self, most: int, start: int) -> None:
-        self._most, self._start = most, start
-        self._names: set[str] = set()
+    def __init__(self, most: int, start: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._start, self._clock = most, start, clock
+        self._names: dict[str, float] = {}  # when each was last told of
         self._retransmits: dict[int, int] = {}  # by cookie: what is counted
         self._counts: dict[Metric, Counter[tuple[Any, ...]]] = defaultdict(Counter)
         self._histograms: dict[Metric, dict[int, tuple[NDArray[np.int64], float]]] = {
@@ -61,7 +65,8 @@ class Tally:
         }
 
     def add(self, events: NDArray[Any]) -> None:
-        """Count rows of ``exporters.bpf.sockets.EVENT``."""
+        """Count rows of ``exporters.bpf.sockets.EVENT``: TCP's. An MPTCP connection is one of its first subflow."""
+        events = events[events["ends"]["proto"] == socket.IPPROTO_TCP]
         if not len(events):
             return
         ends = events["ends"]
@@ -101,12 +106,20 @@ class Tally:
             self._counts[metrics.ENDS][netns, name, end_of(*how)] += count
 
     def _name(self, comm: bytes) -> str:
-        name = comm.decode("utf-8", "replace")
-        if name not in self._names:
+        name, now = comm.decode("utf-8", "replace"), self._clock()
+        if name not in self._names and len(self._names) >= self._most:
+            self._forget_names(now - _SILENT)
             if len(self._names) >= self._most:
                 return OVERFLOW
-            self._names.add(name)
+        self._names[name] = now
         return name
+
+    def _forget_names(self, before: float) -> None:
+        """Make room: programs that have done nothing since then leave, with their series."""
+        self._names = {name: seen for name, seen in self._names.items() if seen >= before}
+        for counter in self._counts.values():
+            for key in [key for key in counter if key[1] != OVERFLOW and key[1] not in self._names]:
+                del counter[key]
 
     def _observe(self, metric: Metric, events: NDArray[Any], seconds: NDArray[np.float64]) -> None:
         places = np.searchsorted(metric.buckets, seconds)

@@ -10,8 +10,9 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 import structlog
@@ -19,7 +20,7 @@ import structlog
 from skytrail import __version__
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
-from skytrail.errors import AgentAwayError, NotSupportedError, SkytrailError
+from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
 from skytrail.process import return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from exporters.conntrack.collector import ConntrackCollector
     from exporters.drops.collector import DropsCollector
     from exporters.flows.collector import FlowsCollector
+    from exporters.flows.owners import Owners
     from exporters.flows.owntraffic import OwnTraffic
     from exporters.flows.points import Points
+    from exporters.flows.receivers import EndSockets, Translations
     from exporters.flows.table import Timeouts
     from exporters.interfaces.collector import InterfacesCollector
     from exporters.outputs.otlp import config as otlp_config
@@ -65,8 +68,16 @@ _OPTIONS = (
     "http.insecure",
 )
 _CLOSE_TIMEOUT = 5.0
-_DRIVER_PATIENCE = 5.0  # seconds
+_DRIVER_PATIENCE = 2.0  # seconds
 _TURN = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
+
+
+class Told(Protocol):
+    """What has metrics."""
+
+    def families(self) -> Iterable[Family]:
+        """All of them, as of now."""
+        ...
 
 
 class AgentProcess:
@@ -98,6 +109,7 @@ class AgentProcess:
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
         self.conntrack: ConntrackCollector | None = None
+        self._refused: dict[str, str] = {}  # collectors that could not be started, and why
         self._runtimes: RuntimesClient
         self._points: Points
         self.collector: FlowsCollector
@@ -137,7 +149,7 @@ class AgentProcess:
                 self.drops.start()
             except (OSError, SkytrailError) as error:
                 _log.warning("drops_not_counted", error=str(error), remedy="see 'skytrail check'")
-                self.drops = None
+                self.drops, self._refused["drops"] = None, str(error)
             else:
                 self._closers.callback(self.drops.stop)
         self._start_hints()
@@ -171,9 +183,7 @@ class AgentProcess:
         from exporters.flows.capture import Capture  # noqa: PLC0415
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
-        from exporters.flows.owners import Owners  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
-        from exporters.flows.receivers import Receivers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
@@ -192,9 +202,7 @@ class AgentProcess:
         self._closers.callback(tids.close)
         points = self._points
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
-        translations = self.conntrack.of_flows if self.conntrack else None
-        ends = Receivers(points, self._receivers, self._namespaces, worker, translations).sockets
-        owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
+        ends, owners = self._ends_of_flows(points)
         self.collector = FlowsCollector(
             program,
             points,
@@ -214,7 +222,9 @@ class AgentProcess:
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
-            builder = SpanBuilder(points, applications, epoch, subnets, program, self._known, self._described, translations)
+            builder = SpanBuilder(
+                points, applications, epoch, subnets, program, self._known, self._described, self._translations
+            )
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
             program,
@@ -248,6 +258,22 @@ class AgentProcess:
             from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
 
             self._hints = NamespaceHints(watcher.hint)
+
+    @property
+    def _translations(self) -> Translations | None:
+        return self.conntrack.of_flows if self.conntrack else None
+
+    def _ends_of_flows(self, points: Points) -> tuple[EndSockets, Owners]:
+        """What tells the sockets at both ends of flows, and counts flows by their owners."""
+        from exporters.flows.owners import Owners  # noqa: PLC0415
+        from exporters.flows.receivers import Receivers  # noqa: PLC0415
+        from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
+
+        addresses = NamespaceWorker()  # of its own: the drain waits for it, and not for what is being attached
+        self._closers.callback(addresses.close)
+        ends = Receivers(points, self._receivers, self._namespaces, addresses, self._translations).sockets
+        owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
+        return ends, owners
 
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
@@ -285,6 +311,7 @@ class AgentProcess:
             source = choose_source(self._settings.sockets.source, worker, self._namespaces)
         except (OSError, SkytrailError) as error:
             _log.warning("sockets_not_read", error=str(error), remedy="see 'skytrail check'")
+            self._refused["sockets"] = str(error)
             return
         self.sockets = SocketsCollector(
             source,
@@ -443,7 +470,11 @@ class AgentProcess:
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
             }
-            sources = {name: part.families for name, part in parts.items() if part is not None}
+            sources: dict[str, Callable[[], Iterable[Family]]] = {
+                name: partial(self._told, name, part)
+                for name, part in parts.items()
+                if part is not None or name in self._refused
+            }
             if self._sender and self._probes:
                 from topology.metrics import probe_source  # noqa: PLC0415 - only where probes run
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
@@ -451,6 +482,12 @@ class AgentProcess:
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
+
+    def _told(self, name: str, part: Told | None) -> Iterable[Family]:
+        """What a part tells; drops may turn out only later to be one that cannot be started. Raises RunError."""
+        if part is None or name in self._refused:
+            raise RunError(self._refused[name])
+        return part.families()
 
     def _part_families(self) -> Iterable[Family]:
         from skytrail.metrics import Family  # noqa: PLC0415

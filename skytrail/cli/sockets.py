@@ -37,13 +37,14 @@ def _print(found: Iterable[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from exporters.sockets.shown import end_text, ss_state  # noqa: PLC0415
+    from topology.graphviz import printable  # noqa: PLC0415
 
     rows = [("Namespace", "Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port", "Process")]
     for one in found:
-        whose = f"{one['Name']} (pid={one['Pid']},fd={one['FD']})" if one["Pid"] else ""
+        whose = f"{printable(one['Name'])} (pid={one['Pid']},fd={one['FD']})" if one["Pid"] else ""
         rows.append(
             (
-                one["Namespace"] or "-",
+                printable(one["Namespace"] or "-"),
                 one["Protocol"].lower(),
                 ss_state(one),
                 str(one["ReceiveQueue"]),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from structlog.testing import capture_logs
+
 from skytrail.collectors import SECONDS, SUCCESS, Collectors
+from skytrail.errors import RunError
 from skytrail.metrics import Family, Kind, Metric
 
 ONE = Metric("skytrail_one", "skytrail.one", Kind.GAUGE, "1", "One.")
@@ -72,3 +75,22 @@ def test_who_asks_at_once_gets_the_same() -> None:
         thread.join()
     assert found == [[3.0]] * 3
     assert len(asked) <= 3
+
+
+def test_one_that_times_out_itself_is_no_late_one() -> None:
+    def times_out() -> Iterator[Family]:
+        raise TimeoutError("the kernel does not answer")
+        yield
+
+    def refused() -> Iterator[Family]:
+        raise RunError("not on this kernel")
+        yield
+
+    collectors = Collectors({"times out": times_out, "refused": refused})
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert told(collectors) == ([], {"times out": 0.0, "refused": 0.0})
+    assert [log["event"] for log in logs].count("collector_failed") == 3
+    assert [log for log in logs if log["event"] == "collector_late"] == []
+    [said] = [log for log in logs if log["event"] == "collector_tells_nothing"]  # once
+    assert said["reason"] == "not on this kernel"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import numpy as np
 import pytest
 from support.netlab import NETNS, Net, in_netns, until
 
+from exporters.bpf import sockets
 from exporters.bpf.sockets import EVENT, RECORD, SocketPrograms
 from exporters.sockets import metrics
 from exporters.sockets.collector import SocketsCollector
 from exporters.sockets.leftovers import leftovers
+from skytrail.errors import RunError
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.worker import NamespaceWorker, current_cookie
 from skytrail.metrics import Metric
@@ -195,3 +199,94 @@ def test_a_pass_that_fails_is_said_and_made_again(monkeypatch: pytest.MonkeyPatc
     broken.fails = False
     until(lambda: collector.failure is None)
     collector.stop()
+
+
+class Slow(Broken):
+    """Programs whose pass takes until it is allowed to end."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def read(self) -> Any:
+        self.begun.set()
+        self.go.wait(30)
+        return np.zeros(0, RECORD)
+
+
+def test_nobody_waits_for_a_pass_that_is_slow() -> None:
+    slow = Slow()
+    collector = SocketsCollector(slow, dict)
+    collector.start()
+    assert slow.begun.wait(10)
+    asked = threading.Thread(target=lambda: (collector.known(np.ones(1, "u8")), list(collector.families())), daemon=True)
+    asked.start()
+    asked.join(10)
+    assert not asked.is_alive()
+    slow.go.set()
+    collector.stop()
+
+
+def test_while_passes_fail_no_old_ones_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.sockets.collector._LOOK", 0.01)
+    broken = Broken()
+    collector = SocketsCollector(broken, dict, interval=0.02)
+    collector.start()
+    until(lambda: collector.failure is not None)
+    for _ in range(20):
+        time.sleep(0.01)  # events are read meanwhile: that is no reason to be well
+        assert collector.failure is not None
+    with pytest.raises(RunError, match="Cannot allocate memory"):
+        list(collector.families())
+    collector.stop()
+
+
+class Told(Broken):
+    """Programs that tell what a test says."""
+
+    def __init__(self) -> None:
+        self.rows, self.told = np.zeros(0, RECORD), np.zeros(0, EVENT)
+
+    def read(self) -> Any:
+        return self.rows
+
+    def events(self) -> Any:
+        told, self.told = self.told, np.zeros(0, EVENT)
+        return told
+
+
+def test_namespaces_that_are_not_followed_keep_their_names_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of theirs has a socket at a pass: only what became of them in between tells."""
+    source = Told()
+    collector = SocketsCollector(source, dict)
+    source.told = np.zeros(3, EVENT)
+    source.told["kind"], source.told["owner"]["comm"] = sockets.CONNECTED, b"curl"
+    source.told["ends"]["netns"], source.told["ends"]["inode"], source.told["ends"]["proto"] = (7, 7, 8), (4007, 4007, 4008), 6
+
+    def connects() -> dict[tuple[str, ...], Any]:
+        collector._pass()
+        [family] = [one for one in collector.families() if one.metric is metrics.CONNECTS]
+        return dict(family.samples)
+
+    assert list(collector.families())
+    assert connects() == connects() == {("inode:4007", "curl"): 2, ("inode:4008", "curl"): 1}
+    monkeypatch.setattr("exporters.sockets.collector._REMEMBERED", -1.0)
+    assert connects() == {}
+
+
+def test_drops_of_a_namespace_leave_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Told()
+    collector = SocketsCollector(source, dict)
+    source.rows = np.zeros(1, RECORD)
+    source.rows["cookie"], source.rows["drops"], source.rows["type"] = 1, 5, 2
+    source.rows["ends"]["netns"], source.rows["ends"]["inode"], source.rows["ends"]["proto"] = 7, 4007, 17
+
+    def dropped() -> dict[tuple[str, ...], Any]:
+        collector._pass()
+        [family] = [one for one in collector.families() if one.metric is metrics.DROPS]
+        return dict(family.samples)
+
+    assert dropped() == {("inode:4007", "udp"): 5}
+    source.rows = source.rows[:0]
+    assert dropped() == {("inode:4007", "udp"): 5}
+    monkeypatch.setattr("exporters.sockets.collector._REMEMBERED", -1.0)
+    assert dropped() == {}

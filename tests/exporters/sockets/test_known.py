@@ -46,15 +46,23 @@ def test_what_never_connected_says_why() -> None:
     assert known.of(np.array([1], "u8")) == {1: Known(CURL, 9, "refused", 0)}
 
 
-def test_living_sockets_are_those_of_the_last_two_passes() -> None:
-    known = Sockets(lambda: 0.0)
+def test_sockets_of_passes_are_known_for_a_minute_however_many_ask() -> None:
+    now = [0.0]
+    known = Sockets(lambda: now[0])
     rows = np.zeros(2, RECORD)
     rows["cookie"], rows["tcp"]["retransmits"] = [5, 4], [2, 0]
     known.live(rows, ([CURL, NGINX], np.array([1, 0])))
     assert known.of(np.array([4, 5], "u8")) == {4: Known(CURL, None, None, 0), 5: Known(NGINX, None, None, 2)}
-    known.live(rows[:1], ([CURL], np.array([0])))
-    assert known.of(np.array([4, 5], "u8")) == {4: Known(CURL, None, None, 0), 5: Known(CURL, None, None, 2)}
-    known.live(rows[:1], ([CURL], np.array([0])))
+    size = known.memory()
+    for second in range(1, 60):  # somebody asks each second
+        now[0] = float(second)
+        known.live(rows[:1], ([CURL], np.array([0])))
+        assert known.of(np.array([4, 5], "u8")) == {4: Known(CURL, None, None, 0), 5: Known(CURL, None, None, 2)}
+        assert [process.name for process in known.whose(np.array([4], "u8"))[0]] == [CURL.name]
+        assert known.memory() <= 14 * size
+    for second in (66, 72):
+        now[0] = float(second)
+        known.live(rows[:1], ([CURL], np.array([0])))
     assert known.of(np.array([4, 5], "u8")) == {5: Known(CURL, None, None, 2)}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from exporters.bpf import sockets
 from exporters.bpf.sockets import EVENT, RECORD
 from exporters.sockets import metrics
-from exporters.sockets.tally import Tally, end_of, failure_of
+from exporters.sockets.tally import OVERFLOW, Tally, end_of, failure_of
 from skytrail.metrics import Histogram, Metric
 
 NETNS = {7: "blue", 8: ""}
@@ -20,7 +20,7 @@ NETNS = {7: "blue", 8: ""}
 
 def event(kind: int, netns: int = 7, comm: bytes = b"curl", **more: Any) -> NDArray[Any]:
     made = np.zeros(1, EVENT)
-    made["kind"], made["ends"]["netns"], made["owner"]["comm"] = kind, netns, comm
+    made["kind"], made["ends"]["netns"], made["owner"]["comm"], made["ends"]["proto"] = kind, netns, comm, 6
     for key, value in more.items():
         if key == "state":
             made["ends"][key] = value
@@ -123,3 +123,23 @@ def test_what_is_sent_again_is_counted_once_whether_a_pass_tells_of_it_or_the_en
     tally.add(np.concatenate([event(sockets.CLOSED, cookie=1, retransmits=9), event(sockets.CLOSED, cookie=4, retransmits=2)]))
     tally.add(event(sockets.FAILED, cookie=5, retransmits=6, comm=b"ssh"))
     assert counted(tally, metrics.RETRANSMITS) == {("blue", "curl"): 11, ("blue", "nginx"): 1, ("blue", "ssh"): 6}
+
+
+def test_programs_that_do_nothing_any_more_make_room() -> None:
+    now = [0.0]
+    tally = Tally(2, 0, lambda: now[0])
+    tally.add(np.concatenate([event(sockets.CONNECTED, comm=b"one"), event(sockets.CONNECTED, comm=b"two")]))
+    now[0] = 200.0
+    tally.add(np.concatenate([event(sockets.CONNECTED, comm=b"two"), event(sockets.CONNECTED, comm=b"three")]))
+    assert counted(tally, metrics.CONNECTS) == {("blue", "one"): 1, ("blue", "two"): 2, ("blue", OVERFLOW): 1}
+    now[0] = 400.0
+    tally.add(event(sockets.CONNECTED, comm=b"three"))
+    assert counted(tally, metrics.CONNECTS) == {("blue", "two"): 2, ("blue", "three"): 1, ("blue", OVERFLOW): 1}
+
+
+def test_other_protocols_are_not_counted_as_tcp() -> None:
+    sctp = event(sockets.CONNECTED)
+    sctp["ends"]["proto"] = 132
+    tally = Tally(10, 0)
+    tally.add(np.concatenate([sctp, event(sockets.CONNECTED)]))
+    assert counted(tally, metrics.CONNECTS) == {("blue", "curl"): 1}
