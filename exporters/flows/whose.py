@@ -1,7 +1,8 @@
 """Whose a flow's ends are, as attributes of its span: of OpenTelemetry's conventions for processes, containers and pods.
 
 A span has one ``process.*``: that of the source where it is on this host, else that of the destination;
-``skytrail.process.end`` says which. Where both are here the destination's stand under ``skytrail.destination.``.
+``skytrail.process.end`` says which. Where both are here the destination's stand under ``skytrail.destination.``. How their
+sockets fared stands under ``skytrail.tcp.``, the destination's under ``skytrail.tcp.reverse.``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _CONTAINER = {"container.id": "ID", "container.name": "Name", "container.image.n
 _POD = {"k8s.pod.uid": "UID", "k8s.pod.name": "Name", "k8s.namespace.name": "Namespace"}
 _TEXTS = ("process.executable.name", "process.executable.path", *_CONTAINER, *_POD)
 _ENDS = ("source", "destination")
+_UNKNOWN = Known(NOBODY)
 
 
 def whose_columns(
@@ -52,6 +54,13 @@ def whose_columns(
         columns.append(Column(name, ValueKind.STR, one, np.asarray(one != b"")))
         other = np.where(here[0] & here[1], texts[1], b"")
         columns.append(Column(f"skytrail.destination.{name}", ValueKind.STR, other, np.asarray(other != b"")))
+    for way, side in (("", sides[0]), ("reverse.", sides[1])):
+        ends = side.ends()
+        columns += [
+            Column(f"skytrail.tcp.{way}end", ValueKind.STR, ends, np.asarray(ends != b"")),
+            Column(f"skytrail.tcp.{way}connect_latency", ValueKind.INT, side.latencies, side.latencies > 0),
+            Column(f"skytrail.tcp.{way}retransmits", ValueKind.INT, side.retransmits, side.retransmits > 0),
+        ]
     return [column for column in columns if column.present is None or column.present.any()]
 
 
@@ -60,7 +69,10 @@ class _Side:
 
     def __init__(self, cookies: NDArray[Any], known: Mapping[int, Known], described: Described) -> None:
         unique, self._which = np.unique(cookies, return_inverse=True)
-        self._processes = [known[cookie].process if cookie in known else NOBODY for cookie in unique.tolist()]
+        self._known = [known.get(cookie, _UNKNOWN) for cookie in unique.tolist()]
+        self._processes = [one.process for one in self._known]
+        self.latencies = np.array([one.latency or 0 for one in self._known], np.int64)[self._which]
+        self.retransmits = np.array([one.retransmits or 0 for one in self._known], np.int64)[self._which]
         self.pids: NDArray[np.int64] = np.array([one.pid for one in self._processes], np.int64)[self._which]
 
         @cache
@@ -68,6 +80,10 @@ class _Side:
             return described(cgroup) if cgroup else {}
 
         self._told = told
+
+    def ends(self) -> NDArray[np.bytes_]:
+        found = np.array([(one.end or "").encode() for one in self._known] or [b""], np.bytes_)
+        return found[self._which]
 
     def texts(self, name: str) -> NDArray[np.bytes_]:
         found = np.array([self._text(one, name).encode() for one in self._processes] or [b""], np.bytes_)

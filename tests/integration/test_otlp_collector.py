@@ -70,6 +70,24 @@ def test_every_flow_becomes_spans_of_one_trace(net: Net, start_agent: StartAgent
     assert "skytrail.flow.packets" in collector.metrics()
 
 
+def test_a_connections_span_says_how_its_sockets_fared(net: Net, start_agent: StartAgent, collector: Any) -> None:
+    left, right = net.pair()
+    agent = start_agent(interfaces=(left.interface,), otlp__endpoint=collector.grpc, **QUICK)
+    net.run(left.netns, "bash", "-c", f"exec 3<>/dev/tcp/{right.ip4}/5000", check=False)
+
+    def told() -> dict[str, Any]:
+        spans = [otelcol.attributes(span) for span in collector.spans()]
+        found = [one for one in spans if one.get("destination.port") == 5000 and "skytrail.flow.finish_type" in one]
+        return found[0] if found else {}
+
+    agent.wait_flows(1, "tcp and port 5000")
+    agent.stop()
+    span = until(told, 20.0, 0.1)
+    assert span["skytrail.tcp.end"] == "refused"
+    assert 0 < span["skytrail.tcp.connect_latency"] < 10**9
+    assert span["process.executable.name"] == "bash"
+
+
 def test_flows_of_the_time_when_the_collector_was_away_arrive_later(net: Net, start_agent: StartAgent, collector: Any) -> None:
     left, right = net.pair()
     agent: Agent = start_agent(otlp__endpoint=collector.grpc, **QUICK)

@@ -77,6 +77,23 @@ def test_ten_thousand_short_connections_have_their_processes_latency_and_ends(st
     assert agent.metrics().value("skytrail_socket_events_lost_total") == 0
 
 
+def test_of_two_servers_on_a_port_each_has_its_own_connections(start_agent: StartAgent, net: Net) -> None:
+    """One listens on every IPv4 address, another process on every IPv6 address."""
+    left, right = net.pair(ipv6=True)
+    agent = start_agent("--set", "flow.linger=600s", interfaces=(left.interface,))
+    servers = {right.ip4: serve(net, right.netns, "0.0.0.0"), right.ip6: serve(net, right.netns, "::")}
+    for address in (right.ip4, right.ip6, right.ip4):
+        net.run(left.netns, sys.executable, "-c", CONNECT, address, "1")
+    until(lambda: len(agent.flows("tcp and port 5000")) == 3)
+
+    def named() -> bool:
+        for flow in agent.flows("tcp and port 5000"):
+            assert whose(flow).get("B") == servers[flow["Network"]["B"]].pid
+        return True
+
+    until(named)
+
+
 def test_an_end_that_is_elsewhere_is_nobodys_here(start_agent: StartAgent, net: Net) -> None:
     """Captured at the host's end of a pair: the process in the namespace is known by the packets that it sends."""
     left, right = net.pair(ipv6=True)
