@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import signal
 import sys
 import threading
@@ -69,6 +70,7 @@ _OPTIONS = (
 )
 _CLOSE_TIMEOUT = 5.0
 _DRIVER_PATIENCE = 2.0  # seconds
+_SLOW_STOP = 10.0  # seconds
 _TURN = 0.001  # seconds; Python's 0.005 is as long as a change takes from the kernel to its readers
 
 
@@ -627,6 +629,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
             _show(process, done)
         done.wait()
     finally:
+        faulthandler.dump_traceback_later(_SLOW_STOP)  # who does not end says where
         process.stop()
 
 

@@ -23,6 +23,7 @@ BENCHES = {
     "pcap": "capture_file:pcap",
     "memory": "agent:memory",
     "idle": "agent:idle",
+    "scrape": "agent:scrape",
     "latency": "agent:latency",
     "load": "agent:load",
     "churn": "agent:churn",

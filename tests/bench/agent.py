@@ -27,6 +27,7 @@ from tests.bench.report import Line
 SENDER = Path(__file__).with_name("sender.c")
 LOAD_RATE, LOAD_FLOWS, LOAD_SECONDS = 80_000, 1_000, 15
 CHURN_RATE, CHURN_FILL, CHURN_SECONDS = 20_000, 12, 15
+SCRAPES = 21
 MEMORY_FLOWS = 100_000
 IDLE_INTERFACES, IDLE_SECONDS = 100, 20
 VISIBLE_ROUNDS = 41
@@ -187,6 +188,31 @@ def idle() -> Iterator[Line]:
         usage = meter.read()
         agent.stop()
     yield Line(f"idle, {IDLE_INTERFACES} interfaces: CPU", 100 * (usage.process + usage.programs), "% core", most=1)
+
+
+def scrape() -> Iterator[Line]:
+    """/metrics with 500 interfaces in 100 namespaces, every collector on."""
+    with _bench() as bench:
+        names = [bench.net.netns(f"m{number}") for number in range(100)]
+        pairs = [
+            f"link add a{number} type veth peer name b{number}\nlink set a{number} up\nlink set b{number} up"
+            for number in (1, 2)
+        ]
+        for name in names:
+            bench.net.run(name, "ip", "-batch", "-", stdin="\n".join(pairs))
+        agent = bench.agent()
+        took = []
+        for _ in range(SCRAPES):
+            begun = time.perf_counter()
+            body = agent.get("/metrics")
+            took.append(1000 * (time.perf_counter() - begun))
+            time.sleep(0.3)
+        told = agent.metrics().by("skytrail_interface_up", "netns")
+        assert sum(name in told for name in names) == len(names)
+        agent.stop()
+    took = sorted(took[1:])
+    note = f"worst {took[-1]:.0f} ms; {len(body) / MB:.1f} MB"
+    yield Line("/metrics, 500 interfaces in 100 namespaces, p50", statistics.median(took), "ms", most=300, note=note)
 
 
 def latency() -> Iterator[Line]:
