@@ -150,7 +150,7 @@ class Agent:
         """SIGTERM; it must end in good order."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(15) == 0, self.log()
+            assert self.process.wait(40) == 0, self.log()  # after 10 s it says in its log where it is
 
     def close(self) -> None:
         """End it, however it is."""
