@@ -20,7 +20,7 @@ from exporters.conntrack.table import TO, Translations, rows_of
 from exporters.flows.ends import ends_of_flows, tracking_of_ends
 from exporters.flows.points import Points
 from exporters.sockets.grouping import distinct
-from exporters.sockets.shown import address_text
+from exporters.sockets.shown import address_text, end_text
 from skytrail.errors import SkytrailError
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import NetlinkDecodeError
@@ -287,9 +287,7 @@ def _ends_text(row: Any) -> dict[str, str]:  # noqa: ANN401 - one row of ROW
     for side in (0, 1):
         address = address_text(int(other["family"]), other["addr"][side].tobytes())
         port = int(other["port"][side])
-        if not port or other["proto"] not in (6, 17, 132):
-            texts.append(address)
-        else:
-            texts.append(f"{address}:{port}" if other["family"] == 4 else f"[{address}]:{port}")
+        with_port = port and other["proto"] in (6, 17, 132)
+        texts.append(end_text(address, port) if with_port else address)
     source_, destination = texts[::-1] if row["reversed"] else texts
     return {"Source": source_, "Destination": destination}

@@ -5,7 +5,6 @@ Source: linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h; a tuple's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -94,12 +93,6 @@ def _tuple(spans: Spans, into: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _octets(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(len(numbers), numbers.itemsize)
-
-
-def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Rows of :data:`ENTRY` one behind the other; numpy's own concatenation changes the byte order of ports."""
-    whole: NDArray[Any] = np.concatenate([part.view(f"V{ENTRY.itemsize}") for part in parts]).view(ENTRY)
-    return whole
 
 
 def conversations(

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.conntrack.entries import DESTINATION_NAT, ENTRY, SOURCE_NAT, TRANSLATED, entries, joined
+from exporters.conntrack.entries import DESTINATION_NAT, ENTRY, SOURCE_NAT, TRANSLATED, entries
 from skytrail.kernel.columns import Spans, rows
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import NLM_F_DUMP, Answer, Asker, attribute, attributes, listen, sender_nsid
@@ -131,7 +131,8 @@ class Events:
             part["gone"] = Spans(spans.data, spans.starts - _NETLINK_HEADER, spans.ends).numbers("u2", 4) & 0xFF == _DELETE
             found.append(part)
             where.append(np.array(numbers, np.int64))
-        return joined(found), np.concatenate(where), overrun
+        # without its type numpy would give the ports the host's byte order
+        return np.concatenate(found, dtype=ENTRY), np.concatenate(where), overrun
 
 
 def dump(worker: NamespaceWorker, namespace: Namespace) -> NDArray[Any]:

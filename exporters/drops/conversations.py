@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.flows.ends import ENDS
+from exporters.sockets.grouping import ranges
 
 _KEY = np.dtype([("ends", ENDS), ("kind", "u1"), ("reason", "u4"), ("netns", "u8")])
 ROW = np.dtype([("key", _KEY), ("packets", "u8", 2), ("ifindex", "u4"), ("last", "i8")])
@@ -98,9 +99,7 @@ class Conversations:
         highest = lowest.copy()
         highest[:, _ENDS_BYTES:] = 0xFF
         begin = np.searchsorted(self._keys, lowest.view(_KEY_BYTES)[:, 0])
-        counts = np.searchsorted(self._keys, highest.view(_KEY_BYTES)[:, 0], "right") - begin
-        owners = np.repeat(np.arange(len(ends)), counts)
-        places = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owners]
+        owners, places = ranges(begin, np.searchsorted(self._keys, highest.view(_KEY_BYTES)[:, 0], "right"))
         return owners, self._rows.view(_ROW_BYTES)[places].view(ROW)
 
 

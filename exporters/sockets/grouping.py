@@ -1,4 +1,4 @@
-"""Rows that are equal in some columns, by numpy."""
+"""Rows that are equal in some columns, and runs of rows, by numpy."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def distinct(*columns: NDArray[Any]) -> tuple[list[tuple[Any, ...]], NDArray[np.
         rows[name] = column
     found, which = np.unique(rows, return_inverse=True)
     return found.tolist(), which
+
+
+def ranges(begin: NDArray[np.intp], end: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """All numbers of several ranges [begin, end): which range each is of, ascending, and the numbers."""
+    counts = end - begin
+    which = np.repeat(np.arange(len(begin)), counts)
+    return which, np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + begin[which]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exporters.conntrack.entries import ENTRY, KINDS, conversations, joined
+from exporters.conntrack.entries import ENTRY, KINDS, conversations
 from exporters.conntrack.table import FROM, TO, Translations, rows_of
 from exporters.flows.ends import ENDS
 
@@ -35,6 +35,10 @@ def entry(client: int, outside: int, *, netns: int = 1, gone: bool = False, kind
 def ends(client: int, name: str = "original") -> NDArray[Any]:
     made = entry(client, client)
     return conversations(made[name], made["family"], made["proto"])[0]
+
+
+def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts, dtype=ENTRY)
 
 
 def joined_ends(*parts: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import select
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,20 +37,6 @@ def ends_of(netns: int, destination: tuple[str, int], sender: tuple[str, int]) -
         raw = socket.inet_pton(kind, address)
         row["addr"][0, side, : len(raw)], row["port"][0, side] = list(raw), port
     return row
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def programs() -> Iterator[SocketPrograms]:
-    made = SocketPrograms()
-    yield made
-    made.close()
 
 
 def opened(chance: random.Random) -> list[socket.socket]:

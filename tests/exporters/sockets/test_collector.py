@@ -28,13 +28,6 @@ from skytrail.metrics import Metric
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
 class Lab:
     """A collector, and the namespace that is looked at."""
 

@@ -28,13 +28,6 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def worker() -> Iterator[NamespaceWorker]:
     made = NamespaceWorker()
     yield made
@@ -55,13 +48,6 @@ def diag(worker: NamespaceWorker, census: Census) -> SockDiag:
         return census.namespaces()
 
     return SockDiag(worker, namespaces)
-
-
-@pytest.fixture
-def programs() -> Iterator[SocketPrograms]:
-    made = SocketPrograms()
-    yield made
-    made.close()
 
 
 def test_each_field_is_as_the_iterator_tells_it(programs: SocketPrograms, diag: SockDiag, net: Net) -> None:
