@@ -28,9 +28,9 @@ from gremlin_api.interpreter.arithmetic import (
     wrong_type,
 )
 from gremlin_api.interpreter.comparison import IncomparableError, compare, equals
-from gremlin_api.interpreter.regular import Expression, compile_re2
 from gremlin_api.language.syntax import Argument, Predicate
 from gremlin_api.values import BulkSet, Edge, OrderedSet, Value, Vertex, VertexProperty
+from skytrail.asking.regular import Expression, compile_re2
 
 PATTERN_SYNTAX = "java.util.regex.PatternSyntaxException"
 

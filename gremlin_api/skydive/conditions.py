@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 from gremlin_api.graphs.topology import TopologyEdge, TopologyVertex
 from gremlin_api.interpreter.conditions import Condition, tell_apart
-from gremlin_api.interpreter.regular import compile_re2
 from gremlin_api.language.syntax import Argument, Predicate
 from gremlin_api.values import Value
+from skytrail.asking.regular import compile_re2
 from skytrail.errors import UsageError
 from topology.elements import FOREVER, Revision
 from topology.store.traversal import Scalar, value_at
