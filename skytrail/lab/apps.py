@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, cast
 
 _LARGEST = 60_000
@@ -58,6 +59,7 @@ async def _serve(tcp: int, udp: int) -> None:
             taken = _bound(family, socket.SOCK_DGRAM, udp)
             taken.setblocking(False)
             await asyncio.get_running_loop().create_datagram_endpoint(_Echo, sock=taken)
+    print("ready", flush=True)
     if server is None:
         await asyncio.Event().wait()
     else:
@@ -76,6 +78,7 @@ def _stuck(tcp: int) -> None:
             client.setblocking(False)
             client.connect_ex((address, tcp))
             held.append(client)
+    print("ready", flush=True)
     while True:
         time.sleep(3600)
 
@@ -128,10 +131,23 @@ async def _ask(task: Task) -> int:
         transport.close()
 
 
+async def _ping(task: Task) -> int:
+    """Bytes of an answer to ping. Raises OSError."""
+    words = ["ping", "-n", "-q", "-c", "1", "-W", str(int(_PATIENCE)), "-s", str(task.size), task.address]
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*words, stdin=quiet, stdout=quiet, stderr=quiet)
+    if await process.wait():
+        raise OSError("no answer")
+    return task.size
+
+
+_WAYS: dict[str, Callable[[Task], Awaitable[int]]] = {"tcp": _fetch, "udp": _ask, "icmp": _ping}
+
+
 async def _once(task: Task, counts: Counter[str]) -> None:
     counts["asked"] += 1
     try:
-        counts["bytes"] += await (_fetch if task.proto == "tcp" else _ask)(task)
+        counts["bytes"] += await _WAYS[task.proto](task)
         counts["answered"] += 1
     except (OSError, TimeoutError):
         counts["failed"] += 1
@@ -154,16 +170,17 @@ async def _repeat(task: Task, until: float, seed: int) -> Counter[str]:
 async def _load(tasks: list[Task], seconds: float, seed: int) -> None:
     until = time.monotonic() + seconds
     counts = await asyncio.gather(*(_repeat(task, until, seed) for task in tasks))
-    print(json.dumps([{**task._asdict(), **count} for task, count in zip(tasks, counts, strict=True)]))  # noqa: T201
+    print(json.dumps([{**task._asdict(), **count} for task, count in zip(tasks, counts, strict=True)]))
 
 
-async def _try(task: Task) -> int:
+async def _try(task: Task, count: int) -> None:
     counts: Counter[str] = Counter()
-    await _once(task, counts)
-    return 0 if counts["answered"] else 1
+    for _ in range(count):
+        await _once(task, counts)
+    print(counts["answered"])
 
 
-def main() -> int:
+def main() -> None:
     """Run what the arguments say."""
     parser = argparse.ArgumentParser()
     what = parser.add_subparsers(dest="what", required=True)
@@ -176,7 +193,7 @@ def main() -> int:
     load.add_argument("--seconds", type=float, required=True)
     load.add_argument("--seed", type=int, default=0)
     once = what.add_parser("try")
-    for name, kind in (("proto", str), ("address", str), ("port", int), ("size", int)):
+    for name, kind in (("proto", str), ("address", str), ("port", int), ("size", int), ("count", int)):
         once.add_argument(name, type=kind)
     given = parser.parse_args()
     if given.what == "serve":
@@ -186,9 +203,8 @@ def main() -> int:
     elif given.what == "load":
         asyncio.run(_load([Task(*row) for row in json.load(sys.stdin)], given.seconds, given.seed))
     else:
-        return asyncio.run(_try(Task(given.proto, given.address, given.port, given.size, 1.0)))
-    return 0
+        asyncio.run(_try(Task(given.proto, given.address, given.port, given.size, 1.0), given.count))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,11 @@ from pathlib import Path
 import yaml
 
 from skytrail.errors import NotSupportedError, RunError
-from skytrail.lab import apps
 from skytrail.lab.fabric import fabric
-from skytrail.lab.places import entering, environment, init_of, node_folder, record_of, run, run_lines, spawn
+from skytrail.lab.places import environment, init_of, node_folder, record_of, run_lines, spawn
 from skytrail.lab.plan import Node, Place, Plan
 from skytrail.lab.processes import end, read_record, start_recorded
+from skytrail.lab.servers import serving, started
 from skytrail.lab.state import ROOT, Lab, folder_of, read_lab
 from skytrail.lab.two_hosts import two_hosts
 
@@ -288,12 +287,7 @@ def _set_up(lab: Lab, node: Node) -> None:
 
 
 def _start_app(lab: Lab, name: str, place: Place) -> None:
-    spawn(lab, place, serving(), name)
-
-
-def serving() -> list[str]:
-    """The server of a workload."""
-    return [sys.executable, "-I", apps.__file__, "serve", "--tcp", "80", "--udp", "53"]
+    run_lines(lab, place, [started(name, serving())])
 
 
 def _start_hub(lab: Lab, lock: int) -> None:
@@ -345,7 +339,7 @@ def connected(lab: Lab) -> set[str]:
     with (
         contextlib.suppress(urllib.error.URLError, OSError),
         urllib.request.urlopen(f"http://{lab.hub}/api/status", timeout=5) as answer,
-    ):  # noqa: S310
+    ):
         return {str(agent["Host"]) for agent in json.load(answer)["Agents"].values() if agent["IsConnected"]}
     return set()
 

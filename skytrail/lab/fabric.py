@@ -1,8 +1,8 @@
 """A fabric: two racks of hosts, routers between them, two tenants over VXLAN, a gateway that translates to the outside.
 
-The tenant *red* runs in VXLAN over IPv4, *blue* over IPv6. On each host Open vSwitch keeps the tenants apart by VLANs; each VLAN
-leads to a bridge of the kernel's with the tenant's tunnel. Two cables join each leaf to the spine: what goes up takes the first,
-what comes down the second, so that ways there and back differ.
+The tenant *red* runs in VXLAN over IPv4, *blue* over IPv6. On each host Open vSwitch keeps the tenants apart by VLANs; each
+VLAN leads to a bridge of the kernel's with the tenant's tunnel. Two cables join each leaf to the spine: what goes up takes the
+first, what comes down the second, so that ways there and back differ.
 """
 
 from __future__ import annotations
@@ -10,8 +10,24 @@ from __future__ import annotations
 from itertools import permutations
 from typing import NamedTuple
 
-from skytrail.lab.pieces import FORWARD, OFFLOADS, QUIET, addresses, bridge, workload
-from skytrail.lab.plan import Acts, Cable, End, Family, Hop, Node, Place, Plan, Role, Segment, Tunnel, Way, Workload
+from skytrail.lab.pieces import FORWARD, OFFLOADS, QUIET, addresses, bridge, translating, workload
+from skytrail.lab.plan import (
+    Acts,
+    Cable,
+    End,
+    Family,
+    Hop,
+    Node,
+    Place,
+    Plan,
+    Role,
+    Route,
+    Segment,
+    Translator,
+    Tunnel,
+    Way,
+    Workload,
+)
 
 UNDERLAY_MTU = 1600  # 1500 and the headers of VXLAN over IPv6
 
@@ -38,6 +54,21 @@ class _Machine(NamedTuple):
 _MACHINES = (_Machine("h1", 1, 1, 1), _Machine("h2", 1, 2, 2), _Machine("h3", 2, 1, 3), _Machine("gw", 2, 2, 0))
 _RACKS = (1, 2)
 _BY_NAME = {machine.name: machine for machine in _MACHINES}
+
+_ROUTES: dict[Place, tuple[Route, ...]] = {
+    **{Place(one.name): (Route("10.0.0.0/8", one.leaf(4)), Route("fd00::/16", one.leaf(6))) for one in _MACHINES},
+    **{
+        Place(f"leaf{rack}"): (Route("10.0.0.0/8", f"10.9.{rack}1.1"), Route("fd00::/16", f"fd00:9:{rack}1::1"))
+        for rack in _RACKS
+    },
+    Place("spine"): tuple(
+        route
+        for rack in _RACKS
+        for route in (Route(f"10.{rack}.0.0/16", f"10.9.{rack}2.2"), Route(f"fd00:{rack}::/32", f"fd00:9:{rack}2::2"))
+    ),
+}
+_ONE_WAY = frozenset(one for rack in _RACKS for one in ((Place(f"leaf{rack}"), "up2"), (Place("spine"), f"down{rack}1")))
+_TRANSLATOR = Translator("eth1", ("oifname eth1 masquerade",))
 
 SEGMENTS = (
     Segment("red", {4: "172.16.10.0/24", 6: "fdaa:10::/64"}, vni=10, carrier=4),
@@ -97,7 +128,19 @@ def fabric() -> Plan:
         if source.node != destination.node and (source.segment == destination.segment or outside in (source, destination))
     ]
     tools = {"ovs-vswitchd": "openvswitch-switch", "ovs-vsctl": "openvswitch-switch"}
-    return Plan("fabric", tuple(nodes), tuple(cables), (*workloads, outside), SEGMENTS, tuple(ways), _PICTURE, tools)
+    return Plan(
+        "fabric",
+        tuple(nodes),
+        tuple(cables),
+        (*workloads, outside),
+        SEGMENTS,
+        tuple(ways),
+        _PICTURE,
+        _ROUTES,
+        {"gw": _TRANSLATOR},
+        _ONE_WAY,
+        tools,
+    )
 
 
 def _inside(segment: Segment, family: Family, last: str) -> str:
@@ -130,7 +173,7 @@ def tunnel(machine: str, segment: str, vni: int) -> list[str]:
 def _uplink(machine: _Machine) -> list[str]:
     """Lines for the cable to the leaf, and the tunnels."""
     lines = _addresses("eth0", {4: machine.address(4), 6: machine.address(6)}, 24)
-    lines += [f"ip route add 10.0.0.0/8 via {machine.leaf(4)}", f"ip -6 route add fd00::/16 via {machine.leaf(6)}"]
+    lines += [route.command for route in _ROUTES[Place(machine.name)]]
     for segment in SEGMENTS:
         lines += [*bridge(f"br{segment.vni}"), *tunnel(machine.name, segment.name, segment.vni)]
     return lines
@@ -163,11 +206,7 @@ def _gateway(machine: _Machine) -> Node:
         given = {family: f"{address}/{24 if family == 4 else 64}" for family, address in _gateway_of(segment).items()}
         lines += addresses(f"br{segment.vni}", given)
     lines += _addresses("eth1", {4: "203.0.113.1", 6: "2001:db8:113::1"}, 24)
-    lines += [
-        "nft add table inet nat",
-        "nft add chain inet nat postrouting '{ type nat hook postrouting priority srcnat; }'",
-        "nft add rule inet nat postrouting oifname eth1 masquerade",
-    ]
+    lines += translating(_TRANSLATOR)
     return Node(machine.name, Role.GATEWAY, tuple(lines), position=f"the gateway, in rack {machine.rack}")
 
 
@@ -178,7 +217,7 @@ def _leaf(rack: int) -> list[str]:
             lines += _addresses(f"swp{machine.port}", {4: machine.leaf(4), 6: machine.leaf(6)}, 24)
     for n in (1, 2):
         lines += _addresses(f"up{n}", {4: f"10.9.{rack}{n}.2", 6: f"fd00:9:{rack}{n}::2"}, 24)
-    return [*lines, f"ip route add 10.0.0.0/8 via 10.9.{rack}1.1", f"ip -6 route add fd00::/16 via fd00:9:{rack}1::1"]
+    return [*lines, *(route.command for route in _ROUTES[Place(f"leaf{rack}")])]
 
 
 def _spine() -> list[str]:
@@ -186,11 +225,7 @@ def _spine() -> list[str]:
     for rack in _RACKS:
         for n in (1, 2):
             lines += _addresses(f"down{rack}{n}", {4: f"10.9.{rack}{n}.1", 6: f"fd00:9:{rack}{n}::1"}, 24)
-        lines += [
-            f"ip route add 10.{rack}.0.0/16 via 10.9.{rack}2.2",
-            f"ip -6 route add fd00:{rack}::/32 via fd00:9:{rack}2::2",
-        ]
-    return lines
+    return [*lines, *(route.command for route in _ROUTES[Place("spine")])]
 
 
 def _way(source: Workload, destination: Workload) -> Way:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skytrail.lab.plan import Family
+from skytrail.lab.plan import Family, Translator
 
 OFFLOADS = "tx off gso off tso off gro off"
 """Without them every packet is as long as the cable allows, and has the checksum that it has on a real one."""
@@ -43,4 +43,13 @@ def workload(name: str, given: Mapping[Family, str], gateway: Mapping[Family, st
         f"ip link set {name} up",
         f"ip netns exec {name} sh -e -c '{'; '.join([*inside, f'ethtool -K eth0 {OFFLOADS} >/dev/null'])}'",
         f"ethtool -K {name} {OFFLOADS} >/dev/null",
+    ]
+
+
+def translating(translator: Translator) -> list[str]:
+    """Lines that make its rules."""
+    return [
+        "nft add table inet nat",
+        "nft add chain inet nat postrouting '{ type nat hook postrouting priority srcnat; }'",
+        *(f"nft add rule inet nat postrouting {rule}" for rule in translator.rules),
     ]

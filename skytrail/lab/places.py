@@ -16,6 +16,7 @@ from skytrail.lab.state import Lab
 
 _CONFIG = "/run/skytrail/skytrail.yaml"
 _INIT = "init.pid"
+_SHOWN = 3  # lines of what a shell says, the failing one among them
 
 
 def node_folder(lab: Lab, node: str) -> Path:
@@ -94,8 +95,7 @@ def run_lines(lab: Lab, place: Place, lines: Sequence[str]) -> None:
     """
     status, said = run(lab, place, ["sh", "-e", "-v"], stdin="\n".join(lines) + "\n")
     if status:
-        *_, line, why = ["", "", *said.strip().splitlines()]
-        raise RunError(f"{place}: {line!r} failed: {why}")
+        raise RunError(f"{place}: a command failed: {' '.join(' '.join(said.splitlines()[-_SHOWN:]).split())}")
 
 
 def run_commands(lab: Lab, commands: Sequence[Command]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 from typing import Literal, NamedTuple
 
 Family = Literal[4, 6]
@@ -163,8 +164,47 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """A route by a neighbour, as ``ip route add`` takes it: ``prefix via gateway``."""
+
+    prefix: str
+    gateway: str
+
+    @property
+    def line(self) -> str:
+        """For ``ip route`` or ``ip -6 route``."""
+        return f"{self.prefix} via {self.gateway}"
+
+    @property
+    def command(self) -> str:
+        """That adds it."""
+        return f"ip{' -6' if ':' in self.gateway else ''} route add {self.line}"
+
+    def leads_to(self, address: str) -> bool:
+        """Whether an address is behind it."""
+        host = ip_address(address)
+        if self.prefix == "default":
+            return host.version == ip_address(self.gateway).version
+        return host in ip_network(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """Who translates addresses to those of an interface: rules of the chain ``postrouting`` of nftables' ``inet nat``."""
+
+    interface: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole laboratory."""
+    """A whole laboratory.
+
+    Attributes:
+        routes: by neighbours, where packets between workloads need them.
+        one_way: interfaces that packets come by from where the way back is by another one.
+        translators: by node.
+    """
 
     topology: str
     nodes: tuple[Node, ...]
@@ -173,6 +213,9 @@ class Plan:
     segments: tuple[Segment, ...]
     ways: tuple[Way, ...]
     picture: str
+    routes: Mapping[Place, tuple[Route, ...]]
+    translators: Mapping[str, Translator]
+    one_way: frozenset[tuple[Place, str]] = frozenset()
     tools: Mapping[str, str] = field(default_factory=dict)  # program: Debian package
 
     def node(self, name: str) -> Node:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from skytrail.lab.pieces import FORWARD, OFFLOADS, QUIET, addresses, bridge, workload
-from skytrail.lab.plan import Acts, Cable, End, Family, Hop, Node, Place, Plan, Role, Segment, Way, Workload
+from skytrail.lab.pieces import FORWARD, OFFLOADS, QUIET, addresses, bridge, translating, workload
+from skytrail.lab.plan import Acts, Cable, End, Family, Hop, Node, Place, Plan, Role, Route, Segment, Translator, Way, Workload
 
 _HOSTS = {"h1": 1, "h2": 2}
 _OUTSIDE: dict[Family, str] = {4: "203.0.113.2", 6: "2001:db8:113::2"}
+
+_TRANSLATOR = Translator(
+    "eth0",
+    (
+        "oifname eth0 ip daddr 203.0.113.0/24 masquerade",
+        "oifname eth0 ip6 daddr 2001:db8:113::/64 masquerade",
+    ),
+)
 
 _PICTURE = """\
    h1  {h1}                       h2  {h2}
@@ -44,31 +52,46 @@ def two_hosts() -> Plan:
         if source.node != destination.node
     ]
     segments = [Segment(name, {4: f"10.10.{host}.0/24", 6: f"fd10:{host}::/64"}) for name, host in _HOSTS.items()]
-    picture = _PICTURE.format(h1="10.10.1.0/24 ", h2="10.10.2.0/24 ")
-    return Plan("two-hosts", tuple(nodes), tuple(cables), (*workloads, outside), tuple(segments), tuple(ways), picture)
+    routes = {Place(name): _routes(host) for name, host in _HOSTS.items()}
+    routes |= {one.place: tuple(Route("default", way) for way in _gateway(_HOSTS[one.node]).values()) for one in workloads}
+    return Plan(
+        "two-hosts",
+        tuple(nodes),
+        tuple(cables),
+        (*workloads, outside),
+        tuple(segments),
+        tuple(ways),
+        _PICTURE.format(h1="10.10.1.0/24 ", h2="10.10.2.0/24 "),
+        routes,
+        dict.fromkeys(_HOSTS, _TRANSLATOR),
+    )
 
 
 def _host(host: int, workloads: list[Workload]) -> list[str]:
-    other = 3 - host
-    gateway: dict[Family, str] = {4: f"10.10.{host}.254", 6: f"fd10:{host}::fe"}
+    gateway = _gateway(host)
     lines = [*QUIET, FORWARD, *bridge("br0")]
     lines += addresses("br0", {family: f"{address}/{24 if family == 4 else 64}" for family, address in gateway.items()})
     lines += addresses("eth0", {4: f"192.168.77.{host}/24", 6: f"fd77::{host}/64"})
     lines += addresses("eth0", {4: f"203.0.113.{10 + host}/24", 6: f"2001:db8:113::{10 + host}/64"})
     lines += [
         f"ethtool -K eth0 {OFFLOADS} >/dev/null",
-        f"ip route add 10.10.{other}.0/24 via 192.168.77.{other}",
-        f"ip -6 route add fd10:{other}::/64 via fd77::{other}",
-        "nft add table inet nat",
-        "nft add chain inet nat postrouting '{ type nat hook postrouting priority srcnat; }'",
-        "nft add rule inet nat postrouting oifname eth0 ip daddr 203.0.113.0/24 masquerade",
-        "nft add rule inet nat postrouting oifname eth0 ip6 daddr 2001:db8:113::/64 masquerade",
+        *(route.command for route in _routes(host)),
+        *translating(_TRANSLATOR),
     ]
     for one in workloads:
         if _HOSTS[one.node] == host:
             given = {family: f"{address}/{24 if family == 4 else 64}" for family, address in one.address.items()}
             lines += [*workload(one.name, given, gateway), f"ip link set {one.name} master br0"]
     return lines
+
+
+def _gateway(host: int) -> dict[Family, str]:
+    return {4: f"10.10.{host}.254", 6: f"fd10:{host}::fe"}
+
+
+def _routes(host: int) -> tuple[Route, ...]:
+    other = 3 - host
+    return (Route(f"10.10.{other}.0/24", f"192.168.77.{other}"), Route(f"fd10:{other}::/64", f"fd77::{other}"))
 
 
 def _server() -> list[str]:
