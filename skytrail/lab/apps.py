@@ -147,8 +147,9 @@ _WAYS: dict[str, Callable[[Task], Awaitable[int]]] = {"tcp": _fetch, "udp": _ask
 async def _once(task: Task, counts: Counter[str]) -> None:
     counts["asked"] += 1
     try:
-        counts["bytes"] += await _WAYS[task.proto](task)
+        came = await _WAYS[task.proto](task)
         counts["answered"] += 1
+        counts["bytes"] += came
     except (OSError, TimeoutError):
         counts["failed"] += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skytrail.lab.breaks.fault import Fault, Leg, legs
+from skytrail.lab.breaks.fault import Direction, Fault, Leg, legs
 from skytrail.lab.plan import Acts, Command, Plan
 
 _REFUSALS = {
@@ -53,14 +53,16 @@ def narrow_cables(plan: Plan) -> Iterator[Fault]:
             continue
         place, is_port = leg.hop.place, leg.hop.acts is Acts.BRIDGE
         cable = next((cable for cable in plan.cables if (place.node, device) in (cable.left, cable.right)), None)
+        way: Direction = leg.direction
         why = f"{device} takes {_NARROW} bytes at most, though the other end of the cable sends more"
         if is_port:
             why = f"the bridge forwards {_NARROW} bytes at most to {device}"
+            way = way if device.startswith("vxlan") else "both"  # nor does a veth port take more from its other end
         yield Fault(
             "mtu",
             place,
             device,
-            "both" if is_port and not device.startswith("vxlan") else leg.direction,  # the other end of a veth pair is told less
+            "both" if is_port and not device.startswith("vxlan") else leg.direction,
             leg.exchange,
             "large",
             why,
