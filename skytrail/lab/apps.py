@@ -125,7 +125,7 @@ async def _ask(task: Task) -> int:
     loop = asyncio.get_running_loop()
     transport, waiting = await loop.create_datagram_endpoint(_Waiting, remote_addr=(task.address, task.port))
     try:
-        transport.sendto(random.randbytes(min(task.size, _LARGEST)))
+        transport.sendto(bytes(min(task.size, _LARGEST)))
         return len(await asyncio.wait_for(waiting.came, _PATIENCE))
     finally:
         transport.close()

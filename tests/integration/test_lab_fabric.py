@@ -11,7 +11,7 @@ from support.netlab import until
 
 from skytrail.lab.breaks.kinds import KINDS
 from skytrail.lab.places import run
-from skytrail.lab.plan import Plan
+from skytrail.lab.plan import Place, Plan
 from skytrail.lab.state import Lab
 
 pytestmark = pytest.mark.timeout(240)
@@ -50,13 +50,13 @@ def test_one_tracking_id_at_every_hop(fabric: Built, source: str, destination: s
 
 def test_drops_in_a_tunnel_are_told_of_by_the_host_alone_where_they_are(fabric: Built) -> None:
     lab, plan = fabric
-    spine = next(node for node in plan.nodes if node.name == "spine")
+    spine = Place("spine")
     rule = (
         "add table inet t; add chain inet t c { type filter hook forward priority 0; }; add rule inet t c udp dport 4789 drop"
     )
     place = plan.workload("red1").place
     run(lab, place, ["ping", "-c1", "-W2", "172.16.10.3"])
-    assert run(lab, place._replace(node=spine.name, netns=""), ["nft", rule]) == (0, "")
+    assert run(lab, spine, ["nft", rule]) == (0, "")
     try:
         assert run(lab, place, ["ping", "-c3", "-i0.1", "-W1", "172.16.10.3"])[0] == 1
         path = "/api/v1/flows?filter=udp+port+4789&limit=10000"
@@ -67,7 +67,7 @@ def test_drops_in_a_tunnel_are_told_of_by_the_host_alone_where_they_are(fabric: 
         until(lambda: "NETFILTER_DROP" in dropped("spine"), 20)
         assert "NETFILTER_DROP" not in dropped("leaf1") + dropped("h3")
     finally:
-        run(lab, place._replace(node=spine.name, netns=""), ["nft", "delete table inet t"])
+        run(lab, spine, ["nft", "delete table inet t"])
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
