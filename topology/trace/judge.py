@@ -27,6 +27,10 @@ class Graph(Protocol):
         """Whether the namespace of an interface (its TID) has an address; None: the interface is not in the graph."""
         ...
 
+    def known(self, address: str) -> bool:
+        """Whether any interface of the graph has an address."""
+        ...
+
     def type_of(self, node: str) -> str:
         """Type of an interface; empty: not known."""
         ...
@@ -42,7 +46,14 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     causes = causes_of(evidence.drops, turned, outer)
     ways = [in_order(seen, way) for way in (FORTH, BACK)]
     found = [
-        losses(ways[way], way, {id(one): later[id(one)][way] for one in seen if id(one) in later}, causes, _holds(graph, seen))
+        losses(
+            ways[way],
+            way,
+            {id(one): later[id(one)][way] for one in seen if id(one) in later},
+            causes,
+            _holds(graph, seen),
+            graph.known,
+        )
         for way in (FORTH, BACK)
     ]
     shown = _Shown(evidence.hosts, graph)

@@ -20,6 +20,9 @@ Drop: TypeAlias = Mapping[str, Any]
 Holds: TypeAlias = Callable[[str, str, str], bool]
 """Whether a namespace of a host (TID, label) has an address."""
 
+Known: TypeAlias = Callable[[str], bool]
+"""Whether any namespace of the graph has an address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -89,7 +92,9 @@ def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], car
     return found
 
 
-def losses(path: Sequence[Sighting], way: int, later: Mapping[int, int], causes: Sequence[Cause], holds: Holds) -> list[Loss]:
+def losses(
+    path: Sequence[Sighting], way: int, later: Mapping[int, int], causes: Sequence[Cause], holds: Holds, known: Known
+) -> list[Loss]:
     """What vanished on one way, in the order of the way.
 
     Args:
@@ -98,6 +103,7 @@ def losses(path: Sequence[Sighting], way: int, later: Mapping[int, int], causes:
         later: packets that the second look counted, by the ``id()`` of the sighting; for those that are not in it the same.
         causes: what the kernel dropped.
         holds: whose an address is.
+        known: whether it is anybody's.
     """
     found: list[Loss] = []
     left = [cause for cause in causes if cause.packets[way]]
@@ -110,7 +116,9 @@ def losses(path: Sequence[Sighting], way: int, later: Mapping[int, int], causes:
     if path:
         last = path[-1]
         ends = last.ends.destination if way == FORTH else last.ends.source
-        if not holds(last.host, last.namespace, ends.address):
+        # what left for an address that nobody is known to have went where no agent looks
+        beyond = last.hooks[way] != "ingress" and not known(ends.address)
+        if not beyond and not holds(last.host, last.namespace, ends.address):
             here = [cause for cause in left if cause.place.host == last.host]
             found.append(Loss(way, last, None, last.packets[way], tuple(here)))
             left = [cause for cause in left if cause not in here]
