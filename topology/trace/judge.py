@@ -12,6 +12,7 @@ from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
 from topology.trace.result import Point, Process, Trace, Tunnel, Verdict, Way
 from topology.trace.sightings import BACK, FORTH, End, Ends, Flow, Sighting, ends_of, sightings
+from topology.trace.sightings import Tunnel as Carrier
 
 _WAYS = ("forth", "back")
 _REFUSALS = frozenset({"NO_SOCKET"})
@@ -191,10 +192,15 @@ def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> P
         one.tracking,
         str(source),
         str(destination),
-        Tunnel(tunnel.kind, tunnel.number, tunnel.source, tunnel.destination, tunnel.tracking) if tunnel else None,
+        _carrier(tunnel, way) if tunnel else None,
         since,
         round_trip,
     )
+
+
+def _carrier(tunnel: Carrier, way: int) -> Tunnel:
+    source, destination = (tunnel.source, tunnel.destination) if way == FORTH else (tunnel.destination, tunnel.source)
+    return Tunnel(tunnel.kind, tunnel.number, source, destination, tunnel.ttl[way], tunnel.tracking)
 
 
 def _cause(shown: _Shown, cause: Cause, way: int) -> ShownCause:
