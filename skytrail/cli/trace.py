@@ -126,7 +126,7 @@ def _between(before: Json | None, point: Json) -> Iterator[str]:
     if before is None or before["Host"] != point["Host"]:
         there = ""
         if before and point["RoundTrip"]:
-            text = f"   {_time(point['RoundTrip'])} of the handshake's round trip lie between {printable(before['Host'])} and here"
+            text = f"   {_time(point['RoundTrip'])} of the round trip between {printable(before['Host'])} and here"
             there = click.style(text, dim=True)
         yield f"  {click.style(printable(point['Host']), fg='cyan', bold=True)}{there}"
     was, now = (one["Tunnel"] if one else None for one in (before, point))

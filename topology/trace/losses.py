@@ -115,10 +115,10 @@ def losses(
             left = [cause for cause in left if cause not in here]
     if path:
         last = path[-1]
-        ends = last.ends.destination if way == FORTH else last.ends.source
+        end = last.ends.destination if way == FORTH else last.ends.source
         # what left for an address that nobody is known to have went where no agent looks
-        beyond = last.hooks[way] != "ingress" and not known(ends.address)
-        if not beyond and not holds(last.host, last.namespace, ends.address):
+        beyond = end.many or (last.hooks[way] != "ingress" and not known(end.address))
+        if not beyond and not holds(last.host, last.namespace, end.address):
             here = [cause for cause in left if cause.place.host == last.host]
             found.append(Loss(way, last, None, last.packets[way], tuple(here)))
             left = [cause for cause in left if cause not in here]
