@@ -43,7 +43,7 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
+    outer = {_outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(evidence.drops, turned, outer)
     ways = [in_order(seen, way) for way in (FORTH, BACK)]
     found = [

@@ -68,27 +68,27 @@ class Loss:
     causes: tuple[Cause, ...]
 
 
-def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Mapping[str, Ends]) -> list[Cause]:
+def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Iterable[Ends]) -> list[Cause]:
     """The drops among what happened, turned as the conversation is.
 
     Args:
         drops: each with the TID of its host.
         turned: who opened each conversation, by tracking ID.
-        carriers: the ends of tunnels, forth, by tracking ID.
+        carriers: the ends of tunnels, forth; their destination's port is the tunnel's.
     """
     found = []
+    ways = {(one.source.address, one.destination.address): True for one in carriers}
+    ways |= {(destination, source): False for source, destination in ways}
     for host, one in drops:
-        tracking = str(one["TrackingID"])
-        ends = turned.get(tracking) or carriers.get(tracking)
-        if one["What"] != "Drop" or ends is None:
+        tracking, said = str(one["TrackingID"]), ends_of(one)
+        ends = turned.get(tracking)
+        # of a tunnel the kernel tells a source port of the packet's own, and no VNI: only the addresses tell which way
+        same = said.source == ends.source if ends else ways.get((said.source.address, said.destination.address))
+        if one["What"] != "Drop" or same is None:
             continue
-        # of a tunnel only the addresses tell which way
-        same = ends_of(one).source == ends.source if tracking in turned else str(one["Network"]["A"]) == ends.source.address
         counts = Ways(int(one["AB"]), int(one["BA"]))
         place = Place(host, one.get("Namespace"), str(one.get("Interface", "")))
-        found.append(
-            Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), tracking not in turned)
-        )
+        found.append(Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), ends is None))
     return found
 
 
@@ -123,6 +123,8 @@ def losses(
             found.append(Loss(way, last, None, last.packets[way], tuple(here)))
             left = [cause for cause in left if cause not in here]
     for cause in left:
+        if cause.outer:  # that may have been any conversation's in the tunnel
+            continue
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))
     return found
