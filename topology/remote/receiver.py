@@ -20,14 +20,15 @@ from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
 from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
 from skytrail.wire.versions import OLDEST, WireError, agreed
-from topology.facts import Report
+from topology.facts import Source
 from topology.remote.codec import MalformedReportError, decode_report
-from topology.store.interface import Store, StoreError
+from topology.remote.taking import Taker
+from topology.store.interface import Note, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
 RESOURCE = "agent"
-_KEPT = 1_000_000  # µs between two notes of what is taken
+_KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
 
@@ -70,7 +71,12 @@ class Agent:
     refused: int = 0
     noted: int = 0
     noted_at: int = 0
+    source: Source | None = None
     call: object = field(default=None, repr=False)
+
+    def note(self, number: int) -> Note:
+        """That its reports are taken up to a number."""
+        return Note(RESOURCE, self.tid, msgspec.json.encode(_Mark(self.outbox, number)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +90,12 @@ class AskBounds:
 class Receiver:
     """Serves the wire, on a thread of its own.
 
-    What is taken is noted in the store once a second: after a hub was killed, an agent's reports of the last second may be
-    taken once more, in their order.
+    What is taken is noted in the store at once with what it changed, and now and then where it changed nothing: after a hub was
+    killed, only such reports are taken once more, in their order, and change nothing again.
 
     Args:
         listen: address and port.
-        take: takes a report; returns when it is in the store or held for it. Raises StoreError: it is to be sent again.
+        taker: takes reports.
         store: where it is noted what is taken.
         clock: µs since the epoch.
         bounds: of what agents answer when they are asked.
@@ -102,12 +108,12 @@ class Receiver:
     def __init__(
         self,
         listen: str,
-        take: Callable[[Report], object],
+        taker: Taker,
         store: Store,
         clock: Callable[[], int],
         bounds: AskBounds = AskBounds(),
     ) -> None:
-        self._listen, self._take, self._store, self._clock = listen, take, store, clock
+        self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
@@ -244,7 +250,9 @@ class Receiver:
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
             else:
-                self._take(report)
+                agent.source = report.source
+                if self._taker.take(report, agent.note(one.number)):
+                    agent.noted = one.number
             agent.taken = one.number
         agent.heard = self._clock()
         agent.offset = reports.clock - agent.heard
@@ -253,11 +261,12 @@ class Receiver:
 
     def _note(self, agent: Agent) -> None:
         """Keep in the store what is taken; where that fails, more is taken once more after a restart."""
-        if agent.noted == agent.taken:
+        agent.noted_at = agent.heard
+        if agent.noted == agent.taken or agent.source is None:
             return
         try:
-            self._store.put_resource(RESOURCE, agent.tid, msgspec.json.encode(_Mark(agent.outbox, agent.taken)))
+            self._taker.keep(agent.source, agent.note(agent.taken))
         except StoreError as error:
             _log.warning("agent_not_noted", agent=agent.tid, error=str(error))
         else:
-            agent.noted, agent.noted_at = agent.taken, agent.heard
+            agent.noted = agent.taken

@@ -24,6 +24,7 @@ from topology.remote.outbox import Outbox
 from topology.remote.receiver import AskBounds, Receiver
 from topology.remote.sender import Identity, Sender
 from topology.store.embedded.store import EmbeddedStore
+from topology.store.interface import Note
 
 LONG = 60.0
 QUESTION = FlowsQuestion(when=Range(1, 2), nodes=("a",), term=Compare("Network.A", "within", ("10.0.0.1",)), limit=3)
@@ -48,9 +49,16 @@ class Site:
         self._senders: list[Sender] = []
 
     def hub(self, seconds: float = LONG, most: int = 64 << 20) -> Receiver:
-        self.receiver = Receiver("127.0.0.1:0", self.taken.append, self.store, now, AskBounds(seconds, most))
+        self.receiver = Receiver("127.0.0.1:0", self, self.store, now, AskBounds(seconds, most))
         self.receiver.start()
         return self.receiver
+
+    def take(self, one: Report, _: Note) -> bool:
+        self.taken.append(one)
+        return True
+
+    def keep(self, _: Source, note: Note) -> None:
+        pass
 
     def agent(self, name: str, answer: Answer, port: int = 0, host: str = "") -> Sender:
         outbox = Outbox(self._folder / name, 1 << 30)

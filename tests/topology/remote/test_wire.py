@@ -23,8 +23,9 @@ from topology.reconcile import Reconciler
 from topology.remote.outbox import Outbox
 from topology.remote.receiver import Receiver
 from topology.remote.sender import Identity, Sender
+from topology.remote.taking import Taking
 from topology.store.embedded.store import EmbeddedStore
-from topology.store.interface import StoreError
+from topology.store.interface import Note, StoreError
 
 SOURCE = Source("netlink", "host", tid="host/1")
 
@@ -51,13 +52,18 @@ class Hub:
         self.receiver: Receiver | None = None
 
     def start(self) -> None:
-        self.receiver = Receiver(f"127.0.0.1:{self.port}", self._take, self.store, now)
+        self.receiver = Receiver(f"127.0.0.1:{self.port}", self, self.store, now)
         self.receiver.start()
 
-    def _take(self, one: Report) -> None:
+    def take(self, one: Report, note: Note) -> bool:
         if self.refuses(one):
             raise StoreError("it is full")
         self.taken.append(one)
+        self.store.put_resource(note.kind, note.id, note.body)
+        return True
+
+    def keep(self, _: Source, note: Note) -> None:
+        self.store.put_resource(note.kind, note.id, note.body)
 
     def stop(self) -> None:
         if self.receiver:
@@ -240,7 +246,7 @@ def test_an_address_in_use_is_said(hub: Hub) -> None:
 def test_the_graph_of_two_agents_is_what_their_probes_saw(tmp_path: Path, sender: Callable[..., Sender]) -> None:
     store = EmbeddedStore(tmp_path / "graph")
     reconciler = Reconciler(store, "hub", now)
-    receiver = Receiver(f"127.0.0.1:{free_port()}", reconciler.report, store, now)
+    receiver = Receiver(f"127.0.0.1:{free_port()}", Taking(reconciler), store, now)
     receiver.start()
     agents = [sender(receiver.port, folder=name, tid=f"host/{name}") for name in "ab"]
     for name, agent in zip("ab", agents, strict=True):
