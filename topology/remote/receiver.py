@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -19,9 +20,10 @@ from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
 from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
-from skytrail.wire.versions import OLDEST, WireError, agreed
+from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
 from topology.remote.codec import MalformedReportError, decode_report
+from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
 from topology.store.interface import Note, Store, StoreError
 
@@ -54,7 +56,7 @@ class Agent:
         taken: number of its last report that is taken.
         connected: whether it reports now.
         heard: when it said something last, µs since the epoch.
-        offset: µs that its clock is before ours, as of then.
+        offset: µs that its clock is ahead of ours, as of then.
         refused: reports of it that could not be read.
     """
 
@@ -116,6 +118,8 @@ class Receiver:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
+        self._session = secrets.token_hex(8)
+        self._room = RoomForPieces()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
@@ -172,6 +176,7 @@ class Receiver:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _greet(self, greeting: wire.Greeting, context: Any) -> wire.Welcome:  # noqa: ANN401 - grpc has no types
+        received = self._clock()
         try:
             version = agreed(greeting.oldest, greeting.newest)
             taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer())
@@ -179,7 +184,14 @@ class Receiver:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except StoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        return wire.Welcome(version=version, release=__version__, clock=self._clock(), taken=taken)
+        return wire.Welcome(
+            version=version,
+            release=__version__,
+            clock=self._clock(),
+            taken=taken,
+            received=received,
+            session=self._session,
+        )
 
     def _known(self, greeting: wire.Greeting, version: int, peer: str) -> int:
         """Note who greets; says what is taken of its outbox."""
@@ -193,7 +205,6 @@ class Receiver:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
         agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, peer
         agent.heard = self._clock()
-        agent.offset = greeting.clock - agent.heard
         with self._lock:
             self._agents[greeting.tid] = agent
         return agent.taken
@@ -209,19 +220,21 @@ class Receiver:
             return None
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
-        agent = await self._who(context)
+        agent, pieces = await self._who(context), Pieces(self._room)
         agent.call, agent.connected = context, True
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
             async for reports in requests:
+                received = self._clock()
                 if agent.call is not context:
                     await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
                 try:
-                    await self._loop.run_in_executor(self._pool, self._take_in, agent, reports)
+                    await self._loop.run_in_executor(self._pool, self._take_in, agent, pieces, reports)
                 except StoreError as error:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-                yield wire.Taken(number=agent.taken, clock=self._clock())
+                yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
         finally:
+            pieces.drop()
             if agent.call is context:
                 agent.connected, agent.call = False, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
@@ -240,12 +253,16 @@ class Receiver:
         agent = await self._who(context)
         await self.asker.attend(agent.tid, answers, context)
 
-    def _take_in(self, agent: Agent, reports: wire.Reports) -> None:
+    def _take_in(self, agent: Agent, pieces: Pieces, reports: wire.Reports) -> None:
         for one in reports.reports:
             if one.number <= agent.taken:
                 continue  # it came once before
             try:
-                report = decode_report(one.report)
+                data = pieces.whole(one)
+                if data is None:
+                    continue
+                report = decode_report(data)
+                report = replace(report, observed=report.observed + reports.ahead + one.shift)
             except MalformedReportError as error:  # sent again it would be no better
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
@@ -255,7 +272,7 @@ class Receiver:
                     agent.noted = one.number
             agent.taken = one.number
         agent.heard = self._clock()
-        agent.offset = reports.clock - agent.heard
+        agent.offset = -reports.ahead if agent.version >= CLOCKS else reports.clock - agent.heard
         if agent.heard - agent.noted_at >= _KEPT:
             self._note(agent)
 

@@ -20,7 +20,7 @@ from skytrail.asking.terms import Compare
 from skytrail.errors import RunError, UsageError
 from topology.facts import NodeFact, Report, Source
 from topology.remote.codec import decode_report, encode_report
-from topology.remote.outbox import Outbox
+from topology.remote.outbox import Clocks, Outbox
 from topology.remote.receiver import AskBounds, Receiver
 from topology.remote.sender import Identity, Sender
 from topology.store.embedded.store import EmbeddedStore
@@ -61,7 +61,7 @@ class Site:
         pass
 
     def agent(self, name: str, answer: Answer, port: int = 0, host: str = "") -> Sender:
-        outbox = Outbox(self._folder / name, 1 << 30)
+        outbox = Outbox(self._folder / name, 1 << 30, Clocks.of_machine("b"))
         address = f"127.0.0.1:{port or self.receiver.port}"
         made = Sender([address], outbox, Identity(host or name, f"tid/{name}"), now, answer)
         self._senders.append(made)
