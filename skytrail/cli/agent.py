@@ -287,18 +287,20 @@ class AgentProcess:
         from skytrail.cli.hub import clock  # noqa: PLC0415
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
-        from topology.remote.outbox import Outbox  # noqa: PLC0415
+        from topology.remote.outbox import Clocks, Outbox  # noqa: PLC0415
 
         try:
             from topology.remote.sender import Identity, Sender  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
         settings = self._settings.agent
-        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max)
+        clocks = Clocks.of_machine(self._host.boot_id)
+        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max, clocks)
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
-        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answer)
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock)
+        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answer, probes.tell_all)
         self._closers.callback(self._sender.stop)
-        self._probes = HostProbes(self._host, tids, follow, self._sender.report, clock)
+        self._probes = probes
         self._closers.callback(self._probes.stop)
         self._probes.start()
         self._sender.start()
