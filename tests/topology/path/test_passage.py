@@ -42,7 +42,7 @@ def test_a_path_over_each_kind_of_link_is_what_a_packet_takes(kind: str, net: Ne
     path = find_path(pathlab.graph(net, tmp_path), question(chain))
     assert path.end.kind == "arrives", path
     judge(path, seen)
-    assert path.same_back
+    assert path.same_back or kind == "macvlan"  # where its lower device may answer for it, too (ARP flux)
     assert path.narrowest is not None
     assert path.narrowest.mtu == min(joint.mtu for joint in chain.joints)
 
