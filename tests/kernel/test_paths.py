@@ -34,7 +34,7 @@ def test_short_a_path_over_each_kind_of_link_is_what_a_packet_takes(kind: str, n
     pathlab.warm_up(chain)
     seen = pathlab.passage(chain)
     path = find_path(pathlab.graph(net, tmp_path), question(chain))
-    assert path.end.kind == "arrives", path
+    assert path.end.kind == "arrives", (path.end, path.hops)
     judge(path, seen)
     assert path.narrowest is not None
     assert path.narrowest.mtu == min(joint.mtu for joint in chain.joints)
@@ -46,7 +46,7 @@ def test_long_a_path_over_any_chain_is_what_a_packet_takes(seed: int, net: Net, 
     pathlab.warm_up(chain)
     seen = pathlab.passage(chain)
     path = find_path(pathlab.graph(net, tmp_path), question(chain))
-    assert path.end.kind == "arrives", path
+    assert path.end.kind == "arrives", (path.end, path.hops)
     judge(path, seen)
 
 

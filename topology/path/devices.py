@@ -322,4 +322,5 @@ def parse_addresses(cidrs: tuple[str, ...]) -> Iterator[tuple[Address, int]]:
             address = ipaddress.ip_address(text)
         except ValueError:
             continue
-        yield address, int(length) if length.isdecimal() else address.max_prefixlen
+        known = length.isascii() and length.isdecimal() and len(length) < 4
+        yield address, min(int(length), address.max_prefixlen) if known else address.max_prefixlen

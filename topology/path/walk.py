@@ -624,7 +624,7 @@ def _takes_from_sibling(device: Device, other: Device, frame: Frame) -> bool:
 def _takes_from_lower(upper: Device, frame: Frame) -> bool:
     kind = upper.data.type
     if kind in ("ipvlan", "ipvtap"):
-        return frame.target in upper.addresses or frame.packet.dst in upper.addresses
+        return (frame.target if frame.asks else frame.packet.dst) in upper.addresses
     return kind in ("macvlan", "macvtap") and (frame.asks or frame.mac == upper.data.mac)
 
 
