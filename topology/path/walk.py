@@ -373,7 +373,7 @@ class Walker:
         ends = [one for one in here if encapsulation.takes(one, kind, remote.label, port, src, remote.address)]
         if not ends:
             yield Lost(way, _ended("stops", _no_end(here, kind, label, port, src), None, trip.at), _HARD)
-        for end in ends[:1]:
+        for end in sorted(ends, key=encapsulation.rank)[:1]:
             yield from self._take(end, frame, way, around, f"out of {kind}" + (f" {label}" if label else ""))
 
     def _to_group(
