@@ -216,6 +216,7 @@ class HubProcess:
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
+        from topology.path.routes import path_blueprint  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
@@ -240,6 +241,7 @@ class HubProcess:
             resources_blueprint(rules, name, shown_settings(self._settings)),
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
+            path_blueprint(self.store, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
