@@ -1,0 +1,37 @@
+"""What is to be said beside an answer: as headers of HTTP. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gremlin_api.skydive.asking import Notes
+from skytrail.http.guard import Headers
+from topology.moments import shown_moment
+
+MISSING, HISTORY = "Skytrail-Missing", "Skytrail-History"
+"""``host: reason; host: reason``: whose part is not there; ``host: since MOMENT``: who does not remember all of the time."""
+
+_MOST = 4_000  # bytes of a header: servers and clients take 8 KB and more
+
+
+def note_headers(notes: Notes) -> Headers:
+    """None, where there is nothing to say."""
+    missing = (f"{host}: {reason}" for host, reason in notes.missing.items())
+    since = (f"{host}: since {shown_moment(since * 1000)}" for host, since in notes.since.items())
+    made = ((MISSING, list(map(_plain, missing))), (HISTORY, list(map(_plain, since))))
+    return [(name.lower().encode(), _joined(said)) for name, said in made if said]
+
+
+def _plain(text: str) -> str:
+    """On one line, and with nothing that parts what is said of hosts."""
+    return " ".join(text.replace(";", ",").split())
+
+
+def _joined(said: Iterable[str]) -> bytes:
+    every = [one.encode("ascii", "replace") for one in said]
+    kept, length = 0, 0
+    while kept < len(every) and length + len(every[kept]) + 2 <= _MOST:
+        length += len(every[kept]) + 2
+        kept += 1
+    more = [b"and %d more" % (len(every) - kept)] if kept < len(every) else []
+    return b"; ".join([*every[:kept], *more])
