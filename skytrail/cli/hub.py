@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from skytrail import __version__
+from skytrail.asking.asker import Answer, Asker, Nobody
 from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
@@ -103,10 +104,12 @@ class HubProcess:
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
+        asker: asks agents; the one of this process, where there is one.
     """
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings, self._host = settings, host
+        self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
@@ -118,14 +121,22 @@ class HubProcess:
         self.server: Server
         self.families: Source
 
-    def start(self, tids: TidRegistry | None = None, follow: Callable[[Sequence[Event]], None] = lambda _: None) -> None:
+    def start(
+        self,
+        tids: TidRegistry | None = None,
+        follow: Callable[[Sequence[Event]], None] = lambda _: None,
+        answer: Answer | None = None,
+    ) -> None:
         """Start every part; what was started is stopped again if a later part fails.
 
         Args:
             tids: topology IDs, shared with the exporter; with them this host is watched by this process.
             follow: takes the events of links that the netlink probe has taken.
+            answer: answers questions to the agent of this process; None: there is none.
         """
         try:
+            if answer is not None:
+                self._start_local(answer)
             self._start(tids, follow)
         except BaseException:
             self.stop()
@@ -156,14 +167,26 @@ class HubProcess:
         self._start_retention()
         self._start_http()
 
+    def _start_local(self, answer: Answer) -> None:
+        from skytrail.asking.local import LocalAsker  # noqa: PLC0415
+        from skytrail.tid import host_tid  # noqa: PLC0415
+
+        settings, tid = self._settings.hub, host_tid(self._host.host_id)
+        local = LocalAsker(self._host.hostname, tid, answer, settings.ask_timeout, settings.ask_max)
+        self._closers.callback(local.stop)
+        self.asker = local
+
     def _start_wire(self) -> None:
         try:
-            from topology.remote.receiver import Receiver  # noqa: PLC0415 - an extra
+            from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
         check_wire(self._settings)
-        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock)
+        settings = self._settings.hub
+        bounds = AskBounds(settings.ask_timeout, settings.ask_max)
+        self.receiver = Receiver(settings.wire, self._take, self.store, clock, bounds)
+        self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
 
@@ -213,7 +236,7 @@ class HubProcess:
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
-            sources.append(receiver_source(self.receiver.agents))
+            sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)

@@ -17,8 +17,9 @@ import structlog
 from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
+from skytrail.wire.attendances import Attendances
 from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
-from skytrail.wire.versions import WireError, agreed
+from skytrail.wire.versions import OLDEST, WireError, agreed
 from topology.facts import Report
 from topology.remote.codec import MalformedReportError, decode_report
 from topology.store.interface import Store, StoreError
@@ -45,6 +46,7 @@ class Agent:
     Attributes:
         host: name of its host.
         tid: of its host.
+        version: of the wire that it speaks.
         release: of Skytrail there.
         address: where it calls from.
         outbox: names the numbering of its reports.
@@ -57,6 +59,7 @@ class Agent:
 
     host: str
     tid: str
+    version: int = OLDEST
     release: str = ""
     address: str = ""
     outbox: str = ""
@@ -70,6 +73,14 @@ class Agent:
     call: object = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class AskBounds:
+    """Seconds that agents have to answer a question, and bytes of all their answers to it."""
+
+    seconds: float = 5.0
+    most: int = 64 << 20
+
+
 class Receiver:
     """Serves the wire, on a thread of its own.
 
@@ -81,14 +92,27 @@ class Receiver:
         take: takes a report; returns when it is in the store or held for it. Raises StoreError: it is to be sent again.
         store: where it is noted what is taken.
         clock: µs since the epoch.
+        bounds: of what agents answer when they are asked.
+
+    Attributes:
+        asker: asks the agents.
+        port: that is listened on.
     """
 
-    def __init__(self, listen: str, take: Callable[[Report], object], store: Store, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        listen: str,
+        take: Callable[[Report], object],
+        store: Store,
+        clock: Callable[[], int],
+        bounds: AskBounds = AskBounds(),
+    ) -> None:
         self._listen, self._take, self._store, self._clock = listen, take, store, clock
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
+        self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
         self._started = threading.Event()
         self._ended: asyncio.Event
         self._failure: Exception | None = None
@@ -130,7 +154,7 @@ class Receiver:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report),))
+        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
         self.port = server.add_insecure_port(self._listen)
         await server.start()
         self._started.set()
@@ -144,14 +168,14 @@ class Receiver:
     async def _greet(self, greeting: wire.Greeting, context: Any) -> wire.Welcome:  # noqa: ANN401 - grpc has no types
         try:
             version = agreed(greeting.oldest, greeting.newest)
-            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, context.peer())
+            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer())
         except WireError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except StoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         return wire.Welcome(version=version, release=__version__, clock=self._clock(), taken=taken)
 
-    def _known(self, greeting: wire.Greeting, peer: str) -> int:
+    def _known(self, greeting: wire.Greeting, version: int, peer: str) -> int:
         """Note who greets; says what is taken of its outbox."""
         if not greeting.tid or not greeting.outbox:
             raise WireError("a greeting says who greets: give the host an ID (host_id)")
@@ -161,7 +185,7 @@ class Receiver:
             noted = self._noted(greeting.tid)
             taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
-        agent.host, agent.release, agent.address = greeting.host, greeting.release, peer
+        agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, peer
         agent.heard = self._clock()
         agent.offset = greeting.clock - agent.heard
         with self._lock:
@@ -179,12 +203,7 @@ class Receiver:
             return None
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
-        metadata = dict(context.invocation_metadata())
-        with self._lock:
-            agent = self._agents.get(str(metadata.get(TID, "")))
-        if agent is None or agent.outbox != metadata.get(OUTBOX):
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
-            return
+        agent = await self._who(context)
         agent.call, agent.connected = context, True
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
@@ -200,6 +219,20 @@ class Receiver:
             if agent.call is context:
                 agent.connected, agent.call = False, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
+
+    async def _who(self, context: Any) -> Agent:  # noqa: ANN401 - grpc has no types
+        """The agent that calls; ends the call of one that has not greeted."""
+        metadata = dict(context.invocation_metadata())
+        with self._lock:
+            agent = self._agents.get(str(metadata.get(TID, "")))
+        if agent is None or agent.outbox != metadata.get(OUTBOX):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
+        assert agent is not None, "aborting raises"
+        return agent
+
+    async def _attend(self, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        agent = await self._who(context)
+        await self.asker.attend(agent.tid, answers, context)
 
     def _take_in(self, agent: Agent, reports: wire.Reports) -> None:
         for one in reports.reports:
