@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from gremlin_api.skydive.asking import Notes
 from skytrail.http.guard import Headers
-from topology.moments import shown_moment
 
 MISSING, HISTORY = "Skytrail-Missing", "Skytrail-History"
 """``host: reason; host: reason``: whose part is not there; ``host: since MOMENT``: who does not remember all of the time."""
@@ -17,9 +17,14 @@ _MOST = 4_000  # bytes of a header: servers and clients take 8 KB and more
 def note_headers(notes: Notes) -> Headers:
     """None, where there is nothing to say."""
     missing = (f"{host}: {reason}" for host, reason in notes.missing.items())
-    since = (f"{host}: since {shown_moment(since * 1000)}" for host, since in notes.since.items())
+    since = (f"{host}: since {_moment(since)}" for host, since in notes.since.items())
     made = ((MISSING, list(map(_plain, missing))), (HISTORY, list(map(_plain, since))))
     return [(name.lower().encode(), _joined(said)) for name, said in made if said]
+
+
+def _moment(when: int) -> str:
+    """As ``At()`` takes it."""
+    return datetime.fromtimestamp(when / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(text: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from skytrail.asking.asker import Asker
-from skytrail.asking.questions import Question
+from skytrail.asking.questions import FlowsQuestion, InterfacesQuestion, SocketsQuestion
+
+Timed: TypeAlias = "FlowsQuestion | SocketsQuestion | InterfacesQuestion"
 
 _EVERYBODY = "all hosts"
 _UNKNOWN = "no agent of it has come to this hub"
@@ -43,7 +45,7 @@ class Asking:
         """What is to be said of all that was asked so far."""
         return Notes(dict(sorted(self._missing.items())), dict(sorted(self._since.items())))
 
-    def ask(self, question: Question, hosts: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def ask(self, question: Timed, hosts: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Ask hosts, by their TIDs, or all.
 
         Yields:
