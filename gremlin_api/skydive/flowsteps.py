@@ -14,6 +14,7 @@ from gremlin_api.skydive.flowsource import ID, POINT, Flows
 from gremlin_api.skydive.interfaces import SERIES, series
 from gremlin_api.skydive.kinds import Kind
 from gremlin_api.skydive.metrics import by_id, metrics_of
+from gremlin_api.skydive.seen import Seen
 from gremlin_api.skydive.sockets import Sockets, sockets_of_flows, sockets_of_nodes
 from gremlin_api.skydive.steps import All
 from gremlin_api.skydive.terms import term_of
@@ -46,9 +47,10 @@ def filtered(name: str) -> Build:
     """A filter of flows: pushed to the agents where that may be."""
 
     def build(translation: Translation, arguments: Arguments) -> Iterable[Step]:
-        term = term_of(name, arguments)
-        if _source(translation).take(term):
+        term, source = term_of(name, arguments), _source(translation)
+        if source.take(term):
             return ()
+        source.need(map(str, arguments[::2]))
         test = compiled(term)
         return (Filter(name, lambda traverser: test(traverser.value.flow)),)
 
@@ -167,11 +169,14 @@ def _metrics_of_flows(translation: Translation, arguments: Arguments) -> Iterabl
     run, asking, when = translation.run, translation.asking, translation.when
 
     def metrics(flows: Values) -> Iterator[Value]:
-        every = flows if when is None or key == _METRIC else updates_of(run, asking, when, flows)
-        for one in every:
+        every: dict[str, list[Seen]] = {}
+        for one in flows if when is None or key == _METRIC else updates_of(run, asking, when, flows):
+            run.hold()
+            every.setdefault(str(one.flow.get(ID)), []).append(one)
+        for id_, several in every.items():
+            told = [metric for one in several for metric in metrics_of(one.at(key))]
             # what was not reported yet has grown since its beginning
-            for metric in metrics_of(one.at(key) or one.at(_METRIC)):
-                yield one.flow.get(ID), metric
+            yield from ((id_, metric) for metric in told or metrics_of(several[-1].at(_METRIC)))
 
     return (All("Metrics", metrics),)
 
@@ -234,8 +239,8 @@ FLOW_STEPS: dict[str, Ways] = {
 _ENDS = ("Link", "Network", POINT)
 
 _NEEDS: dict[str, Callable[[Arguments], Iterable[str] | None]] = {
-    **dict.fromkeys(("Has", "HasEither"), lambda arguments: map(str, arguments[::2])),
-    **dict.fromkeys(("HasKey", "HasNot", "Values", "ValueMap", "Sum"), lambda arguments: map(str, arguments)),
+    **dict.fromkeys(("Has", "HasEither", "HasKey", "HasNot"), lambda _: ()),  # see filtered()
+    **dict.fromkeys(("Values", "ValueMap", "Sum"), lambda arguments: map(str, arguments)),
     "Dedup": lambda arguments: map(str, arguments or (TRACKING,)),
     "Sort": lambda arguments: [*(one for one in arguments if isinstance(one, str)), LAST][:1],
     **dict.fromkeys(("Limit", "Range", "Count", "RawPackets", "G", "CaptureNode", "Hops", "Node"), lambda _: ()),

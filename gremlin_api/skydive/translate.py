@@ -152,7 +152,7 @@ class Translation:
     def add(self, step: syntax.Step) -> None:
         """Add a step. Raises UsageError: it cannot stand there, or its arguments say nothing."""
         if step.name in ASKING_STEPS and not self.asks:
-            raise UsageError(f"{step.name}() asks the flow tables of agents, and there are none here: ask a hub")
+            raise UsageError(f"{step.name}() asks the flow tables of agents: a hub answers that, at /api/topology")
         if step.name == "Workflow":
             raise UsageError("Workflow() is refused: text of others is never run")
         ways = STEPS[step.name]

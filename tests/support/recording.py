@@ -22,6 +22,7 @@ from support.ports import free_port
 FOLDER = Path(__file__).parent / "recorded"
 HOSTS = {"client": "h1", "server": "h2", "switch": "h3"}
 UPDATE = 2  # seconds
+_POINTS = 7  # eth and vx of both, p1, p2, br0
 
 _SERVER = """
 import socket, threading, time
@@ -82,6 +83,7 @@ def _record(net: Net, folder: Path) -> None:
     }  # fmt: skip
     hub = Hub(folder / "hub", settings).start()
     try:
+        until(lambda: _points(port) >= _POINTS, 20)
         for space, code in ((server, _SERVER), (client, _CLIENT)):
             process = net.spawn(space, sys.executable, "-c", code)
             assert process.stdout
@@ -125,6 +127,15 @@ def _get(port: int, what: str) -> list[Json]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/{what}", timeout=20) as answer:
         found: list[Json] = json.loads(answer.read())
     return found
+
+
+def _points(port: int) -> int:
+    """How many interfaces are captured; the hub is ready before its agent is."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=20) as answer:
+            return len(json.loads(answer.read())["capture_points"])
+    except OSError:
+        return 0
 
 
 def _graph(hub: Hub, spaces: dict[str, str]) -> Json:
