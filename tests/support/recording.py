@@ -48,7 +48,8 @@ while True:
 _TAGGED = """
 import sys
 from scapy.all import Dot1Q, Ether, ICMP, IP, sendp
-frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / Dot1Q(vlan=8) / IP(src="10.0.8.1", dst="10.0.8.2") / ICMP(id=456)
+frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / Dot1Q(vlan=8)
+frame /= IP(src="10.0.8.1", dst="10.0.8.2") / ICMP(id=456)
 sendp(frame, iface=sys.argv[1], count=3, verbose=False)
 """
 Json = dict[str, Any]
@@ -78,8 +79,8 @@ def _record(net: Net, folder: Path) -> None:
         net.ip(f"link set {net.name('vx')} up", netns=space)
     port = free_port()
     settings = {
-        "agent.listen": f"127.0.0.1:{port}", "flow.interfaces": f"[{net.prefix}*, br0]", "flow.netns": "all", "flow.update": f"{UPDATE}s",
-        "host_id": "recorded",
+        "agent.listen": f"127.0.0.1:{port}", "flow.interfaces": f"[{net.prefix}*, br0]", "flow.netns": "all",
+        "flow.update": f"{UPDATE}s", "host_id": "recorded",
     }  # fmt: skip
     hub = Hub(folder / "hub", settings).start()
     try:

@@ -1,4 +1,4 @@
-"""Agents that answer from a recording (``support.recording``), each question exactly as ``skytrail.asking.questions`` says it."""
+"""Agents that answer from a recording (``support.recording``), just as ``skytrail.asking.questions`` says."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Tables:
             self.told += len(found)
             middle = len(found) // 2
             since = self._since if getattr(question, "when", None) else None
-            for some in (found[:middle], found[middle:]):
-                parts.append((tid, decode_part(encode_part(Part(some, since)))))
+            halves = (Part(some, since) for some in (found[:middle], found[middle:]))
+            parts += [(tid, decode_part(encode_part(one))) for one in halves]
         return Answers(parts, {known[tid]: self._missing[known[tid]] for tid in wanted if known[tid] in self._missing})
 
     def _answer(self, question: Question, tid: str) -> list[Json]:

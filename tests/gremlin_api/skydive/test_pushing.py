@@ -54,9 +54,9 @@ STEPS = st.one_of(
     st.tuples(st.integers(0, 9), st.integers(0, 12)).map(lambda both: f"Range({both[0]}, {both[0] + both[1]})"),
 )
 ENDS = st.sampled_from(
-    ["", "", ".Count()", ".Values('Last')", ".ValueMap('Network.A', 'Application')", ".Keys()", ".Metrics()", ".Metrics().Sum()",
-     ".Sum('Metric.ABPackets')", ".Group()", ".Group('Application').MoreThan(2)", ".Hops()", ".Nodes()", ".In()", ".Sockets()",
-     ".RawPackets()", ".Values('Transport.B').Dedup()"]
+    ["", "", ".Count()", ".Values('Last')", ".ValueMap('Network.A', 'Application')", ".Keys()", ".Metrics()", ".Sockets()",
+     ".Metrics().Sum()", ".Sum('Metric.ABPackets')", ".Group()", ".Group('Application').MoreThan(2)", ".Hops()", ".Nodes()",
+     ".In()", ".RawPackets()", ".Values('Transport.B').Dedup()"]
 )  # fmt: skip
 BEGINNINGS = st.sampled_from(
     ["G.Flows()", "G.V().Has('Name', 'eth').Flows()", "G.V().Has('Type', 'netns').Flows()",
