@@ -1,11 +1,12 @@
-"""What is to be said beside an answer: as headers of HTTP. Pure."""
+"""What is to be said beside an answer: as headers of HTTP, and as Gremlin Server has a place for it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from gremlin_api.skydive.asking import Notes
+from gremlin_api.notes import Notes
+from gremlin_api.values import Map, Value
 from skytrail.http.guard import Headers
 
 MISSING, HISTORY = "Skytrail-Missing", "Skytrail-History"
@@ -20,6 +21,12 @@ def note_headers(notes: Notes) -> Headers:
     since = (f"{host}: since {_moment(since)}" for host, since in notes.since.items())
     made = ((MISSING, list(map(_plain, missing))), (HISTORY, list(map(_plain, since))))
     return [(name.lower().encode(), _joined(said)) for name, said in made if said]
+
+
+def note_attributes(notes: Notes) -> Mapping[str, Value]:
+    """The same, all of it, as attributes of a Gremlin Server's answer: ``missing`` and ``since``, by host."""
+    told = {"missing": notes.missing, "since": notes.since}
+    return {key: Map(value.items()) for key, value in told.items() if value}
 
 
 def _moment(when: int) -> str:

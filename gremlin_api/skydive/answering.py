@@ -13,6 +13,7 @@ from gremlin_api.interpreter.traverser import Traverser
 from gremlin_api.language.parser import Limits
 from gremlin_api.language.skydive import parse_skydive
 from gremlin_api.skydive.answers import Answer
+from gremlin_api.skydive.asking import Asking
 from gremlin_api.skydive.graph import Graphs
 from gremlin_api.skydive.translate import Translation, translated
 from gremlin_api.values import Value
@@ -76,7 +77,7 @@ class SkydiveAnswerer:
         def run() -> Run:
             return Run(_NOTHING, allowance=self._allowance, cancelled=cancelled, pushes=self._pushes, gate=self._gate)
 
-        return Translation(self._graphs, run, self._asker)
+        return Translation(self._graphs, run, None if self._asker is None else Asking(self._asker))
 
     def _values(self, chain: Chain) -> list[Value]:
         found: list[Value] = []

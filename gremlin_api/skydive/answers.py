@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gremlin_api.skydive.asking import Notes
+from gremlin_api.notes import Notes
 from gremlin_api.skydive.conditions import Item
 from gremlin_api.skydive.kinds import Kind
 from gremlin_api.skydive.metrics import by_id, by_time

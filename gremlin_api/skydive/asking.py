@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gremlin_api.errors import TraversalError
+from gremlin_api.notes import Notes
 from skytrail.asking.asker import Asker
 from skytrail.asking.questions import FlowsQuestion, InterfacesQuestion, SocketsQuestion
 
 Timed: TypeAlias = "FlowsQuestion | SocketsQuestion | InterfacesQuestion"
 
+_MOST_QUESTIONS = 100  # of one query
+
 _EVERYBODY = "all hosts"
 _UNKNOWN = "no agent of it has come to this hub"
-
-
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """What is to be said beside an answer that agents had a part in.
-
-    Attributes:
-        missing: why a host's part is not there, or not whole, by its name.
-        since: from when on a host remembers, where it was asked about a time before it; ms since the epoch, by its name.
-    """
-
-    missing: Mapping[str, str] = field(default_factory=dict)
-    since: Mapping[str, int] = field(default_factory=dict)
 
 
 class Asking:
@@ -39,28 +29,41 @@ class Asking:
         self._asker = asker
         self._missing: dict[str, str] = {}
         self._since: dict[str, int] = {}
+        self._left = _MOST_QUESTIONS
 
     @property
     def notes(self) -> Notes:
         """What is to be said of all that was asked so far."""
         return Notes(dict(sorted(self._missing.items())), dict(sorted(self._since.items())))
 
-    def ask(self, question: Timed, hosts: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def ask(
+        self, question: Timed, hosts: Collection[str] | None = None, begin: int | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Ask hosts, by their TIDs, or all.
+
+        Args:
+            question: to each.
+            hosts: their TIDs; None: all.
+            begin: of the time that is of interest, ms since the epoch; None: where the question's begins.
 
         Yields:
             What was found, host by host in the order of their names, with the host's TID.
 
         Raises:
             RunError: it is more than one question may bring.
+            TraversalError: the query has asked too often.
         """
+        self._left -= 1
+        if self._left < 0:
+            raise TraversalError(f"the query asks the agents more than {_MOST_QUESTIONS} times: ask for less")
         known = self._asker.hosts()
         if not known:
             self._missing[_EVERYBODY] = "no agent has come to this hub"
             return
         answers = self._asker.ask(question, hosts)
         found: dict[str, list[dict[str, Any]]] = {}
-        begin = question.when.begin if question.when else None
+        if begin is None and question.when is not None:
+            begin = question.when.begin
         for tid, part in answers.parts:
             found.setdefault(tid, []).extend(part.found)
             if begin is not None and part.since is not None and part.since > begin:

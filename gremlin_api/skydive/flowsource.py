@@ -16,13 +16,14 @@ from gremlin_api.skydive.seen import Seen
 from gremlin_api.skydive.terms import every
 from gremlin_api.skydive.walks import Walks, once
 from skytrail.asking.questions import FlowsQuestion, Range
-from skytrail.asking.terms import Term
+from skytrail.asking.terms import Compare, Either, Term
 
 ID, POINT = "UUID", "NodeTID"
 
 Places: TypeAlias = "dict[str, str]"
 """The names of hosts, by the TIDs of what is on them."""
 
+_IDLE = 600_000  # ms that a flow may stay in a table without a packet: Skydive's flow.expire; our agents' is shorter
 _OWNERSHIP = conditions(("RelationType", "ownership"))
 _MOST_NODES = 2_000  # of a question: beyond them agents are asked for all, and what is not wanted is left out here
 
@@ -47,6 +48,7 @@ class Flows(Step):
     def __init__(self, run: Run, asking: Asking, when: Range | None, walks: Walks | None, *, pushes: bool) -> None:
         super().__init__()
         self._run, self._asking, self._when, self._walks = run, asking, when, walks
+        self._moment = when.end if when is not None and when.begin == when.end else None
         self.opened = self._pushes = pushes
         self._terms: list[Term] = []
         self._sort: tuple[str, bool] | None = None
@@ -101,7 +103,7 @@ class Flows(Step):
         if hosts == []:
             return
         found: list[Seen] = []
-        for host, flow in self._asking.ask(self._question(places), hosts):
+        for host, flow in self._asking.ask(self._question(places), hosts, self._moment):
             if places is None or flow.get(POINT) in places:
                 self._run.hold()
                 found.append(Seen(flow, host))
@@ -115,10 +117,13 @@ class Flows(Step):
         key, descending = self._sort or (ID, False)
         nodes = None if places is None or len(places) > _MOST_NODES else tuple(sorted(places))
         limit = 0 if places is not None and nodes is None else self._limit
+        when, terms = self._when, self._terms
+        if self._moment is not None:
+            when, terms = Range(max(0, self._moment - _IDLE), self._moment), [*terms, _in_table(self._moment)]
         return FlowsQuestion(
-            when=self._when,
+            when=when,
             nodes=nodes,
-            term=every(self._terms),
+            term=every(terms),
             sort=key if limit or self._sort else None,
             descending=descending,
             limit=limit,
@@ -127,6 +132,12 @@ class Flows(Step):
 
     def _sorted_by(self) -> Iterable[str]:
         return () if self._sort is None else (self._sort[0].partition(".")[0],)
+
+
+def _in_table(moment: int) -> Term:
+    """That a flow was in its agent's table at a moment: it had not ended, or had more packets, or was reported, after it."""
+    later = (Compare(key, "gte", (moment,)) for key in ("Last", "LastUpdateMetric.Last"))
+    return Either((Compare("FinishType", "within", ("NOT_FINISHED",)), *later))
 
 
 def capture_points(walks: Walks, nodes: Iterable[TopologyVertex]) -> Places:

@@ -19,7 +19,7 @@ SERIES = "LastUpdateMetric"
 Pair = tuple[str, Any]
 
 
-def series(run: Run, asking: Asking, when: Range, nodes: Iterable[TopologyVertex]) -> Iterator[Pair]:
+def series(run: Run, asking: Asking, when: Range | None, nodes: Iterable[TopologyVertex]) -> Iterator[Pair]:
     """The metrics of nodes with their IDs: as their agents tell, or else as the graph shows.
 
     Raises:

@@ -59,7 +59,7 @@ from gremlin_api.skydive.seen import Seen
 from gremlin_api.skydive.steps import Again, All, Once, Sorted
 from gremlin_api.skydive.walks import Part, Walks, key_of
 from gremlin_api.values import Value
-from skytrail.asking.asker import Asker, Nobody
+from skytrail.asking.asker import Nobody
 from skytrail.asking.questions import Range as AskedRange
 from skytrail.errors import UsageError
 from topology.store.traversal import Direction, Ends, Hop
@@ -83,7 +83,7 @@ class Translation:
     Args:
         graphs: where the graph comes from.
         run: makes a run, whose graph is then set.
-        asker: of the agents; None: there are none to ask.
+        asking: of the agents; None: there are none to ask.
 
     Attributes:
         steps: so far.
@@ -92,15 +92,15 @@ class Translation:
         kinds: of what it keeps.
         period: the range of time that is asked about, µs; None: a moment.
         when: the moment, or the range, as agents are asked about it; None: now.
-        asking: of the agents.
+        asking: this.
         asks: whether there are any to ask.
         flows: the step that asks for the flows that the next step follows.
         runs: to be closed when the query has ended.
     """
 
-    def __init__(self, graphs: Graphs, run: Callable[[], Run], asker: Asker | None = None) -> None:
+    def __init__(self, graphs: Graphs, run: Callable[[], Run], asking: Asking | None = None) -> None:
         self._graphs, self._make_run = graphs, run
-        self.asking, self.asks = Asking(asker or Nobody()), asker is not None
+        self.asking, self.asks = asking or Asking(Nobody()), asking is not None
         self.flows: Flows | None = None
         self.when: AskedRange | None = None
         self.steps: list[Step] = []

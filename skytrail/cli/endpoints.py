@@ -52,9 +52,11 @@ def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGI
     from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
     from gremlin_api.interpreter.run import Allowance  # noqa: PLC0415
     from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
+    from gremlin_api.skydive.services import AgentServices  # noqa: PLC0415
 
     allowance = Allowance(settings.timeout, settings.held, settings.results)
-    answerer = Answerer(asked.graphs, allowance, gate=executor.scans)
+    services = None if asked.asker is None else AgentServices(asked.asker, asked.revisions.clock)
+    answerer = Answerer(asked.graphs, allowance, gate=executor.scans, services=services)
     skydive = SkydiveAnswerer(asked.revisions, allowance, gate=executor.scans, asker=asked.asker)
     paths: dict[str, ASGIApp] = {
         GREMLIN: GremlinEndpoint(answerer, executor),

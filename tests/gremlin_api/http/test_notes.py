@@ -19,8 +19,8 @@ from gremlin_api.execution import Executor
 from gremlin_api.http.endpoint import mounted
 from gremlin_api.http.notes import note_headers
 from gremlin_api.http.topology import TopologyEndpoint
+from gremlin_api.notes import Notes
 from gremlin_api.skydive.answering import SkydiveAnswerer
-from gremlin_api.skydive.asking import Notes
 from skytrail.http import server as http_server
 from skytrail.http.guard import Receive, Scope, Send
 from skytrail.settings.tree import Http

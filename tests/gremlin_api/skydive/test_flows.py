@@ -1,8 +1,8 @@
 """Flow steps on what real agents told: Skydive's own queries (reference 79 to 155), its quirks mended, who did not answer.
 
 The recording's traffic (``support.recording``): pings of 15 packets with IDs 123 (plain) and 789 (in VXLAN 77), 3 tagged ones
-with ID 456 in VLAN 8, a TCP connection 10.0.0.1:40000 to 10.0.0.2:5001, UDP 10.0.0.1:40001 to 8989; each seen at four interfaces
-and, where it is broadcast, at the bridge.
+with ID 456 in VLAN 8, a TCP connection 10.0.0.1:40000 to 10.0.0.2:5001, UDP 10.0.0.1:40001 to 8989; each seen at four
+interfaces, and at the bridge where it is broadcast.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def names(query: str) -> list[str]:
     return [f"{one['Host']}/{one['Metadata']['Name']}" for one in told(query)]
 
 
-@pytest.mark.parametrize("context", ["G", EVERY_HOST, f"G.At({END})"])
+@pytest.mark.parametrize("context", ["G", EVERY_HOST, f"G.At({END - 1})"])
 @pytest.mark.parametrize(
     ("query", "count"),
     [
@@ -266,6 +266,8 @@ def test_since_when_is_remembered_is_told_where_it_is_later_than_what_was_asked(
     assert ask(f"G.Context({END}, 60).Flows()", asker).notes.since == dict.fromkeys(TIDS.values(), END - 30_000)
     assert ask(f"G.Context({END}, 10).Flows()", asker).notes.since == {}
     assert ask("G.Flows()", asker).notes.since == {}
+    assert ask(f"G.At({END - 10_000}).Flows()", asker).notes.since == {}  # what was before it is not of interest
+    assert ask(f"G.At({END - 31_000}).Flows()", asker).notes.since == dict.fromkeys(TIDS.values(), END - 30_000)
 
 
 def test_flows_of_a_moment_are_as_they_were() -> None:
@@ -274,6 +276,27 @@ def test_flows_of_a_moment_are_as_they_were() -> None:
     early = told(f"G.At({END - 6_000}).Flows().Has('Transport', 5001).Values('Metric.ABPackets')")
     assert len(early) == 4
     assert max(early) < min(told("G.Flows().Has('Transport', 5001).Values('Metric.ABPackets')"))
+
+
+@pytest.mark.parametrize(
+    ("finish", "last", "reported", "there"),
+    [
+        ("NOT_FINISHED", -300_000, -200_000, True),  # idle
+        ("TIMEOUT", -300_000, -10, False),  # gone by then
+        ("TIMEOUT", -300_000, 10, True),  # was so later
+        ("TCP_FIN", -20, -10, False),
+        ("TCP_FIN", -20, 10, True),  # and stayed in the table that long
+        ("TCP_FIN", 20, 10, True),
+        ("NOT_FINISHED", -700_000, -650_000, False),
+    ],
+)
+def test_flows_of_a_moment_are_those_that_the_table_had(finish: str, last: int, reported: int, there: bool) -> None:
+    now = END - 5_000
+    flow = {**FIRST, "FinishType": finish, "Start": now - 900_000, "Last": now + last}
+    flow["LastUpdateMetric"] = {"Start": now - 900_000, "Last": now + reported}
+    asker = Tables({"host/h1": [flow]}, {})
+    assert told(f"G.At({now}).Flows().Count()", asker) == there
+    assert told(f"G.At({now}).Flows().Count()", asker, pushes=False) == there
 
 
 @pytest.mark.parametrize(
