@@ -161,7 +161,11 @@ def tables(missing: Mapping[str, str] | None = None, since: int | None = None) -
             found.setdefault(f"host/{HOSTS[one['Namespace']]}", []).append(one)
         return found
 
-    return Tables(by_host("flows"), by_host("sockets"), missing=missing, since=since)
+    series: dict[str, dict[str, list[Json]]] = {}
+    for one in recorded("nodes"):
+        if (sample := one["Metadata"].get("LastUpdateMetric")) is not None:
+            series.setdefault(f"host/{one['Host']}", {})[one["Metadata"]["TID"]] = [sample]
+    return Tables(by_host("flows"), by_host("sockets"), series, missing, since)
 
 
 class _Then(FixedGraphs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +140,11 @@ def test_what_cannot_be_is_told(query: str, reason: str | None) -> None:
 def test_without_agents_it_is_refused() -> None:
     with pytest.raises(TraversalError, match=r"^call\(\) is refused: there are no services here$"):
         list(Answerer(_Graphs()).answers(Question("g.call('flows')"), threading.Event()))
+
+
+_SHOWN = (Path(__file__).parents[3] / "docs/gremlin.md").read_text().partition("```groovy\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize("query", _SHOWN.splitlines())
+def test_what_the_documentation_shows_is_answered(query: str) -> None:
+    assert answers(query)
