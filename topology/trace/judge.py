@@ -12,6 +12,7 @@ from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
 from topology.trace.result import Point, Process, Trace, Tunnel, Verdict, Way
 from topology.trace.sightings import BACK, FORTH, End, Ends, Flow, Sighting, ends_of, sightings
+from topology.trace.sightings import Tunnel as Carrier
 
 _WAYS = ("forth", "back")
 _REFUSALS = frozenset({"NO_SOCKET"})
@@ -27,6 +28,10 @@ class Graph(Protocol):
         """Whether the namespace of an interface (its TID) has an address; None: the interface is not in the graph."""
         ...
 
+    def known(self, address: str) -> bool:
+        """Whether any interface of the graph has an address."""
+        ...
+
     def type_of(self, node: str) -> str:
         """Type of an interface; empty: not known."""
         ...
@@ -38,11 +43,18 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
+    outer = {_outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(evidence.drops, turned, outer)
     ways = [in_order(seen, way) for way in (FORTH, BACK)]
     found = [
-        losses(ways[way], way, {id(one): later[id(one)][way] for one in seen if id(one) in later}, causes, _holds(graph, seen))
+        losses(
+            ways[way],
+            way,
+            {id(one): later[id(one)][way] for one in seen if id(one) in later},
+            causes,
+            _holds(graph, seen),
+            graph.known,
+        )
         for way in (FORTH, BACK)
     ]
     shown = _Shown(evidence.hosts, graph)
@@ -180,10 +192,15 @@ def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> P
         one.tracking,
         str(source),
         str(destination),
-        Tunnel(tunnel.kind, tunnel.number, tunnel.source, tunnel.destination, tunnel.tracking) if tunnel else None,
+        _carrier(tunnel, way) if tunnel else None,
         since,
         round_trip,
     )
+
+
+def _carrier(tunnel: Carrier, way: int) -> Tunnel:
+    source, destination = (tunnel.source, tunnel.destination) if way == FORTH else (tunnel.destination, tunnel.source)
+    return Tunnel(tunnel.kind, tunnel.number, source, destination, tunnel.ttl[way], tunnel.tracking)
 
 
 def _cause(shown: _Shown, cause: Cause, way: int) -> ShownCause:

@@ -58,7 +58,7 @@ def trace_blueprint(
 
     def _found(term: Term, when: Range, moment: int | None) -> Trace:
         collector = Collector(asker, when, _milliseconds)
-        found = conversations(collector.flows(term, MOST))
+        found = conversations([*collector.flows(term, MOST), *collector.drops(term)])
         if not found:
             return _traced(collector, graph(moment), "", ())
         return _traced(collector, graph(moment), found[0], found[1:])
