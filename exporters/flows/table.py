@@ -211,6 +211,21 @@ class FlowTable:
             slots = self._slots.used if ids is None else self._slots.find(ids)
             return self._identified(slots[slots >= 0])
 
+    def choose(self, pick: Callable[[Rows], NDArray[np.intp]], *, identified: bool) -> NDArray[np.uint64]:
+        """Ids of the flows that ``pick`` chooses, in its order, as of the last drain.
+
+        Args:
+            pick: is given the records themselves, among them empty ones with the id 0; gives the places of what it chooses.
+            identified: it looks at identities.
+        """
+        with self._lock:
+            if identified:
+                used = self._slots.used
+                missing = used[~self._rows["identified"][used]]
+                if len(missing):
+                    self._identified(missing)
+            return np.asarray(self._rows["id"][pick(self._rows)])
+
     def active(self) -> list[tuple[int, ...]]:
         """Capture point, number of the transport, count of flows."""
         with self._lock:
