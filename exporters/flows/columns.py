@@ -145,19 +145,14 @@ class FlowColumns:
     @cached_property
     def paths(self) -> tuple[NDArray[np.intp], list[str]]:
         """Which of the texts each flow's LayersPath is."""
-        leaf, kinds = (
-            self.leaf,
-            np.dtype([(name, "u2") for name in ("kind", "proto", "info", "ext", "vlans", "four", "ether", "icmp")]),
-        )
-        what = np.empty(self.count, kinds)
+        leaf, what = self.leaf, np.zeros(self.count, np.uint64)
         icmp6 = self.network & (self.proto == _ICMP6)
-        for name, values in (
-            *(("kind", self.kind), ("proto", self.proto), ("info", leaf("flow.info")), ("ext", leaf("flow.ext"))),
-            *(("vlans", leaf("flow.vlans")), ("four", self.four), ("ether", leaf("flow.ethertype"))),
-            ("icmp", np.where(icmp6, self.icmp_type, 0)),
+        for values, bits in (
+            *((self.kind, 4), (self.proto, 8), (leaf("flow.info"), 8), (leaf("flow.ext"), 8), (leaf("flow.vlans"), 8)),
+            *((self.four, 1), (leaf("flow.ethertype"), 16), (np.where(icmp6, self.icmp_type, 0), 8)),
         ):
-            what[name] = values
-        _, first, which = np.unique(what.view("V16"), return_index=True, return_inverse=True)
+            what = what << np.uint64(bits) | values.astype(np.uint64) & np.uint64((1 << bits) - 1)
+        _, first, which = np.unique(what, return_index=True, return_inverse=True)
         rows = np.zeros(len(first), ROW)
         rows["family"] = leaf("family")[first]
         for part, names in (("key", ("tags", "port")), ("flow", ("info", "ext", "vlans", "ethertype", "reversed"))):
@@ -306,7 +301,8 @@ def _grown(what: str, side: int, columns: FlowColumns) -> Column:
 
 
 def _reported(columns: FlowColumns) -> Mask:
-    return np.asarray(columns.leaf("reported_at") != columns.leaf("start"))
+    counted = columns.leaf("reported.packets").any(axis=1)
+    return np.asarray((columns.leaf("reported_at") != columns.leaf("start")) | counted)
 
 
 def _rtt(columns: FlowColumns) -> NDArray[Any]:

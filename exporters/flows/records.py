@@ -344,9 +344,9 @@ def _metric(row: Any, a: int) -> dict[str, int]:  # noqa: ANN401 - one record of
 
 
 def _last_update(row: Any, a: int) -> dict[str, int] | None:  # noqa: ANN401 - one record of ROW
-    if int(row["reported_at"]) == int(row["start"]):
-        return None
     now, then = row["reported"], row["previous"]
+    if int(row["reported_at"]) == int(row["start"]) and not now["packets"].any():  # what has one packet has no length
+        return None
     result = {
         "ABPackets": int(now[a]["packets"]) - int(then[a]["packets"]),
         "ABBytes": int(now[a]["bytes"]) - int(then[a]["bytes"]),

@@ -265,7 +265,7 @@ class FlowTable:
         with self._lock:
             rows = self._identified(self._slots.used)
             rows = rows[rows["flow"]["dir"]["packets"].sum(axis=1) > 0]
-            _turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
+            turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
             self._empty()
             ended = (rows["flow"]["ended"] > 0) | (rows["flow"]["state"] == layout.CLOSING)
             return Batch(rows, ended, self._clock() + self._offset())
@@ -401,7 +401,7 @@ class FlowTable:
         chosen = np.flatnonzero(due | final)
         ended = final[chosen]
         rows = self._identified(chosen) if identified else self._records(chosen)
-        _turn_window(rows, np.where(ended, rows["offset"] + rows["flow"]["last"].astype(np.int64), epoch))
+        turn_window(rows, np.where(ended, rows["offset"] + rows["flow"]["last"].astype(np.int64), epoch))
         whole(self._rows)[chosen] = whole(rows)
         columns["unreported"][chosen] = False
         columns["due"][chosen] = rows["reported_at"] + int(self._timeouts.update * 1e9)
@@ -458,7 +458,8 @@ def _longer(array: NDArray[Any], more: int) -> NDArray[Any]:
     return result
 
 
-def _turn_window(rows: Rows, window_end: NDArray[np.int64]) -> None:
+def turn_window(rows: Rows, window_end: NDArray[np.int64]) -> None:
+    """Begin a new window: what was counted since the last update is reported as of ``window_end``, ns since the epoch."""
     rows["previous"], rows["previous_at"] = rows["reported"], rows["reported_at"]
     rows["reported"], rows["reported_at"] = rows["flow"]["dir"], np.maximum(window_end, rows["reported_at"])
 
