@@ -31,8 +31,9 @@ from exporters.flows.records import Renderer
 from exporters.flows.table import ROW, Batch, Rows
 from exporters.history.packing import Packed, Table, coder
 from exporters.history.store import History
+from exporters.history.whose import Whose, decode_whose, encode, whose_word
 from exporters.sockets.known import Known
-from exporters.sockets.processes import NOBODY, Process
+from exporters.sockets.processes import NOBODY
 from exporters.sockets.shown import Described, undescribed
 from skytrail.asking.questions import FlowsQuestion, Range
 from skytrail.asking.terms import compiled
@@ -60,16 +61,6 @@ _UNKNOWN = Known(NOBODY)
 Flow = dict[str, Any]
 
 
-class _Whose(msgspec.Struct, frozen=True, array_like=True):
-    """What is kept of a process."""
-
-    pid: int
-    name: str
-    executable: str
-    cgroup: str
-    more: dict[str, dict[str, str]]
-
-
 class _More(msgspec.Struct, frozen=True, array_like=True):
     """What is kept of one flow alone: as ``add_fate`` takes it, and what stands at the first level."""
 
@@ -77,8 +68,7 @@ class _More(msgspec.Struct, frozen=True, array_like=True):
     told: dict[str, Any] = {}
 
 
-_encode = msgspec.json.Encoder(order="sorted").encode
-_WHOSE, _MORE = msgspec.json.Decoder(_Whose), msgspec.json.Decoder(_More)
+_MORE = msgspec.json.Decoder(_More)
 _POINT = msgspec.json.Decoder(tuple[str, str, str, int])
 
 
@@ -143,19 +133,19 @@ class FlowRecorder:
     def _places(self, rows: Rows) -> tuple[str, NDArray[Any], Sequence[bytes]]:
         numbers, which = np.unique(rows["point"], return_inverse=True)
         points = [self._points.all[number] for number in numbers.tolist()]
-        return "point", which.astype(np.uint32), [_encode((one.name, one.namespace, one.tid, one.link)) for one in points]
+        return "point", which.astype(np.uint32), [encode((one.name, one.namespace, one.tid, one.link)) for one in points]
 
     def _more(self, rows: Rows) -> tuple[str, NDArray[Any], Sequence[bytes]]:
         quoted = quoted_by(self._program, rows) if self._program else {}
         always = {"Sampling": self._program.sampling} if self._program and self._program.sampling > 1 else {}
         known, code = coder()
-        nothing = code(_encode(_More(told=always)))
+        nothing = code(encode(_More(told=always)))
         codes = np.full(len(rows), nothing, np.uint32)
         told = {at: fate for at, fate in enumerate(self._fates(rows)) if fate}
         ids = rows["id"].tolist() if quoted else []
         quotes = {at: {"QuotedTrackingID": quoted[number]} for at, number in enumerate(ids) if number in quoted}
         for at in told.keys() | quotes.keys():
-            codes[at] = code(_encode(_More(dict(told.get(at, {})), always | quotes.get(at, {}))))
+            codes[at] = code(encode(_More(dict(told.get(at, {})), always | quotes.get(at, {}))))
         return "more", codes, list(known)
 
     def _whose(self, cookies: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], Sequence[bytes]]]:
@@ -168,8 +158,8 @@ class FlowRecorder:
         ends, end_code = coder()
         told = [_UNKNOWN if one is None else one for one in known]
         codes = {
-            "process": [process_code(self._process(one.process)) for one in told],
-            "end": [end_code(_encode(one.end)) for one in told],
+            "process": [process_code(whose_word(one.process, self._described)) for one in told],
+            "end": [end_code(encode(one.end)) for one in told],
             "latency": [0 if one.latency is None else one.latency + 1 for one in told],
             "retransmits": [0 if one.retransmits is None else one.retransmits + 1 for one in told],
             "socket": [one is not None for one in known],
@@ -178,12 +168,6 @@ class FlowRecorder:
         for name, values in codes.items():
             kind: Any = np.uint32 if name in words else np.bool_ if name == "socket" else np.uint64
             yield name, np.array(values, kind)[which], words.get(name, ())
-
-    def _process(self, process: Process) -> bytes:
-        more = self._described(process.cgroup) if process.pid and process.cgroup else {}
-        return _encode(
-            _Whose(process.pid, process.name, process.executable, process.cgroup, {k: dict(v) for k, v in more.items()})
-        )
 
 
 def _field(rows: Rows, name: str) -> NDArray[Any]:
@@ -403,17 +387,17 @@ def restore(table: Table | Packed, places: NDArray[np.int64], applications: Appl
     points.all[:] = _points_of(table)
     identify(rows, points)
     codes = {name: kept(name)[places] for name in ("process", "end", "latency", "retransmits", "socket")}
-    whose = [_WHOSE.decode(word) for word in table.words["process"]]
+    whose = [decode_whose(word) for word in table.words["process"]]
     ends = [msgspec.json.decode(word) for word in table.words["end"]]
     known: dict[int, Known] = {}
-    described: dict[int, list[tuple[int, _Whose]]] = {}
+    described: dict[int, list[tuple[int, Whose]]] = {}
     for at, side in np.argwhere(codes["socket"]).tolist():
         process, latency, sent = (int(codes[name][at, side]) for name in ("process", "latency", "retransmits"))
         of = whose[process]
         cookie = 2 * at + side + 1
         rows["flow"]["socket"][at, side] = cookie
         known[cookie] = Known(
-            Process(of.pid, of.name, of.executable, of.cgroup) if of.pid else NOBODY,
+            of.process() if of.pid else NOBODY,
             latency - 1 if latency else None,
             ends[int(codes["end"][at, side])],
             sent - 1 if sent else None,

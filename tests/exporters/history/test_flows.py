@@ -1,4 +1,4 @@
-"""The history of flows: what is restored is what was shown; ranges against a plain oracle; the same from memory and from disk."""
+"""The history of flows: what is restored is what was shown; ranges against a plain rule; from memory and from disk."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def test_what_is_restored_is_what_was_shown(kept: Kept, packed: bool) -> None:
     tables = [kept.recorder.table(Batch(rows, ends, NOW)) for rows, ends in zip(parts, ended, strict=True)]
     table = joined(tables)
     found = restore(Packed(pack(table, GROWS)) if packed else table, np.arange(600), Applications())
-    expected = [flow for rows, ends in zip(parts, ended, strict=True) for flow in shown(rows, ends | (rows["flow"]["ended"] > 0))]
+    expected = [
+        flow for rows, ends in zip(parts, ended, strict=True) for flow in shown(rows, ends | (rows["flow"]["ended"] > 0))
+    ]
     assert list(found) == expected
 
 
