@@ -519,8 +519,8 @@ class AgentProcess:
         exposition = Exposition(self._sources())
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
-            flows_blueprint(self.collector),
-            sockets_blueprint(self.sockets),
+            flows_blueprint(self.collector, self._answering.answer),
+            sockets_blueprint(self.sockets, self._answering.answer),
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)

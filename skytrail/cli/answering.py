@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from exporters.flows.answering import LiveFlows
 from exporters.history import flows, interfaces, sockets
 from exporters.history.flows import FlowHistory, FlowRecorder
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from skytrail.settings.tree import Settings
 
 _MS = 1_000_000
+_LAST = 2**62 // _MS
+"""ms: later times are as late."""
 _SLACK = 10.0  # seconds: drains, and an agent that was busy
 _KINDS = {flows.KIND: flows.GROWS, sockets.KIND: sockets.GROWS, interfaces.KIND: interfaces.GROWS}
 _OF = {FlowsQuestion: flows.KIND, SocketsQuestion: sockets.KIND, InterfacesQuestion: interfaces.KIND}
@@ -122,9 +126,10 @@ class Answering:
         if question.when is None:
             yield from map(Part, self._now(question))
             return
-        known = self._known(question, question.when)
+        when = Range(max(0, question.when.begin), min(question.when.end, _LAST))
+        known = self._known(question, when)
         yield known  # though nothing is found
-        for found in self._past(question, question.when):
+        for found in self._past(question, when):
             yield Part(found, known.since)
 
     def _known(self, question: Question, when: Range) -> Part:
@@ -155,6 +160,6 @@ class Answering:
             case SocketsQuestion() if self._sockets:
                 yield from self._sockets.answer(question, when)
             case InterfacesQuestion() if self._interfaces:
-                yield from self._interfaces.answer(question)
+                yield from self._interfaces.answer(msgspec.structs.replace(question, when=when))
             case _:
                 raise RunError("this agent does not remember that: see agent.collectors")
