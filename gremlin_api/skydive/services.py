@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from topology.moments import parse_moment, parse_period
-
 from gremlin_api.graphs.topology import TopologyVertex, value_of
 from gremlin_api.interpreter.chain import Chain, Step
 from gremlin_api.interpreter.run import Run, Service
@@ -31,6 +29,7 @@ from skytrail.asking.asker import Asker
 from skytrail.asking.questions import InterfacesQuestion, Range, SocketsQuestion
 from skytrail.asking.terms import Term
 from skytrail.errors import UsageError
+from skytrail.moments import parse_moment, parse_period
 
 FILTER = "filter"
 _FILTERS = ("Has", "HasKey", "HasNot", "HasEither", "Sort", "Limit", "Range", "Dedup")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from support.tables import Tables, graphs, last_time, recorded, tables, told
-from topology.moments import parse_moment
 
 from gremlin_api.answering import Answerer, Question
 from gremlin_api.errors import TraversalError
@@ -17,6 +16,7 @@ from gremlin_api.skydive.services import AgentServices
 from gremlin_api.values import Map
 from gremlin_api.wire.untyped import untyped
 from skytrail.errors import SkytrailError
+from skytrail.moments import parse_moment
 
 END = last_time()
 SAMPLE = {"RxPackets": 3, "Start": END - 20_000, "Last": END - 10_000}
