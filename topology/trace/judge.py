@@ -19,6 +19,9 @@ ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
 """Ours, where the kernel tells none: it takes a SYN for consumed that a listener had no room for."""
 
 
+_BEGINNING = 1000
+"""ms after an agent's start within which a conversation that it saw may have begun before."""
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
@@ -82,7 +85,11 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
         errors,
         _verdict(shown, ways, found, said, evidence, ends, errors),
         dict(evidence.missing),
-        dict(evidence.since),
+        {
+            host: since
+            for host, since in evidence.since.items()
+            if not seen or since > min(one.start for one in seen) - _BEGINNING
+        },
         tuple(conversations),
     )
 
