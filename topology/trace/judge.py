@@ -68,6 +68,7 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
     errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
     ends = Ends(first.ends.source, last.ends.destination) if first and last else turned.get(tracking, _NOBODY)
+    begun = min((one.start for one in seen), default=0)
     dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
     return Trace(
         tracking,
