@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from topology.duty import Duty
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
@@ -113,6 +114,7 @@ class HubProcess:
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
         self.store: Store
+        self.duty: Duty
         self.reconciler: Reconciler
         self.probes: HostProbes | None = None
         self.receiver: Receiver | None = None
@@ -145,6 +147,7 @@ class HubProcess:
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415 - only where a hub runs
         from skytrail.http.server import check_exposure  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
+        from topology.duty import Duty  # noqa: PLC0415
         from topology.reconcile import Reconciler  # noqa: PLC0415
         from topology.store.folder import hold, holder  # noqa: PLC0415
 
@@ -154,7 +157,9 @@ class HubProcess:
             self._closers.callback(os.close, hold(folder))
         self.store = open_store(self._settings)
         self._closers.callback(self.store.close)
-        self.reconciler = Reconciler(self.store, holder(folder), clock)
+        who = holder(folder)
+        self.duty = Duty(self.store, who)
+        self.reconciler = Reconciler(self.store, who, clock)
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
@@ -236,7 +241,8 @@ class HubProcess:
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
         graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
         find, name = finder(graphs, executor), self._host.hostname
-        rules = Rules(self.store, self.reconciler.report, find, name, lambda: self.reconciler.counters.changes, clock)
+        changes = self.reconciler.changes_seen
+        rules = Rules(self.store, self.reconciler.report, find, name, changes, clock, lambda: self.duty.ours)
         rules.start()
         self._closers.callback(rules.stop)
         blueprints = [
@@ -264,6 +270,8 @@ class HubProcess:
         age, size = self._settings.topology.retention_age, self._settings.topology.retention_size
         while not self._stopping.wait(_RETENTION_INTERVAL):
             with contextlib.suppress(StoreError):  # the store logs it, and says so in its health
+                if not self.duty.ours:
+                    continue
                 before = clock() - int(age * 1e6) if age is not None else None
                 retained = self.store.retain(before, size)
                 if retained.removed:

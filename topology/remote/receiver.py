@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -74,6 +75,7 @@ class Agent:
     noted: int = 0
     noted_at: int = 0
     source: Source | None = None
+    holder: str = ""
     call: object = field(default=None, repr=False)
 
     def note(self, number: int) -> Note:
@@ -199,10 +201,13 @@ class Receiver:
             raise WireError("a greeting says who greets: give the host an ID (host_id)")
         with self._lock:
             agent = self._agents.get(greeting.tid)
+        noted = self._noted(greeting.tid)  # also of one that is known: another hub may have taken more meanwhile
+        taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
         if agent is None or agent.outbox != greeting.outbox:
-            noted = self._noted(greeting.tid)
-            taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
-            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
+            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
+        if taken > agent.taken:
+            agent.taken = agent.noted = taken
+        agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self._session}" if greeting.connection else ""
         agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, peer
         agent.heard = self._clock()
         with self._lock:
@@ -234,7 +239,8 @@ class Receiver:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
                 yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
         finally:
-            pieces.drop()
+            with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
+                self._pool.submit(pieces.drop)
             if agent.call is context:
                 agent.connected, agent.call = False, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
@@ -268,6 +274,8 @@ class Receiver:
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
             else:
                 agent.source = report.source
+                if self._claimed(agent, report.source) and one.number <= agent.taken:
+                    continue
                 if self._taker.take(report, agent.note(one.number)):
                     agent.noted = one.number
             agent.taken = one.number
@@ -275,6 +283,16 @@ class Receiver:
         agent.offset = -reports.ahead if agent.version >= CLOCKS else reports.clock - agent.heard
         if agent.heard - agent.noted_at >= _KEPT:
             self._note(agent)
+
+    def _claimed(self, agent: Agent, source: Source) -> bool:
+        """Write for an agent's source; whether it has turned out that another hub took more of its reports before."""
+        if not self._taker.claim(source, agent.holder):
+            return False
+        noted = self._noted(agent.tid)
+        if noted is None or noted.outbox != agent.outbox or noted.number <= agent.taken:
+            return False
+        agent.taken = agent.noted = noted.number
+        return True
 
     def _note(self, agent: Agent) -> None:
         """Keep in the store what is taken; where that fails, more is taken once more after a restart."""
