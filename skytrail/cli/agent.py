@@ -332,6 +332,7 @@ class AgentProcess:
             self._described,
             interval=self._settings.sockets.interval,
             most=self._settings.prometheus.owners,
+            shared_kernel=self._settings.agent.shared_kernel,
         )
         self._closers.callback(self.sockets.stop)
         names = lambda: {one.cookie: one.label for one in self._namespaces()}  # noqa: E731 - as above
@@ -380,7 +381,10 @@ class AgentProcess:
             watcher = self._probes.probe.watcher if self._probes else self.collector.capture.watcher
             return watched(watcher) if watcher else Places({}, {})
 
-        self.drops = DropsCollector(places)
+        def tunnel_ports() -> Mapping[str, frozenset[int]]:
+            return self.collector.capture.tunnel_ports() if self.collector.capture else {}
+
+        self.drops = DropsCollector(places, tunnel_ports, shared_kernel=self._settings.agent.shared_kernel)
 
     def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
         return self.sockets.known(cookies) if self.sockets else {}

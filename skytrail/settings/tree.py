@@ -237,6 +237,13 @@ class Agent(Section, frozen=True):
             check=check_addresses,
         ),
     ] = ()
+    shared_kernel: Annotated[
+        bool,
+        key(
+            "other agents look at this kernel too, each at namespaces of its own, as in 'skytrail lab'",
+            reason="what happens in a namespace that is not known yet is told of too",
+        ),
+    ] = False
     outbox_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 40)],
         key("what waits for a hub on disk", unit="bytes", reason="beyond it history becomes coarser; what is now is kept"),
