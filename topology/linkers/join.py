@@ -56,6 +56,10 @@ class Join(Generic[E]):
         """All that are there."""
         return [_first(keys) for keys in self._said.values()]
 
+    def __len__(self) -> int:
+        """How many these are."""
+        return len(self._said)
+
     def take(self, touched: Iterable[str], interfaces: Interfaces) -> Outcome:
         """Read some interfaces anew; gives what is otherwise for that."""
         dirty: dict[Key, None] = {}
