@@ -19,9 +19,8 @@ def reports(revisions: Sequence[Revision], observed: int) -> Iterator[Report]:
     for id_, space in spaces.items():
         name = str(space.metadata["Name"])
         own = {one: states[one] for one, owner in owners.items() if owner == id_}
-        yield Report(
-            Source("netlink", name, tid=_tid(space, name)), observed, tuple(_facts(space, own, states, name)), whole=True
-        )
+        source = Source("netlink", name, tid=_tid(space, name))
+        yield Report(source, observed, tuple(_facts(space, own, states, name)), whole=True)
 
 
 def _tid(state: State, name: str) -> str:
