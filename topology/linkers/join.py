@@ -111,4 +111,4 @@ class Join(Generic[E]):
 
 def _first(keys: dict[Key, EdgeFact]) -> EdgeFact:
     """Of several keys that give one edge always the same one speaks."""
-    return keys[min(keys, key=repr)]
+    return next(iter(keys.values())) if len(keys) == 1 else keys[min(keys, key=repr)]
