@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from skytrail import __version__
+from skytrail.asking.asker import Answer, Asker, Nobody
 from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
-    from topology.facts import Report
     from topology.linkers.run import Linkers
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
@@ -104,10 +104,12 @@ class HubProcess:
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
+        asker: asks agents; the one of this process, where there is one.
     """
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings, self._host = settings, host
+        self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
@@ -120,14 +122,22 @@ class HubProcess:
         self.server: Server
         self.families: Source
 
-    def start(self, tids: TidRegistry | None = None, follow: Callable[[Sequence[Event]], None] = lambda _: None) -> None:
+    def start(
+        self,
+        tids: TidRegistry | None = None,
+        follow: Callable[[Sequence[Event]], None] = lambda _: None,
+        answer: Answer | None = None,
+    ) -> None:
         """Start every part; what was started is stopped again if a later part fails.
 
         Args:
             tids: topology IDs, shared with the exporter; with them this host is watched by this process.
             follow: takes the events of links that the netlink probe has taken.
+            answer: answers questions to the agent of this process; None: there is none.
         """
         try:
+            if answer is not None:
+                self._start_local(answer)
             self._start(tids, follow)
         except BaseException:
             self.stop()
@@ -159,25 +169,29 @@ class HubProcess:
         self._start_retention()
         self._start_http()
 
+    def _start_local(self, answer: Answer) -> None:
+        from skytrail.asking.local import LocalAsker  # noqa: PLC0415
+        from skytrail.tid import host_tid  # noqa: PLC0415
+
+        settings, tid = self._settings.hub, host_tid(self._host.host_id)
+        local = LocalAsker(self._host.hostname, tid, answer, settings.ask_timeout, settings.ask_max)
+        self._closers.callback(local.stop)
+        self.asker = local
+
     def _start_wire(self) -> None:
         try:
-            from topology.remote.receiver import Receiver  # noqa: PLC0415 - an extra
+            from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415 - an extra
+            from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
         check_wire(self._settings)
-        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock)
+        settings = self._settings.hub
+        bounds = AskBounds(settings.ask_timeout, settings.ask_max)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds)
+        self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-
-    def _take(self, report: Report) -> None:
-        """A report that is only held here until the store is there is not taken: the agent keeps it."""
-        from topology.store.interface import AwayError  # noqa: PLC0415
-
-        if not self.reconciler.held:
-            self.reconciler.report(report)
-        if self.reconciler.held:
-            raise AwayError("the hub's store is away")
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -195,6 +209,7 @@ class HubProcess:
         remember_host(folder, tid)
 
     def _start_http(self) -> None:
+        from exporters.flows.filter_questions import question_of  # noqa: PLC0415
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
         from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
@@ -211,6 +226,7 @@ class HubProcess:
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
         from topology.rules import Rules  # noqa: PLC0415
+        from topology.trace.routes import trace_blueprint  # noqa: PLC0415
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
@@ -218,7 +234,7 @@ class HubProcess:
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
-            sources.append(receiver_source(self.receiver.agents))
+            sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
@@ -232,11 +248,12 @@ class HubProcess:
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
             path_blueprint(self.store, clock, self._catch_up),
+            trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
-        spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app), sockets)
+        spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
 
     def _start_linkers(self) -> None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "agent": Command("skytrail.cli.agent:agent", "Run the agent: flows to Prometheus and OpenTelemetry."),
     "flows": Command("skytrail.cli.flows:flows", "Show the flows of the running agent, or of a capture file."),
     "sockets": Command("skytrail.cli.sockets:sockets", "Show all sockets of this host and whose they are."),
+    "trace": Command("skytrail.cli.trace:trace", "Follow a conversation to where its packets vanish."),
     "topology": Command("skytrail.cli.topology:topology", "Show what the network of this host is made of, now or then."),
     "diff": Command("skytrail.cli.topology:diff", "Show what changed between two moments."),
     "path": Command("skytrail.cli.path:path", "Show the way of packets from one place to another, now or then."),
@@ -46,6 +47,7 @@ COMMANDS = {
     "restore": Command("skytrail.cli.backup:restore", "Bring a backup back."),
     "check": Command("skytrail.cli.check:check", "Say what this kernel and host offer, and what is missing."),
     "config": Command("skytrail.cli.config:config", "Print the effective settings, or the reference of all keys."),
+    "lab": Command("skytrail.cli.lab:lab", "A network of hosts on this machine, to look at, to load and to break."),
     "cleanup": Command("skytrail.cli.cleanup:cleanup", "Remove what a killed agent may have left in the kernel."),
     "completion": Command("skytrail.cli.config:completion", "Print the completion script of a shell."),
 }
