@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
     from topology.duty import Duty
+    from topology.linkers.run import Linkers
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
@@ -116,6 +117,7 @@ class HubProcess:
         self.store: Store
         self.duty: Duty
         self.reconciler: Reconciler
+        self.linkers: Linkers
         self.probes: HostProbes | None = None
         self.receiver: Receiver | None = None
         self.subscribers: SubscriberSocket
@@ -168,6 +170,7 @@ class HubProcess:
             self.probes.start()
         else:
             self._start_wire()
+        self._start_linkers()
         self._start_retention()
         self._start_http()
 
@@ -221,6 +224,7 @@ class HubProcess:
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
+        from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
         from topology.path.routes import path_blueprint  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
@@ -231,7 +235,7 @@ class HubProcess:
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
-        sources = [topology_source(self.store, self.reconciler), gremlin_source(executor)]
+        sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
@@ -257,6 +261,14 @@ class HubProcess:
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
+
+    def _start_linkers(self) -> None:
+        from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
+
+        names = self._settings.topology.linkers
+        self.linkers = Linkers(self.store, self.reconciler.report, names, self._host.hostname, clock)
+        self._closers.callback(self.linkers.stop)
+        self.linkers.start()
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)
@@ -315,6 +327,7 @@ class HubProcess:
     def _waiting(self) -> dict[str, str | None]:
         return {
             "store": self._store_waits(),
+            "linkers": self.linkers.failure,
             **(self.probes.waiting() if self.probes else {}),
         }
 

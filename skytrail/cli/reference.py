@@ -17,6 +17,7 @@ from skytrail import collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
+from topology.linkers import metrics as linkers
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
@@ -28,6 +29,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("History", history.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
+    ("Linkers", linkers.DECLARED),
     ("Agents and hubs", wire.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),

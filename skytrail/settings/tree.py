@@ -311,6 +311,10 @@ class Topology(Section, frozen=True):
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 50)] | None,
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
+    linkers: Annotated[
+        tuple[Literal["tunnel", "neighbour", "nexthop"], ...],
+        key("which edges between hosts the hub makes of what several tell", reason="each costs little"),
+    ] = ("tunnel", "neighbour", "nexthop")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]

@@ -86,11 +86,7 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
         errors,
         _verdict(shown, ways, found, said, evidence, ends, errors),
         dict(evidence.missing),
-        {
-            host: since
-            for host, since in evidence.since.items()
-            if not seen or since > min(one.start for one in seen) - _BEGINNING
-        },
+        {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
         tuple(conversations),
     )
 
