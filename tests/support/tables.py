@@ -124,8 +124,8 @@ def answered(question: FlowsQuestion, updates: Iterable[Json]) -> list[Json]:
     test = compiled(question.term) if question.term is not None else lambda _: True
     nodes = None if question.nodes is None else set(question.nodes)
     found = [one for one in found if test(one) and (nodes is None or one["NodeTID"] in nodes)]
+    found.sort(key=lambda one: one["UUID"])
     if question.sort is not None:
-        found.sort(key=lambda one: one["UUID"])
         there = [one for one in found if value_at(one, question.sort or "") is not None]
         there.sort(key=lambda one: _rank(value_at(one, question.sort or "")), reverse=question.descending)
         found = there + [one for one in found if value_at(one, question.sort or "") is None]
