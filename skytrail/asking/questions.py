@@ -88,10 +88,12 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         found: flows, or sockets, or interfaces as ``{"TID": …, "Metrics": [{…, "Start": ms, "Last": ms}]}``, or drops.
         since: of what was asked about a range: from when on the agent remembers, ms; what was before it does not know.
+        gaps: times within the range in which no agent ran there, as one that was killed: what was then it does not know.
     """
 
     found: list[dict[str, Any]] = []
     since: int | None = None
+    gaps: list[Range] = []
 
 
 encode_question = msgspec.json.Encoder().encode

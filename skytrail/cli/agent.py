@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
     from exporters.sockets.known import Known, Whose
-    from skytrail.asking.questions import Part, Question
+    from skytrail.cli.answering import Answering
     from skytrail.cli.hub import HubProcess
     from skytrail.cli.probes import HostProbes
     from skytrail.collectors import Collectors
@@ -115,6 +115,7 @@ class AgentProcess:
         self._refused: dict[str, str] = {}  # collectors that could not be started, and why
         self._runtimes: RuntimesClient
         self._points: Points
+        self._answering: Answering
         self.collector: FlowsCollector
         self.server: Server
 
@@ -143,6 +144,7 @@ class AgentProcess:
         self._start_http()
         assert self.collector.capture
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
+        self._answering.start()
         if self.sockets:
             self.sockets.start()
         if self.conntrack:
@@ -188,6 +190,7 @@ class AgentProcess:
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
+        from skytrail.cli.answering import Answering  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
@@ -222,6 +225,9 @@ class AgentProcess:
             described=self._described,
             fates=self._fates,
         )
+        self._answering = Answering(self._settings, self.collector, points, applications, tids)
+        self._closers.callback(self._answering.stop)
+        self._answering.remember_flows(program, self._known, self._described, self._fates)
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
@@ -248,7 +254,7 @@ class AgentProcess:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
             hub = HubProcess(self._settings, self._host)
-            hub.start(tids, capture.take, self._answer)
+            hub.start(tids, capture.take, self._answering.answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
         elif self._settings.agent.hubs:
@@ -278,27 +284,25 @@ class AgentProcess:
         owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         return ends, owners
 
-    @staticmethod
-    def _answer(question: Question) -> Iterator[Part]:
-        raise NotSupportedError(f"its agent cannot answer about {type(question).__name__}", "upgrade it")
-
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
         from skytrail.cli.hub import clock  # noqa: PLC0415
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
-        from topology.remote.outbox import Outbox  # noqa: PLC0415
+        from topology.remote.outbox import Clocks, Outbox  # noqa: PLC0415
 
         try:
             from topology.remote.sender import Identity, Sender  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
         settings = self._settings.agent
-        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max)
+        clocks = Clocks.of_machine(self._host.boot_id)
+        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max, clocks)
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
-        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answer)
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock)
+        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answering.answer, probes.tell_all)
         self._closers.callback(self._sender.stop)
-        self._probes = HostProbes(self._host, tids, follow, self._sender.report, clock)
+        self._probes = probes
         self._closers.callback(self._probes.stop)
         self._probes.start()
         self._sender.start()
@@ -329,6 +333,8 @@ class AgentProcess:
             most=self._settings.prometheus.owners,
         )
         self._closers.callback(self.sockets.stop)
+        names = lambda: {one.cookie: one.label for one in self._namespaces()}  # noqa: E731 - as above
+        self._answering.remember_sockets(self.sockets, names, self._described)
 
     def _start_interfaces(self) -> None:
         if "interfaces" not in self._settings.agent.collectors:
@@ -347,6 +353,7 @@ class AgentProcess:
         self.interfaces = InterfacesCollector(
             source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
         )
+        self._answering.remember_interfaces(self._namespaces)
 
     def _start_conntrack(self) -> None:
         if "conntrack" not in self._settings.agent.collectors:
@@ -476,6 +483,7 @@ class AgentProcess:
                 "otlp": self._otlp,
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
+                "history": self._answering,
             }
             sources: dict[str, Callable[[], Iterable[Family]]] = {
                 name: partial(self._told, name, part)
@@ -500,7 +508,8 @@ class AgentProcess:
         from skytrail.metrics import Family  # noqa: PLC0415
         from skytrail.process import PART_BYTES  # noqa: PLC0415
 
-        parts = {"flows": self.collector.table, "sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
+        parts: dict[str, Any] = {"flows": self.collector.table, "history": self._answering.history}
+        parts |= {"sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
         yield Family(PART_BYTES, [((name,), float(part.memory())) for name, part in parts.items() if part is not None])
 
     def _start_http(self) -> None:
@@ -512,8 +521,8 @@ class AgentProcess:
         exposition = Exposition(self._sources())
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
-            flows_blueprint(self.collector),
-            sockets_blueprint(self.sockets),
+            flows_blueprint(self.collector, self._answering.answer),
+            sockets_blueprint(self.sockets, self._answering.answer),
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)

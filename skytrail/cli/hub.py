@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
-    from topology.facts import Report
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
@@ -179,25 +178,17 @@ class HubProcess:
     def _start_wire(self) -> None:
         try:
             from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415 - an extra
+            from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
         check_wire(self._settings)
         settings = self._settings.hub
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
-        self.receiver = Receiver(settings.wire, self._take, self.store, clock, bounds)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-
-    def _take(self, report: Report) -> None:
-        """A report that is only held here until the store is there is not taken: the agent keeps it."""
-        from topology.store.interface import AwayError  # noqa: PLC0415
-
-        if not self.reconciler.held:
-            self.reconciler.report(report)
-        if self.reconciler.held:
-            raise AwayError("the hub's store is away")
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -225,6 +216,7 @@ class HubProcess:
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
+        from topology.path.routes import path_blueprint  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
@@ -249,6 +241,7 @@ class HubProcess:
             resources_blueprint(rules, name, shown_settings(self._settings)),
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
+            path_blueprint(self.store, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)

@@ -106,7 +106,7 @@ def _as_of(text: str, at: str | None) -> str:
         return text
     from gremlin_api.language.skydive import parse_skydive, render_skydive  # noqa: PLC0415
     from gremlin_api.language.syntax import Step  # noqa: PLC0415
-    from topology.moments import parse_moment  # noqa: PLC0415
+    from skytrail.moments import parse_moment  # noqa: PLC0415
 
     parse_moment(at, 0)  # a duration without a sign, which At() takes, is none here
     steps: tuple[Step, ...] = parse_skydive(text)

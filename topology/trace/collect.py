@@ -148,7 +148,7 @@ class Collector:
 
 
 def conversations(flows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:
-    """Tracking IDs of conversations, of which there are flows or drops, the latest first; of what a tunnel carried, not its own."""
+    """Tracking IDs of conversations, of which there are flows or drops, the latest first; a tunnel that carried one is none."""
     latest: dict[str, int] = {}
     carriers = parents(flow for _, flow in flows)
     for _, flow in flows:
