@@ -29,7 +29,7 @@ from skytrail.asking.asker import Asker
 from skytrail.asking.questions import InterfacesQuestion, Range, SocketsQuestion
 from skytrail.asking.terms import Term
 from skytrail.errors import UsageError
-from topology.moments import parse_moment, parse_period
+from skytrail.moments import parse_moment, parse_period
 
 FILTER = "filter"
 _FILTERS = ("Has", "HasKey", "HasNot", "HasEither", "Sort", "Limit", "Range", "Dedup")

@@ -8,7 +8,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from skytrail.errors import UsageError
-from topology.moments import parse_moment
+from skytrail.moments import parse_moment
 from topology.path.find import Question, find_path
 from topology.store.interface import Store
 

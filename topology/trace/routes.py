@@ -12,8 +12,8 @@ from skytrail.asking.asker import Asker
 from skytrail.asking.questions import Range
 from skytrail.asking.terms import Compare, Every, Term
 from skytrail.errors import UsageError
+from skytrail.moments import parse_moment
 from skytrail.settings.values import parse_duration
-from topology.moments import parse_moment
 from topology.trace.collect import MOST, Collector, conversations
 from topology.trace.judge import Graph, judged
 from topology.trace.result import Trace

@@ -16,7 +16,7 @@ from gremlin_api.skydive.services import AgentServices
 from gremlin_api.values import Map
 from gremlin_api.wire.untyped import untyped
 from skytrail.errors import SkytrailError
-from topology.moments import parse_moment
+from skytrail.moments import parse_moment
 
 END = last_time()
 SAMPLE = {"RxPackets": 3, "Start": END - 20_000, "Last": END - 10_000}
