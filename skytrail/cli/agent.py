@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -157,6 +157,7 @@ class AgentProcess:
                 self.drops, self._refused["drops"] = None, str(error)
             else:
                 self._closers.callback(self.drops.stop)
+                self._answering.tell_drops(self.drops)
         self._start_hints()
         self._begun = True
 

@@ -206,6 +206,7 @@ class HubProcess:
         remember_host(folder, tid)
 
     def _start_http(self) -> None:
+        from exporters.flows.filter_questions import question_of  # noqa: PLC0415
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
         from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
@@ -221,6 +222,7 @@ class HubProcess:
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
         from topology.rules import Rules  # noqa: PLC0415
+        from topology.trace.routes import trace_blueprint  # noqa: PLC0415
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
@@ -242,6 +244,7 @@ class HubProcess:
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
             path_blueprint(self.store, clock, self._catch_up),
+            trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)

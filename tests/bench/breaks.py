@@ -33,7 +33,9 @@ def main(kinds: list[str]) -> int:
                 else:
                     victim = fault.victim
                     whom = f"{victim.source}→{victim.destination} {victim.proto} IPv{victim.family} {fault.direction}"
-                    print(f"{kind} {seed:2} {time.monotonic() - begun:5.1f} s {fault.place!s:10} {whom}: {fault.why}", flush=True)
+                    print(
+                        f"{kind} {seed:2} {time.monotonic() - begun:5.1f} s {fault.place!s:10} {whom}: {fault.why}", flush=True
+                    )
     finally:
         with locked(_NAME):
             remove(_NAME)

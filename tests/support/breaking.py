@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from support.netlab import until
-
 from skytrail.lab.breaks.breaking import Answer, break_it, mend
 from skytrail.lab.breaks.fault import Exchange, Fault
 from skytrail.lab.breaks.kinds import choose
@@ -13,6 +11,7 @@ from skytrail.lab.places import run
 from skytrail.lab.plan import Place, Plan
 from skytrail.lab.state import Lab
 from skytrail.lab.traffic import LARGE, ask
+from support.netlab import until
 
 _STATE = """
 nft list ruleset; ip route; ip -6 route; tc qdisc | sed 's/ [0-9a-f]*: / /'
