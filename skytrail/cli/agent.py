@@ -19,6 +19,7 @@ import click
 import structlog
 
 from skytrail import __version__
+from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
@@ -107,6 +108,7 @@ class AgentProcess:
         self._sender: Sender | None = None
         self._hints: NamespaceHints | None = None
         self._collectors: Collectors | None = None
+        self._certificates = Certificates()
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
@@ -127,9 +129,11 @@ class AgentProcess:
 
     def _start(self) -> None:
         from skytrail.http.server import check_exposure  # noqa: PLC0415
+        from skytrail.wire.exposure import check_hubs  # noqa: PLC0415
 
         # what must not be is refused before anything is touched
         check_exposure(self._settings.agent.listen, self._settings.http)
+        check_hubs(self._settings)
         self._start_otlp()
         self._start_points()
         self._start_runtimes()
@@ -285,13 +289,16 @@ class AgentProcess:
         from topology.remote.outbox import Outbox  # noqa: PLC0415
 
         try:
-            from topology.remote.sender import Identity, Sender  # noqa: PLC0415 - an extra
+            from skytrail.wire.security import connector, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.sender import Identity, Sender  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
         settings = self._settings.agent
         outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max)
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
-        self._sender = Sender(settings.hubs, outbox, identity, clock)
+        files = wire_files(self._settings.wire)
+        self._certificates.add("wire", files)
+        self._sender = Sender(settings.hubs, outbox, identity, clock, connect=connector(files))
         self._closers.callback(self._sender.stop)
         self._probes = HostProbes(self._host, tids, follow, self._sender.report, clock)
         self._closers.callback(self._probes.stop)
@@ -482,6 +489,7 @@ class AgentProcess:
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
+            sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
 
@@ -512,6 +520,7 @@ class AgentProcess:
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)
+        self._certificates.add("http", self.server.certificate)
         self.server.start()
         self._closers.callback(self.server.stop)
 
@@ -555,6 +564,7 @@ class AgentProcess:
             "flows": failures[0] if failures else None,
             "links": None if capture.following else "the link watcher has ended: see the log",
             "collectors": self._collectors_wait(),
+            "tls": self._certificates.waiting(),
         }
 
     def _collectors_wait(self) -> str | None:

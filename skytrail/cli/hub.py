@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from skytrail import __version__
+from skytrail.certificates import Certificates
 from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.wire.security import HubSecurity
     from topology.facts import Report
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
@@ -75,25 +76,6 @@ def open_store(settings: Settings) -> Store:
     )
 
 
-def check_wire(settings: Settings) -> None:
-    """Refuse to be reached by agents beyond loopback: the wire has no TLS of its own yet.
-
-    Raises:
-        ListenError: it is an address of another kind, and http.insecure is not set.
-    """
-    from skytrail.errors import ListenError  # noqa: PLC0415
-    from skytrail.http.server import check_exposure  # noqa: PLC0415
-
-    listen = settings.hub.wire
-    try:
-        check_exposure(listen, msgspec.structs.replace(settings.http, tls_cert=None, tls_key=None))
-    except ListenError as error:
-        if "will not listen" not in str(error):
-            raise
-        why = f"will not listen on {listen} for agents without TLS, which this release has not"
-        raise ListenError(f"{why}: let them come through a tunnel (ssh, WireGuard), or give --insecure") from error
-
-
 class HubProcess:
     """The topology of hosts, kept and served.
 
@@ -114,6 +96,8 @@ class HubProcess:
         self.reconciler: Reconciler
         self.probes: HostProbes | None = None
         self.receiver: Receiver | None = None
+        self._security: HubSecurity | None = None
+        self._certificates = Certificates()
         self.subscribers: SubscriberSocket
         self.server: Server
         self.families: Source
@@ -158,12 +142,18 @@ class HubProcess:
 
     def _start_wire(self) -> None:
         try:
-            from topology.remote.receiver import Receiver  # noqa: PLC0415 - an extra
+            from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.receiver import Receiver  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
+        from skytrail.wire.exposure import check_wire  # noqa: PLC0415
+
         check_wire(self._settings)
-        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock)
+        wire = self._settings.wire
+        self._security = HubSecurity(wire_files(wire), wire.tls_crl)
+        self._certificates.add("wire", self._security.files)
+        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock, security=self._security)
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
 
@@ -209,7 +199,7 @@ class HubProcess:
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
-        sources = [topology_source(self.store, self.reconciler), gremlin_source(executor)]
+        sources = [topology_source(self.store, self.reconciler), gremlin_source(executor), self._certificates.families]
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
@@ -232,6 +222,7 @@ class HubProcess:
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
+        self._certificates.add("http", self.server.certificate)
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)
@@ -288,6 +279,7 @@ class HubProcess:
     def _waiting(self) -> dict[str, str | None]:
         return {
             "store": self._store_waits(),
+            "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
         }
 

@@ -12,7 +12,7 @@ from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
-from skytrail import collectors, process
+from skytrail import certificates, collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
@@ -27,6 +27,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Agents and hubs", wire.DECLARED),
+    ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),

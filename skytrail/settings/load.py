@@ -199,6 +199,12 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if bool(values.get("http.tls_cert")) != bool(values.get("http.tls_key")):
         missing, given = ("tls_key", "tls_cert") if values.get("http.tls_cert") else ("tls_cert", "tls_key")
         raise SettingsError(f"http.{missing}: missing, though http.{given} is given; TLS needs both")
+    wire = {name: bool(values.get(f"wire.tls_{name}")) for name in ("cert", "key", "ca")}
+    if any(wire.values()) and not all(wire.values()):
+        missing, given = (next(name for name, there in wire.items() if there is wanted) for wanted in (False, True))
+        raise SettingsError(f"wire.tls_{missing}: missing, though wire.tls_{given} is given; mutual TLS needs cert, key and ca")
+    if values.get("wire.tls_crl") and not wire["cert"]:
+        raise SettingsError("wire.tls_crl: given without wire.tls_cert, tls_key and tls_ca, in whose TLS alone it counts")
     if "*" in values.get("http.cors_origins", ()) and values.get("http.users_file"):
         raise SettingsError("http.cors_origins: '*' cannot stand beside http.users_file; name the origins")
     for section in ("otlp.spans_to", "otlp.metrics_to"):
