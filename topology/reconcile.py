@@ -275,7 +275,7 @@ class Reconciler:
             else:
                 (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
         for id_, volatile in report.volatile.items():
-            if (node := self._nodes.get(id_)) and source.probe in node.parts:
+            if (node := self._nodes.get(id_)) and source.probe in node.parts and (id_ in said or id_ in nodes):
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()

@@ -17,6 +17,7 @@ from exporters.drops import metrics
 from exporters.drops.conversations import Conversations
 from exporters.drops.places import Places
 from exporters.drops.reasons import Reasons
+from exporters.drops.told import told
 from exporters.drops.totals import Totals
 from exporters.flows.ends import ends_of_flows
 from skytrail.metrics import Family
@@ -134,6 +135,16 @@ class DropsCollector:
         """Bytes of what happened to which conversation."""
         with self._lock:
             return self._conversations.memory()
+
+    def conversations(self) -> list[dict[str, Any]]:
+        """What happened to conversations in the last minutes, as of now: :func:`exporters.drops.told.told`."""
+        with self._lock:
+            if self._programs is None:
+                return []
+            self._read()
+            rows = self._conversations.all()
+        offset = time.time_ns() - time.monotonic_ns()
+        return list(told(rows, self._reasons, self._places(), offset))
 
     def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], reverse: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """What a flow's JSON says of its drops, on this whole host; empty where nothing happened.

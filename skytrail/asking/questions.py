@@ -69,14 +69,24 @@ class InterfacesQuestion(msgspec.Struct, frozen=True, tag="interfaces"):
     nodes: tuple[str, ...] | None = None
 
 
-Question = FlowsQuestion | SocketsQuestion | InterfacesQuestion
+class DropsQuestion(msgspec.Struct, frozen=True, tag="drops"):
+    """Which packets the kernel dropped, what TCP sent again, and resets: by conversation, where, in the last minutes.
+
+    Attributes:
+        term: a condition on the JSON of one; None: none.
+    """
+
+    term: Term | None = None
+
+
+Question = FlowsQuestion | SocketsQuestion | InterfacesQuestion | DropsQuestion
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """A part of an answer.
 
     Attributes:
-        found: flows, or sockets, or interfaces as ``{"TID": …, "Metrics": [{…, "Start": ms, "Last": ms}]}``.
+        found: flows, or sockets, or interfaces as ``{"TID": …, "Metrics": [{…, "Start": ms, "Last": ms}]}``, or drops.
         since: of what was asked about a range: from when on the agent remembers, ms; what was before it does not know.
     """
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
     from exporters.sockets.known import Known, Whose
+    from skytrail.asking.questions import Part, Question
     from skytrail.cli.hub import HubProcess
     from skytrail.cli.probes import HostProbes
     from skytrail.collectors import Collectors
@@ -251,7 +252,7 @@ class AgentProcess:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
             hub = HubProcess(self._settings, self._host)
-            hub.start(tids, capture.take)
+            hub.start(tids, capture.take, self._answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
         elif self._settings.agent.hubs:
@@ -281,6 +282,10 @@ class AgentProcess:
         owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         return ends, owners
 
+    @staticmethod
+    def _answer(question: Question) -> Iterator[Part]:
+        raise NotSupportedError(f"its agent cannot answer about {type(question).__name__}", "upgrade it")
+
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
         from skytrail.cli.hub import clock  # noqa: PLC0415
@@ -298,7 +303,7 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        self._sender = Sender(settings.hubs, outbox, identity, clock, connect=connector(files))
+        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answer, connector(files))
         self._closers.callback(self._sender.stop)
         self._probes = HostProbes(self._host, tids, follow, self._sender.report, clock)
         self._closers.callback(self._probes.stop)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from skytrail import __version__
+from skytrail.asking.asker import Answer, Asker, Nobody
 from skytrail.certificates import Certificates
 from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
@@ -85,10 +86,12 @@ class HubProcess:
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
+        asker: asks agents; the one of this process, where there is one.
     """
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings, self._host = settings, host
+        self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
@@ -102,14 +105,22 @@ class HubProcess:
         self.server: Server
         self.families: Source
 
-    def start(self, tids: TidRegistry | None = None, follow: Callable[[Sequence[Event]], None] = lambda _: None) -> None:
+    def start(
+        self,
+        tids: TidRegistry | None = None,
+        follow: Callable[[Sequence[Event]], None] = lambda _: None,
+        answer: Answer | None = None,
+    ) -> None:
         """Start every part; what was started is stopped again if a later part fails.
 
         Args:
             tids: topology IDs, shared with the exporter; with them this host is watched by this process.
             follow: takes the events of links that the netlink probe has taken.
+            answer: answers questions to the agent of this process; None: there is none.
         """
         try:
+            if answer is not None:
+                self._start_local(answer)
             self._start(tids, follow)
         except BaseException:
             self.stop()
@@ -140,20 +151,31 @@ class HubProcess:
         self._start_retention()
         self._start_http()
 
+    def _start_local(self, answer: Answer) -> None:
+        from skytrail.asking.local import LocalAsker  # noqa: PLC0415
+        from skytrail.tid import host_tid  # noqa: PLC0415
+
+        settings, tid = self._settings.hub, host_tid(self._host.host_id)
+        local = LocalAsker(self._host.hostname, tid, answer, settings.ask_timeout, settings.ask_max)
+        self._closers.callback(local.stop)
+        self.asker = local
+
     def _start_wire(self) -> None:
         try:
             from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
-            from topology.remote.receiver import Receiver  # noqa: PLC0415
+            from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
         from skytrail.wire.exposure import check_wire  # noqa: PLC0415
 
         check_wire(self._settings)
-        wire = self._settings.wire
+        settings, wire = self._settings.hub, self._settings.wire
         self._security = HubSecurity(wire_files(wire), wire.tls_crl)
         self._certificates.add("wire", self._security.files)
-        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock, security=self._security)
+        bounds = AskBounds(settings.ask_timeout, settings.ask_max)
+        self.receiver = Receiver(settings.wire, self._take, self.store, clock, bounds, self._security)
+        self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
 
@@ -203,7 +225,7 @@ class HubProcess:
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
-            sources.append(receiver_source(self.receiver.agents))
+            sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)

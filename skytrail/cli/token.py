@@ -15,9 +15,7 @@ _ROLES = ("read", "capture", "admin")
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--role", type=click.Choice(_ROLES), default="read", show_default=True, help="What it may do."
-)
+@click.option("--role", type=click.Choice(_ROLES), default="read", show_default=True, help="What it may do.")
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -231,6 +231,13 @@ class Hub(Section, frozen=True):
     wire: Annotated[
         str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8083"
+    ask_timeout: Annotated[
+        Interval, key("how long agents have to answer a question", unit="s", reason="who has not is told as missing")
+    ] = 5.0
+    ask_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 32)],
+        key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; four such at once"),
+    ] = 64 << 20
 
 
 class Wire(Section, frozen=True):

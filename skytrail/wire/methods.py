@@ -22,7 +22,7 @@ OPTIONS = (
 )
 """Of both ends: one that is gone without a word is noticed after 15 s."""
 TID, OUTBOX, VERSION = "skytrail-tid", "skytrail-outbox", "skytrail-version"
-"""Metadata of :func:`reporting`: who reports, by which numbers, in which version of the protocol."""
+"""Metadata of :func:`reporting` and :func:`attending`: who reports, by which numbers, in which version of the protocol."""
 
 
 def greeting(channel: grpc.Channel) -> Callable[..., wire.Welcome]:
@@ -42,12 +42,22 @@ def reporting(
     return stream, stream.cancel
 
 
-def handlers(greet: Callable[..., Any], report: Callable[..., Any]) -> grpc.GenericRpcHandler:
+def attending(
+    channel: grpc.Channel, answers: Iterable[wire.Answer], metadata: Mapping[str, str]
+) -> tuple[Iterator[wire.Question], Callable[[], object]]:
+    """Begin to attend: the questions, and what ends the call."""
+    call: Any = channel.stream_stream(f"/{_SERVICE}/Attend", wire.Answer.SerializeToString, wire.Question.FromString)
+    stream = call(iter(answers), metadata=tuple(metadata.items()), wait_for_ready=False)
+    return stream, stream.cancel
+
+
+def handlers(greet: Callable[..., Any], report: Callable[..., Any], attend: Callable[..., Any]) -> grpc.GenericRpcHandler:
     """A server's side: coroutines of (request, context), and (requests, context)."""
     return grpc.method_handlers_generic_handler(
         _SERVICE,
         {
             "Greet": grpc.unary_unary_rpc_method_handler(greet, wire.Greeting.FromString, wire.Welcome.SerializeToString),
+            "Attend": grpc.stream_stream_rpc_method_handler(attend, wire.Answer.FromString, wire.Question.SerializeToString),
             "Report": grpc.stream_stream_rpc_method_handler(report, wire.Reports.FromString, wire.Taken.SerializeToString),
         },
     )

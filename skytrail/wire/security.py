@@ -94,6 +94,9 @@ def connector(files: Reloading[Files] | None) -> Connect:
     return connect
 
 
+INSECURE = connector(None)
+
+
 class HubSecurity:
     """The hub's half: where it listens, and who may connect as whom.
 
@@ -177,6 +180,10 @@ class HubSecurity:
             return None
         self._revoked.serials()
         return self._revoked.failure
+
+
+OPEN = HubSecurity()
+"""Anybody may connect as anybody."""
 
 
 class _Revoked:

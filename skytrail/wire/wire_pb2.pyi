@@ -59,6 +59,32 @@ class Taken(_message.Message):
     clock: int
     def __init__(self, number: _Optional[int] = ..., clock: _Optional[int] = ...) -> None: ...
 
+class Question(_message.Message):
+    __slots__ = ("number", "body", "timeout_ms", "most_bytes", "cancelled")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    MOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    body: bytes
+    timeout_ms: int
+    most_bytes: int
+    cancelled: bool
+    def __init__(self, number: _Optional[int] = ..., body: _Optional[bytes] = ..., timeout_ms: _Optional[int] = ..., most_bytes: _Optional[int] = ..., cancelled: bool = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("number", "part", "last", "failure")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    part: bytes
+    last: bool
+    failure: str
+    def __init__(self, number: _Optional[int] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ...) -> None: ...
+
 class Report(_message.Message):
     __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")
     class VolatileEntry(_message.Message):

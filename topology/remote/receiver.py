@@ -17,9 +17,12 @@ import structlog
 from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
+from skytrail.wire.attendances import Attendances
 from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
-from skytrail.wire.versions import WireError, agreed
+from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
+from skytrail.wire.versions import OLDEST, WireError, agreed
 from topology.facts import Report
+from topology.remote.admission import Admission, check_own
 from topology.remote.codec import MalformedReportError, decode_report
 from topology.store.interface import Store, StoreError
 
@@ -29,6 +32,7 @@ RESOURCE = "agent"
 _KEPT = 1_000_000  # µs between two notes of what is taken
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
+_LOOK = 5.0  # seconds between two looks at whether who attends may still do so
 
 
 class _Mark(msgspec.Struct):
@@ -45,6 +49,7 @@ class Agent:
     Attributes:
         host: name of its host.
         tid: of its host.
+        version: of the wire that it speaks.
         release: of Skytrail there.
         address: where it calls from.
         outbox: names the numbering of its reports.
@@ -57,6 +62,7 @@ class Agent:
 
     host: str
     tid: str
+    version: int = OLDEST
     release: str = ""
     address: str = ""
     outbox: str = ""
@@ -68,6 +74,15 @@ class Agent:
     noted: int = 0
     noted_at: int = 0
     call: object = field(default=None, repr=False)
+    peer: Peer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskBounds:
+    """Seconds that agents have to answer a question, and bytes of all their answers to it."""
+
+    seconds: float = 5.0
+    most: int = 64 << 20
 
 
 class Receiver:
@@ -81,14 +96,30 @@ class Receiver:
         take: takes a report; returns when it is in the store or held for it. Raises StoreError: it is to be sent again.
         store: where it is noted what is taken.
         clock: µs since the epoch.
+        bounds: of what agents answer when they are asked.
+        security: who may connect as whom.
+
+    Attributes:
+        asker: asks the agents.
+        port: that is listened on.
     """
 
-    def __init__(self, listen: str, take: Callable[[Report], object], store: Store, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        listen: str,
+        take: Callable[[Report], object],
+        store: Store,
+        clock: Callable[[], int],
+        bounds: AskBounds = AskBounds(),
+        security: HubSecurity = OPEN,
+    ) -> None:
         self._listen, self._take, self._store, self._clock = listen, take, store, clock
+        self._security, self._admission = security, Admission(security, store)
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
+        self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
         self._started = threading.Event()
         self._ended: asyncio.Event
         self._failure: Exception | None = None
@@ -130,8 +161,8 @@ class Receiver:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report),))
-        self.port = server.add_insecure_port(self._listen)
+        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
+        self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
         await self._ended.wait()
@@ -144,24 +175,33 @@ class Receiver:
     async def _greet(self, greeting: wire.Greeting, context: Any) -> wire.Welcome:  # noqa: ANN401 - grpc has no types
         try:
             version = agreed(greeting.oldest, greeting.newest)
-            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, context.peer())
+            peer = self._security.peer(context)
+            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer(), peer)
+        except PeerError as error:
+            await self._refuse(context, error)
         except WireError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except StoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         return wire.Welcome(version=version, release=__version__, clock=self._clock(), taken=taken)
 
-    def _known(self, greeting: wire.Greeting, peer: str) -> int:
+    @staticmethod
+    async def _refuse(context: Any, error: PeerError) -> None:  # noqa: ANN401 - grpc has no types
+        _log.warning("agent_refused", address=context.peer(), reason=str(error))
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+
+    def _known(self, greeting: wire.Greeting, version: int, address: str, peer: Peer | None) -> int:
         """Note who greets; says what is taken of its outbox."""
         if not greeting.tid or not greeting.outbox:
             raise WireError("a greeting says who greets: give the host an ID (host_id)")
+        self._admission.greet(peer, greeting.host, greeting.tid)
         with self._lock:
             agent = self._agents.get(greeting.tid)
         if agent is None or agent.outbox != greeting.outbox:
             noted = self._noted(greeting.tid)
             taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
-        agent.host, agent.release, agent.address = greeting.host, greeting.release, peer
+        agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
         agent.offset = greeting.clock - agent.heard
         with self._lock:
@@ -179,12 +219,7 @@ class Receiver:
             return None
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
-        metadata = dict(context.invocation_metadata())
-        with self._lock:
-            agent = self._agents.get(str(metadata.get(TID, "")))
-        if agent is None or agent.outbox != metadata.get(OUTBOX):
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
-            return
+        agent = await self._who(context)
         agent.call, agent.connected = context, True
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
@@ -192,7 +227,10 @@ class Receiver:
                 if agent.call is not context:
                     await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
                 try:
+                    self._security.check(agent.peer)
                     await self._loop.run_in_executor(self._pool, self._take_in, agent, reports)
+                except PeerError as error:
+                    await self._refuse(context, error)
                 except StoreError as error:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
                 yield wire.Taken(number=agent.taken, clock=self._clock())
@@ -201,12 +239,40 @@ class Receiver:
                 agent.connected, agent.call = False, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
 
+    async def _who(self, context: Any) -> Agent:  # noqa: ANN401 - grpc has no types
+        """The agent that calls; ends the call of one that has not greeted."""
+        metadata = dict(context.invocation_metadata())
+        with self._lock:
+            agent = self._agents.get(str(metadata.get(TID, "")))
+        if agent is None or agent.outbox != metadata.get(OUTBOX):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
+        assert agent is not None, "aborting raises"
+        try:
+            agent.peer = self._security.peer(context)
+            self._security.admit(agent.peer, agent.host)
+        except PeerError as error:
+            await self._refuse(context, error)
+        return agent
+
+    async def _attend(self, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        agent = await self._who(context)
+        attending = asyncio.ensure_future(self.asker.attend(agent.tid, answers, context))
+        try:
+            while not (await asyncio.wait({attending}, timeout=_LOOK))[0]:
+                self._security.check(agent.peer)
+            await attending
+        except PeerError as error:
+            await self._refuse(context, error)
+        finally:
+            attending.cancel()
+
     def _take_in(self, agent: Agent, reports: wire.Reports) -> None:
         for one in reports.reports:
             if one.number <= agent.taken:
                 continue  # it came once before
             try:
                 report = decode_report(one.report)
+                check_own(agent.peer, agent.tid, report)
             except MalformedReportError as error:  # sent again it would be no better
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")

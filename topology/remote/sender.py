@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
 import structlog
 
 from skytrail import __version__
+from skytrail.asking.asker import Answer
 from skytrail.wire import wire_pb2 as wire
-from skytrail.wire.methods import OPTIONS, OUTBOX, TID, VERSION, greeting, reporting
-from skytrail.wire.versions import NEWEST, OLDEST, WireError
+from skytrail.wire.attendant import Attendant
+from skytrail.wire.methods import OUTBOX, TID, VERSION, greeting, reporting
+from skytrail.wire.security import INSECURE, Connect
+from skytrail.wire.versions import ATTENDS, NEWEST, OLDEST, WireError
 from topology.facts import Report
 from topology.remote.outbox import Outbox
 from topology.store.interface import StoreError
 
 _log = structlog.get_logger(__name__)
 
-Connect = Callable[[str], grpc.Channel]
 _TOGETHER = 1 << 20  # bytes of reports in one message
 _HEARTBEAT = 5.0  # seconds without a report after which it is said that we live
 _GREETED = 5.0  # seconds that a hub has to greet back
@@ -37,11 +40,6 @@ class Identity:
     tid: str
 
 
-def insecure(address: str) -> grpc.Channel:
-    """A connection without TLS."""
-    return grpc.insecure_channel(address, [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)])
-
-
 class Sender:
     """Takes reports of probes, at once and always, and hands them on, on a thread of its own.
 
@@ -50,11 +48,13 @@ class Sender:
         outbox: where reports wait until a hub has taken them; closed with this.
         identity: who we are.
         clock: µs since the epoch.
+        answer: answers a hub's questions.
         connect: opens a connection to a hub.
 
     Attributes:
         hub: that takes reports now; None: none does.
         failure: why none does.
+        attendant: answers the hub's questions.
         clock_offset: µs that the hub's clock is before ours, as of its last word.
     """
 
@@ -64,9 +64,11 @@ class Sender:
         outbox: Outbox,
         identity: Identity,
         clock: Callable[[], int],
-        connect: Connect = insecure,
+        answer: Answer,
+        connect: Connect = INSECURE,
     ) -> None:
         self._hubs, self.outbox, self._identity, self._clock, self._connect = hubs, outbox, identity, clock, connect
+        self.attendant = Attendant(answer)
         self._stopping = threading.Event()
         self._cancel: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
@@ -85,6 +87,7 @@ class Sender:
         self.outbox.close()
         if self._thread.ident is not None:
             self._thread.join()
+        self.attendant.stop()
 
     def report(self, report: Report) -> None:
         """Take a report. Raises StoreError: the outbox cannot be written."""
@@ -121,21 +124,26 @@ class Sender:
             if not OLDEST <= welcome.version <= NEWEST:
                 raise WireError(f"the hub wants version {welcome.version} of the wire: upgrade the agent")
             self.outbox.taken(welcome.taken)
-            ended = threading.Event()
             metadata = {TID: self._identity.tid, OUTBOX: self.outbox.name, VERSION: str(welcome.version)}
-            answers, self._cancel = reporting(channel, self._requests(welcome.taken, ended), metadata)
-            try:
-                if self._stopping.is_set():  # it was said before we could be cancelled
-                    return
-                self.hub, self.failure = address, None
-                _log.info("hub_reached", hub=address, release=welcome.release, waiting=self.outbox.waiting)
-                for taken in answers:
-                    self.outbox.taken(taken.number)
-                    self.clock_offset = taken.clock - self._clock()
-                raise WireError("the hub has ended the connection")
-            finally:
-                ended.set()
-                self._cancel()
+            attends = self.attendant.attend(channel, metadata) if welcome.version >= ATTENDS else contextlib.nullcontext()
+            with attends:
+                self._hand_on(address, channel, welcome, metadata)
+
+    def _hand_on(self, address: str, channel: grpc.Channel, welcome: wire.Welcome, metadata: Mapping[str, str]) -> None:
+        ended = threading.Event()
+        answers, self._cancel = reporting(channel, self._requests(welcome.taken, ended), metadata)
+        try:
+            if self._stopping.is_set():  # it was said before we could be cancelled
+                return
+            self.hub, self.failure = address, None
+            _log.info("hub_reached", hub=address, release=welcome.release, waiting=self.outbox.waiting)
+            for taken in answers:
+                self.outbox.taken(taken.number)
+                self.clock_offset = taken.clock - self._clock()
+            raise WireError("the hub has ended the connection")
+        finally:
+            ended.set()
+            self._cancel()
 
     def _greeting(self) -> wire.Greeting:
         who = self._identity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import grpc
 import pytest
+from support.cable import Cable
 from support.netlab import until
 from support.ports import free_port
 
-from skytrail.errors import ListenError
+from skytrail.asking.questions import Part, Question
+from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.methods import OUTBOX, TID, greeting, reporting
 from topology.facts import EdgeFact, NodeFact, Report, Source
@@ -34,6 +35,10 @@ def now() -> int:
 
 def report(number: int) -> Report:
     return Report(SOURCE, number, (NodeFact("a", {"Name": "a", "Type": "veth", "n": number}),))
+
+
+def no_answer(_: Question) -> Iterator[Part]:
+    raise RunError("is not to be asked")
 
 
 class Hub:
@@ -63,53 +68,6 @@ class Hub:
         return [one.observed for one in self.taken]
 
 
-class Cable:
-    """Carries a port's connections to another port, until it is cut."""
-
-    def __init__(self, to: int) -> None:
-        self._to, self._ends = to, list[socket.socket]()
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            try:
-                far = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:
-                near.close()
-                continue
-            self._ends += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
-
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-        except OSError:
-            pass
-        for end in (one, other):
-            end.close()
-
-    def cut(self) -> None:
-        """End what is connected now, in the middle of whatever it carries."""
-        for end in self._ends:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        self._ends.clear()
-
-    def close(self) -> None:
-        self._listening.close()
-        self.cut()
-
-
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     made = Hub(tmp_path / "hub")
@@ -124,7 +82,7 @@ def sender(tmp_path: Path) -> Iterator[Callable[..., Sender]]:
 
     def start(*ports: int, folder: str = "agent", tid: str = "host/1") -> Sender:
         addresses = [f"127.0.0.1:{port}" for port in ports]
-        made.append(Sender(addresses, Outbox(tmp_path / folder / "outbox", 1 << 30), Identity("host", tid), now))
+        made.append(Sender(addresses, Outbox(tmp_path / folder / "outbox", 1 << 30), Identity("host", tid), now, no_answer))
         made[-1].start()
         return made[-1]
 
@@ -254,7 +212,7 @@ def test_what_is_no_report_is_passed_over_and_said(hub: Hub) -> None:
     [
         (
             {"oldest": 7, "newest": 9, "tid": "host/1", "outbox": "o"},
-            "versions 7 to 9 of the wire, the hub 1 to 1: upgrade the hub",
+            "versions 7 to 9 of the wire, the hub 1 to 2: upgrade the hub",
         ),
         ({"oldest": 1, "newest": 1, "tid": "", "outbox": "o"}, "give the host an ID"),
     ],

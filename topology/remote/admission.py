@@ -1,0 +1,64 @@
+"""Whether an agent is who it says, and speaks of its own host alone: by its certificate, where the wire has TLS.
+
+The name of the host stands in the certificate. A host ID is that of who reported by it first: the hub keeps whose it is, and
+another name is refused from then on, unless the certificate has the name of before, too.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from skytrail.wire.security import HubSecurity, Peer
+from topology.facts import EdgeFact, Report
+from topology.remote.codec import MalformedReportError
+from topology.store.interface import Store
+
+_log = structlog.get_logger(__name__)
+
+RESOURCE = "agent_name"
+
+
+class Admission:
+    """Lets agents in.
+
+    Args:
+        security: who may connect as whom.
+        store: where it is kept whose a host ID is.
+    """
+
+    def __init__(self, security: HubSecurity, store: Store) -> None:
+        self._security, self._store = security, store
+
+    def greet(self, peer: Peer | None, host: str, tid: str) -> None:
+        """Let an agent in as a host. Raises PeerError: it is not that host; StoreError."""
+        if peer is None:
+            return
+        kept = self._store.resources(RESOURCE).get(tid)
+        known = kept.decode() if kept is not None else None
+        self._security.admit(peer, host, known)
+        if known != host:
+            self._store.put_resource(RESOURCE, tid, host.encode())
+            _log.info("host_id_bound", agent=tid, host=host, before=known)
+
+
+def check_own(peer: Peer | None, tid: str, report: Report) -> None:
+    """Refuse what an agent says of others; where the wire has no TLS nobody is known, and nothing is refused.
+
+    Args:
+        peer: the agent.
+        tid: of its host.
+        report: of one of its probes.
+
+    Raises:
+        MalformedReportError: the report, or a fact in it, is of another host.
+    """
+    if peer is None:
+        return
+    source = report.source
+    if source.tid != tid or source.host not in peer.hosts:
+        raise MalformedReportError(f"an agent of {peer.hosts[0]} cannot report for {source.host!r} ({source.tid})")
+    for fact in report.facts:
+        tids = (fact.parent, fact.child) if isinstance(fact, EdgeFact) else (fact.tid,)
+        for one in tids:
+            if one != tid and not one.startswith(f"{tid}/"):
+                raise MalformedReportError(f"an agent of {peer.hosts[0]} cannot tell of {one}")
