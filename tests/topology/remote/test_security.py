@@ -246,9 +246,7 @@ def test_a_revoked_certificate_is_no_good_any_more(pki: Pki, hubs: Callable[...,
     assert hub.security.waiting() is None
 
 
-def test_a_list_that_cannot_be_used_revokes_what_it_did(
-    pki: Pki, hubs: Callable[..., Hub], agents: Callable[..., Sender]
-) -> None:
+def test_a_broken_list_revokes_what_it_did(pki: Pki, hubs: Callable[..., Hub], agents: Callable[..., Sender]) -> None:
     bad = pki.agent("bad")
     pki.authority.revoke(Path(str(bad.tls_cert)))
     hub = hubs(pki.hub(), pki.crl)
