@@ -36,6 +36,7 @@ COMMANDS = {
     "agent": Command("skytrail.cli.agent:agent", "Run the agent: flows to Prometheus and OpenTelemetry."),
     "flows": Command("skytrail.cli.flows:flows", "Show the flows of the running agent, or of a capture file."),
     "sockets": Command("skytrail.cli.sockets:sockets", "Show all sockets of this host and whose they are."),
+    "trace": Command("skytrail.cli.trace:trace", "Follow a conversation to where its packets vanish."),
     "topology": Command("skytrail.cli.topology:topology", "Show what the network of this host is made of, now or then."),
     "diff": Command("skytrail.cli.topology:diff", "Show what changed between two moments."),
     "query": Command("skytrail.cli.query:query", "Ask the graph in Gremlin: of a running hub, or of a file."),

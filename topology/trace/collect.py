@@ -1,0 +1,136 @@
+"""Asks agents for all that tells where a conversation went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skytrail.asking.asker import Asker
+from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Range, SocketsQuestion
+from skytrail.asking.terms import Compare, Either, Every, Term
+from topology.trace.sightings import Ends, Flow, orientations, parents, related
+
+_ROUNDS = 4  # translations one behind the other that are followed
+_SECOND_LOOK = 0.5  # seconds
+_ONGOING = 3000  # ms since the last packet within which more are awaited
+MOST = 10_000  # records of flows that are looked at
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What agents told of a conversation.
+
+    Attributes:
+        flows: its records, also of what address translation makes of it, each with the TID of its host.
+        carriers: records of the tunnels that carried it, by UUID, each with the TID of its host.
+        errors: records of ICMP errors that quote it.
+        drops: what happened to it and to its tunnels.
+        sockets: of its ends, and that listen for it.
+        later: its records at a second look; empty: none was needed.
+        hosts: names by TID.
+        missing: who did not answer, and why.
+        since: from when on a host remembers, ms, where that is later than what was asked about; by name.
+    """
+
+    flows: list[tuple[str, Flow]] = field(default_factory=list)
+    carriers: dict[str, tuple[str, Flow]] = field(default_factory=dict)
+    errors: list[tuple[str, Flow]] = field(default_factory=list)
+    drops: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    sockets: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    later: list[tuple[str, Flow]] = field(default_factory=list)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    turned: dict[str, Ends] = field(default_factory=dict)
+
+
+class Collector:
+    """Asks, and keeps who did not answer.
+
+    Args:
+        asker: knows the agents.
+        when: about which time; None: now.
+        clock: ms since the epoch.
+    """
+
+    def __init__(self, asker: Asker, when: Range | None, clock: Callable[[], int]) -> None:
+        self._asker, self._when, self._clock = asker, when, clock
+        self.evidence = Evidence(hosts=asker.hosts())
+
+    def _ask(self, question: Question) -> list[tuple[str, Mapping[str, Any]]]:
+        answers = self._asker.ask(question)
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for host, part in answers.parts:
+            found += [(host, one) for one in part.found]
+            if self._when is not None and part.since is not None and part.since > self._when.begin:
+                self.evidence.since[self.evidence.hosts.get(host, host)] = part.since
+        self.evidence.missing.update(answers.missing)
+        return found
+
+    def flows(self, term: Term, limit: int = 0) -> list[tuple[str, Flow]]:
+        """Records that meet a condition; with a limit the latest."""
+        return list(
+            self._ask(FlowsQuestion(self._when, term=term, sort="Last" if limit else None, descending=True, limit=limit))
+        )
+
+    def conversation(self, tracking: str) -> Evidence:
+        """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
+        known, asked = {tracking}, set[str]()
+        evidence = self.evidence
+        for _ in range(_ROUNDS):
+            new = known - asked
+            if not new:
+                break
+            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))), MOST)
+            asked |= new
+            known |= related(flow for _, flow in evidence.flows)
+        self._around(asked)
+        return evidence
+
+    def _around(self, tracking: set[str]) -> None:
+        evidence = self.evidence
+        flows = [flow for _, flow in evidence.flows]
+        evidence.turned = orientations(flows)
+        evidence.carriers = self._carriers(parents(flows))
+        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))), MOST)
+        outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()}
+        evidence.drops = self._ask(DropsQuestion(Compare("TrackingID", "within", tuple(sorted(tracking | outer)))))
+        evidence.sockets = self._ask(SocketsQuestion(self._when, self._of_ends()))
+        if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
+            time.sleep(_SECOND_LOOK)
+            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))), MOST)
+
+    def _carriers(self, uuids: set[str]) -> dict[str, tuple[str, Flow]]:
+        """Tunnels in tunnels, too."""
+        found: dict[str, tuple[str, Flow]] = {}
+        while missing := uuids - found.keys():
+            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))), MOST)
+            found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
+            uuids = parents(flow for _, flow in told)
+            if not told:
+                break
+        return found
+
+    def _of_ends(self) -> Term:
+        """Sockets that are an end, or listen where the conversation goes."""
+        ends = self.evidence.turned.values()
+        terms = [
+            Every((Compare("LocalPort", "within", (port,)), Compare("RemotePort", "within", (other, 0))))
+            for one in ends
+            for port, other in ((one.source.port, one.destination.port), (one.destination.port, one.source.port))
+            if port
+        ]
+        return Either(tuple(terms))
+
+
+def conversations(flows: Iterable[tuple[str, Flow]]) -> Sequence[str]:
+    """Tracking IDs of conversations, the latest first; of those in tunnels, not the tunnels'."""
+    latest: dict[str, int] = {}
+    carriers = parents(flow for _, flow in flows)
+    for _, flow in flows:
+        if flow["UUID"] not in carriers:
+            tracking = str(flow["TrackingID"])
+            latest[tracking] = max(latest.get(tracking, 0), int(flow["Last"]))
+    return sorted(latest, key=lambda one: -latest[one])
