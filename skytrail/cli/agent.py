@@ -23,7 +23,7 @@ from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
-from skytrail.process import return_memory, take_turns
+from skytrail.process import keep_private, return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
@@ -630,6 +630,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
+    keep_private()
     take_turns(_TURN)
     return_memory()
     process = AgentProcess(session.settings, topology=topology)

@@ -63,7 +63,7 @@ ROUTES: Mapping[str, Mapping[str, Role]] = MappingProxyType(
 """By path, as Flask writes it, and method. What does not stand here needs ``admin``."""
 
 STEPS: Mapping[str, Role] = MappingProxyType({"RawPackets": Role.CAPTURE})
-"""Steps of a query, and the content type of an answer, that need more than their route."""
+"""Steps of a query that need more than their route: they show packets themselves."""
 
 _PART = re.compile(r"<(?:(path):)?\w+>")
 _LIKE = {"HEAD": "GET"}

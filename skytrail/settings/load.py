@@ -26,6 +26,9 @@ _QUOTE = "a value that begins with * ! & or @ needs quotes"
 # What Kubernetes puts into every pod for a Service named skytrail or skytrail-…: nobody's settings.
 _SERVICE_LINK = re.compile(r"SKYTRAIL_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
+_IN_FILE = "_FILE"
+"""Ends the variable that names a file with a secret, where ours would hold the secret itself."""
+
 _S = TypeVar("_S", bound=Section)
 
 
@@ -115,12 +118,25 @@ def _from_otel(environ: Mapping[str, str]) -> Iterator[tuple[str, object]]:
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, object]]:
     by_variable = {leaf.variable: leaf for leaf in LEAVES.values()}
+    in_files = {f"{leaf.variable}{_IN_FILE}": leaf for leaf in LEAVES.values() if leaf.secret}
     for variable in sorted(name for name in environ if name.startswith("SKYTRAIL_") and name != FILE_VARIABLE):
         leaf = by_variable.get(variable)
         if leaf is not None:
             yield leaf.key, _convert(leaf, environ[variable], variable, text=True)
+        elif (secret := in_files.get(variable)) is not None:
+            if secret.variable in environ:
+                raise SettingsError(f"{variable}: given beside {secret.variable}: give one of them")
+            yield secret.key, _convert(secret, _secret(variable, environ[variable]), variable, text=True)
         elif not _SERVICE_LINK.fullmatch(variable):
             raise SettingsError(f"{variable}: unknown variable{_nearest(variable, by_variable)}")
+
+
+def _secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise SettingsError(f"{variable}: {path}: cannot be read: {reason}; name a file with the secret alone") from exc
 
 
 def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object]]:
