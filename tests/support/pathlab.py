@@ -304,9 +304,7 @@ def _blackhole(chain: Chain, chooser: random.Random) -> Fault:
 
 def _prohibited(chain: Chain, chooser: random.Random) -> Fault:
     _, netns = _router(chain, chooser)
-    chain.ip(
-        netns, f"rule add priority 5 to {chain.target} prohibit", "rule add priority 6 lookup local", "rule del priority 0"
-    )
+    chain.ip(netns, f"rule add priority 5 to {chain.target} prohibit", "rule add priority 6 lookup local", "rule del priority 0")
     return Fault("prohibited", "rule 5 says prohibit", netns) if netns != chain.members[-1] else Fault("", "", "")
 
 
@@ -328,7 +326,7 @@ def _no_way_back(chain: Chain, chooser: random.Random) -> Fault:
     number = chooser.randrange(1, len(chain.members))
     netns = chain.members[number]
     chain.net.run(netns, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
-    chain.ip(netns, "route add 10.100.0.1/32 dev lo")
+    chain.ip(netns, f"route add 10.100.0.1/32 dev lo")
     return Fault("rp_filter", "rp_filter is strict", netns)
 
 
@@ -477,7 +475,9 @@ def graph(net: Net, folder: Path) -> list[Revision]:
 def _ours(revisions: list[Revision], prefix: str) -> list[Revision]:
     """Our namespaces and what is in them: others run beside us, with the same addresses."""
     states = {one.id: one.state for one in revisions if one.state}
-    ours = {id_ for id_, state in states.items() if not state.parent and state.metadata.get("Name", "").startswith(prefix)}
+    ours = {
+        id_ for id_, state in states.items() if not state.parent and state.metadata.get("Name", "").startswith(prefix)
+    }
     ours |= {state.child for state in states.values() if state.parent in ours}
     return [one for one in revisions if one.state and (one.id in ours or {one.state.parent, one.state.child} <= ours)]
 
