@@ -348,7 +348,7 @@ class Reconciler:
             edge.parts.pop(source.probe, None)
             if not edge.parts:
                 del self._edges[id_]
-                for end in (edge.parent, edge.child):
+                for end in {edge.parent, edge.child}:  # it may lead back to where it begins
                     self._edges_of[end].discard(id_)
                     if not self._edges_of[end]:
                         del self._edges_of[end]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import structlog
 
-from skytrail.wire.security import HubSecurity, Peer
+from skytrail.wire.security import HubSecurity, Peer, PeerError
 from topology.facts import EdgeFact, Report
 from topology.remote.codec import MalformedReportError
 from topology.store.interface import Store
@@ -16,6 +16,8 @@ from topology.store.interface import Store
 _log = structlog.get_logger(__name__)
 
 RESOURCE = "agent_name"
+MOST_IDS = 64
+"""Host IDs under which a host may have reported; each is kept for good."""
 
 
 class Admission:
@@ -33,9 +35,11 @@ class Admission:
         """Let an agent in as a host. Raises PeerError: it is not that host; StoreError."""
         if peer is None:
             return
-        kept = self._store.resources(RESOURCE).get(tid)
-        known = kept.decode() if kept is not None else None
+        bound = self._store.resources(RESOURCE)
+        known = bound[tid].decode() if tid in bound else None
         self._security.admit(peer, host, known)
+        if known is None and sum(name == host.encode() for name in bound.values()) >= MOST_IDS:
+            raise PeerError(f"{host!r} has reported under {MOST_IDS} host IDs: set host_id, that it stays the same")
         if known != host:
             self._store.put_resource(RESOURCE, tid, host.encode())
             _log.info("host_id_bound", agent=tid, host=host, before=known)

@@ -16,6 +16,7 @@ _log = structlog.get_logger(__name__)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_LATEST = 4_102_444_800_000_000  # the year 2100, µs since the epoch: a store has no place for what is far beyond
 _SHOWN = 200  # characters of a fact that is refused
 
 
@@ -68,11 +69,15 @@ def decode_report(data: bytes) -> Report:
         edges = (EdgeFact(one.parent, one.child, one.relation, _decode(one.metadata), one.key) for one in made.edges)
         facts: tuple[Fact, ...] = (*nodes, *edges)
         volatile = {id_: _decode(raw) for id_, raw in made.volatile.items()}
+    except RecursionError as error:
+        raise MalformedReportError("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, DecodeError) as error:
         raise MalformedReportError(str(error)) from error
     source = Source(made.source.probe, made.source.host, made.source.service, made.source.tid)
     if not source.probe:
         raise MalformedReportError("it has no source")
+    if not 0 <= made.observed < _LATEST:
+        raise MalformedReportError(f"{made.observed} is no time in µs since the epoch")
     return Report(source, made.observed, facts, tuple(made.gone), made.whole, volatile)
 
 
