@@ -192,6 +192,8 @@ def test_a_host_without_a_certificate_hears_nothing_of_the_wire(site: Site) -> N
 
     found = in_netns(site.there.netns, hello)
     assert found[:1] in {b"", b"\x15"}  # closed, or an alert of TLS
+    for line in site.hub.log().splitlines()[:-1]:
+        assert line.startswith(("{", "the graph is served")), "strangers make nobody write but us, who bound it"
 
 
 def test_what_is_written_is_for_its_user_alone(site: Site) -> None:

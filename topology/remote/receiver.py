@@ -18,7 +18,7 @@ from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
+from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
 from skytrail.wire.versions import OLDEST, WireError, agreed
 from topology.facts import Report
@@ -160,7 +160,7 @@ class Receiver:
 
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
-        server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
         self.port = self._security.add_port(server, self._listen)
         await server.start()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -286,9 +290,6 @@ def test_a_certificate_that_ends_while_connected_is_asked_for_anew(
 
 def served(address: str, settings: Wire) -> bytes:
     """The certificate that a new connection is shown; it must be good."""
-    import socket
-    import ssl
-
     context = ssl.create_default_context(cafile=settings.tls_ca)
     context.load_cert_chain(str(settings.tls_cert), settings.tls_key)
     context.set_alpn_protocols(["h2"])
@@ -367,3 +368,51 @@ def test_files_that_cannot_be_used_are_refused_at_the_start(broken: str, pki: Pk
     path.unlink()
     with pytest.raises(RunError, match="No such file or directory"):
         wire_files(settings)
+
+
+def test_who_shows_no_certificate_is_not_waited_for(pki: Pki, hubs: Callable[..., Hub], agents: Callable[..., Sender]) -> None:
+    hub = hubs(pki.hub())
+    host, _, port = hub.address.rpartition(":")
+    silent = [socket.create_connection((host, int(port)), 30) for _ in range(50)]
+    agent = agents(hub.address, pki.agent("node1"), "node1", "host/1")
+    until(lambda: agent.hub is not None, 20)
+    for one in silent:
+        assert one.recv(1) == b""  # gRPC itself would wait for two minutes
+        one.close()
+
+
+def test_an_agent_has_no_more_calls_at_once_than_it_needs(
+    pki: Pki, hubs: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, there, most = hubs(pki.hub()), 0, 0
+
+    async def stuck(_tid: str, _answers: object, _context: object) -> None:
+        nonlocal there, most
+        there += 1
+        most = max(most, there)
+        try:
+            await asyncio.sleep(600)
+        finally:
+            there -= 1
+
+    monkeypatch.setattr(hub.receiver.asker, "attend", stuck)
+    with connector(wire_files(pki.agent("node1")))(hub.address) as channel:
+        greeting(channel)(wire.Greeting(oldest=1, newest=2, host="node1", tid="host/1", outbox="o"), timeout=10)
+        metadata = (("skytrail-tid", "host/1"), ("skytrail-outbox", "o"))
+        attend = channel.stream_stream("/skytrail.wire.v1.Wire/Attend")
+        calls = [attend(iter([]), metadata=metadata, timeout=2) for _ in range(40)]
+        for call in calls:
+            with pytest.raises(grpc.RpcError):
+                list(call)
+    assert most == 16
+
+
+@pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
+def test_old_tls_is_refused(version: str, pki: Pki, hubs: Callable[..., Hub]) -> None:
+    hub, mine = hubs(pki.hub()), pki.agent("node1")
+    files = ["-cert", str(mine.tls_cert), "-key", str(mine.tls_key), "-CAfile", str(mine.tls_ca)]
+    command = ["openssl", "s_client", "-connect", hub.address, "-cipher", "ALL:@SECLEVEL=0", *files]
+    done = subprocess.run([*command, version], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert "Cipher is (NONE)" in done.stdout
+    now_good = subprocess.run([*command, "-tls1_2"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert "Verify return code: 0 (ok)" in now_good.stdout
