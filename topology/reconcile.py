@@ -25,7 +25,7 @@ import structlog
 from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.held import Held
-from topology.store.interface import AwayError, Batch, Change, Store, StoreError
+from topology.store.interface import AwayError, Batch, Change, Note, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -165,8 +165,10 @@ class Reconciler:
                     ends[key] = max(ends.get(key, 0), one.archived_at)
         return ends
 
-    def report(self, report: Report) -> int:
+    def report(self, report: Report, note: Note | None = None) -> int:
         """Take in a report; when this returns, what it changed is in the store, or held until the store is there.
+
+        A note is kept with its changes; where it makes none, or is held, it is not kept.
 
         Returns how many changes it made; 0 where it is held.
 
@@ -180,13 +182,24 @@ class Reconciler:
                 self._held.add(report)
                 return 0
             try:
-                return self._take_in(report)
+                return self._take_in(report, note)
             except AwayError as error:
                 self._held.put_back(_debt(report))
                 self._wait(error)
                 return 0
 
-    def _take_in(self, report: Report) -> int:
+    def keep(self, source: Source, note: Note) -> None:
+        """Keep a note, as the one who writes for a source. Raises StoreError."""
+        with self._lock:
+            if self._waiting is not None:
+                raise AwayError("the store is away")
+            try:
+                self._apply(source, (), note)
+            except StoreError:
+                self._writers.pop(_writer_of(source), None)
+                raise
+
+    def _take_in(self, report: Report, note: Note | None = None) -> int:
         key = report.source.probe, report.source.host
         self._writing_since = began = time.monotonic()
         with self._looking:
@@ -195,7 +208,7 @@ class Reconciler:
         changes = self._changes(touched)
         try:
             if changes:
-                self._write(report, changes)
+                self._write(report, changes, note)
         except StoreError:
             self._owed[key] = touched
             self._writers.pop(_writer_of(report.source), None)  # what arrived there is asked anew
@@ -375,14 +388,11 @@ class Reconciler:
                 come.append((id_, state))
         return [*come, *reversed(go)]
 
-    def _write(self, report: Report, changes: list[tuple[str, State | None]]) -> None:
+    def _write(self, report: Report, changes: list[tuple[str, State | None]], note: Note | None) -> None:
         source = report.source
         key = source.probe, source.host
         at = max(report.observed, self._latest.get(key, 0) + 1, *(self._after(id_, state) for id_, state in changes))
-        writer = self._writer(_writer_of(source))
-        made = tuple(Change(id_, at, state) for id_, state in changes)
-        self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), made))
-        writer.number += 1
+        self._apply(source, tuple(Change(id_, at, state) for id_, state in changes), note)
         self._latest[key] = at
         with self._looking:
             for id_, state in changes:
@@ -391,6 +401,11 @@ class Reconciler:
                 else:
                     self._there[id_], self._since[id_] = state, at
         self.counters.changes += len(changes)
+
+    def _apply(self, source: Source, changes: tuple[Change, ...], note: Note | None) -> None:
+        writer = self._writer(_writer_of(source))
+        self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note))
+        writer.number += 1
 
     def _after(self, id_: str, state: State | None) -> int:
         """The first time that a change of an element may have: its latest is before, and its nodes are there."""

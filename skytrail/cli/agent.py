@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
     from exporters.sockets.known import Known, Whose
-    from skytrail.asking.questions import Part, Question
+    from skytrail.cli.answering import Answering
     from skytrail.cli.hub import HubProcess
     from skytrail.cli.probes import HostProbes
     from skytrail.collectors import Collectors
@@ -117,6 +117,7 @@ class AgentProcess:
         self._refused: dict[str, str] = {}  # collectors that could not be started, and why
         self._runtimes: RuntimesClient
         self._points: Points
+        self._answering: Answering
         self.collector: FlowsCollector
         self.server: Server
 
@@ -147,6 +148,7 @@ class AgentProcess:
         self._start_http()
         assert self.collector.capture
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
+        self._answering.start()
         if self.sockets:
             self.sockets.start()
         if self.conntrack:
@@ -159,6 +161,7 @@ class AgentProcess:
                 self.drops, self._refused["drops"] = None, str(error)
             else:
                 self._closers.callback(self.drops.stop)
+                self._answering.tell_drops(self.drops)
         self._start_hints()
         self._begun = True
 
@@ -192,6 +195,7 @@ class AgentProcess:
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
+        from skytrail.cli.answering import Answering  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
@@ -226,6 +230,9 @@ class AgentProcess:
             described=self._described,
             fates=self._fates,
         )
+        self._answering = Answering(self._settings, self.collector, points, applications, tids)
+        self._closers.callback(self._answering.stop)
+        self._answering.remember_flows(program, self._known, self._described, self._fates)
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
@@ -252,7 +259,7 @@ class AgentProcess:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
             hub = HubProcess(self._settings, self._host)
-            hub.start(tids, capture.take, self._answer)
+            hub.start(tids, capture.take, self._answering.answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
         elif self._settings.agent.hubs:
@@ -282,16 +289,12 @@ class AgentProcess:
         owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         return ends, owners
 
-    @staticmethod
-    def _answer(question: Question) -> Iterator[Part]:
-        raise NotSupportedError(f"its agent cannot answer about {type(question).__name__}", "upgrade it")
-
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
         from skytrail.cli.hub import clock  # noqa: PLC0415
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
-        from topology.remote.outbox import Outbox  # noqa: PLC0415
+        from topology.remote.outbox import Clocks, Outbox  # noqa: PLC0415
 
         try:
             from skytrail.wire.security import connector, wire_files  # noqa: PLC0415 - an extra
@@ -299,13 +302,16 @@ class AgentProcess:
         except ImportError as error:
             raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
         settings = self._settings.agent
-        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max)
+        clocks = Clocks.of_machine(self._host.boot_id)
+        outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max, clocks)
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answer, connector(files))
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock)
+        answer = self._answering.answer
+        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
-        self._probes = HostProbes(self._host, tids, follow, self._sender.report, clock)
+        self._probes = probes
         self._closers.callback(self._probes.stop)
         self._probes.start()
         self._sender.start()
@@ -336,6 +342,8 @@ class AgentProcess:
             most=self._settings.prometheus.owners,
         )
         self._closers.callback(self.sockets.stop)
+        names = lambda: {one.cookie: one.label for one in self._namespaces()}  # noqa: E731 - as above
+        self._answering.remember_sockets(self.sockets, names, self._described)
 
     def _start_interfaces(self) -> None:
         if "interfaces" not in self._settings.agent.collectors:
@@ -354,6 +362,7 @@ class AgentProcess:
         self.interfaces = InterfacesCollector(
             source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
         )
+        self._answering.remember_interfaces(self._namespaces)
 
     def _start_conntrack(self) -> None:
         if "conntrack" not in self._settings.agent.collectors:
@@ -483,6 +492,7 @@ class AgentProcess:
                 "otlp": self._otlp,
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
+                "history": self._answering,
             }
             sources: dict[str, Callable[[], Iterable[Family]]] = {
                 name: partial(self._told, name, part)
@@ -508,7 +518,8 @@ class AgentProcess:
         from skytrail.metrics import Family  # noqa: PLC0415
         from skytrail.process import PART_BYTES  # noqa: PLC0415
 
-        parts = {"flows": self.collector.table, "sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
+        parts: dict[str, Any] = {"flows": self.collector.table, "history": self._answering.history}
+        parts |= {"sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
         yield Family(PART_BYTES, [((name,), float(part.memory())) for name, part in parts.items() if part is not None])
 
     def _start_http(self) -> None:
@@ -520,8 +531,8 @@ class AgentProcess:
         exposition = Exposition(self._sources())
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
-            flows_blueprint(self.collector),
-            sockets_blueprint(self.sockets),
+            flows_blueprint(self.collector, self._answering.answer),
+            sockets_blueprint(self.sockets, self._answering.answer),
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)

@@ -70,6 +70,7 @@ def serve_file(session: Session, file: Path) -> None:
     from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
     from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
     from skytrail.process import process_families  # noqa: PLC0415
+    from topology.path.routes import path_blueprint  # noqa: PLC0415
     from topology.routes import graph_blueprint  # noqa: PLC0415
 
     settings = session.settings
@@ -85,6 +86,7 @@ def serve_file(session: Session, file: Path) -> None:
         blueprints = [
             metrics_blueprint(exposition, exemplars=settings.prometheus.exemplars),
             graph_blueprint(store, dict, clock),
+            path_blueprint(store, clock),
         ]
         status = {"service": "hub", "version": __version__, "graph": str(file), "elements": len(graph.revisions)}
         app = create_app("hub", lambda: status, lambda: {"graph": None}, blueprints)

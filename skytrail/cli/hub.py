@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
     from skytrail.wire.security import HubSecurity
-    from topology.facts import Report
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
@@ -164,6 +163,7 @@ class HubProcess:
         try:
             from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
             from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
+            from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
@@ -174,19 +174,10 @@ class HubProcess:
         self._security = HubSecurity(wire_files(wire), wire.tls_crl)
         self._certificates.add("wire", self._security.files)
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
-        self.receiver = Receiver(settings.wire, self._take, self.store, clock, bounds, self._security)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-
-    def _take(self, report: Report) -> None:
-        """A report that is only held here until the store is there is not taken: the agent keeps it."""
-        from topology.store.interface import AwayError  # noqa: PLC0415
-
-        if not self.reconciler.held:
-            self.reconciler.report(report)
-        if self.reconciler.held:
-            raise AwayError("the hub's store is away")
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -204,6 +195,7 @@ class HubProcess:
         remember_host(folder, tid)
 
     def _start_http(self) -> None:
+        from exporters.flows.filter_questions import question_of  # noqa: PLC0415
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
         from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
@@ -214,10 +206,12 @@ class HubProcess:
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
+        from topology.path.routes import path_blueprint  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
         from topology.rules import Rules  # noqa: PLC0415
+        from topology.trace.routes import trace_blueprint  # noqa: PLC0415
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
@@ -238,11 +232,13 @@ class HubProcess:
             resources_blueprint(rules, name, shown_settings(self._settings)),
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
+            path_blueprint(self.store, clock, self._catch_up),
+            trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
-        spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app), sockets)
+        spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
 

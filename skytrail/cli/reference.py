@@ -8,6 +8,7 @@ from exporters.bpf import namespaces
 from exporters.conntrack import metrics as conntrack
 from exporters.drops import metrics as drops
 from exporters.flows import metrics as flows
+from exporters.history import metrics as history
 from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
@@ -24,6 +25,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Sockets", sockets.DECLARED),
     ("Drops", drops.DECLARED),
     ("Address translation", conntrack.DECLARED),
+    ("History", history.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Agents and hubs", wire.DECLARED),

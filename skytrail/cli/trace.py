@@ -124,9 +124,10 @@ def _way(arrow: str, name: str, way: Json) -> Iterator[str]:
 
 def _between(before: Json | None, point: Json) -> Iterator[str]:
     if before is None or before["Host"] != point["Host"]:
-        there = (
-            f"   {click.style('round trip from before ' + _time(point['RoundTrip']), dim=True)}" if point["RoundTrip"] else ""
-        )
+        there = ""
+        if before and point["RoundTrip"]:
+            text = f"   {_time(point['RoundTrip'])} of the round trip between {printable(before['Host'])} and here"
+            there = click.style(text, dim=True)
         yield f"  {click.style(printable(point['Host']), fg='cyan', bold=True)}{there}"
     was, now = (one["Tunnel"] if one else None for one in (before, point))
     if now is not None and (was is None or was["TrackingID"] != now["TrackingID"]):
@@ -146,8 +147,12 @@ def _point(before: Json | None, point: Json) -> str:
     fewer = before is not None and point["Packets"] < before["Packets"]
     count = click.style(f"{point['Packets']:>9,} packets", fg="red" if fewer else None)
     hook, type_ = _HOOKS.get(point["Hook"], ""), printable(point["Type"])
-    text = f"    {inside}{place:<24} {hook:<6} {type_:<8} {count} {_size(point['Bytes']):>9}  ttl {point['TTL']:<3} {since}"
+    text = f"    {inside}{place:<24} {hook:<6} {type_:<8} {count} {_size(point['Bytes']):>9}  ttl {_ttl(point):<8} {since}"
     return text.rstrip()
+
+
+def _ttl(point: Json) -> str:
+    return f"{point['TTL']} in {point['Tunnel']['TTL']}" if point["Tunnel"] else str(point["TTL"])
 
 
 def _lost(loss: Json) -> str:

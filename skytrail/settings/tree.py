@@ -185,6 +185,27 @@ class Conntrack(Section, frozen=True):
     ] = 131_072
 
 
+class History(Section, frozen=True):
+    """What the agent remembers of flows, sockets and interfaces, for questions about the past."""
+
+    size: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=1 << 40)],
+        key(
+            "room on disk; the oldest leaves first; 0: nothing is remembered",
+            unit="bytes",
+            reason="some 5 million records of flows: hours of a busy host",
+        ),
+    ] = 256 << 20
+    age: Annotated[
+        Annotated[float, msgspec.Meta(ge=60, le=YEAR)],
+        key("forget what is older", unit="s", reason="for what happened just now; for longer, export to a database"),
+    ] = 6 * 3600.0
+    interfaces: Annotated[
+        Annotated[float, msgspec.Meta(ge=1, le=3600)],
+        key("how often what went through interfaces is noted", unit="s", reason="as Skydive's metrics_update"),
+    ] = 30.0
+
+
 class Containers(Section, frozen=True):
     """Who tells the names of containers and pods."""
 
@@ -509,6 +530,7 @@ class Settings(Section, frozen=True):
     interfaces: Interfaces = Interfaces()
     containers: Containers = Containers()
     sockets: Sockets = Sockets()
+    history: History = History()
     conntrack: Conntrack = Conntrack()
     subnets: Annotated[
         Mapping[str, str],

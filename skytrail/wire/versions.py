@@ -6,8 +6,8 @@ from skytrail.errors import RunError
 
 OLDEST, NEWEST = 1, 2
 """Those that this release speaks; one speaks the version before its newest, too."""
-ATTENDS = 2
-"""From this version on agents attend to questions."""
+ATTENDS = CLOCKS = PIECES = 2
+"""From this version on agents attend to questions; tell how far clocks are apart, and large reports in pieces."""
 
 
 class WireError(RunError):

@@ -304,7 +304,9 @@ def _blackhole(chain: Chain, chooser: random.Random) -> Fault:
 
 def _prohibited(chain: Chain, chooser: random.Random) -> Fault:
     _, netns = _router(chain, chooser)
-    chain.ip(netns, f"rule add priority 5 to {chain.target} prohibit", "rule add priority 6 lookup local", "rule del priority 0")
+    chain.ip(
+        netns, f"rule add priority 5 to {chain.target} prohibit", "rule add priority 6 lookup local", "rule del priority 0"
+    )
     return Fault("prohibited", "rule 5 says prohibit", netns) if netns != chain.members[-1] else Fault("", "", "")
 
 
@@ -326,7 +328,7 @@ def _no_way_back(chain: Chain, chooser: random.Random) -> Fault:
     number = chooser.randrange(1, len(chain.members))
     netns = chain.members[number]
     chain.net.run(netns, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
-    chain.ip(netns, f"route add 10.100.0.1/32 dev lo")
+    chain.ip(netns, "route add 10.100.0.1/32 dev lo")
     return Fault("rp_filter", "rp_filter is strict", netns)
 
 
@@ -344,7 +346,8 @@ def _wrong_vni(chain: Chain, chooser: random.Random) -> Fault:
     chain.ip(
         netns,
         f"link del {name}",
-        f"link add {name} address {details['address']} type vxlan id 5555 local {data['local']} remote {data['remote']} dstport 4789",
+        f"link add {name} address {details['address']} type vxlan id 5555 local {data['local']} remote {data['remote']}"
+        " dstport 4789",
         f"link set {name} up",
     )
     return Fault("wrong VNI", f"nothing takes vxlan VNI 70{number} port 4789", netns)
@@ -475,9 +478,7 @@ def graph(net: Net, folder: Path) -> list[Revision]:
 def _ours(revisions: list[Revision], prefix: str) -> list[Revision]:
     """Our namespaces and what is in them: others run beside us, with the same addresses."""
     states = {one.id: one.state for one in revisions if one.state}
-    ours = {
-        id_ for id_, state in states.items() if not state.parent and state.metadata.get("Name", "").startswith(prefix)
-    }
+    ours = {id_ for id_, state in states.items() if not state.parent and state.metadata.get("Name", "").startswith(prefix)}
     ours |= {state.child for state in states.values() if state.parent in ours}
     return [one for one in revisions if one.state and (one.id in ours or {one.state.parent, one.state.child} <= ours)]
 

@@ -195,6 +195,11 @@ class Data(_Read, frozen=True, gc=False):
     fdb: tuple[Entry, ...] = ()
     net_conf: NetConfs = NetConfs()
 
+    @property
+    def tunnel_data(self) -> Tunnel | None:
+        """Of whichever kind of tunnel it is the end."""
+        return self.vxlan or self.geneve or self.tunnel
+
 
 class Rule(_Read, frozen=True, gc=False):
     """A rule of policy routing."""
@@ -308,7 +313,7 @@ class Device:
     @property
     def tunnel(self) -> Tunnel | None:
         """Its data, if it is the end of a tunnel."""
-        return self.data.vxlan or self.data.geneve or self.data.tunnel
+        return self.data.tunnel_data
 
     def __str__(self) -> str:
         return f"{self.name} in {self.namespace}"
@@ -322,4 +327,5 @@ def parse_addresses(cidrs: tuple[str, ...]) -> Iterator[tuple[Address, int]]:
             address = ipaddress.ip_address(text)
         except ValueError:
             continue
-        yield address, int(length) if length.isdecimal() else address.max_prefixlen
+        known = length.isascii() and length.isdecimal() and len(length) < 4
+        yield address, min(int(length), address.max_prefixlen) if known else address.max_prefixlen

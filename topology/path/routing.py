@@ -193,12 +193,10 @@ class Router:
 
 def _routes(table: Table) -> Iterator[tuple[Prefix, str, NextHop]]:
     for route in table.routes:
-        try:
-            prefix = ipaddress.ip_network(route.prefix)
-        except ValueError:
-            continue
-        for hop in route.next_hops or (NextHop(),):
-            yield prefix, route.type, hop
+        prefix = _network(route.prefix)
+        if prefix is not None:
+            for hop in route.next_hops or (NextHop(),):
+                yield prefix, route.type, hop
 
 
 def _address(text: str) -> Address | None:
@@ -208,8 +206,19 @@ def _address(text: str) -> Address | None:
         return None
 
 
+@functools.lru_cache(1 << 12)
+def _network(cidr: str) -> Prefix | None:
+    try:
+        return ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        return None
+
+
 def _within(address: Address | None, cidr: str) -> bool:
-    return not cidr or (address is not None and address in ipaddress.ip_network(cidr, strict=False))
+    if not cidr:
+        return True
+    network = _network(cidr)
+    return address is not None and network is not None and address in network
 
 
 def _matches(rule: Rule, packet: Packet, came_by: Device | None, bound_to: Device | None, vrf: Device | None) -> bool:

@@ -15,6 +15,7 @@ from topology.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
+_LATEST = 4_102_444_800_000_000  # the year 2100, µs since the epoch
 RESOURCE = "agent_name"
 MOST_IDS = 64
 """Host IDs under which a host may have reported; each is kept for good."""
@@ -45,8 +46,10 @@ class Admission:
             _log.info("host_id_bound", agent=tid, host=host, before=known)
 
 
-def check_own(peer: Peer | None, tid: str, report: Report) -> None:
-    """Refuse what an agent says of others; where the wire has no TLS nobody is known, and nothing is refused.
+def check_report(peer: Peer | None, tid: str, report: Report) -> None:
+    """Refuse a report of a time that is none, and what an agent says of others.
+
+    Where the wire has no TLS nobody is known, and anybody may speak of others.
 
     Args:
         peer: the agent.
@@ -54,8 +57,10 @@ def check_own(peer: Peer | None, tid: str, report: Report) -> None:
         report: of one of its probes.
 
     Raises:
-        MalformedReportError: the report, or a fact in it, is of another host.
+        MalformedReportError: it is of no time that a store has a place for; or it, or a fact in it, is of another host.
     """
+    if not 0 <= report.observed < _LATEST:
+        raise MalformedReportError(f"{report.observed} is no time in µs since the epoch")
     if peer is None:
         return
     source = report.source

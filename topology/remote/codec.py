@@ -16,7 +16,6 @@ _log = structlog.get_logger(__name__)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_LATEST = 4_102_444_800_000_000  # the year 2100, µs since the epoch: a store has no place for what is far beyond
 _SHOWN = 200  # characters of a fact that is refused
 
 
@@ -76,8 +75,6 @@ def decode_report(data: bytes) -> Report:
     source = Source(made.source.probe, made.source.host, made.source.service, made.source.tid)
     if not source.probe:
         raise MalformedReportError("it has no source")
-    if not 0 <= made.observed < _LATEST:
-        raise MalformedReportError(f"{made.observed} is no time in µs since the epoch")
     return Report(source, made.observed, facts, tuple(made.gone), made.whole, volatile)
 
 

@@ -26,6 +26,10 @@ COLLAPSED = Metric(
     "skytrail_wire_collapsed_reports_total", "skytrail.wire.collapsed", Kind.COUNTER, "{report}",
     "Reports that became part of others, for want of room: what was between is not in the history.",
 )  # fmt: skip
+CLOCK_OFFSET = Metric(
+    "skytrail_wire_clock_offset_seconds", "skytrail.wire.clock.offset", Kind.GAUGE, "s",
+    "By how much the hub's clock is ahead of this host's; 0 while they may be the same.",
+)  # fmt: skip
 AGENTS = Metric(
     "skytrail_wire_agents", "skytrail.wire.agents", Kind.GAUGE, "{agent}",
     "Agents that have greeted since this hub's start, by whether they report now.", ("state",), "2",
@@ -54,6 +58,7 @@ def sender_source(sender: Sender) -> Callable[[], Iterable[Family]]:
         yield Family(HUB_UP, [((), float(sender.hub is not None))])
         yield Family(WAITING, [((), float(sender.outbox.waiting))])
         yield Family(WAITING_BYTES, [((), float(sender.outbox.size))])
+        yield Family(CLOCK_OFFSET, [((), sender.clock_offset / 1e6)])
         yield Family(COLLAPSED, [((), float(sender.outbox.collapsed))], began)
         answers = sender.attendant
         yield Family(ANSWERS, [((ANSWERED,), float(answers.answered)), ((FAILED,), float(answers.failed))], began)

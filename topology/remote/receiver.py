@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -20,16 +21,18 @@ from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
-from skytrail.wire.versions import OLDEST, WireError, agreed
-from topology.facts import Report
-from topology.remote.admission import Admission, check_own
+from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
+from topology.facts import Source
+from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
-from topology.store.interface import Store, StoreError
+from topology.remote.pieces import Pieces, RoomForPieces
+from topology.remote.taking import Taker
+from topology.store.interface import Note, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
 RESOURCE = "agent"
-_KEPT = 1_000_000  # µs between two notes of what is taken
+_KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
 _LOOK = 5.0  # seconds between two looks at whether who attends may still do so
@@ -56,7 +59,7 @@ class Agent:
         taken: number of its last report that is taken.
         connected: whether it reports now.
         heard: when it said something last, µs since the epoch.
-        offset: µs that its clock is before ours, as of then.
+        offset: µs that its clock is ahead of ours, as of then.
         refused: reports of it that could not be read.
     """
 
@@ -73,8 +76,13 @@ class Agent:
     refused: int = 0
     noted: int = 0
     noted_at: int = 0
+    source: Source | None = None
     call: object = field(default=None, repr=False)
     peer: Peer | None = None
+
+    def note(self, number: int) -> Note:
+        """That its reports are taken up to a number."""
+        return Note(RESOURCE, self.tid, msgspec.json.encode(_Mark(self.outbox, number)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +96,12 @@ class AskBounds:
 class Receiver:
     """Serves the wire, on a thread of its own.
 
-    What is taken is noted in the store once a second: after a hub was killed, an agent's reports of the last second may be
-    taken once more, in their order.
+    What is taken is noted in the store at once with what it changed, and now and then where it changed nothing: after a hub was
+    killed, only such reports are taken once more, in their order, and change nothing again.
 
     Args:
         listen: address and port.
-        take: takes a report; returns when it is in the store or held for it. Raises StoreError: it is to be sent again.
+        taker: takes reports.
         store: where it is noted what is taken.
         clock: µs since the epoch.
         bounds: of what agents answer when they are asked.
@@ -107,16 +115,18 @@ class Receiver:
     def __init__(
         self,
         listen: str,
-        take: Callable[[Report], object],
+        taker: Taker,
         store: Store,
         clock: Callable[[], int],
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
     ) -> None:
-        self._listen, self._take, self._store, self._clock = listen, take, store, clock
+        self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
+        self._session = secrets.token_hex(8)
+        self._room = RoomForPieces()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
@@ -173,6 +183,7 @@ class Receiver:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _greet(self, greeting: wire.Greeting, context: Any) -> wire.Welcome:  # noqa: ANN401 - grpc has no types
+        received = self._clock()
         try:
             version = agreed(greeting.oldest, greeting.newest)
             peer = self._security.peer(context)
@@ -183,7 +194,14 @@ class Receiver:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except StoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        return wire.Welcome(version=version, release=__version__, clock=self._clock(), taken=taken)
+        return wire.Welcome(
+            version=version,
+            release=__version__,
+            clock=self._clock(),
+            taken=taken,
+            received=received,
+            session=self._session,
+        )
 
     @staticmethod
     async def _refuse(context: Any, error: PeerError) -> None:  # noqa: ANN401 - grpc has no types
@@ -203,7 +221,6 @@ class Receiver:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
         agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
-        agent.offset = greeting.clock - agent.heard
         with self._lock:
             self._agents[greeting.tid] = agent
         return agent.taken
@@ -219,22 +236,24 @@ class Receiver:
             return None
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
-        agent = await self._who(context)
+        agent, pieces = await self._who(context), Pieces(self._room)
         agent.call, agent.connected = context, True
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
             async for reports in requests:
+                received = self._clock()
                 if agent.call is not context:
                     await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
                 try:
                     self._security.check(agent.peer)
-                    await self._loop.run_in_executor(self._pool, self._take_in, agent, reports)
+                    await self._loop.run_in_executor(self._pool, self._take_in, agent, pieces, reports)
                 except PeerError as error:
                     await self._refuse(context, error)
                 except StoreError as error:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-                yield wire.Taken(number=agent.taken, clock=self._clock())
+                yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
         finally:
+            pieces.drop()
             if agent.call is context:
                 agent.connected, agent.call = False, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
@@ -266,31 +285,38 @@ class Receiver:
         finally:
             attending.cancel()
 
-    def _take_in(self, agent: Agent, reports: wire.Reports) -> None:
+    def _take_in(self, agent: Agent, pieces: Pieces, reports: wire.Reports) -> None:
         for one in reports.reports:
             if one.number <= agent.taken:
                 continue  # it came once before
             try:
-                report = decode_report(one.report)
-                check_own(agent.peer, agent.tid, report)
+                data = pieces.whole(one)
+                if data is None:
+                    continue
+                report = decode_report(data)
+                report = replace(report, observed=report.observed + reports.ahead + one.shift)
+                check_report(agent.peer, agent.tid, report)
             except MalformedReportError as error:  # sent again it would be no better
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
             else:
-                self._take(report)
+                agent.source = report.source
+                if self._taker.take(report, agent.note(one.number)):
+                    agent.noted = one.number
             agent.taken = one.number
         agent.heard = self._clock()
-        agent.offset = reports.clock - agent.heard
+        agent.offset = -reports.ahead if agent.version >= CLOCKS else reports.clock - agent.heard
         if agent.heard - agent.noted_at >= _KEPT:
             self._note(agent)
 
     def _note(self, agent: Agent) -> None:
         """Keep in the store what is taken; where that fails, more is taken once more after a restart."""
-        if agent.noted == agent.taken:
+        agent.noted_at = agent.heard
+        if agent.noted == agent.taken or agent.source is None:
             return
         try:
-            self._store.put_resource(RESOURCE, agent.tid, msgspec.json.encode(_Mark(agent.outbox, agent.taken)))
+            self._taker.keep(agent.source, agent.note(agent.taken))
         except StoreError as error:
             _log.warning("agent_not_noted", agent=agent.tid, error=str(error))
         else:
-            agent.noted, agent.noted_at = agent.taken, agent.heard
+            agent.noted = agent.taken

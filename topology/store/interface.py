@@ -2,7 +2,7 @@
 
 Contract, for all stores (tests/contract):
 
-* A batch is applied whole or not at all, once: one that is known by its writer and number is passed over.
+* A batch is applied whole or not at all, with its note, once: one that is known by its writer and number is passed over.
 * A change says from when on an element is so (``at``). It holds until the element's next change, by ``at``; of two with the
   same ``at`` the one recorded later holds, and the earlier is never seen as of any time. A change may come late: what was
   recorded before for later times stays as it is.
@@ -45,6 +45,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A resource, as :meth:`Store.put_resource` takes it, that is there when a batch is, and only then. It never goes."""
+
+    kind: str
+    id: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Changes that become visible at once.
 
@@ -54,6 +63,7 @@ class Batch:
         number: counts the writer's batches within its epoch, from 1.
         recorded: the hub's clock, µs since the epoch.
         changes: in the order they happened.
+        note: what is kept with them, in the place of the one of its ID.
     """
 
     writer: str
@@ -61,6 +71,7 @@ class Batch:
     number: int
     recorded: int
     changes: tuple[Change, ...]
+    note: Note | None = None
 
 
 @dataclass(frozen=True, slots=True)

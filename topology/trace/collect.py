@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from skytrail.asking.asker import Asker
 from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Range, SocketsQuestion
 from skytrail.asking.terms import Compare, Either, Every, Term
-from topology.trace.sightings import Ends, Flow, orientations, parents, related
+from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
 _ROUNDS = 4  # translations one behind the other that are followed
 _SECOND_LOOK = 0.5  # seconds
@@ -95,8 +95,12 @@ class Collector:
         evidence.turned = orientations(flows)
         evidence.carriers = self._carriers(parents(flows))
         evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))), MOST)
-        outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()}
-        evidence.drops = self._ask(DropsQuestion(Compare("TrackingID", "within", tuple(sorted(tracking | outer)))))
+        evidence.drops = self._ask(DropsQuestion(self._of_drops(tracking)))
+        for _, one in evidence.drops:  # of a conversation that never left the host there are only these
+            ends = ends_of(one)
+            turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
+            if one["TrackingID"] in tracking:
+                evidence.turned.setdefault(str(one["TrackingID"]), turned)
         evidence.sockets = self._ask(SocketsQuestion(self._when, self._of_ends()))
         if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
             time.sleep(_SECOND_LOOK)
@@ -113,6 +117,20 @@ class Collector:
                 break
         return found
 
+    def _of_drops(self, tracking: set[str]) -> Term:
+        """The conversation's, and those of tunnels: by their ends, which is all that the kernel tells there."""
+        terms: list[Term] = [Compare("TrackingID", "within", tuple(sorted(tracking)))]
+        for _, flow in self.evidence.carriers.values():
+            network, port = flow["Network"], int((flow.get("Transport") or {}).get("B", 0))
+            ends = (str(network["A"]), str(network["B"]))
+            term: Term = Every(tuple(Compare(f"Network.{side}", "within", ends) for side in "AB"))
+            if port:
+                ports = Either(tuple(Compare(f"Transport.{side}", "within", (port,)) for side in "AB"))
+                term = Every((term, ports))
+            if term not in terms:
+                terms.append(term)
+        return Either(tuple(terms))
+
     def _of_ends(self) -> Term:
         """Sockets that are an end, or listen where the conversation goes."""
         ends = self.evidence.turned.values()
@@ -124,13 +142,17 @@ class Collector:
         ]
         return Either(tuple(terms))
 
+    def drops(self, term: Term) -> list[tuple[str, Mapping[str, Any]]]:
+        """What happened to conversations that meet a condition."""
+        return self._ask(DropsQuestion(term))
 
-def conversations(flows: Iterable[tuple[str, Flow]]) -> Sequence[str]:
-    """Tracking IDs of conversations, the latest first; of those in tunnels, not the tunnels'."""
+
+def conversations(flows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:
+    """Tracking IDs of conversations, of which there are flows or drops, the latest first; a tunnel that carried one is none."""
     latest: dict[str, int] = {}
     carriers = parents(flow for _, flow in flows)
     for _, flow in flows:
-        if flow["UUID"] not in carriers:
+        if flow.get("UUID") not in carriers:
             tracking = str(flow["TrackingID"])
             latest[tracking] = max(latest.get(tracking, 0), int(flow["Last"]))
     return sorted(latest, key=lambda one: -latest[one])

@@ -29,6 +29,13 @@ class TracedGraph:
             return device.data.mac == address
         return any(one.namespace is device.namespace for one in holders)
 
+    def known(self, address: str) -> bool:
+        """Whether any interface of the graph has an address; a MAC is somebody's."""
+        try:
+            return bool(self._network.holders.get(ipaddress.ip_address(address)))
+        except ValueError:
+            return True
+
     def type_of(self, node: str) -> str:
         """Type of an interface; empty: not known."""
         device = self._devices.get(node)

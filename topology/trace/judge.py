@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from topology.trace.collect import Evidence
-from topology.trace.losses import Cause, Loss, causes_of, losses, unanswered
+from topology.trace.losses import NO_SOCKET, Cause, Loss, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
 from topology.trace.result import Point, Process, Trace, Tunnel, Verdict, Way
 from topology.trace.sightings import BACK, FORTH, End, Ends, Flow, Sighting, ends_of, sightings
+from topology.trace.sightings import Tunnel as Carrier
 
 _WAYS = ("forth", "back")
-_REFUSALS = frozenset({"NO_SOCKET"})
-"""Reasons that say: nobody listens here."""
 ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
 """Ours, where the kernel tells none: it takes a SYN for consumed that a listener had no room for."""
+
+
+NO_ANSWER = "NO_ANSWER"
+"""Ours: packets arrived, or left for where nobody looks, and none came back."""
 
 
 class Graph(Protocol):
@@ -25,6 +28,10 @@ class Graph(Protocol):
 
     def holds(self, node: str, address: str) -> bool | None:
         """Whether the namespace of an interface (its TID) has an address; None: the interface is not in the graph."""
+        ...
+
+    def known(self, address: str) -> bool:
+        """Whether any interface of the graph has an address."""
         ...
 
     def type_of(self, node: str) -> str:
@@ -38,11 +45,18 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
-    causes = causes_of(evidence.drops, turned, outer)
+    outer = {_outer_ends(one) for one in seen if one.tunnel}
+    causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
     ways = [in_order(seen, way) for way in (FORTH, BACK)]
     found = [
-        losses(ways[way], way, {id(one): later[id(one)][way] for one in seen if id(one) in later}, causes, _holds(graph, seen))
+        losses(
+            ways[way],
+            way,
+            {id(one): later[id(one)][way] for one in seen if id(one) in later},
+            causes,
+            _holds(graph, seen),
+            graph.known,
+        )
         for way in (FORTH, BACK)
     ]
     shown = _Shown(evidence.hosts, graph)
@@ -51,16 +65,17 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
     errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
     ends = Ends(first.ends.source, last.ends.destination) if first and last else turned.get(tracking, _NOBODY)
+    dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
     return Trace(
         tracking,
         tuple(sorted(turned.keys() - {tracking})),
-        _protocol(first),
+        _protocol(first, evidence),
         str(ends.source),
         str(ends.destination),
         _process(shown, first, FORTH),
         _process(shown, last, BACK),
-        min((one.start for one in seen), default=0),
-        max((one.last for one in seen), default=0),
+        min((one.start for one in seen), default=dropped),
+        max((one.last for one in seen), default=dropped),
         first.rtt or None if first else None,
         said[FORTH],
         said[BACK],
@@ -91,6 +106,14 @@ def _holds(graph: Graph, seen: Sequence[Sighting]) -> Any:  # noqa: ANN401 - top
     return holds
 
 
+def _opened(evidence: Evidence) -> bool:
+    """Whether somebody answered a SYN."""
+    flags = ((flow.get("TCPMetric") or {}).get(f"{way}Flags", "") for _, flow in evidence.flows for way in ("AB", "BA"))
+    return any({"SYN", "ACK"} <= set(str(one).split("|")) for one in flags) and any(
+        (flow.get("TCPMetric") or {}).get("SynAckRTT") for _, flow in evidence.flows
+    )
+
+
 def _later(seen: Sequence[Sighting], evidence: Evidence, carriers: Mapping[str, Flow]) -> dict[int, tuple[int, int]]:
     """Packets at the second look."""
     again = {_key(one): one for one in sightings(evidence.later, carriers, evidence.turned)} if evidence.later else {}
@@ -105,10 +128,8 @@ def _key(one: Sighting) -> tuple[str, ...]:
     return one.host, one.node, one.tracking, one.tunnel.tracking if one.tunnel else ""
 
 
-def _protocol(first: Sighting | None) -> str:
-    if first is None or not first.records:
-        return ""
-    record = first.records[-1]
+def _protocol(first: Sighting | None, evidence: Evidence) -> str:
+    record = first.records[-1] if first else next((one for _, one in evidence.drops), {})
     transport = record.get("Transport")
     return str(transport["Protocol"]) if transport else str(record.get("LayersPath", "")).rsplit("/", 1)[-1]
 
@@ -180,10 +201,15 @@ def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> P
         one.tracking,
         str(source),
         str(destination),
-        Tunnel(tunnel.kind, tunnel.number, tunnel.source, tunnel.destination, tunnel.tracking) if tunnel else None,
+        _carrier(tunnel, way) if tunnel else None,
         since,
         round_trip,
     )
+
+
+def _carrier(tunnel: Carrier, way: int) -> Tunnel:
+    source, destination = (tunnel.source, tunnel.destination) if way == FORTH else (tunnel.destination, tunnel.source)
+    return Tunnel(tunnel.kind, tunnel.number, source, destination, tunnel.ttl[way], tunnel.tracking)
 
 
 def _cause(shown: _Shown, cause: Cause, way: int) -> ShownCause:
@@ -232,17 +258,24 @@ def _verdict(
     if bad is not None:
         return bad
     if silent:
-        last = ways[FORTH][-1]
-        text = f"packets arrive at {shown.point(last)}, and nothing comes back"
-        return Verdict("unanswered", text, "back", shown.host(last.host), last.namespace, last.interface)
+        return _unanswered(shown, ways[FORTH][-1], arrives=bool(said[FORTH].arrives))
     if said[FORTH].arrives and said[BACK].arrives:
         return Verdict("well", "every packet arrived, both ways")
     return Verdict("well", "no loss is seen; an end lies where no agent looks")
 
 
+def _unanswered(shown: _Shown, last: Sighting, *, arrives: bool) -> Verdict:
+    if arrives or last.hooks[FORTH] == "ingress":
+        text = f"packets arrive at {shown.point(last)}, and nothing comes back"
+    else:
+        source, destination = last.ends
+        text = f"packets leave {shown.point(last)} as {source} → {destination}, where no agent looks, and nothing comes back"
+    return Verdict("unanswered", text, "back", shown.host(last.host), last.namespace, last.interface, NO_ANSWER)
+
+
 def _refused(shown: _Shown, found: Sequence[Loss], ends: Ends) -> Verdict | None:
     for cause in (cause for loss in found for cause in loss.causes):
-        if cause.reason in _REFUSALS and not cause.outer:
+        if cause.reason == NO_SOCKET and not cause.outer:
             place = cause.place
             text = f"nothing listens on {ends.destination} in {shown.place(place.host, place.namespace)}: {cause.reason}"
             return Verdict("refused", text, "forth", shown.host(place.host), place.namespace, place.interface, cause.reason)

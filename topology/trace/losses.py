@@ -20,6 +20,12 @@ Drop: TypeAlias = Mapping[str, Any]
 Holds: TypeAlias = Callable[[str, str, str], bool]
 """Whether a namespace of a host (TID, label) has an address."""
 
+Known: TypeAlias = Callable[[str], bool]
+"""Whether any namespace of the graph has an address."""
+
+
+_SLACK = 50  # ms between two clocks of a host that are not read at once
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -65,31 +71,62 @@ class Loss:
     causes: tuple[Cause, ...]
 
 
-def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Mapping[str, Ends]) -> list[Cause]:
-    """The drops among what happened, turned as the conversation is.
+_OF_ENDS = frozenset({"TCP_FLAGS", "TCP_RESET", "TCP_CLOSE", "TCP_FASTOPEN", "TCP_INVALID_SYN", "TCP_INVALID_SEQUENCE",
+    "TCP_INVALID_END_SEQUENCE", "TCP_INVALID_ACK_SEQUENCE", "TCP_OLD_DATA", "TCP_OLD_SEQUENCE", "TCP_OLD_ACK",
+    "TCP_TOO_OLD_ACK", "TCP_ACK_UNSENT_DATA", "TCP_ABORT_ON_DATA", "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_LINGER",
+    "TCP_ABORT_ON_MEMORY", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_DISORDER"})  # fmt: skip
+"""Reasons of an end's TCP for a segment that came too late, twice or behind a reset: it arrived, and was not needed."""
+
+NO_SOCKET = "NO_SOCKET"
+"""Nobody listens there; once a connection was open the same as those."""
+
+
+def happened(drops: Iterable[tuple[str, Drop]], seen: Iterable[Sighting], *, opened: bool) -> list[tuple[str, Drop]]:
+    """What of what happened is a loss of this conversation: not what was before it, nor what an end had no need of.
+
+    Args:
+        drops: each with the TID of its host.
+        seen: the conversation's sightings: what a host says of time is held against the same host's.
+        opened: whether a connection was.
+    """
+    begun: dict[str, int] = {}
+    for one in seen:
+        begun[one.host] = min(begun.get(one.host, one.start), one.start)
+    ends = _OF_ENDS | {NO_SOCKET} if opened else _OF_ENDS
+    return [
+        (host, one)
+        for host, one in drops
+        if one["What"] == "Drop" and one["Reason"] not in ends and int(one["Last"]) >= begun.get(host, 0) - _SLACK
+    ]
+
+
+def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Iterable[Ends]) -> list[Cause]:
+    """Drops turned as the conversation is.
 
     Args:
         drops: each with the TID of its host.
         turned: who opened each conversation, by tracking ID.
-        carriers: the ends of tunnels, forth, by tracking ID.
+        carriers: the ends of tunnels, forth; their destination's port is the tunnel's.
     """
     found = []
+    ways = {(one.source.address, one.destination.address): True for one in carriers}
+    ways |= {(destination, source): False for source, destination in ways}
     for host, one in drops:
-        tracking = str(one["TrackingID"])
-        ends = turned.get(tracking) or carriers.get(tracking)
-        if one["What"] != "Drop" or ends is None:
+        tracking, said = str(one["TrackingID"]), ends_of(one)
+        ends = turned.get(tracking)
+        # of a tunnel the kernel tells a source port of the packet's own, and no VNI: only the addresses tell which way
+        same = said.source == ends.source if ends else ways.get((said.source.address, said.destination.address))
+        if same is None:
             continue
-        # of a tunnel only the addresses tell which way
-        same = ends_of(one).source == ends.source if tracking in turned else str(one["Network"]["A"]) == ends.source.address
         counts = Ways(int(one["AB"]), int(one["BA"]))
         place = Place(host, one.get("Namespace"), str(one.get("Interface", "")))
-        found.append(
-            Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), tracking not in turned)
-        )
+        found.append(Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), ends is None))
     return found
 
 
-def losses(path: Sequence[Sighting], way: int, later: Mapping[int, int], causes: Sequence[Cause], holds: Holds) -> list[Loss]:
+def losses(
+    path: Sequence[Sighting], way: int, later: Mapping[int, int], causes: Sequence[Cause], holds: Holds, known: Known
+) -> list[Loss]:
     """What vanished on one way, in the order of the way.
 
     Args:
@@ -98,6 +135,7 @@ def losses(path: Sequence[Sighting], way: int, later: Mapping[int, int], causes:
         later: packets that the second look counted, by the ``id()`` of the sighting; for those that are not in it the same.
         causes: what the kernel dropped.
         holds: whose an address is.
+        known: whether it is anybody's.
     """
     found: list[Loss] = []
     left = [cause for cause in causes if cause.packets[way]]
@@ -109,12 +147,16 @@ def losses(path: Sequence[Sighting], way: int, later: Mapping[int, int], causes:
             left = [cause for cause in left if cause not in here]
     if path:
         last = path[-1]
-        ends = last.ends.destination if way == FORTH else last.ends.source
-        if not holds(last.host, last.namespace, ends.address):
+        end = last.ends.destination if way == FORTH else last.ends.source
+        # what left for an address that nobody is known to have went where no agent looks
+        beyond = end.many or (last.hooks[way] != "ingress" and not known(end.address))
+        if not beyond and not holds(last.host, last.namespace, end.address):
             here = [cause for cause in left if cause.place.host == last.host]
             found.append(Loss(way, last, None, last.packets[way], tuple(here)))
             left = [cause for cause in left if cause not in here]
     for cause in left:
+        if cause.outer:  # that may have been any conversation's in the tunnel
+            continue
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))
     return found

@@ -47,21 +47,31 @@ def _visits(seen: Sequence[Sighting], way: int) -> list[list[Sighting]]:
 
 
 def _backwards(forth: Sequence[Sighting]) -> list[Sighting]:
-    """Points that only the way back had keep their place by TTL among those that both ways had."""
+    """Points that only the way back had find their place among those that both ways had by TTL, or as the way in."""
     both = [one for one in reversed(forth) if one.packets[FORTH]]
     for one in sorted((one for one in forth if not one.packets[FORTH]), key=lambda one: one.first):
-        at = next((place for place, other in enumerate(both) if 0 < other.ttl[BACK] < one.ttl[BACK]), len(both))
-        both.insert(at, one)
+        both.insert(next((place for place, other in enumerate(both) if _is_before(one, other, BACK)), len(both)), one)
     return both
+
+
+def _is_before(one: Sighting, other: Sighting, way: int) -> bool:
+    """Whether a packet passed one point of a host before another, by what it says itself."""
+    ours, theirs = _ttl(one, way), _ttl(other, way)
+    if bool(one.tunnel) is bool(other.tunnel) and ours != theirs:
+        return 0 < theirs < ours
+    return one.hooks[way] == "ingress" and other.hooks[way] != "ingress"
+
+
+def _ttl(one: Sighting, way: int) -> int:
+    """What routers on the way count down."""
+    return one.tunnel.ttl[way] if one.tunnel else one.ttl[way]
 
 
 def _left(one: Sighting, other: Sighting, way: int) -> bool:
     """Whether between two points of a host a packet was on another."""
     if one.hooks[way] == "ingress" or other.hooks[way] == "egress":
         return False
-    if one.tunnel and other.tunnel:
-        return other.tunnel.ttl[way] < one.tunnel.ttl[way]
-    return one.tunnel is None and other.tunnel is None and other.ttl[way] < one.ttl[way]
+    return bool(one.tunnel) is bool(other.tunnel) and _ttl(other, way) < _ttl(one, way)
 
 
 def _rank(visit: Sequence[Sighting], way: int) -> tuple[int, int, int, int]:

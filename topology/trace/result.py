@@ -18,12 +18,13 @@ def _key(name: str) -> str:
 
 
 class Tunnel(msgspec.Struct, frozen=True, rename=_key):
-    """What carried packets: kind, VNI or key, and the outer addresses, forth."""
+    """What carried packets: kind, VNI or key, the outer addresses and the outer TTL of this way."""
 
     kind: str
     number: int
     source: str
     destination: str
+    ttl: int
     tracking_id: str
 
 

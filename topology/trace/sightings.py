@@ -6,6 +6,8 @@ first, and before and after address translation.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -14,11 +16,25 @@ Flow: TypeAlias = Mapping[str, Any]
 """A flow record's JSON."""
 
 
+_EVERYBODY = ipaddress.ip_address("255.255.255.255")
+
+
 class End(NamedTuple):
     """An endpoint; port 0: it has none."""
 
     address: str
     port: int
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a group's, or everybody's: there is no one place where packets for it arrive."""
+        if re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", self.address):
+            return bool(int(self.address[:2], 16) & 1)
+        try:
+            address = ipaddress.ip_address(self.address)
+        except ValueError:
+            return True
+        return address.is_multicast or address == _EVERYBODY
 
     def __str__(self) -> str:
         if not self.port:
@@ -214,10 +230,8 @@ def _add(seen: Sighting, flow: Flow, carrier: Flow | None, way: int) -> None:
 
 def _tunnel(carrier: Flow, hooks: tuple[str, str]) -> Tunnel:
     """The carrier's record may be turned another way than the conversation's: where both went in or out tells."""
-    theirs = carrier.get("Seen") or {}
-    same = not hooks[FORTH] or theirs.get("AB", hooks[FORTH]) == hooks[FORTH]
     network = carrier.get("Network") or {}
-    first, second = "AB" if same else "BA"
+    first, second = "AB" if _turned_alike(carrier.get("Seen") or {}, hooks) else "BA"
     return Tunnel(
         str(carrier.get("LayersPath", "")).rsplit("/", 1)[-1],
         int(network.get("ID", 0)),
@@ -226,6 +240,15 @@ def _tunnel(carrier: Flow, hooks: tuple[str, str]) -> Tunnel:
         Ways(int(network.get(f"{first}TTL", 0)), int(network.get(f"{second}TTL", 0))),
         str(carrier["TrackingID"]),
     )
+
+
+def _turned_alike(theirs: Mapping[str, str], hooks: tuple[str, str]) -> bool:
+    """Whether the carrier's A is at the end where the conversation's source is."""
+    for way, hook in enumerate(hooks):
+        names = [name for name in _NAMES if hook and theirs.get(name) == hook]
+        if len(names) == 1:
+            return names[0] == _NAMES[way]
+    return True
 
 
 def _turned(names: Sequence[str], way: int) -> Sequence[str]:

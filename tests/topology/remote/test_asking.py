@@ -20,10 +20,11 @@ from skytrail.asking.terms import Compare
 from skytrail.errors import RunError, UsageError
 from topology.facts import NodeFact, Report, Source
 from topology.remote.codec import decode_report, encode_report
-from topology.remote.outbox import Outbox
+from topology.remote.outbox import Clocks, Outbox
 from topology.remote.receiver import AskBounds, Receiver
 from topology.remote.sender import Identity, Sender
 from topology.store.embedded.store import EmbeddedStore
+from topology.store.interface import Note
 
 LONG = 60.0
 QUESTION = FlowsQuestion(when=Range(1, 2), nodes=("a",), term=Compare("Network.A", "within", ("10.0.0.1",)), limit=3)
@@ -48,12 +49,19 @@ class Site:
         self._senders: list[Sender] = []
 
     def hub(self, seconds: float = LONG, most: int = 64 << 20) -> Receiver:
-        self.receiver = Receiver("127.0.0.1:0", self.taken.append, self.store, now, AskBounds(seconds, most))
+        self.receiver = Receiver("127.0.0.1:0", self, self.store, now, AskBounds(seconds, most))
         self.receiver.start()
         return self.receiver
 
+    def take(self, one: Report, _: Note) -> bool:
+        self.taken.append(one)
+        return True
+
+    def keep(self, _: Source, note: Note) -> None:
+        pass
+
     def agent(self, name: str, answer: Answer, port: int = 0, host: str = "") -> Sender:
-        outbox = Outbox(self._folder / name, 1 << 30)
+        outbox = Outbox(self._folder / name, 1 << 30, Clocks.of_machine("b"))
         address = f"127.0.0.1:{port or self.receiver.port}"
         made = Sender([address], outbox, Identity(host or name, f"tid/{name}"), now, answer)
         self._senders.append(made)

@@ -130,6 +130,18 @@ def test_a_point_that_saw_only_the_way_back_is_no_part_of_the_other() -> None:
     assert "up2" in names(in_order(seen, BACK))
 
 
+def test_the_way_back_over_another_cable_in_a_tunnel() -> None:
+    carriers = {**CARRIERS, "p7": carrier("p7", "egress", (0, 63))}
+    only_back = flow("l3", 12, "egress", (0, 64), parent="p7")
+    only_back |= {"Metric": {"ABPackets": 0, "ABBytes": 0, "BAPackets": 4, "BABytes": 400}, "Seen": {"BA": "ingress"}}
+    flows = [("leaf", only_back), *((host, one) for host, one in TUNNELLED if one["Interface"] != "l2"),
+             ("leaf", {**TUNNELLED[4][1], "Seen": {"AB": "egress"}, "Metric": {"ABPackets": 5, "ABBytes": 500}})]  # fmt: skip
+    seen = sightings(flows, carriers, orientations([record for _, record in flows]))
+
+    assert names(in_order(seen, FORTH)) == [one["Interface"] for _, one in TUNNELLED]
+    assert names(in_order(seen, BACK)) == [one["Interface"].replace("l2", "l3") for _, one in reversed(TUNNELLED)]
+
+
 def test_records_that_follow_each_other_at_a_point_are_one() -> None:
     again = {**ROUTED[0][1], "UUID": "another", "FirstMonotonic": 9_000_000, "Start": 1500, "Last": 9000}
     (seen,) = sightings([("h1", ROUTED[0][1]), ("h1", again), ("h1", again)], {}, orientations([ROUTED[0][1]]))

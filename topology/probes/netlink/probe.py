@@ -106,6 +106,13 @@ class NetlinkProbe:
         self.watcher.start()
         self._reader.start()
 
+    def tell_all(self) -> None:
+        """Report all that is there once more; after the first look, which tells all anyway."""
+        with self._lock:
+            self._whole = True
+            if not self._first:
+                self._report(self._clock(), {}, {}, set())
+
     def stop(self) -> None:
         """End the watching."""
         self.watcher.stop()

@@ -134,6 +134,8 @@ class EmbeddedStore:
                     for change in batch.changes:
                         writing.take(change)
                     writing.finish()
+                    if batch.note is not None:
+                        self._put(batch.note.kind, batch.note.id, batch.note.body)
                     self._database.execute("COMMIT")
                     self._traces.committed()
                 self._take(writing)
@@ -229,9 +231,13 @@ class EmbeddedStore:
     def put_resource(self, kind: str, id_: str, body: bytes | None) -> None:
         """Keep one, in the place of the one of that ID; None: keep it no more."""
         with self._lock, self._errors("write"), self._transaction():
+            self._put(kind, id_, body)
+
+    def _put(self, kind: str, id_: str, body: bytes | None) -> None:
+        if body is None:
             self._database.execute("DELETE FROM resource WHERE kind = ? AND id = ?", (kind, id_))
-            if body is not None:
-                self._database.execute("INSERT INTO resource VALUES (?, ?, ?)", (kind, id_, body))
+        else:
+            self._database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?)", (kind, id_, body))
 
     def health(self) -> Health:
         """How it is."""

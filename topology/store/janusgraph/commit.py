@@ -21,7 +21,7 @@ from msgspec import structs
 
 from topology.elements import Kind
 from topology.store.interface import Batch, StaleWriterError, StoreError, succeeds
-from topology.store.janusgraph import write
+from topology.store.janusgraph import resources, write
 from topology.store.janusgraph.connection import ConflictError, Connections
 from topology.store.janusgraph.histories import histories
 from topology.store.janusgraph.log import Head, Log, bucket, read_head
@@ -221,8 +221,13 @@ class Committer:
         small = not parts or (self._transactional and len(parts) == 1 and len(planned.entries) <= ROWS)
         writer = self.vertices.system(f"writer/{batch.writer}")
 
+        note = batch.note
+        kept = self.vertices.system(resources.name_of(note.kind, note.id)) if note else None
+
         def noted(steps: GraphTraversal) -> GraphTraversal:
-            return write.with_lease(steps if odd == head.odd else write.with_odd(steps, odd or ""), writer, _text(new))
+            steps = steps if odd == head.odd else write.with_odd(steps, odd or "")
+            steps = resources.with_note(steps, kept, note) if note else steps
+            return write.with_lease(steps, writer, _text(new))
 
         (self._at_once if small else self._in_parts)(noted, planned, parts, sets)
         assert self._head is not None

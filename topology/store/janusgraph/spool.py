@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from topology.elements import decode_state, encode_state
-from topology.store.interface import AwayError, Batch, Change, StaleWriterError, StoreError
+from topology.store.interface import AwayError, Batch, Change, Note, StaleWriterError, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -173,11 +173,13 @@ class _Waiting(msgspec.Struct, array_like=True):
     number: int
     recorded: int
     changes: list[tuple[str, int, bytes]]
+    note: tuple[str, str, bytes] | None = None  # missing in what an earlier release left
 
 
 def _encode(batch: Batch) -> bytes:
     changes = [(one.id, one.at, b"" if one.state is None else encode_state(one.state)) for one in batch.changes]
-    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes))
+    note = (batch.note.kind, batch.note.id, batch.note.body) if batch.note else None
+    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes, note))
 
 
 def _decode(data: bytes, path: Path) -> Batch:
@@ -186,4 +188,5 @@ def _decode(data: bytes, path: Path) -> Batch:
         changes = tuple(Change(id_, at, decode_state(state) if state else None) for id_, at, state in found.changes)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the spool {path} is damaged ({error}): stop, and move it away") from error
-    return Batch(found.writer, found.epoch, found.number, found.recorded, changes)
+    note = Note(*found.note) if found.note else None
+    return Batch(found.writer, found.epoch, found.number, found.recorded, changes, note)
