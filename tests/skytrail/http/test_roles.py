@@ -70,12 +70,13 @@ def hub(tmp_path: Path) -> Iterator[Callable[..., HubProcess]]:
 
 
 def test_every_route_of_a_hub_and_of_an_agent_has_a_role(
-    found: Mapping[str, set[str]], hub: Callable[..., HubProcess], tmp_path: Path
+    found: Mapping[str, set[str]], hub: Callable[..., HubProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub(Http())
     of_hub = {path: set(methods) for path, methods in found.items()}
     agent = AgentProcess(Settings(state_dir=str(tmp_path / "agent"), agent=Agent(listen="127.0.0.1:0")))
-    agent.collector = agent._runtimes = SimpleNamespace(families=list)  # type: ignore[assignment]
+    monkeypatch.setattr(agent, "_sources", list)  # what it measures is of no matter here
+    agent.collector, agent._answering = SimpleNamespace(), SimpleNamespace(answer=None)  # type: ignore[assignment]
     agent._start_http()
     agent.stop()
     assert {"/api/noderule", "/gremlin", "/ws/subscriber", "/api/v1/graph"} <= of_hub.keys()

@@ -25,7 +25,7 @@ from skytrail.wire.security import connector, wire_files
 from topology.facts import NodeFact, Report, Source
 from topology.remote.admission import MOST_IDS
 from topology.remote.codec import encode_report
-from topology.remote.outbox import Outbox
+from topology.remote.outbox import Clocks, Outbox
 from topology.remote.sender import Identity, Sender
 
 ROUNDS = 200
@@ -83,7 +83,8 @@ class Site:
     def _agent(self, folder: Path, name: str) -> Sender:
         connect = connector(wire_files(self.pki.agent(name)))
         identity = Identity(name, f"host/{name}")
-        sender = Sender([self.address], Outbox(folder / name / "outbox", 1 << 30), identity, now, no_answer, connect)
+        outbox = Outbox(folder / name / "outbox", 1 << 30, Clocks.of_machine("boot"))
+        sender = Sender([self.address], outbox, identity, now, no_answer, connect=connect)
         sender.start()
         return sender
 

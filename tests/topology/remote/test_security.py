@@ -27,9 +27,10 @@ from skytrail.wire.security import HubSecurity, connector, wire_files
 from topology.elements import node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.reconcile import Reconciler
-from topology.remote.outbox import Outbox
+from topology.remote.outbox import Clocks, Outbox
 from topology.remote.receiver import AskBounds, Receiver
 from topology.remote.sender import Identity, Sender
+from topology.remote.taking import Taking
 from topology.store.embedded.store import EmbeddedStore
 
 
@@ -49,9 +50,7 @@ class Hub:
         self.reconciler = Reconciler(self.store, "hub", now)
         self.security = HubSecurity(wire_files(settings), crl)
         port = free_port()
-        self.receiver = Receiver(
-            f"127.0.0.1:{port}", self.reconciler.report, self.store, now, AskBounds(), security=self.security
-        )
+        self.receiver = Receiver(f"127.0.0.1:{port}", Taking(self.reconciler), self.store, now, AskBounds(), self.security)
         self.receiver.start()
         self.address = f"127.0.0.1:{port}"
 
@@ -87,9 +86,9 @@ def agents(tmp_path: Path) -> Iterator[Callable[..., Sender]]:
     made: list[Sender] = []
 
     def start(address: str, settings: Wire | None, host: str, tid: str) -> Sender:
-        outbox = Outbox(tmp_path / f"agent{len(made)}" / "outbox", 1 << 30)
+        outbox = Outbox(tmp_path / f"agent{len(made)}" / "outbox", 1 << 30, Clocks.of_machine("boot"))
         connect = connector(wire_files(settings or Wire()))
-        made.append(Sender([address], outbox, Identity(host, tid), now, no_answer, connect))
+        made.append(Sender([address], outbox, Identity(host, tid), now, no_answer, connect=connect))
         made[-1].start()
         return made[-1]
 
