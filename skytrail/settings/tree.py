@@ -268,6 +268,27 @@ class Hub(Section, frozen=True):
     ] = 64 << 20
 
 
+class Wire(Section, frozen=True):
+    """The connection between agents and hubs, of both ends: mutual TLS ('skytrail pki' makes the files)."""
+
+    tls_cert: Annotated[
+        str | None,
+        key(
+            "file with our certificate chain (PEM), which says who an agent is; read again when it changes",
+            reason="null: no TLS, for loopback alone",
+        ),
+    ] = None
+    tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
+    tls_ca: Annotated[
+        str | None,
+        key("file with the authorities that the other end's certificate must be of (PEM)", reason="null: no TLS"),
+    ] = None
+    tls_crl: Annotated[
+        str | None,
+        key("file with revoked certificates of agents (PEM), for hubs; read again when it changes", reason="null: none is"),
+    ] = None
+
+
 class JanusGraph(Section, frozen=True):
     """The graph in JanusGraph, where topology.store says so."""
 
@@ -365,19 +386,26 @@ class Http(Section, frozen=True):
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
     token_file: Annotated[
         str | None,
-        key("file with bearer tokens, one a line; read again when it changes", reason="null: no token is asked for"),
+        key(
+            "file with bearer tokens: name:role:hash a line (skytrail token writes it), or a token as it is, which may do "
+            "everything; read again when it changes",
+            reason="null: no token is asked for",
+        ),
     ] = None
     users_file: Annotated[
         str | None,
         key(
-            "file with lines user:hash for basic authentication (hash: skytrail config --hash-password); "
-            "read again when it changes",
+            "file with lines user:role:hash for basic authentication (role: read, capture, admin; without one: admin; "
+            "hash: skytrail config --hash-password); read again when it changes",
             reason="null: no user is asked for",
         ),
     ] = None
     login_file: Annotated[
         str | None,
-        key("file with user:password that the command line gives to a running agent", reason="null: the first token, if any"),
+        key(
+            "file with a token, or with user:password, that the command line gives to a running agent or hub",
+            reason="null: the first of http.token_file that is not hashed",
+        ),
     ] = None
     allowed_hosts: Annotated[
         tuple[str, ...],
@@ -521,6 +549,7 @@ class Settings(Section, frozen=True):
     ] = {}
     agent: Agent = Agent()
     hub: Hub = Hub()
+    wire: Wire = Wire()
     topology: Topology = Topology()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()
