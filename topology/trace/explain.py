@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from topology.trace.graph import TracedGraph
-from topology.trace.losses import NO_SOCKET, Cause, Loss
+from topology.trace.losses import NO_SOCKET, SAYS_NOTHING, Cause, Loss
 from topology.trace.sightings import BACK, FORTH, End, Sighting
 
-SAYS_NOTHING = "NOT_SPECIFIED"
-"""The kernel's word for a place in it that gives no reason."""
 NO_SUCH_NETWORK = "VXLAN_VNI_NOT_FOUND"
 """The kernel's, of a VNI that it has no device for."""
 

@@ -77,6 +77,9 @@ _OF_ENDS = frozenset({"TCP_FLAGS", "TCP_RESET", "TCP_CLOSE", "TCP_FASTOPEN", "TC
     "TCP_ABORT_ON_MEMORY", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_DISORDER"})  # fmt: skip
 """Reasons of an end's TCP for a segment that came too late, twice or behind a reset: it arrived, and was not needed."""
 
+SAYS_NOTHING = "NOT_SPECIFIED"
+"""The kernel's word for a place in it that gives no reason."""
+
 NO_SOCKET = "NO_SOCKET"
 """Nobody listens there; once a connection was open the same as those."""
 
@@ -163,6 +166,9 @@ def losses(
     for cause in left:
         if cause.outer:  # that may have been any conversation's in the tunnel
             continue
+        place = cause.place
+        if cause.reason == SAYS_NOTHING and holds(place.host, place.namespace or "", target.address):
+            continue  # it arrived: so ends a SYN that comes once more, and the like
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))
     return found
