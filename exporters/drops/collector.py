@@ -17,6 +17,7 @@ from exporters.drops import metrics
 from exporters.drops.conversations import Conversations
 from exporters.drops.places import Places
 from exporters.drops.reasons import Reasons
+from exporters.drops.told import ours, told
 from exporters.drops.totals import Totals
 from exporters.flows.ends import ends_of_flows
 from skytrail.metrics import Family
@@ -155,6 +156,16 @@ class DropsCollector:
         with self._lock:
             return self._conversations.memory()
 
+    def conversations(self) -> list[dict[str, Any]]:
+        """What happened to conversations in the last minutes, as of now: :func:`exporters.drops.told.told`."""
+        with self._lock:
+            if self._programs is None:
+                return []
+            self._read()
+            rows = self._conversations.all()
+        offset = time.time_ns() - time.monotonic_ns()
+        return list(told(rows, self._reasons, self._places(), offset))
+
     def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], reverse: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """What a flow's JSON says of its drops, on this whole host; empty where nothing happened.
 
@@ -164,28 +175,24 @@ class DropsCollector:
             reverse: not 0 where A is the key's second end.
 
         Returns:
-            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "DropsAt": [{"Namespace": …, "Interface": …,
-            "Reason": …, "AB": packets, "BA": packets}], "Retransmits": {"AB": …}, "SYNTimeouts": …, "SYNACKTimeouts": …,
-            "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
+            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "Retransmits": {"AB": …}, "SYNTimeouts": …,
+            "SYNACKTimeouts": …, "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
 
         """
         with self._lock:
             owners, rows = self._conversations.find(ends_of_flows(keys, family))
+        if len(rows):
+            here = ours(rows, self._places())
+            owners, rows = owners[here], rows[here]
         found: list[dict[str, Any]] = [{} for _ in range(len(keys))]
-        places = self._places() if len(rows) else None
-        key, packets = rows["key"], rows["packets"]
-        columns = (owners, key["kind"], key["reason"], packets[:, 0], packets[:, 1], key["netns"], rows["ifindex"])
-        for owner, kind, reason, there, back, *place in zip(*(column.tolist() for column in columns), strict=True):
+        columns = (owners, rows["key"]["kind"], rows["key"]["reason"], rows["packets"][:, 0], rows["packets"][:, 1])
+        for owner, kind, reason, there, back in zip(*(column.tolist() for column in columns), strict=True):
             into = found[owner]
             name = _TCP_NAMES.get(kind)
-            ab, ba = (back, there) if reverse[owner] else (there, back)
             if name is None:
-                name = self._reasons.drop(reason)
-                device, netns = (places and places.find((place[0], place[1]))) or ("", "unknown")
-                at = {"Namespace": netns, "Interface": device, "Reason": name, "AB": ab, "BA": ba}
-                into.setdefault("DropsAt", []).append(at)
-                into = into.setdefault("Drops", {})
+                into, name = into.setdefault("Drops", {}), self._reasons.drop(reason)
             ways = into.setdefault(name, {"AB": 0, "BA": 0})
-            ways["AB"] += ab
-            ways["BA"] += ba
+            first, second = ("BA", "AB") if reverse[owner] else ("AB", "BA")
+            ways[first] += there
+            ways[second] += back
         return found

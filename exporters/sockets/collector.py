@@ -33,6 +33,8 @@ _REMEMBERED = 600.0  # seconds that a namespace without sockets is told of, wher
 _MOST_NAMESPACES = 4096
 _LOOK = 0.5  # seconds between two readings of the ring: 4 MB are 22,000 events
 _MANY, _LOOK_SOON = 2_000, 0.05  # after a reading of so many the next one comes sooner
+Watcher = Callable[[NDArray[Any], Whose], None]
+"""Is told of a pass: a row of ``exporters.bpf.sockets.RECORD`` for each descriptor, and whose they are."""
 Leftovers = Callable[[], Iterable[NDArray[Any]]]
 """Rows of ``exporters.bpf.sockets.RECORD`` of what no process has open any more, namespace by namespace."""
 
@@ -68,6 +70,7 @@ class SocketsCollector:
         self._tally = Tally(most, self._start)
         self._known = Sockets()
         self._most = most
+        self._watchers: list[Watcher] = []
         self._rows: NDArray[Any] = np.empty(0, sockets.RECORD)  # one for each socket
         self._bound: Bound | None = None  # of these; made when somebody asks
         self._inodes: dict[int, int] = {}  # of namespaces that were seen, by cookie
@@ -162,6 +165,10 @@ class SocketsCollector:
                 self._bound = Bound(self._rows)
             return self._bound.find(ends)
 
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Give all passes to somebody too."""
+        self._watchers.append(watcher)
+
     def _pass(self) -> NDArray[Any]:
         """Read all sockets; returns a row for each descriptor."""
         with self._reading:
@@ -177,8 +184,11 @@ class SocketsCollector:
                 self._count_drops()
                 self._saw(self._rows["ends"])
                 self._forget()
+                whose = self._processes.of(rows["owner"]) if self._watchers else ([], np.zeros(0, np.intp))
                 self._passes += 1
                 self._seconds += time.monotonic() - begun
+            for watcher in self._watchers:
+                watcher(rows, whose)
         return rows
 
     def _saw(self, ends: NDArray[Any]) -> None:

@@ -42,6 +42,8 @@ BENCHES = {
     "gremlin": "gremlin:embedded",
     "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
+    "answers": "answers:answers",
+    "remembered": "answers:remembered",
 }
 
 
