@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
@@ -143,7 +143,7 @@ class Walker:
         hop, device = route.hops[number]
         target = _parse(hop.ip) or packet.dst
         first = _hop(device, "out", f"route {route.words(number)}", around, routed=True)
-        way, warnings = self._over_link(device, Frame(packet, target), (first,), around)
+        way, warnings = self._over_link(device, Frame(packet, target, sender=device.data.mac), (first,), around)
         if isinstance(way, Lost):
             return Trip(way.hops, way.end, None, packet, warnings)
         onward = self._receive(way.device, packet, around, seen)
@@ -334,6 +334,17 @@ class Walker:
         way, _ = self._over_link(device, Frame(packet, _parse(hop.ip) or packet.dst), (*hops, first), around)
         yield way
 
+    def _likely(self, ports: list[Device], frame: Frame) -> list[Device]:
+        """Of ports that lead to bridges those behind which the sender was heard, or which know the receiver, if there are any.
+
+        So a frame does not change to a VLAN that it is not in: those of the switch are not in the graph.
+        """
+        bridged = {one.id: peer for one in ports if (peer := self._network.peers.get(one.id)) is not None and peer.master}
+        heard = {id_ for id_, peer in bridged.items() if _has_learned([peer], frame.sender)}
+        known = {id_ for id_, peer in bridged.items() if peer.master and _has_learned(peer.master.ports, frame.mac)}
+        likely = heard or known
+        return [one for one in ports if not likely or one.id in likely or one.id not in bridged]
+
     def _into_tunnel(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         tunnel, beneath = device.tunnel, self._network.beneath(device)
         if tunnel is None or tunnel.collect_metadata:
@@ -491,7 +502,7 @@ class Walker:
     def _switched(self, device: Device, ports: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """Open vSwitch: it is taken to hand frames to whichever port leads there, since its flows are not in the graph."""
         more = _assumptions(hops) < _MOST_SWITCHES
-        for port in ports if more else ():
+        for port in self._likely(ports, frame) if more else ():
             if port.data.type != switching.DATAPATH:
                 yield from self._next(port, frame, hops, around, _ASSUMED, guessed=True)
             elif not _passed(hops, port, "in", frame, around):
@@ -576,11 +587,11 @@ def _lost(device: Device, reason: str, hops: Hops, *, kind: Ending = "stops", ra
 def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[str, ...]]:
     """The way that leads to the next hop; else the one that says most of why none does."""
     arrived = [way for way in ways if isinstance(way, Arrival)]
-    meant = [way for way in arrived if way.device.namespace.holds(frame.target)] or (arrived if frame.mac else [])
+    meant = [way for way in arrived if _answers(way, frame)] or (arrived if frame.mac and not frame.asks else [])
     if not _has_macs(device):
         meant = arrived
     if meant:
-        meant.sort(key=lambda way: (sum(hop.guessed for hop in way.hops), len(way.hops)))
+        meant.sort(key=lambda way: _doubt(way, frame))
         ends = {way.device.id: way.device for way in meant}
         warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
         return meant[0], warnings
@@ -591,6 +602,15 @@ def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[s
     who = f"{frame.target} has no neighbour entry at {device.name}, and" if not frame.mac else f"{frame.mac}:"
     hops = best.hops if best is not None and len(lost) == 1 else _until(device, ways)
     return _lost(device, f"{who} nobody on this link answers for {frame.target}", hops), ()
+
+
+def _doubt(way: Arrival, frame: Frame) -> tuple[bool, int, int]:
+    """Of several ways to the next hop the one with the least counts: who has the address answers, rather than its neighbour."""
+    return frame.target not in way.device.addresses, sum(hop.guessed for hop in way.hops), len(way.hops)
+
+
+def _has_learned(ports: Iterable[Device], mac: str) -> bool:
+    return bool(mac) and any(entry.mac == mac for port in ports for entry in port.data.fdb)
 
 
 def _assumptions(hops: Hops) -> int:
@@ -654,6 +674,12 @@ def _has_macs(device: Device) -> bool:
 def _is_active(bond: Device, member: Device) -> bool:
     chosen = bond.data.bond.active_slave
     return member.data.bond_slave.mii_status == "UP" and (not chosen or chosen == member.data.if_index)
+
+
+def _answers(way: Arrival, frame: Frame) -> bool:
+    """Whether who took the frame has the next hop's address: its namespace; on a way that is assumed, the interface itself."""
+    assumed = _assumptions(way.hops)
+    return frame.target in way.device.addresses if assumed else way.device.namespace.holds(frame.target)
 
 
 def _is_for(way: Arrival, frame: Frame) -> bool:
