@@ -425,12 +425,17 @@ class Sniffers:
 
 
 def _is_it(data: bytes, magic: bytes) -> bool:
-    """Whether it is the packet, not an ICMP error that quotes it."""
+    """Whether it is the packet, not an ICMP error that quotes it, or what carries it."""
     at = data.find(magic)
     if at < 0:
         return False
-    quoting = at - 28 - 8  # UDP and IP header, ICMP header
-    return not (quoting >= 20 and data[quoting - 20 + 9] == socket.IPPROTO_ICMP and data[quoting] in _ERRORS)
+    headers = (14, 0, at - 28 - 8 - 20)  # of the outermost packet behind Ethernet, or not; of one that quotes the packet itself
+    return not any(_is_error(data, at) for at in headers)
+
+
+def _is_error(data: bytes, at: int) -> bool:
+    """Whether there is an IPv4 packet with an ICMP error."""
+    return at >= 0 and data[at : at + 1] == b"\x45" and data[at + 9] == socket.IPPROTO_ICMP and data[at + 20] in _ERRORS
 
 
 def send(netns: str, address: str, payload: bytes) -> None:

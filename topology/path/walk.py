@@ -450,10 +450,10 @@ class Walker:
         if self._steps > _MOST_STEPS or _passed(hops, device, "in", frame, around):
             yield _lost(device, "the frame goes round in a loop", hops)
             return
-        hops = (*hops, _hop(device, "in", why, around, frame.vlans, guessed=guessed))
-        if device.failure:
+        if device.failure:  # it sees nothing
             yield _lost(device, device.failure, hops)
             return
+        hops = (*hops, _hop(device, "in", why, around, frame.vlans, guessed=guessed))
         uppers = self._network.uppers.get(device.id, [])
         if frame.vlans:
             tagged = [one for one in uppers if one.data.type == "vlan" and one.data.vlan == frame.vlans[0]]
