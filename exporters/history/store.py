@@ -1,7 +1,7 @@
 """Keeps tables of records on disk, bounded in bytes and age, and finds those of a range of time.
 
 One SQLite file: what came in the last seconds is a small table, small ones become large ones. A process that is killed loses
-what it had not written: some two seconds. A host that crashes loses no more than the last seconds, either, or, if its disk
+what it had not written: a second. A host that crashes loses no more than the last seconds, either, or, if its disk
 lied, the whole file, which is made anew.
 """
 
@@ -38,11 +38,11 @@ CREATE TABLE run (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL, seen INTEG
 PRAGMA user_version = {_VERSION};
 """  # times are ns since the epoch
 _MS = 1_000_000
-_PAUSE = 2.0  # seconds between two writings
+_PAUSE = 1.0  # seconds between two writings
 _LARGE = 20_000  # rows of a table that is not joined with others any more
 _SMALL_AGE = 600.0  # seconds; older small tables are joined, however few rows they have
 _MOST_WAITING = 400_000  # rows that wait to be written: of flows some 200 MB
-_RETRY = 60.0  # seconds until a file that could not be opened is tried again
+_RETRY = 10.0  # seconds until a file that could not be opened is tried again
 _SPARE = 16  # a part of the size that stays free, for what is written next
 _PAGE = 4096
 

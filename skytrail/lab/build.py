@@ -311,7 +311,8 @@ def _start_agent(lab: Lab, node: Node) -> None:
     settings = {
         "host_id": f"{lab.name}-{node.name}",
         "state_dir": "/run/skytrail/state",
-        "agent": {"hubs": [f"{lab.management(1)}:{_WIRE}"]},
+        "log": {"format": "json"},
+        "agent": {"hubs": [f"{lab.management(1)}:{_WIRE}"], "shared_kernel": True},
         "flow": {"netns": "all", "interfaces": ["*", f"!{_UPLINK}"]},
     }
     (node_folder(lab, node.name) / "skytrail.yaml").write_text(yaml.safe_dump(settings))
@@ -320,7 +321,7 @@ def _start_agent(lab: Lab, node: Node) -> None:
 
 def _wait_for_agents(lab: Lab, wanted: set[str]) -> None:
     def missing() -> set[str]:
-        return wanted - connected(lab)
+        return {node for node in wanted if not _captures(lab, node)} or wanted - connected(lab)
 
     def running() -> bool:
         return read_record(lab.folder / "hub/hub.pid") is not None
@@ -332,6 +333,13 @@ def _wait_for_agents(lab: Lab, wanted: set[str]) -> None:
             raise RunError(f"the hub has ended: {_last_line(lab.folder / 'hub/hub.log')}") from None
         one = min(missing())
         raise RunError(f"no agent came from {one}: {_last_line(node_folder(lab, one) / 'agent.log')}") from None
+
+
+def _captures(lab: Lab, node: str) -> bool:
+    """Whether its agent says that it is ready."""
+    with contextlib.suppress(OSError):
+        return b'"event": "ready"' in (node_folder(lab, node) / "agent.log").read_bytes()
+    return False
 
 
 def connected(lab: Lab) -> set[str]:

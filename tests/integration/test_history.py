@@ -67,6 +67,7 @@ def test_history_is_what_was_shown_and_survives_sigkill_and_restart(net: Net, st
     found, headers = past(agent, asked, 30_000)
     assert by_uuid(found) == shown
     assert int(headers["Skytrail-Since"]) < asked
+    _, headers = past(agent, asked - 3_000, 20_000)
     assert "Skytrail-Gaps" not in headers
 
     _, headers = past(agent, now(), 60_000)
@@ -103,11 +104,11 @@ def test_flows_that_ended_and_flows_that_live_are_both_there(net: Net, start_age
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
+    """A file system of 8 MiB."""
     root()
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], check=True)
     try:
         yield folder
     finally:

@@ -10,7 +10,11 @@ from topology.path.result import Hop, Path
 
 
 def told(hops: Sequence[Hop]) -> list[Seen]:
-    return [(hop.namespace, hop.interface, hop.direction) for hop in hops if hop.direction != "through" and not hop.asked]
+    return [
+        (hop.namespace or hop.host, hop.interface, hop.direction)
+        for hop in hops
+        if hop.direction != "through" and not hop.asked
+    ]
 
 
 def question(chain: Chain) -> Question:

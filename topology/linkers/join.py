@@ -56,6 +56,10 @@ class Join(Generic[E]):
         """All that are there."""
         return [_first(keys) for keys in self._said.values()]
 
+    def __len__(self) -> int:
+        """How many these are."""
+        return len(self._said)
+
     def take(self, touched: Iterable[str], interfaces: Interfaces) -> Outcome:
         """Read some interfaces anew; gives what is otherwise for that."""
         dirty: dict[Key, None] = {}
@@ -107,4 +111,4 @@ class Join(Generic[E]):
 
 def _first(keys: dict[Key, EdgeFact]) -> EdgeFact:
     """Of several keys that give one edge always the same one speaks."""
-    return keys[min(keys, key=repr)]
+    return next(iter(keys.values())) if len(keys) == 1 else keys[min(keys, key=repr)]

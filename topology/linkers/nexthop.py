@@ -6,7 +6,6 @@ without an entry the one in the same network, on the same host if one is there. 
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from topology.facts import EdgeFact
 from topology.linkers.interfaces import Interface, Interfaces, host_of
 from topology.linkers.join import Key, Linker
 from topology.linkers.neighbour import NO_MAC
+from topology.path.devices import parse_network
 from topology.path.encapsulation import parse
 
 _DEFAULTS = frozenset({"0.0.0.0/0", "::/0"})
@@ -37,7 +37,7 @@ class Evidence:
 
 def read(interface: Interface, _: Interfaces) -> Iterator[tuple[Key, Evidence]]:
     """The interface's own addresses, with its MAC and with their networks; its gateways with what is known of each."""
-    networks = {one: ipaddress.ip_network(f"{one}/{length}", strict=False) for one, length in interface.addresses.items()}
+    networks = {one: parse_network(f"{one}/{length}") for one, length in interface.addresses.items()}
     for address, network in networks.items():
         if interface.data.mac not in NO_MAC:
             yield (str(address), interface.data.mac), Evidence(interface.tid)
@@ -55,7 +55,7 @@ def read(interface: Interface, _: Interfaces) -> Iterator[tuple[Key, Evidence]]:
         asked = parse(gateway)
         if asked is None:
             continue
-        near = next((str(network) for network in networks.values() if asked in network), "")
+        near = next((str(network) for network in networks.values() if network and asked in network), "")
         if known := macs.get(gateway) or near:
             yield (str(asked), known), Evidence(interface.tid, many, gateway in defaults)
 

@@ -89,7 +89,7 @@ class Linkers:
 
     def edges(self) -> dict[str, int]:
         """How many edges each says."""
-        return {one.source.probe: len(one.join.edges) for one in self._running}
+        return {one.source.probe.partition("/")[2]: len(one.join) for one in self._running}
 
     def _follow(self) -> None:
         wait = 0.0

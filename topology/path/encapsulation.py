@@ -5,11 +5,10 @@ Sources: drivers/net/vxlan, drivers/net/geneve.c, net/ipv4/ip_gre.c, ipip.c, net
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from topology.path.devices import Address, Device, Tunnel
+from topology.path.devices import Address, Device, Tunnel, parse_address
 from topology.path.packets import PROTOCOLS, Frame
 
 _UDP, _GRE = PROTOCOLS["udp"], PROTOCOLS["gre"]
@@ -155,8 +154,5 @@ def rank(device: Device) -> tuple[bool, bool, bool]:
 
 def parse(text: str) -> Address | None:
     """An address; None for none, and for an unspecified one."""
-    try:
-        found = ipaddress.ip_address(text) if text else None
-    except ValueError:
-        return None
+    found = parse_address(text)
     return None if found is None or found.is_unspecified else found

@@ -19,6 +19,9 @@ ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
 """Ours, where the kernel tells none: it takes a SYN for consumed that a listener had no room for."""
 
 
+_BEGINNING = 1000
+"""ms after an agent's start within which a conversation that it saw may have begun before."""
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
@@ -65,6 +68,7 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
     errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
     ends = Ends(first.ends.source, last.ends.destination) if first and last else turned.get(tracking, _NOBODY)
+    begun = min((one.start for one in seen), default=0)
     dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
     return Trace(
         tracking,
@@ -82,7 +86,7 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
         errors,
         _verdict(shown, ways, found, said, evidence, ends, errors),
         dict(evidence.missing),
-        dict(evidence.since),
+        {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
         tuple(conversations),
     )
 

@@ -53,6 +53,9 @@ class Site:
         self.receiver.start()
         return self.receiver
 
+    def claim(self, _: Source, __: str) -> bool:
+        return False
+
     def take(self, one: Report, _: Note) -> bool:
         self.taken.append(one)
         return True
