@@ -42,6 +42,7 @@ BENCHES = {
     "gremlin": "gremlin:embedded",
     "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
+    "asking": "asking:asked",
     "answers": "answers:answers",
     "remembered": "answers:remembered",
 }
