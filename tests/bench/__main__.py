@@ -42,6 +42,8 @@ BENCHES = {
     "gremlin": "gremlin:embedded",
     "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
+    "wire": "wire:facts",
+    "agents": "wire:agents",
 }
 
 

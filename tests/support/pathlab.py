@@ -328,7 +328,7 @@ def _no_way_back(chain: Chain, chooser: random.Random) -> Fault:
     number = chooser.randrange(1, len(chain.members))
     netns = chain.members[number]
     chain.net.run(netns, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
-    chain.ip(netns, f"route add 10.100.0.1/32 dev lo")
+    chain.ip(netns, "route add 10.100.0.1/32 dev lo")
     return Fault("rp_filter", "rp_filter is strict", netns)
 
 
