@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,20 +12,27 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from exporters.flows.collector import FlowsCollector
-from exporters.flows.query import read_query, read_wait
+from exporters.flows.query import largest, read_query, read_wait
 from exporters.sockets.collector import SocketsCollector
+from skytrail.asking.asker import Answer
+from skytrail.asking.questions import FlowsQuestion, Part, Range, SocketsQuestion
 from skytrail.errors import BusyError, UsageError
+from skytrail.moments import parse_moment
+from skytrail.settings.values import parse_duration
 
 _WAITERS = 2  # of the few threads that answer
 _ASKERS = 2  # the others are for scrapes and status
 _BUSY_SECONDS = 5.0
 _PIECES = 32
-_ARGUMENTS = frozenset({"filter", "sort", "limit", "wait", "begun"})
+_ARGUMENTS = frozenset({"filter", "sort", "limit", "wait", "begun", "at", "duration"})
+_OF_SOCKETS = frozenset({"at", "duration"})
 
 
-def flows_blueprint(collector: FlowsCollector) -> Blueprint:
+def flows_blueprint(collector: FlowsCollector, answer: Answer) -> Blueprint:
     """The route: ``filter``, ``sort``, ``limit`` (0: all) as arguments; JSON lines if asked for by Accept.
 
+    With ``at`` (a moment) or ``duration`` (the time before that, or before now) it is about the past: the headers
+    ``Skytrail-Since`` (ms) and ``Skytrail-Gaps`` (begin-end, in ms) say what is not known.
     With ``wait`` (seconds) and ``begun`` (the last answer's header ``Skytrail-Flows-Begun``) the answer comes as soon as a flow
     has begun since; a few may wait at once, others are answered directly. Few answers are made at a time: 503 beyond.
     """
@@ -33,12 +41,12 @@ def flows_blueprint(collector: FlowsCollector) -> Blueprint:
 
     @blueprint.get("/api/v1/flows")
     def flows() -> Response:
-        unknown = sorted(request.args.keys() - _ARGUMENTS)
-        if unknown:
-            raise UsageError(f"'{unknown[0]}' is not known: use {', '.join(sorted(_ARGUMENTS))}")
+        _check_arguments(_ARGUMENTS)
         query = read_query(request.args.get("filter"), request.args.get("sort"), request.args.get("limit"))
         wait = read_wait(request.args.get("begun"), request.args.get("wait"))
-        headers = {}
+        when, headers = _when(), {}
+        if wait and when:
+            raise UsageError("wait: goes without at and duration: the past is there already")
         if wait:
             seconds = wait.seconds if waiting.acquire(blocking=False) else None
             try:
@@ -50,7 +58,12 @@ def flows_blueprint(collector: FlowsCollector) -> Blueprint:
             raise BusyError("others are being answered: ask again, or for less by filter and limit")
         try:
             lines = "application/x-ndjson" in request.headers.get("Accept", "")
-            body = _encoded(collector.flow_batches(query), lines=lines)
+            if when:
+                found = _Past(answer(FlowsQuestion(when)))
+                batches, headers = iter([largest(found, query)]), found.headers
+            else:
+                batches = collector.flow_batches(query)
+            body = _encoded(batches, lines=lines)
         finally:
             asking.release()
         return Response(body, content_type="application/x-ndjson" if lines else "application/json", headers=headers)
@@ -58,32 +71,75 @@ def flows_blueprint(collector: FlowsCollector) -> Blueprint:
     return blueprint
 
 
-def sockets_blueprint(collector: SocketsCollector | None) -> Blueprint:
+def sockets_blueprint(collector: SocketsCollector | None, answer: Answer) -> Blueprint:
     """The route: all sockets as of now; JSON lines if asked for by Accept. One answer is made at a time.
+
+    ``at`` and ``duration`` as for flows.
 
     Args:
         collector: None: this agent reads no sockets.
+        answer: gives what is remembered.
     """
     blueprint = Blueprint("sockets", __name__)
     asking = threading.Lock()
 
     @blueprint.get("/api/v1/sockets")
     def sockets() -> Response:
-        if request.args:
-            raise UsageError(f"'{next(iter(request.args))}' is not known: this takes no arguments")
+        _check_arguments(_OF_SOCKETS)
+        when = _when()
         if collector is None:
             raise NotFound("this agent reads no sockets: see its log, and agent.collectors")
         if not asking.acquire(timeout=_BUSY_SECONDS):
             raise BusyError("others are being answered: ask again")
+        headers = {}
         try:
-            found = collector.sockets()
+            if when:
+                past = _Past(answer(SocketsQuestion(when)))
+                found, headers = list(past), past.headers
+            else:
+                found = collector.sockets()
         finally:
             asking.release()
         lines = "application/x-ndjson" in request.headers.get("Accept", "")
         body = _encoded(iter([found]), lines=lines)
-        return Response(body, content_type="application/x-ndjson" if lines else "application/json")
+        return Response(body, content_type="application/x-ndjson" if lines else "application/json", headers=headers)
 
     return blueprint
+
+
+class _Past:
+    """What is found of the past, and, once that is read, headers that say what is not known."""
+
+    def __init__(self, parts: Iterator[Part]) -> None:
+        self._parts = parts
+        self.headers: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for part in self._parts:
+            if part.since is not None:
+                self.headers["Skytrail-Since"] = str(part.since)
+            if part.gaps:
+                self.headers["Skytrail-Gaps"] = ",".join(f"{gap.begin}-{gap.end}" for gap in part.gaps)
+            yield from part.found
+
+
+def _check_arguments(known: frozenset[str]) -> None:
+    unknown = sorted(request.args.keys() - known)
+    if unknown:
+        raise UsageError(f"'{unknown[0]}' is not known: use {', '.join(sorted(known))}")
+
+
+def _when() -> Range | None:
+    """The range that the URL names; None: it is about now."""
+    at, duration = request.args.get("at"), request.args.get("duration")
+    if at is None and duration is None:
+        return None
+    end = parse_moment(at or "now", time.time_ns() // 1_000) // 1_000
+    try:
+        before = int(parse_duration(duration or "0") * 1_000)
+    except ValueError as error:
+        raise UsageError(f"duration: {error}") from error
+    return Range(max(0, end - before), end)
 
 
 def _encoded(batches: Iterator[list[dict[str, Any]]], *, lines: bool) -> list[bytes]:

@@ -466,7 +466,7 @@ class Reconciler:
             else:
                 (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
         for id_, volatile in report.volatile.items():
-            if (node := self._nodes.get(id_)) and source.probe in node.parts:
+            if (node := self._nodes.get(id_)) and source.probe in node.parts and (id_ in said or id_ in nodes):
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
@@ -557,7 +557,7 @@ class Reconciler:
     def _unknow(self, id_: str) -> None:
         self._nodes.pop(id_, None)
         if (edge := self._edges.pop(id_, None)) is not None:
-            for end in (edge.parent, edge.child):
+            for end in {edge.parent, edge.child}:  # it may lead back to where it begins
                 self._edges_of[end].discard(id_)
                 if not self._edges_of[end]:
                     del self._edges_of[end]

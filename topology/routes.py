@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from skytrail.errors import UsageError
-from topology.moments import parse_moment
+from skytrail.moments import parse_moment
 from topology.shape import difference_json, graph_json
 from topology.store.interface import Store
 

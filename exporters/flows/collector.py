@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from exporters.flows.points import Points
 from exporters.flows.query import Query
 from exporters.flows.receivers import EndSockets, senders
 from exporters.flows.records import Renderer, sort_values
-from exporters.flows.table import Batch, FlowTable, Timeouts
+from exporters.flows.table import Batch, FlowTable, Rows, Timeouts
 from exporters.flows.totals import DIRECTIONS, Totals
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
 from exporters.sockets.known import Known
@@ -91,6 +92,7 @@ class FlowsCollector:
         self._sinks: list[Sink] = []
         self._lock = threading.Lock()
         self._seen = -1
+        self._drained_at = -math.inf  # monotonic seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
         self.capture: Capture | None = None
@@ -126,9 +128,15 @@ class FlowsCollector:
                 self.failure = f"reading the kernel's counters failed: {error}"
                 _log.error("drain_failed", error=str(error), exc_info=True)
 
+    def drain_if_older(self, seconds: float) -> None:
+        """As :meth:`drain`, unless that has begun less than so long ago: many who ask at once cost one reading."""
+        if time.monotonic() - self._drained_at >= seconds:
+            self.drain()
+
     def drain(self) -> None:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""
         with self._lock:
+            self._drained_at = time.monotonic()
             seen = int(self._counters()["seen"]["skbs"].sum())
             gone = self._points.gone  # before the maps are read: what comes later may have left flows there
             if seen != self._seen or len(self.table):
@@ -166,19 +174,25 @@ class FlowsCollector:
         missing = query.limit or len(ids)
         step = min(query.limit or _QUERY_ROWS, _QUERY_ROWS) if query.filter is None else _QUERY_ROWS
         for at in range(0, len(ids), step):
-            rows = self.table.rows(ids[at : at + step])
-            if self._own:
-                rows = rows[~self._own.mask(rows)]
-            rows["flow"]["socket"] = self._ends(rows)
-            known = self._sockets(rows["flow"]["socket"])
-            flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
-            for flow, fate in zip(flows, self._fates(rows), strict=True):
-                _add_fate(flow, fate)
+            flows = self.shown(self.foreign(self.table.rows(ids[at : at + step])))
             found = [flow for flow in flows if query.filter is None or query.filter.matches(flow)][:missing]
             missing -= len(found)
             yield found
             if not missing:
                 return
+
+    def foreign(self, rows: Rows) -> Rows:
+        """Records without those of our own exports."""
+        return rows[~self._own.mask(rows)] if self._own else rows
+
+    def shown(self, rows: Rows) -> list[dict[str, Any]]:
+        """Flow JSON of identified records, with all that is known of them now."""
+        rows["flow"]["socket"] = self._ends(rows)
+        known = self._sockets(rows["flow"]["socket"])
+        flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
+        for flow, fate in zip(flows, self._fates(rows), strict=True):
+            add_fate(flow, fate)
+        return flows
 
     def wait_for_flows(self, begun: int, seconds: float) -> int:
         """Wait until other than ``begun`` flows have begun since the start, at most so long; returns how many have."""
@@ -265,7 +279,7 @@ class FlowsCollector:
         yield self._family(metrics.CAPPED, [((metric.name,), float(one.capped)) for metric, one in capped.items() if one])
 
 
-def _add_fate(flow: dict[str, Any], fate: Mapping[str, Any]) -> None:
+def add_fate(flow: dict[str, Any], fate: Mapping[str, Any]) -> None:
     """What can happen to any packet stands by itself; all else is TCP's."""
     for name, told in fate.items():
         into = flow if name in _OF_ANY else flow.get("TCPMetric", flow)

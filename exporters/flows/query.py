@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from exporters.flows.filters import Filter, parse
 from exporters.flows.records import SORT_KEYS
@@ -49,6 +52,19 @@ def read_query(text: str | None, sort: str | None, limit: str | None) -> Query:
     if limit is not None and not _up_to(MOST, limit):
         raise UsageError(f"limit: '{limit}' is not a number from 0 (all) to {MOST}")
     return Query(parse(text) if text else None, sort or "bytes", int(limit or 0))
+
+
+def largest(found: Iterable[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
+    """Of flows' JSON what a query asks for, in its order; with a limit at most so many stand in memory."""
+    of_key = {
+        "bytes": lambda flow: flow["Metric"]["ABBytes"] + flow["Metric"]["BABytes"],
+        "packets": lambda flow: flow["Metric"]["ABPackets"] + flow["Metric"]["BAPackets"],
+        "last": lambda flow: flow["Last"],
+        "start": lambda flow: flow["Start"],
+        "rtt": lambda flow: flow["Metric"].get("RTT", 0),
+    }[query.sort]
+    matching = (flow for flow in found if query.filter is None or query.filter.matches(flow))
+    return heapq.nlargest(query.limit, matching, of_key) if query.limit else sorted(matching, key=of_key, reverse=True)
 
 
 def _up_to(most: int, text: str) -> bool:

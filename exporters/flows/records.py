@@ -31,8 +31,8 @@ from exporters.sockets.shown import Described, address_text, undescribed
 
 _MS = 1_000_000
 _HOOKS = ("", "ingress", "egress", "both")
-_IDENTIFIED = range(13, 19)  # time stamp, information, address mask
-_TRANSPORT = {6: "TCP", 17: "UDP", 132: "SCTP"}
+IDENTIFIED = range(13, 19)  # time stamp, information, address mask
+TRANSPORT = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _ICMP, _ICMP6 = 1, 58
 TCP_FLAGS = (
     (0x02, "SYN"),
@@ -316,7 +316,7 @@ def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # no
         if kind == layout.KIND_PLAIN and not ports.any():  # its header was cut, or is the other IP version's
             return {}
         number = icmp_type(row)
-        identified = proto == _ICMP and number in _IDENTIFIED
+        identified = proto == _ICMP and number in IDENTIFIED
         return {
             "ICMP": {
                 "Type": ICMP_TYPES.get((proto, number), "UNKNOWN"),
@@ -325,11 +325,11 @@ def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # no
                 "ID": int(flow["expect"] if identified else row["key"]["id"]),
             }
         }
-    if proto not in _TRANSPORT:
+    if proto not in TRANSPORT:
         return {}
     swap = a if kind == layout.KIND_PLAIN else 0
     result: dict[str, Any] = {
-        "Transport": {"Protocol": _TRANSPORT[proto], "A": int(ports[swap]), "B": int(ports[1 - swap]), "ID": 0}
+        "Transport": {"Protocol": TRANSPORT[proto], "A": int(ports[swap]), "B": int(ports[1 - swap]), "ID": 0}
     }
     if proto == 6:
         result["TCPMetric"] = _tcp(row, a)
@@ -355,9 +355,9 @@ def _metric(row: Any, a: int) -> dict[str, int]:  # noqa: ANN401 - one record of
 
 
 def _last_update(row: Any, a: int) -> dict[str, int] | None:  # noqa: ANN401 - one record of ROW
-    if int(row["reported_at"]) == int(row["start"]):
-        return None
     now, then = row["reported"], row["previous"]
+    if int(row["reported_at"]) == int(row["start"]) and not now["packets"].any():  # what has one packet has no length
+        return None
     result = {
         "ABPackets": int(now[a]["packets"]) - int(then[a]["packets"]),
         "ABBytes": int(now[a]["bytes"]) - int(then[a]["bytes"]),

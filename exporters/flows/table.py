@@ -211,6 +211,21 @@ class FlowTable:
             slots = self._slots.used if ids is None else self._slots.find(ids)
             return self._identified(slots[slots >= 0])
 
+    def choose(self, pick: Callable[[Rows], NDArray[np.intp]], *, identified: bool) -> NDArray[np.uint64]:
+        """Ids of the flows that ``pick`` chooses, in its order, as of the last drain.
+
+        Args:
+            pick: is given the records themselves, among them empty ones with the id 0; gives the places of what it chooses.
+            identified: it looks at identities.
+        """
+        with self._lock:
+            if identified:
+                used = self._slots.used
+                missing = used[~self._rows["identified"][used]]
+                if len(missing):
+                    self._identified(missing)
+            return np.asarray(self._rows["id"][pick(self._rows)])
+
     def active(self) -> list[tuple[int, ...]]:
         """Capture point, number of the transport, count of flows."""
         with self._lock:
@@ -250,7 +265,7 @@ class FlowTable:
         with self._lock:
             rows = self._identified(self._slots.used)
             rows = rows[rows["flow"]["dir"]["packets"].sum(axis=1) > 0]
-            _turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
+            turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64))
             self._empty()
             ended = (rows["flow"]["ended"] > 0) | (rows["flow"]["state"] == layout.CLOSING)
             return Batch(rows, ended, self._clock() + self._offset())
@@ -386,7 +401,7 @@ class FlowTable:
         chosen = np.flatnonzero(due | final)
         ended = final[chosen]
         rows = self._identified(chosen) if identified else self._records(chosen)
-        _turn_window(rows, np.where(ended, rows["offset"] + rows["flow"]["last"].astype(np.int64), epoch))
+        turn_window(rows, np.where(ended, rows["offset"] + rows["flow"]["last"].astype(np.int64), epoch))
         whole(self._rows)[chosen] = whole(rows)
         columns["unreported"][chosen] = False
         columns["due"][chosen] = rows["reported_at"] + int(self._timeouts.update * 1e9)
@@ -443,7 +458,8 @@ def _longer(array: NDArray[Any], more: int) -> NDArray[Any]:
     return result
 
 
-def _turn_window(rows: Rows, window_end: NDArray[np.int64]) -> None:
+def turn_window(rows: Rows, window_end: NDArray[np.int64]) -> None:
+    """Begin a new window: what was counted since the last update is reported as of ``window_end``, ns since the epoch."""
     rows["previous"], rows["previous_at"] = rows["reported"], rows["reported_at"]
     rows["reported"], rows["reported_at"] = rows["flow"]["dir"], np.maximum(window_end, rows["reported_at"])
 

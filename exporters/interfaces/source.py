@@ -147,6 +147,12 @@ class _Dumper(Asker):
         )
 
 
+def read_counters() -> Answer:
+    """RTM_NEWSTATS of all interfaces of the caller's namespace, alone; empty where this kernel has none. Raises OSError."""
+    with open_route_socket() as route:
+        return _Dumper(route).optional(_RTM_GETSTATS, _STATISTICS)
+
+
 def _ethtool_family() -> int | None:
     """Number of the generic netlink family; None where this kernel has none (before 5.6)."""
     try:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from exporters.interfaces import metrics
 from exporters.interfaces.reading import LINK_HEADER, Reading
 from skytrail.kernel.columns import Integers, rows
+from skytrail.kernel.linkcounters import LINK_COUNTERS
 from skytrail.kernel.linkmessages import ARPHRD_LOOPBACK, IFF_UP
+from skytrail.kernel.netlink import Answer
 from skytrail.metrics import Family, Histogram, Metric
 
 Labels = tuple[str, ...]
@@ -311,6 +313,14 @@ def qdisc_families(devices: Devices, readings: Sequence[Reading]) -> Iterator[Fa
         (metrics.QDISC_OVERLIMITS, queue.numbers("u4", 16)),
     ):
         yield Family(metric, _samples(labels, values))
+
+
+def counters(answer: Answer) -> tuple[Integers, NDArray[np.uint64]]:
+    """What RTM_NEWSTATS say: ifindexes, and of each the numbers of ``LINK_COUNTERS``. Raises NetlinkDecodeError: malformed."""
+    messages, _ = rows([answer])
+    found = messages.after(_STATISTICS_HEADER.itemsize).attributes((_IFLA_STATS_LINK_64,))[_IFLA_STATS_LINK_64]
+    values = [found.numbers("u8", 8 * at) for at in range(len(LINK_COUNTERS))]
+    return messages.headers(_STATISTICS_HEADER)["ifindex"].astype(np.int64), np.stack(values, axis=1)
 
 
 def neighbour_family(devices: Devices, readings: Sequence[Reading]) -> Family:

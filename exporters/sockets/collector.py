@@ -33,6 +33,8 @@ _REMEMBERED = 600.0  # seconds that a namespace without sockets is told of, wher
 _MOST_NAMESPACES = 4096
 _LOOK = 0.5  # seconds between two readings of the ring: 4 MB are 22,000 events
 _MANY, _LOOK_SOON = 2_000, 0.05  # after a reading of so many the next one comes sooner
+Watcher = Callable[[NDArray[Any], Whose], None]
+"""Is told of a pass: a row of ``exporters.bpf.sockets.RECORD`` for each descriptor, and whose they are."""
 Leftovers = Callable[[], Iterable[NDArray[Any]]]
 """Rows of ``exporters.bpf.sockets.RECORD`` of what no process has open any more, namespace by namespace."""
 
@@ -47,6 +49,7 @@ class SocketsCollector:
         described: what a control group is: a container, a pod, a unit.
         interval: seconds between two passes.
         most: names of processes that metrics tell apart.
+        shared_kernel: others look at this kernel too: what happens in namespaces without a name is theirs.
     """
 
     def __init__(
@@ -58,14 +61,16 @@ class SocketsCollector:
         *,
         interval: float = 15.0,
         most: int = 200,
+        shared_kernel: bool = False,
     ) -> None:
-        self._described = described
+        self._described, self._shared_kernel = described, shared_kernel
         self._source, self._namespaces, self._leftovers, self._interval = source, namespaces, leftovers, interval
         self._start = time.time_ns()
         self._processes = Processes(group=CgroupPaths(sockets.cgroup_root()).path)
         self._tally = Tally(most, self._start)
         self._known = Sockets()
         self._most = most
+        self._watchers: list[Watcher] = []
         self._rows: NDArray[Any] = np.empty(0, sockets.RECORD)  # one for each socket
         self._bound: Bound | None = None  # of these; made when somebody asks
         self._inodes: dict[int, int] = {}  # of namespaces that were seen, by cookie
@@ -126,11 +131,15 @@ class SocketsCollector:
         """Read the ring; says how many events there were."""
         if self._closed:
             return 0
-        events = self._source.events()
+        events = self._own(self._source.events())
         self._saw(events["ends"])
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))
         return len(events)
+
+    def _own(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Those of rows that are of this host's namespaces."""
+        return rows[np.isin(rows["ends"]["netns"], [*self._namespaces()])] if self._shared_kernel else rows
 
     def memory(self) -> int:
         """Bytes of the last pass and of what is known of sockets."""
@@ -156,13 +165,17 @@ class SocketsCollector:
                 self._bound = Bound(self._rows)
             return self._bound.find(ends)
 
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Give all passes to somebody too."""
+        self._watchers.append(watcher)
+
     def _pass(self) -> NDArray[Any]:
         """Read all sockets; returns a row for each descriptor."""
         with self._reading:
             if self._closed:
                 return np.empty(0, sockets.RECORD)
             begun = time.monotonic()
-            rows = self._source.read()
+            rows = self._own(self._source.read())
             _, first = np.unique(rows["cookie"], return_index=True)
             with self._lock:
                 self._rows, self._bound = rows[first], None
@@ -171,8 +184,11 @@ class SocketsCollector:
                 self._count_drops()
                 self._saw(self._rows["ends"])
                 self._forget()
+                whose = self._processes.of(rows["owner"]) if self._watchers else ([], np.zeros(0, np.intp))
                 self._passes += 1
                 self._seconds += time.monotonic() - begun
+            for watcher in self._watchers:
+                watcher(rows, whose)
         return rows
 
     def _saw(self, ends: NDArray[Any]) -> None:

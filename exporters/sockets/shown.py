@@ -48,6 +48,16 @@ def address_text(family: int, raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET, raw[:4]) if family == 4 else socket.inet_ntop(socket.AF_INET6, raw)
 
 
+def pack_address(text: str) -> tuple[int, bytes] | None:
+    """The family and the 16 bytes that are shown so; None: no address is."""
+    family = 6 if ":" in text else 4
+    try:
+        raw = socket.inet_pton(socket.AF_INET6 if family == 6 else socket.AF_INET, text).ljust(16, b"\0")
+    except (OSError, ValueError):
+        return None
+    return (family, raw) if address_text(family, raw) == text else None
+
+
 def socket_json(
     rows: NDArray[Any],
     processes: tuple[Sequence[Process], NDArray[Any]],

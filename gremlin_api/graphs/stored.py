@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gremlin_api.graphs.ranges import RangeGraph
 from gremlin_api.graphs.topology import Shown, TopologyGraph
+from skytrail.moments import parse_moment, parse_period
 from topology.elements import Revision
-from topology.moments import parse_moment, parse_period
 from topology.store.interface import Store
 from topology.store.traversal import Listed
 

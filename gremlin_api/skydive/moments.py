@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from gremlin_api.language.syntax import Argument, EnumValue
 from skytrail.errors import UsageError
+from skytrail.moments import parse_moment
 from skytrail.settings.values import parse_duration
 from topology.elements import FOREVER
-from topology.moments import parse_moment
 
 Period: TypeAlias = "tuple[int, int]"
 """µs since the epoch, both ends included."""

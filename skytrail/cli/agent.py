@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ import click
 import structlog
 
 from skytrail import __version__
+from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
-from skytrail.process import return_memory, take_turns
+from skytrail.process import keep_private, return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
     from exporters.sockets.known import Known, Whose
-    from skytrail.asking.questions import Part, Question
+    from skytrail.cli.answering import Answering
     from skytrail.cli.hub import HubProcess
     from skytrail.cli.probes import HostProbes
     from skytrail.collectors import Collectors
@@ -108,6 +109,7 @@ class AgentProcess:
         self._sender: Sender | None = None
         self._hints: NamespaceHints | None = None
         self._collectors: Collectors | None = None
+        self._certificates = Certificates()
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
@@ -115,6 +117,7 @@ class AgentProcess:
         self._refused: dict[str, str] = {}  # collectors that could not be started, and why
         self._runtimes: RuntimesClient
         self._points: Points
+        self._answering: Answering
         self.collector: FlowsCollector
         self.server: Server
 
@@ -128,9 +131,11 @@ class AgentProcess:
 
     def _start(self) -> None:
         from skytrail.http.server import check_exposure  # noqa: PLC0415
+        from skytrail.wire.exposure import check_hubs  # noqa: PLC0415
 
         # what must not be is refused before anything is touched
         check_exposure(self._settings.agent.listen, self._settings.http)
+        check_hubs(self._settings)
         self._start_otlp()
         self._start_points()
         self._start_runtimes()
@@ -143,6 +148,7 @@ class AgentProcess:
         self._start_http()
         assert self.collector.capture
         self.collector.capture.start()  # last: with many interfaces it takes a while, and is watched over HTTP
+        self._answering.start()
         if self.sockets:
             self.sockets.start()
         if self.conntrack:
@@ -155,6 +161,7 @@ class AgentProcess:
                 self.drops, self._refused["drops"] = None, str(error)
             else:
                 self._closers.callback(self.drops.stop)
+                self._answering.tell_drops(self.drops)
         self._start_hints()
         self._begun = True
 
@@ -188,6 +195,7 @@ class AgentProcess:
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
+        from skytrail.cli.answering import Answering  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
@@ -222,6 +230,9 @@ class AgentProcess:
             described=self._described,
             fates=self._fates,
         )
+        self._answering = Answering(self._settings, self.collector, points, applications, tids)
+        self._closers.callback(self._answering.stop)
+        self._answering.remember_flows(program, self._known, self._described, self._fates)
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
@@ -248,7 +259,7 @@ class AgentProcess:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
             hub = HubProcess(self._settings, self._host)
-            hub.start(tids, capture.take, self._answer)
+            hub.start(tids, capture.take, self._answering.answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
         elif self._settings.agent.hubs:
@@ -278,10 +289,6 @@ class AgentProcess:
         owners = Owners(points, self._whose, ends, self._described, self._settings.prometheus.owners)
         return ends, owners
 
-    @staticmethod
-    def _answer(question: Question) -> Iterator[Part]:
-        raise NotSupportedError(f"its agent cannot answer about {type(question).__name__}", "upgrade it")
-
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
         from skytrail.cli.hub import clock  # noqa: PLC0415
@@ -290,15 +297,19 @@ class AgentProcess:
         from topology.remote.outbox import Clocks, Outbox  # noqa: PLC0415
 
         try:
-            from topology.remote.sender import Identity, Sender  # noqa: PLC0415 - an extra
+            from skytrail.wire.security import connector, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.sender import Identity, Sender  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
         settings = self._settings.agent
         clocks = Clocks.of_machine(self._host.boot_id)
         outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max, clocks)
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
+        files = wire_files(self._settings.wire)
+        self._certificates.add("wire", files)
         probes = HostProbes(self._host, tids, follow, outbox.put, clock)
-        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answer, probes.tell_all)
+        answer = self._answering.answer
+        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
         self._probes = probes
         self._closers.callback(self._probes.stop)
@@ -329,8 +340,11 @@ class AgentProcess:
             self._described,
             interval=self._settings.sockets.interval,
             most=self._settings.prometheus.owners,
+            shared_kernel=self._settings.agent.shared_kernel,
         )
         self._closers.callback(self.sockets.stop)
+        names = lambda: {one.cookie: one.label for one in self._namespaces()}  # noqa: E731 - as above
+        self._answering.remember_sockets(self.sockets, names, self._described)
 
     def _start_interfaces(self) -> None:
         if "interfaces" not in self._settings.agent.collectors:
@@ -349,6 +363,7 @@ class AgentProcess:
         self.interfaces = InterfacesCollector(
             source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
         )
+        self._answering.remember_interfaces(self._namespaces)
 
     def _start_conntrack(self) -> None:
         if "conntrack" not in self._settings.agent.collectors:
@@ -374,7 +389,10 @@ class AgentProcess:
             watcher = self._probes.probe.watcher if self._probes else self.collector.capture.watcher
             return watched(watcher) if watcher else Places({}, {})
 
-        self.drops = DropsCollector(places)
+        def tunnel_ports() -> Mapping[str, frozenset[int]]:
+            return self.collector.capture.tunnel_ports() if self.collector.capture else {}
+
+        self.drops = DropsCollector(places, tunnel_ports, shared_kernel=self._settings.agent.shared_kernel)
 
     def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
         return self.sockets.known(cookies) if self.sockets else {}
@@ -478,6 +496,7 @@ class AgentProcess:
                 "otlp": self._otlp,
                 "runtimes": self._runtimes,
                 "namespaces": self._hints,
+                "history": self._answering,
             }
             sources: dict[str, Callable[[], Iterable[Family]]] = {
                 name: partial(self._told, name, part)
@@ -489,6 +508,7 @@ class AgentProcess:
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
+            sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
 
@@ -502,7 +522,8 @@ class AgentProcess:
         from skytrail.metrics import Family  # noqa: PLC0415
         from skytrail.process import PART_BYTES  # noqa: PLC0415
 
-        parts = {"flows": self.collector.table, "sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
+        parts: dict[str, Any] = {"flows": self.collector.table, "history": self._answering.history}
+        parts |= {"sockets": self.sockets, "drops": self.drops, "conntrack": self.conntrack}
         yield Family(PART_BYTES, [((name,), float(part.memory())) for name, part in parts.items() if part is not None])
 
     def _start_http(self) -> None:
@@ -514,11 +535,12 @@ class AgentProcess:
         exposition = Exposition(self._sources())
         blueprints = [
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
-            flows_blueprint(self.collector),
-            sockets_blueprint(self.sockets),
+            flows_blueprint(self.collector, self._answering.answer),
+            sockets_blueprint(self.sockets, self._answering.answer),
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)
+        self._certificates.add("http", self.server.certificate)
         self.server.start()
         self._closers.callback(self.server.stop)
 
@@ -562,6 +584,7 @@ class AgentProcess:
             "flows": failures[0] if failures else None,
             "links": None if capture.following else "the link watcher has ended: see the log",
             "collectors": self._collectors_wait(),
+            "tls": self._certificates.waiting(),
         }
 
     def _collectors_wait(self) -> str | None:
@@ -622,6 +645,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
+    keep_private()
     take_turns(_TURN)
     return_memory()
     process = AgentProcess(session.settings, topology=topology)

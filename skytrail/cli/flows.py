@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from skytrail.cli.options import Session, common, settings_options
+from skytrail.cli.past import ask_past, past_options
 from skytrail.errors import CaptureFileError
 
 if TYPE_CHECKING:
@@ -67,25 +67,41 @@ _GAP, _FRAME_LINES = 3, 7  # blanks between columns; lines of the table's frame,
     type=click.Path(allow_dash=True),
     help="Read a capture file (pcap or pcapng, also gzip'ed; -: standard input).",
 )
+@past_options
 @settings_options("agent.listen")
 @common
 @click.pass_obj
 def flows(
-    session: Session, *, as_json: bool, text: str | None, sort: str | None, limit: str | None, once: bool, pcap: str | None
+    session: Session,
+    *,
+    as_json: bool,
+    text: str | None,
+    sort: str | None,
+    limit: str | None,
+    once: bool,
+    pcap: str | None,
+    at: str | None,
+    duration: str | None,
 ) -> None:
-    """Show the flows of the running agent, or of a capture file."""
-    from exporters.flows.query import read_query  # noqa: PLC0415 - --help needs none of it
+    """Show the flows of the running agent, now or of the past, or of a capture file."""
+    from exporters.flows.query import largest, read_query  # noqa: PLC0415 - --help needs none of it
 
     session.start_logs()
-    live = not (as_json or once or pcap is not None) and sys.stdout.isatty()
+    if pcap is not None and (at or duration):
+        raise click.UsageError("--pcap goes without --at and --duration: a file has its own time")
+    live = not (as_json or once or at or duration or pcap is not None) and sys.stdout.isatty()
     query = read_query(text, sort, limit or ("0" if as_json else str(TABLE_ROWS)))
     if pcap is not None:
         damaged: list[CaptureFileError] = []
         found = _read_file(pcap, query, session.settings, damaged, progress=sys.stderr.isatty())
-        ordered = found if as_json and sort is None and not query.limit else _largest(found, query)
+        ordered = found if as_json and sort is None and not query.limit else largest(found, query)
         _print(ordered, as_json=as_json)
         if damaged:  # what came before is shown all the same
             raise damaged[0]
+        return
+    if at or duration:
+        words = {"sort": query.sort, "limit": str(query.limit), **({"filter": text} if text else {})}
+        _print(ask_past(session.settings, "/api/v1/flows", at, duration, words), as_json=as_json)
         return
     ask = _agent(session.settings, text, query.sort, str(query.limit))
     if live:
@@ -106,18 +122,6 @@ def _print(found: Iterable[Flow], *, as_json: bool) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(_table(list(found), {}, console.width))
-
-
-def _largest(found: Iterable[Flow], query: Query) -> list[Flow]:
-    """As the agent orders and limits; at most so many stand in memory."""
-    metric: Callable[[Flow], int] = {
-        "bytes": lambda flow: flow["Metric"]["ABBytes"] + flow["Metric"]["BABytes"],
-        "packets": lambda flow: flow["Metric"]["ABPackets"] + flow["Metric"]["BAPackets"],
-        "last": lambda flow: flow["Last"],
-        "start": lambda flow: flow["Start"],
-        "rtt": lambda flow: flow["Metric"].get("RTT", 0),
-    }[query.sort]
-    return heapq.nlargest(query.limit, found, metric) if query.limit else sorted(found, key=metric, reverse=True)
 
 
 def _agent(settings: Settings, text: str | None, sort: str, limit: str) -> Ask:
@@ -167,7 +171,9 @@ def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str 
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    rows = [_cells(flow, rates) for flow in found]
+    from topology.graphviz import printable  # noqa: PLC0415
+
+    rows = [{title: printable(cell) for title, cell in _cells(flow, rates).items()} for flow in found]
     needed = {title: max([len(title), *(len(row[title]) for row in rows)]) + _GAP for title, _ in _COLUMNS}
     for title in _DISPENSABLE:
         if sum(needed.values()) > width:
@@ -178,7 +184,7 @@ def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str 
         if title in needed:
             table.add_column(title, justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*(row[title] for title in needed))
+        table.add_row(*(Text(row[title]) for title in needed))  # as it is: "[fe80::1]" is no mark-up of rich's
     return table
 
 

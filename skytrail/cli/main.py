@@ -39,6 +39,7 @@ COMMANDS = {
     "trace": Command("skytrail.cli.trace:trace", "Follow a conversation to where its packets vanish."),
     "topology": Command("skytrail.cli.topology:topology", "Show what the network of this host is made of, now or then."),
     "diff": Command("skytrail.cli.topology:diff", "Show what changed between two moments."),
+    "path": Command("skytrail.cli.path:path", "Show the way of packets from one place to another, now or then."),
     "query": Command("skytrail.cli.query:query", "Ask the graph in Gremlin: of a running hub, or of a file."),
     "hub": Command("skytrail.cli.graphfile:hub", "Keep and serve the graph of many hosts, or serve that of a file."),
     "snapshot": Command("skytrail.cli.snapshot:snapshot", "Keep the graph of one moment in a file, or look at such a file."),
@@ -46,6 +47,9 @@ COMMANDS = {
     "restore": Command("skytrail.cli.backup:restore", "Bring a backup back."),
     "check": Command("skytrail.cli.check:check", "Say what this kernel and host offer, and what is missing."),
     "config": Command("skytrail.cli.config:config", "Print the effective settings, or the reference of all keys."),
+    "pki": Command("skytrail.cli.pki:pki", "Make, renew and revoke the certificates of agents and hubs."),
+    "token": Command("skytrail.cli.token:token", "Make a bearer token for HTTP, with a role."),
+    "lab": Command("skytrail.cli.lab:lab", "A network of hosts on this machine, to look at, to load and to break."),
     "cleanup": Command("skytrail.cli.cleanup:cleanup", "Remove what a killed agent may have left in the kernel."),
     "completion": Command("skytrail.cli.config:completion", "Print the completion script of a shell."),
 }

@@ -24,6 +24,8 @@ OUTPUTS = ("table", "json", "graphson", "dot")
 _TYPED = "application/vnd.gremlin-v3.0+json"
 _LONGEST = 3600.0  # seconds: it is the hub that ends a query
 _MOST_LINE = 1 << 20  # bytes of a line of a script
+_NOTES = {"Skytrail-Missing": "no answer of", "Skytrail-History": "not all of this time is remembered by"}
+"""Headers of an answer that say what it has not → how that is told."""
 
 
 class Source(Protocol):
@@ -104,7 +106,7 @@ def _as_of(text: str, at: str | None) -> str:
         return text
     from gremlin_api.language.skydive import parse_skydive, render_skydive  # noqa: PLC0415
     from gremlin_api.language.syntax import Step  # noqa: PLC0415
-    from topology.moments import parse_moment  # noqa: PLC0415
+    from skytrail.moments import parse_moment  # noqa: PLC0415
 
     parse_moment(at, 0)  # a duration without a sign, which At() takes, is none here
     steps: tuple[Step, ...] = parse_skydive(text)
@@ -170,8 +172,11 @@ class _Hub:
         from skytrail.http.client import NO_LOGIN  # noqa: PLC0415
 
         headers = {"Accept": accept, "Content-Type": "application/json"}
-        status, _, body = self._client.exchange("POST", path, json.dumps(asked).encode(), headers)
+        status, told, body = self._client.exchange("POST", path, json.dumps(asked).encode(), headers)
         if status in (200, 204):
+            for name, said in _NOTES.items():
+                if beside := told.get(name):
+                    click.echo(f"skytrail: {said}: {beside}", err=True)
             return body
         try:
             message = reason(body)

@@ -8,14 +8,16 @@ from exporters.bpf import namespaces
 from exporters.conntrack import metrics as conntrack
 from exporters.drops import metrics as drops
 from exporters.flows import metrics as flows
+from exporters.history import metrics as history
 from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
-from skytrail import collectors, process
+from skytrail import certificates, collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
+from topology.linkers import metrics as linkers
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
@@ -24,9 +26,12 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Sockets", sockets.DECLARED),
     ("Drops", drops.DECLARED),
     ("Address translation", conntrack.DECLARED),
+    ("History", history.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
+    ("Linkers", linkers.DECLARED),
     ("Agents and hubs", wire.DECLARED),
+    ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),

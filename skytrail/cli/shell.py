@@ -125,7 +125,7 @@ class Shell:
 def _moment(text: str) -> str | None:
     """What is asked about: a moment, or a period; None: now. Raises UsageError: it is none."""
     from skytrail.cli.hub import clock  # noqa: PLC0415
-    from topology.moments import parse_moment, parse_period  # noqa: PLC0415
+    from skytrail.moments import parse_moment, parse_period  # noqa: PLC0415
 
     if text.lower() == "now":
         return None

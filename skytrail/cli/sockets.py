@@ -9,21 +9,26 @@ from typing import Any
 import click
 
 from skytrail.cli.options import Session, common, settings_options
+from skytrail.cli.past import ask_past, past_options
 
 _WHERE = ("Namespace", "Protocol", "State")
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON lines in Skydive's shape, one for each process that has one.")
+@past_options
 @settings_options("agent.listen")
 @common
 @click.pass_obj
-def sockets(session: Session, *, as_json: bool) -> None:
-    """Show all sockets of this host and whose they are, as 'ss -tupan' does for one network namespace."""
+def sockets(session: Session, *, as_json: bool, at: str | None, duration: str | None) -> None:
+    """Show all sockets of this host and whose they are, as 'ss -tupan' does for one network namespace; of the past too."""
     from skytrail.http.client import Client  # noqa: PLC0415 - --help needs none of it
 
     session.start_logs()
-    found: list[dict[str, Any]] = Client(session.settings).get("/api/v1/sockets", {})
+    path = "/api/v1/sockets"
+    found: list[dict[str, Any]] = (
+        ask_past(session.settings, path, at, duration, {}) if at or duration else Client(session.settings).get(path, {})
+    )
     found.sort(key=lambda one: [one[key] for key in (*_WHERE, "LocalPort", "RemotePort", "Pid", "FD")])
     if as_json:
         import msgspec  # noqa: PLC0415

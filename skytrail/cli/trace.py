@@ -162,9 +162,10 @@ def _lost(loss: Json) -> str:
 def _remarks(trace: Json) -> Iterator[str]:
     for host, reason in trace["Missing"].items():
         yield click.style(f"no answer from {printable(host)}: {printable(reason)}", fg="yellow")
-    for host, since in trace["Since"].items():
-        begun = datetime.fromtimestamp(since / 1000).astimezone()
-        yield click.style(f"{printable(host)} remembers only what was since {begun:%Y-%m-%d %H:%M:%S}", fg="yellow")
+    if trace["Since"]:
+        begun = datetime.fromtimestamp(max(trace["Since"].values()) / 1000).astimezone()
+        names = ", ".join(map(printable, sorted(trace["Since"])))
+        yield click.style(f"only what was since {begun:%Y-%m-%d %H:%M:%S} is remembered by {names}", fg="yellow")
     others = trace["Conversations"]
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""

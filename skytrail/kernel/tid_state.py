@@ -107,6 +107,11 @@ class TidRegistry:
         with self._lock:
             return self._tid_of(link, namespace, hold=hold)
 
+    def devices(self, cookie: int) -> dict[int, str]:
+        """The TIDs that the devices of a namespace have by now, by ifindex."""
+        with self._lock:
+            return {ifindex: kept.tid for (of, ifindex), kept in self._devices.items() if of == cookie}
+
     def follow(self, event: Event) -> None:
         """Take what the link watcher tells: what comes gets its TID, what moves keeps it, what goes sets it free.
 

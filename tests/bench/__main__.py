@@ -44,6 +44,8 @@ BENCHES = {
     "crowd": "crowd:crowd",
     "wire": "wire:facts",
     "agents": "wire:agents",
+    "answers": "answers:answers",
+    "remembered": "answers:remembered",
 }
 
 

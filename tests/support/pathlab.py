@@ -346,7 +346,8 @@ def _wrong_vni(chain: Chain, chooser: random.Random) -> Fault:
     chain.ip(
         netns,
         f"link del {name}",
-        f"link add {name} address {details['address']} type vxlan id 5555 local {data['local']} remote {data['remote']} dstport 4789",
+        f"link add {name} address {details['address']} type vxlan id 5555 local {data['local']} remote {data['remote']}"
+        " dstport 4789",
         f"link set {name} up",
     )
     return Fault("wrong VNI", f"nothing takes vxlan VNI 70{number} port 4789", netns)

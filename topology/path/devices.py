@@ -5,6 +5,7 @@ Keys are Skydive's. What a walk needs and an element says in another shape than 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from typing import TypeAlias
 import msgspec
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+
+Prefix: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
+
+_REMEMBERED = 1 << 16
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
@@ -195,6 +200,11 @@ class Data(_Read, frozen=True, gc=False):
     fdb: tuple[Entry, ...] = ()
     net_conf: NetConfs = NetConfs()
 
+    @property
+    def tunnel_data(self) -> Tunnel | None:
+        """Of whichever kind of tunnel it is the end."""
+        return self.vxlan or self.geneve or self.tunnel
+
 
 class Rule(_Read, frozen=True, gc=False):
     """A rule of policy routing."""
@@ -308,7 +318,7 @@ class Device:
     @property
     def tunnel(self) -> Tunnel | None:
         """Its data, if it is the end of a tunnel."""
-        return self.data.vxlan or self.data.geneve or self.data.tunnel
+        return self.data.tunnel_data
 
     def __str__(self) -> str:
         return f"{self.name} in {self.namespace}"
@@ -316,10 +326,32 @@ class Device:
 
 def parse_addresses(cidrs: tuple[str, ...]) -> Iterator[tuple[Address, int]]:
     """Addresses and their prefixes' lengths; what is none is passed over."""
-    for cidr in cidrs:
-        text, _, length = cidr.partition("/")
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            continue
-        yield address, int(length) if length.isdecimal() else address.max_prefixlen
+    return (found for cidr in cidrs if (found := _cidr(cidr)) is not None)
+
+
+@functools.lru_cache(_REMEMBERED)
+def _cidr(cidr: str) -> tuple[Address, int] | None:
+    text, _, length = cidr.partition("/")
+    address = parse_address(text)
+    if address is None:
+        return None
+    known = length.isascii() and length.isdecimal() and len(length) < 4
+    return address, min(int(length), address.max_prefixlen) if known else address.max_prefixlen
+
+
+@functools.lru_cache(_REMEMBERED)
+def parse_address(text: str) -> Address | None:
+    """An address; None for none."""
+    try:
+        return ipaddress.ip_address(text) if text else None
+    except ValueError:
+        return None
+
+
+@functools.lru_cache(_REMEMBERED)
+def parse_network(cidr: str) -> Prefix | None:
+    """The network that an address with a prefix length is in; None: it is none."""
+    try:
+        return ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        return None

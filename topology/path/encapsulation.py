@@ -5,11 +5,10 @@ Sources: drivers/net/vxlan, drivers/net/geneve.c, net/ipv4/ip_gre.c, ipip.c, net
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from topology.path.devices import Address, Device, Tunnel
+from topology.path.devices import Address, Device, Tunnel, parse_address
 from topology.path.packets import PROTOCOLS, Frame
 
 _UDP, _GRE = PROTOCOLS["udp"], PROTOCOLS["gre"]
@@ -18,7 +17,8 @@ _IP_HEADERS = {4: 20, 6: 40}
 _ANY = "00:00:00:00:00:00"
 _OPTION = 4  # of GRE: key, checksum or sequence number
 _LIMIT_OPTION = 8  # the tunnel encapsulation limit: a destination option
-_PORTS = {"vxlan": 4789, "geneve": 6081}
+DEFAULT_PORTS = {"vxlan": 4789, "geneve": 6081}
+"""Kind → its usual UDP port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Remote:
 
 def label_words(kind: str, label: int | None) -> str:
     """``VNI 100``, ``key 7``, or empty."""
-    name = "VNI" if kind in _PORTS else "key"
+    name = "VNI" if kind in DEFAULT_PORTS else "key"
     return "" if label is None else f"{name} {label}"
 
 
@@ -83,7 +83,7 @@ def device_label(device: Device) -> str:
 
 def port(device: Device, tunnel: Tunnel) -> int:
     """The outer destination port; 0: it has none."""
-    return tunnel.port or _PORTS.get(device.data.type, 0)
+    return tunnel.port or DEFAULT_PORTS.get(device.data.type, 0)
 
 
 def overhead(device: Device, tunnel: Tunnel, remote: Address, tags: int) -> int:
@@ -98,7 +98,7 @@ def overhead(device: Device, tunnel: Tunnel, remote: Address, tags: int) -> int:
 
 def remotes(device: Device, tunnel: Tunnel, frame: Frame) -> list[Remote]:
     """Whom it sends a frame to: by its forwarding entries, else to the end that it was made with."""
-    own = tunnel.id if device.data.type in _PORTS else tunnel.okey if "key" in tunnel.o_flags else None
+    own = tunnel.id if device.data.type in DEFAULT_PORTS else tunnel.okey if "key" in tunnel.o_flags else None
     if device.data.type == "vxlan":
         return list(dict.fromkeys(_forwarded(device, frame, own)))
     remote = parse(tunnel.remote)
@@ -137,7 +137,7 @@ def takes(device: Device, kind: str, label: int | None, outer_port: int, src: Ad
     if tunnel is None or device.data.type != kind:
         return False
     local, remote = parse(tunnel.local), parse(tunnel.remote)
-    if kind in _PORTS:
+    if kind in DEFAULT_PORTS:
         takes_label = tunnel.collect_metadata or tunnel.id == label
         fits = takes_label and port(device, tunnel) == outer_port
         # a VXLAN socket hears on all addresses; Geneve knows its ends by remote and VNI
@@ -145,10 +145,14 @@ def takes(device: Device, kind: str, label: int | None, outer_port: int, src: Ad
     return (tunnel.ikey == label or tunnel.collect_metadata) and local in (None, dst) and remote in (None, src)
 
 
+def rank(device: Device) -> tuple[bool, bool, bool]:
+    """Of several devices that take the same, the kernel gives it to the first: to one that is up, and knows its ends."""
+    tunnel = device.tunnel
+    assert tunnel is not None, "it is a tunnel's end"
+    return bool(device.failure), parse(tunnel.remote) is None, parse(tunnel.local) is None
+
+
 def parse(text: str) -> Address | None:
     """An address; None for none, and for an unspecified one."""
-    try:
-        found = ipaddress.ip_address(text) if text else None
-    except ValueError:
-        return None
+    found = parse_address(text)
     return None if found is None or found.is_unspecified else found

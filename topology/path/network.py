@@ -13,22 +13,28 @@ from topology.path.devices import Address, Data, Device, Namespace, Owner, parse
 
 T = TypeVar("T")
 
-_OWNERS = frozenset({"host", "netns"})
+OWNERS = frozenset({"host", "netns"})
+"""Types of nodes that own interfaces."""
+
 PAIRS = frozenset({"veth", "vxcan", "netkit"})
 """Kinds of interfaces whose ``layer2`` edge leads to their other end."""
 
 
-class _Edge(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+class EdgeKeys(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What an edge is."""
+
     relation_type: str
     type: str = ""
 
 
-class _Kind(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+class KindKeys(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What a node is. Interfaces have an ifindex."""
+
     type: str
     if_index: int | None = None
 
 
-def _read(state: State, type_: type[T]) -> T | None:
+def read_state(state: State, type_: type[T]) -> T | None:
     """What an element says; None: it is of another kind, or shape."""
     try:
         if len(state.parts) == 1:
@@ -74,7 +80,7 @@ class Network:
                 continue
             if state.kind is Kind.NODE:
                 self._node(revision.id, state, found)
-            elif (edge := _read(state, _Edge)) is not None:
+            elif (edge := read_state(state, EdgeKeys)) is not None:
                 if edge.relation_type == "ownership":
                     owned.append((state.child, state.parent))
                 elif edge.relation_type == "layer2" and edge.type:
@@ -88,15 +94,15 @@ class Network:
             self._link(kind, self.devices.get(parent), self.devices.get(child))
 
     def _node(self, id_: str, state: State, found: dict[str, tuple[State, Data]]) -> None:
-        kind = _read(state, _Kind)
+        kind = read_state(state, KindKeys)
         if kind is None:
             return
-        if kind.type in _OWNERS:
-            owner = _read(state, Owner)
+        if kind.type in OWNERS:
+            owner = read_state(state, Owner)
             if owner is not None:
                 self.namespaces[id_] = Namespace(id_, state.tid, state.host, owner)
                 self._name(id_, owner.name, state.tid)
-        elif kind.if_index is not None and (data := _read(state, Data)) is not None:
+        elif kind.if_index is not None and (data := read_state(state, Data)) is not None:
             found[id_] = state, data
 
     def _name(self, id_: str, *names: str) -> None:

@@ -6,16 +6,12 @@ Sources: net/core/fib_rules.c, net/ipv4/fib_rules.c, net/ipv4/fib_trie.c, net/ip
 from __future__ import annotations
 
 import functools
-import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from topology.path.devices import Address, Device, Namespace, NextHop, Rule, Table
+from topology.path.devices import Address, Device, Namespace, NextHop, Prefix, Rule, Table, parse_address, parse_network
 from topology.path.packets import Packet
-
-Prefix: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 _LOCAL, _MAIN, _DEFAULT = 255, 254, 253
 _NAMES = {_LOCAL: "local", _MAIN: "main", _DEFAULT: "default"}
@@ -102,7 +98,7 @@ class Router:
         devices = self._namespace.devices
         for device in devices.values():
             for table in device.data.routing_tables:
-                src = _address(table.src)
+                src = parse_address(table.src)
                 rows = found.setdefault(table.id, {})
                 for prefix, type_, hop in _routes(table):
                     by = devices.get(hop.if_index)
@@ -184,32 +180,26 @@ class Router:
         if route.src is not None and route.src.version == version:
             return route.src
         hop, device = route.hops[0]
-        target = _address(hop.ip) or packet.dst
+        target = parse_address(hop.ip) or packet.dst
         own = [(one, length) for one, length in device.addresses.items() if one.version == version]
-        near = [one for one, length in own if target in ipaddress.ip_network(f"{one}/{length}", strict=False)]
+        near = [one for one, length in own if target in (parse_network(f"{one}/{length}") or ())]
         others = [one for other in self._namespace.devices.values() for one in other.addresses if one.version == version]
         return next(iter([*near, *(one for one, _ in own), *(one for one in others if not one.is_loopback)]), None)
 
 
 def _routes(table: Table) -> Iterator[tuple[Prefix, str, NextHop]]:
     for route in table.routes:
-        try:
-            prefix = ipaddress.ip_network(route.prefix)
-        except ValueError:
-            continue
-        for hop in route.next_hops or (NextHop(),):
-            yield prefix, route.type, hop
-
-
-def _address(text: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(text) if text else None
-    except ValueError:
-        return None
+        prefix = parse_network(route.prefix)
+        if prefix is not None:
+            for hop in route.next_hops or (NextHop(),):
+                yield prefix, route.type, hop
 
 
 def _within(address: Address | None, cidr: str) -> bool:
-    return not cidr or (address is not None and address in ipaddress.ip_network(cidr, strict=False))
+    if not cidr:
+        return True
+    network = parse_network(cidr)
+    return address is not None and network is not None and address in network
 
 
 def _matches(rule: Rule, packet: Packet, came_by: Device | None, bound_to: Device | None, vrf: Device | None) -> bool:

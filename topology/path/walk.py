@@ -373,7 +373,7 @@ class Walker:
         ends = [one for one in here if encapsulation.takes(one, kind, remote.label, port, src, remote.address)]
         if not ends:
             yield Lost(way, _ended("stops", _no_end(here, kind, label, port, src), None, trip.at), _HARD)
-        for end in ends[:1]:
+        for end in sorted(ends, key=encapsulation.rank)[:1]:
             yield from self._take(end, frame, way, around, f"out of {kind}" + (f" {label}" if label else ""))
 
     def _to_group(
@@ -624,7 +624,7 @@ def _takes_from_sibling(device: Device, other: Device, frame: Frame) -> bool:
 def _takes_from_lower(upper: Device, frame: Frame) -> bool:
     kind = upper.data.type
     if kind in ("ipvlan", "ipvtap"):
-        return frame.target in upper.addresses or frame.packet.dst in upper.addresses
+        return (frame.target if frame.asks else frame.packet.dst) in upper.addresses
     return kind in ("macvlan", "macvtap") and (frame.asks or frame.mac == upper.data.mac)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from skytrail.asking.asker import Asker
 from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Range, SocketsQuestion
 from skytrail.asking.terms import Compare, Either, Every, Term
-from topology.trace.sightings import Ends, Flow, orientations, parents, related
+from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
 _ROUNDS = 4  # translations one behind the other that are followed
 _SECOND_LOOK = 0.5  # seconds
+_NOW = 1000  # ms that the end of a time may be past to mean now
 _ONGOING = 3000  # ms since the last packet within which more are awaited
 MOST = 10_000  # records of flows that are looked at
 
@@ -51,12 +52,13 @@ class Collector:
 
     Args:
         asker: knows the agents.
-        when: about which time; None: now.
+        when: about which time.
         clock: ms since the epoch.
     """
 
-    def __init__(self, asker: Asker, when: Range | None, clock: Callable[[], int]) -> None:
+    def __init__(self, asker: Asker, when: Range, clock: Callable[[], int]) -> None:
         self._asker, self._when, self._clock = asker, when, clock
+        self._until_now = when.end >= clock() - _NOW
         self.evidence = Evidence(hosts=asker.hosts())
 
     def _ask(self, question: Question) -> list[tuple[str, Mapping[str, Any]]]:
@@ -64,16 +66,19 @@ class Collector:
         found: list[tuple[str, Mapping[str, Any]]] = []
         for host, part in answers.parts:
             found += [(host, one) for one in part.found]
-            if self._when is not None and part.since is not None and part.since > self._when.begin:
+            if part.since is not None and part.since > self._when.begin:
                 self.evidence.since[self.evidence.hosts.get(host, host)] = part.since
         self.evidence.missing.update(answers.missing)
         return found
 
-    def flows(self, term: Term, limit: int = 0) -> list[tuple[str, Flow]]:
-        """Records that meet a condition; with a limit the latest."""
-        return list(
-            self._ask(FlowsQuestion(self._when, term=term, sort="Last" if limit else None, descending=True, limit=limit))
-        )
+    def flows(self, term: Term) -> list[tuple[str, Flow]]:
+        """Records that meet a condition, the latest ones; of living flows as of now, where the time reaches until now."""
+        times = (None, self._when) if self._until_now else (self._when,)
+        found: dict[tuple[str, str], Flow] = {}
+        for when in times:
+            for host, flow in self._ask(FlowsQuestion(when, term=term, sort="Last", descending=True, limit=MOST)):
+                found.setdefault((host, str(flow["UUID"])), flow)
+        return [(host, flow) for (host, _), flow in found.items()]
 
     def conversation(self, tracking: str) -> Evidence:
         """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
@@ -83,7 +88,7 @@ class Collector:
             new = known - asked
             if not new:
                 break
-            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))), MOST)
+            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))))
             asked |= new
             known |= related(flow for _, flow in evidence.flows)
         self._around(asked)
@@ -94,24 +99,42 @@ class Collector:
         flows = [flow for _, flow in evidence.flows]
         evidence.turned = orientations(flows)
         evidence.carriers = self._carriers(parents(flows))
-        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))), MOST)
-        outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()}
-        evidence.drops = self._ask(DropsQuestion(Compare("TrackingID", "within", tuple(sorted(tracking | outer)))))
-        evidence.sockets = self._ask(SocketsQuestion(self._when, self._of_ends()))
+        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))))
+        evidence.drops = self._ask(DropsQuestion(self._of_drops(tracking)))
+        for _, one in evidence.drops:  # of a conversation that never left the host there are only these
+            ends = ends_of(one)
+            turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
+            if one["TrackingID"] in tracking:
+                evidence.turned.setdefault(str(one["TrackingID"]), turned)
+        evidence.sockets = self._ask(SocketsQuestion(None if self._until_now else self._when, self._of_ends()))
         if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
             time.sleep(_SECOND_LOOK)
-            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))), MOST)
+            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
 
     def _carriers(self, uuids: set[str]) -> dict[str, tuple[str, Flow]]:
         """Tunnels in tunnels, too."""
         found: dict[str, tuple[str, Flow]] = {}
         while missing := uuids - found.keys():
-            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))), MOST)
+            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))))
             found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
             uuids = parents(flow for _, flow in told)
             if not told:
                 break
         return found
+
+    def _of_drops(self, tracking: set[str]) -> Term:
+        """The conversation's, and those of tunnels: by their ends, which is all that the kernel tells there."""
+        terms: list[Term] = [Compare("TrackingID", "within", tuple(sorted(tracking)))]
+        for _, flow in self.evidence.carriers.values():
+            network, port = flow["Network"], int((flow.get("Transport") or {}).get("B", 0))
+            ends = (str(network["A"]), str(network["B"]))
+            term: Term = Every(tuple(Compare(f"Network.{side}", "within", ends) for side in "AB"))
+            if port:
+                ports = Either(tuple(Compare(f"Transport.{side}", "within", (port,)) for side in "AB"))
+                term = Every((term, ports))
+            if term not in terms:
+                terms.append(term)
+        return Either(tuple(terms))
 
     def _of_ends(self) -> Term:
         """Sockets that are an end, or listen where the conversation goes."""
@@ -124,13 +147,17 @@ class Collector:
         ]
         return Either(tuple(terms))
 
+    def drops(self, term: Term) -> list[tuple[str, Mapping[str, Any]]]:
+        """What happened to conversations that meet a condition."""
+        return self._ask(DropsQuestion(term))
 
-def conversations(flows: Iterable[tuple[str, Flow]]) -> Sequence[str]:
-    """Tracking IDs of conversations, the latest first; of those in tunnels, not the tunnels'."""
+
+def conversations(flows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:
+    """Tracking IDs of conversations, of which there are flows or drops, the latest first; a tunnel that carried one is none."""
     latest: dict[str, int] = {}
     carriers = parents(flow for _, flow in flows)
     for _, flow in flows:
-        if flow["UUID"] not in carriers:
+        if flow.get("UUID") not in carriers:
             tracking = str(flow["TrackingID"])
             latest[tracking] = max(latest.get(tracking, 0), int(flow["Last"]))
     return sorted(latest, key=lambda one: -latest[one])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from topology.trace.collect import Evidence
-from topology.trace.losses import Cause, Loss, causes_of, losses, unanswered
+from topology.trace.losses import NO_SOCKET, Cause, Loss, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
@@ -15,10 +15,15 @@ from topology.trace.sightings import BACK, FORTH, End, Ends, Flow, Sighting, end
 from topology.trace.sightings import Tunnel as Carrier
 
 _WAYS = ("forth", "back")
-_REFUSALS = frozenset({"NO_SOCKET"})
-"""Reasons that say: nobody listens here."""
 ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
 """Ours, where the kernel tells none: it takes a SYN for consumed that a listener had no room for."""
+
+
+_BEGINNING = 1000
+"""ms after an agent's start within which a conversation that it saw may have begun before."""
+
+NO_ANSWER = "NO_ANSWER"
+"""Ours: packets arrived, or left for where nobody looks, and none came back."""
 
 
 class Graph(Protocol):
@@ -43,8 +48,8 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
-    causes = causes_of(evidence.drops, turned, outer)
+    outer = {_outer_ends(one) for one in seen if one.tunnel}
+    causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
     ways = [in_order(seen, way) for way in (FORTH, BACK)]
     found = [
         losses(
@@ -63,23 +68,25 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
     errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
     ends = Ends(first.ends.source, last.ends.destination) if first and last else turned.get(tracking, _NOBODY)
+    begun = min((one.start for one in seen), default=0)
+    dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
     return Trace(
         tracking,
         tuple(sorted(turned.keys() - {tracking})),
-        _protocol(first),
+        _protocol(first, evidence),
         str(ends.source),
         str(ends.destination),
         _process(shown, first, FORTH),
         _process(shown, last, BACK),
-        min((one.start for one in seen), default=0),
-        max((one.last for one in seen), default=0),
+        min((one.start for one in seen), default=dropped),
+        max((one.last for one in seen), default=dropped),
         first.rtt or None if first else None,
         said[FORTH],
         said[BACK],
         errors,
         _verdict(shown, ways, found, said, evidence, ends, errors),
         dict(evidence.missing),
-        dict(evidence.since),
+        {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
         tuple(conversations),
     )
 
@@ -103,6 +110,14 @@ def _holds(graph: Graph, seen: Sequence[Sighting]) -> Any:  # noqa: ANN401 - top
     return holds
 
 
+def _opened(evidence: Evidence) -> bool:
+    """Whether somebody answered a SYN."""
+    flags = ((flow.get("TCPMetric") or {}).get(f"{way}Flags", "") for _, flow in evidence.flows for way in ("AB", "BA"))
+    return any({"SYN", "ACK"} <= set(str(one).split("|")) for one in flags) and any(
+        (flow.get("TCPMetric") or {}).get("SynAckRTT") for _, flow in evidence.flows
+    )
+
+
 def _later(seen: Sequence[Sighting], evidence: Evidence, carriers: Mapping[str, Flow]) -> dict[int, tuple[int, int]]:
     """Packets at the second look."""
     again = {_key(one): one for one in sightings(evidence.later, carriers, evidence.turned)} if evidence.later else {}
@@ -117,10 +132,8 @@ def _key(one: Sighting) -> tuple[str, ...]:
     return one.host, one.node, one.tracking, one.tunnel.tracking if one.tunnel else ""
 
 
-def _protocol(first: Sighting | None) -> str:
-    if first is None or not first.records:
-        return ""
-    record = first.records[-1]
+def _protocol(first: Sighting | None, evidence: Evidence) -> str:
+    record = first.records[-1] if first else next((one for _, one in evidence.drops), {})
     transport = record.get("Transport")
     return str(transport["Protocol"]) if transport else str(record.get("LayersPath", "")).rsplit("/", 1)[-1]
 
@@ -249,17 +262,24 @@ def _verdict(
     if bad is not None:
         return bad
     if silent:
-        last = ways[FORTH][-1]
-        text = f"packets arrive at {shown.point(last)}, and nothing comes back"
-        return Verdict("unanswered", text, "back", shown.host(last.host), last.namespace, last.interface)
+        return _unanswered(shown, ways[FORTH][-1], arrives=bool(said[FORTH].arrives))
     if said[FORTH].arrives and said[BACK].arrives:
         return Verdict("well", "every packet arrived, both ways")
     return Verdict("well", "no loss is seen; an end lies where no agent looks")
 
 
+def _unanswered(shown: _Shown, last: Sighting, *, arrives: bool) -> Verdict:
+    if arrives or last.hooks[FORTH] == "ingress":
+        text = f"packets arrive at {shown.point(last)}, and nothing comes back"
+    else:
+        source, destination = last.ends
+        text = f"packets leave {shown.point(last)} as {source} → {destination}, where no agent looks, and nothing comes back"
+    return Verdict("unanswered", text, "back", shown.host(last.host), last.namespace, last.interface, NO_ANSWER)
+
+
 def _refused(shown: _Shown, found: Sequence[Loss], ends: Ends) -> Verdict | None:
     for cause in (cause for loss in found for cause in loss.causes):
-        if cause.reason in _REFUSALS and not cause.outer:
+        if cause.reason == NO_SOCKET and not cause.outer:
             place = cause.place
             text = f"nothing listens on {ends.destination} in {shown.place(place.host, place.namespace)}: {cause.reason}"
             return Verdict("refused", text, "forth", shown.host(place.host), place.namespace, place.interface, cause.reason)

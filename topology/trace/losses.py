@@ -24,6 +24,9 @@ Known: TypeAlias = Callable[[str], bool]
 """Whether any namespace of the graph has an address."""
 
 
+_SLACK = 50  # ms between two clocks of a host that are not read at once
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something happened: as near as it is known.
@@ -68,27 +71,56 @@ class Loss:
     causes: tuple[Cause, ...]
 
 
-def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Mapping[str, Ends]) -> list[Cause]:
-    """The drops among what happened, turned as the conversation is.
+_OF_ENDS = frozenset({"TCP_FLAGS", "TCP_RESET", "TCP_CLOSE", "TCP_FASTOPEN", "TCP_INVALID_SYN", "TCP_INVALID_SEQUENCE",
+    "TCP_INVALID_END_SEQUENCE", "TCP_INVALID_ACK_SEQUENCE", "TCP_OLD_DATA", "TCP_OLD_SEQUENCE", "TCP_OLD_ACK",
+    "TCP_TOO_OLD_ACK", "TCP_ACK_UNSENT_DATA", "TCP_ABORT_ON_DATA", "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_LINGER",
+    "TCP_ABORT_ON_MEMORY", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_DISORDER"})  # fmt: skip
+"""Reasons of an end's TCP for a segment that came too late, twice or behind a reset: it arrived, and was not needed."""
+
+NO_SOCKET = "NO_SOCKET"
+"""Nobody listens there; once a connection was open the same as those."""
+
+
+def happened(drops: Iterable[tuple[str, Drop]], seen: Iterable[Sighting], *, opened: bool) -> list[tuple[str, Drop]]:
+    """What of what happened is a loss of this conversation: not what was before it, nor what an end had no need of.
+
+    Args:
+        drops: each with the TID of its host.
+        seen: the conversation's sightings: what a host says of time is held against the same host's.
+        opened: whether a connection was.
+    """
+    begun: dict[str, int] = {}
+    for one in seen:
+        begun[one.host] = min(begun.get(one.host, one.start), one.start)
+    ends = _OF_ENDS | {NO_SOCKET} if opened else _OF_ENDS
+    return [
+        (host, one)
+        for host, one in drops
+        if one["What"] == "Drop" and one["Reason"] not in ends and int(one["Last"]) >= begun.get(host, 0) - _SLACK
+    ]
+
+
+def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Iterable[Ends]) -> list[Cause]:
+    """Drops turned as the conversation is.
 
     Args:
         drops: each with the TID of its host.
         turned: who opened each conversation, by tracking ID.
-        carriers: the ends of tunnels, forth, by tracking ID.
+        carriers: the ends of tunnels, forth; their destination's port is the tunnel's.
     """
     found = []
+    ways = {(one.source.address, one.destination.address): True for one in carriers}
+    ways |= {(destination, source): False for source, destination in ways}
     for host, one in drops:
-        tracking = str(one["TrackingID"])
-        ends = turned.get(tracking) or carriers.get(tracking)
-        if one["What"] != "Drop" or ends is None:
+        tracking, said = str(one["TrackingID"]), ends_of(one)
+        ends = turned.get(tracking)
+        # of a tunnel the kernel tells a source port of the packet's own, and no VNI: only the addresses tell which way
+        same = said.source == ends.source if ends else ways.get((said.source.address, said.destination.address))
+        if same is None:
             continue
-        # of a tunnel only the addresses tell which way
-        same = ends_of(one).source == ends.source if tracking in turned else str(one["Network"]["A"]) == ends.source.address
         counts = Ways(int(one["AB"]), int(one["BA"]))
         place = Place(host, one.get("Namespace"), str(one.get("Interface", "")))
-        found.append(
-            Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), tracking not in turned)
-        )
+        found.append(Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), ends is None))
     return found
 
 
@@ -123,6 +155,8 @@ def losses(
             found.append(Loss(way, last, None, last.packets[way], tuple(here)))
             left = [cause for cause in left if cause not in here]
     for cause in left:
+        if cause.outer:  # that may have been any conversation's in the tunnel
+            continue
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))
     return found

@@ -12,9 +12,12 @@ from skytrail.asking.asker import Asker
 from skytrail.asking.questions import Range
 from skytrail.asking.terms import Compare, Every, Term
 from skytrail.errors import UsageError
+from skytrail.moments import parse_moment
 from skytrail.settings.values import parse_duration
-from topology.moments import parse_moment
-from topology.trace.collect import MOST, Collector, conversations
+from topology.path.network import Network
+from topology.store.interface import Store
+from topology.trace.collect import Collector, conversations
+from topology.trace.graph import TracedGraph
 from topology.trace.judge import Graph, judged
 from topology.trace.result import Trace
 
@@ -27,7 +30,11 @@ PERIOD = "5m"
 
 
 def trace_blueprint(
-    asker: Asker, graph: Callable[[int | None], Graph], condition: Callable[[str], Term | None], clock: Callable[[], int]
+    asker: Asker,
+    store: Store,
+    condition: Callable[[str], Term | None],
+    clock: Callable[[], int],
+    catch_up: Callable[[], object] = lambda: None,
 ) -> Blueprint:
     """The routes: a conversation by its tracking ID (or Community ID), or the latest one that a ``filter`` finds.
 
@@ -35,9 +42,10 @@ def trace_blueprint(
 
     Args:
         asker: asks agents.
-        graph: as of a moment, µs since the epoch; None: now.
+        store: the graph.
         condition: what a filter of flows says. Raises FilterError.
         clock: µs since the epoch.
+        catch_up: called before an answer about now: returns when what was there to be seen is in the store, or soon.
     """
     blueprint = Blueprint("trace", __name__)
 
@@ -58,10 +66,16 @@ def trace_blueprint(
 
     def _found(term: Term, when: Range, moment: int | None) -> Trace:
         collector = Collector(asker, when, _milliseconds)
-        found = conversations(collector.flows(term, MOST))
+        found = conversations([*collector.flows(term), *collector.drops(term)])
         if not found:
             return _traced(collector, graph(moment), "", ())
         return _traced(collector, graph(moment), found[0], found[1:])
+
+    def graph(moment: int | None) -> TracedGraph:
+        if moment is not None:
+            return TracedGraph(Network(store.as_of(moment)))
+        catch_up()
+        return TracedGraph(Network(store.current()))
 
     def _milliseconds() -> int:
         return clock() // 1000

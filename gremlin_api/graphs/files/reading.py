@@ -28,8 +28,8 @@ from gremlin_api.graphs.memory import MemoryGraph
 from gremlin_api.graphs.topology import TopologyGraph
 from gremlin_api.graphs.view import GraphView
 from skytrail.errors import UsageError
+from skytrail.moments import parse_moment
 from topology.elements import Revision
-from topology.moments import parse_moment
 from topology.snapshot import graphson as snapshot_lines
 from topology.snapshot import skydive
 from topology.snapshot.elements import Element, SnapshotError, revisions

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from skytrail.kernel.linkcounters import LINK_COUNTERS
 from skytrail.kernel.netlink import attributes
 from topology.probes.netlink.fields import unpack
 
@@ -17,33 +18,7 @@ RTM_GETSTATS = 94
 
 _HEADER = struct.Struct("=BxxxII")  # struct if_stats_msg: family, ifindex, filter_mask
 _IFLA_STATS_LINK_64 = 1
-_NAMES = (
-    "RxPackets",
-    "TxPackets",
-    "RxBytes",
-    "TxBytes",
-    "RxErrors",
-    "TxErrors",
-    "RxDropped",
-    "TxDropped",
-    "Multicast",
-    "Collisions",
-    "RxLengthErrors",
-    "RxOverErrors",
-    "RxCrcErrors",
-    "RxFrameErrors",
-    "RxFifoErrors",
-    "RxMissedErrors",
-    "TxAbortedErrors",
-    "TxCarrierErrors",
-    "TxFifoErrors",
-    "TxHeartbeatErrors",
-    "TxWindowErrors",
-    "RxCompressed",
-    "TxCompressed",
-)
-"""The first fields of struct rtnl_link_stats64, in their order."""
-_COUNTERS = struct.Struct(f"={len(_NAMES)}Q")
+_COUNTERS = struct.Struct(f"={len(LINK_COUNTERS)}Q")
 
 
 def statistics_dump_request() -> bytes:
@@ -61,7 +36,7 @@ def decode_statistics(payload: bytes) -> tuple[int, dict[str, int]]:
     span = attributes(payload, _HEADER.size, len(payload), {_IFLA_STATS_LINK_64}).get(_IFLA_STATS_LINK_64)
     if span is None:
         return ifindex, {}
-    return ifindex, dict(zip(_NAMES, unpack(_COUNTERS, payload[span[0] : span[1]], "counters"), strict=True))
+    return ifindex, dict(zip(LINK_COUNTERS, unpack(_COUNTERS, payload[span[0] : span[1]], "counters"), strict=True))
 
 
 def metrics(now: Mapping[str, int], before: Mapping[str, int] | None, at: int, began: int) -> dict[str, Any]:

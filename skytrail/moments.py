@@ -1,4 +1,4 @@
-"""Moments as people write them: ``now``, ``-5m``, RFC 3339, RFC 1123, seconds or milliseconds since the epoch. Pure.
+"""Moments as people write them: ``now``, ``-5m``, ``14:32``, RFC 3339, RFC 1123, seconds or milliseconds since the epoch. Pure.
 
 A millisecond is meant to its end: what is shown as of one (CreatedAt …) is there at the moment that is read there.
 """
@@ -11,11 +11,14 @@ from email.utils import parsedate_to_datetime
 
 from skytrail.errors import UsageError
 from skytrail.settings.values import parse_duration
-from topology.elements import FOREVER
 
+_LAST = 2**63 - 2
+"""µs: the last moment that an interval without an end holds."""
 _MILLISECONDS_FROM = 10**11
 """A bare number from here on is ms: as seconds it would be the year 5138."""
 
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_DAY = 86_400_000_000
 _RFC1123 = re.compile(r"[A-Za-z]{3}, \d{1,2} [A-Za-z]{3} \d{4} ")
 
 
@@ -23,7 +26,8 @@ def parse_moment(text: str, now: int) -> int:
     """µs since the epoch.
 
     Args:
-        text: what somebody wrote; a date without a zone is UTC. What lies beyond all times there can be is the last one.
+        text: what somebody wrote; a date without a zone is UTC, and a time of day the last such one, of UTC too. What lies
+            beyond all times there can be is the last one.
         now: µs since the epoch.
 
     Raises:
@@ -36,17 +40,21 @@ def parse_moment(text: str, now: int) -> int:
         number = float(word)
         if number < _MILLISECONDS_FROM:
             return int(number * 1_000_000)
-        return min(int(number) * 1_000 + 999, FOREVER - 1)
+        return min(int(number) * 1_000 + 999, _LAST)
+    if clock := _CLOCK.fullmatch(word):
+        hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        moment = now - now % _DAY + (hours * 3600 + minutes * 60 + seconds) * 1_000_000
+        return moment if moment <= now else moment - _DAY
     try:
         if word.startswith("-"):
             return max(0, now - int(parse_duration(word[1:]) * 1e6))
-        moment = parsedate_to_datetime(word) if _RFC1123.match(word) else datetime.fromisoformat(word)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1_000_000)
+        date = parsedate_to_datetime(word) if _RFC1123.match(word) else datetime.fromisoformat(word)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return int(date.timestamp() * 1_000_000)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"'{text[:60]}' is no moment: write now, -5m, 2026-11-25T14:32:00Z, Wed, 25 Nov 2026 14:32:00 GMT,"
+            f"'{text[:60]}' is no moment: write now, -5m, 14:32, 2026-11-25T14:32:00Z, Wed, 25 Nov 2026 14:32:00 GMT,"
             " or seconds or ms since the epoch"
         ) from None
 

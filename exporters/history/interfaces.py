@@ -1,0 +1,179 @@
+"""What went through interfaces, sample by sample: the counters' growth between two readings, kept and found again.
+
+As Skydive's ``LastUpdateMetric``: what did not grow is left out, and so is a sample in which nothing did. A counter that fell
+(a driver that begins anew, a bond that lost a port) has not grown. A new interface is told of from its second reading on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from exporters.history.packing import Packed, Table
+from exporters.history.store import History
+from exporters.interfaces import tables
+from skytrail.asking.questions import InterfacesQuestion
+from skytrail.errors import SkytrailError
+from skytrail.kernel.linkcounters import LINK_COUNTERS
+from skytrail.kernel.namespaces import Namespace, NamespaceGoneError
+from skytrail.kernel.netlink import Answer, NetlinkDecodeError
+
+_log = structlog.get_logger(__name__)
+
+KIND = "interfaces"
+GROWS = frozenset({"begin"})
+
+_MS = 1_000_000
+_PART = 2_000  # samples of a part of an answer: about 300 KB
+
+Found = dict[str, Any]
+
+
+class InterfaceHistory:
+    """Reads counters every so often, keeps their growth, and answers.
+
+    Args:
+        history: keeps it.
+        read: the counters of all interfaces of a namespace; raises as ``InterfaceSource.read``.
+        namespaces: those that are followed.
+        tids: of a namespace (by cookie) the TIDs of its interfaces, by ifindex.
+        interval: seconds between two readings.
+        clock: ns since the epoch.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        read: Callable[[Namespace], Answer],
+        namespaces: Callable[[], Sequence[Namespace]],
+        tids: Callable[[int], Mapping[int, str]],
+        interval: float = 30.0,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._history, self._read, self._namespaces, self._tids = history, read, namespaces, tids
+        self._interval, self._clock = interval, clock
+        self._before: dict[str, tuple[int, NDArray[np.uint64]]] = {}
+        self._latest: Table | None = None
+        self._failed: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="interface-history", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read once more, and no more after that."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        self._try()
+        while not self._stop.wait(self._interval):
+            self._try()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            self.sample()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next one is tried
+            _log.error("interface_history_failed", error=str(error), exc_info=True)
+
+    def sample(self) -> None:
+        """Read all counters, and keep what they grew by since the reading before."""
+        found: dict[str, tuple[int, NDArray[np.uint64]]] = {}
+        failed = set()
+        for namespace in self._namespaces():
+            try:
+                ifindexes, counters = tables.counters(self._read(namespace))
+            except NamespaceGoneError:
+                continue
+            except (OSError, SkytrailError, NetlinkDecodeError) as error:
+                failed.add(namespace.label)
+                if namespace.label not in self._failed:
+                    _log.warning("interface_counters_not_read", namespace=namespace.label, error=str(error))
+                continue
+            at, tids = self._clock(), self._tids(namespace.cookie)
+            for ifindex, row in zip(ifindexes.tolist(), counters, strict=True):
+                if ifindex in tids:
+                    found[tids[ifindex]] = at, row
+        self._failed = failed
+        known = [tid for tid in found if tid in self._before]
+        self._latest = self._grown(known, found) if known else None
+        self._before = found
+        if self._latest is not None:
+            grew = self._latest.rows(np.flatnonzero(self._latest.column("grown").any(axis=1)))
+            if len(grew):
+                begin, end = grew.column("begin"), grew.column("end")
+                self._history.add(KIND, grew, int(begin.min()), int(end.max()))
+
+    def _grown(self, tids: list[str], now: Mapping[str, tuple[int, NDArray[np.uint64]]]) -> Table:
+        before = np.stack([self._before[tid][1] for tid in tids])
+        after = np.stack([now[tid][1] for tid in tids])
+        return Table(
+            {
+                "tid": np.arange(len(tids), dtype=np.uint32),
+                "begin": np.array([self._before[tid][0] for tid in tids], np.int64),
+                "end": np.array([now[tid][0] for tid in tids], np.int64),
+                "grown": np.where(after > before, after - before, np.uint64(0)),
+            },
+            {"tid": [msgspec.json.encode(tid) for tid in tids]},
+        )
+
+    def answer(self, question: InterfacesQuestion) -> Iterator[list[Found]]:
+        """Interfaces with their samples, oldest first, part by part."""
+        if question.when is None:
+            latest = self._latest
+            yield from _parts([latest] if latest else [], question.nodes, None)
+            return
+        span = question.when.begin * _MS, question.when.end * _MS + _MS - 1
+        with self._history.reading(KIND, *span) as read:
+            yield from _parts(read(), question.nodes, span)
+
+
+def _parts(
+    found: Collection[Table] | Iterator[Table | Packed], nodes: Collection[str] | None, span: tuple[int, int] | None
+) -> Iterator[list[Found]]:
+    """Samples of some interfaces that touch a span of time (ns), by interface."""
+    numbers: dict[str, int] = {}
+    rows: list[tuple[NDArray[Any], ...]] = []
+    for table in found:
+        tids = [str(msgspec.json.decode(word)) for word in table.words["tid"]]
+        wanted = np.array([nodes is None or tid in nodes for tid in tids], np.bool_)
+        codes = np.array([numbers.setdefault(tid, len(numbers)) for tid in tids], np.int64)
+        tid, begin, end = (table.column(name) for name in ("tid", "begin", "end"))
+        chosen = wanted[tid]
+        if span:
+            chosen = chosen & (end >= span[0]) & (begin <= span[1])
+        if chosen.any():
+            rows.append((codes[tid[chosen]], begin[chosen], end[chosen], table.column("grown")[chosen]))
+    if not rows:
+        return
+    code, begin, end, grown = (np.concatenate(column) for column in zip(*rows, strict=True))
+    order = np.lexsort((begin, code))
+    names = list(numbers)
+    part: list[Found] = []
+    count = 0
+    for of_one in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
+        samples = [_sample(grown[at], int(begin[at]), int(end[at])) for at in of_one.tolist() if grown[at].any()]
+        if samples:
+            part.append({"TID": names[int(code[of_one[0]])], "Metrics": samples})
+        count += len(samples)
+        if count >= _PART:
+            yield part
+            part, count = [], 0
+    if part:
+        yield part
+
+
+def _sample(grown: NDArray[np.uint64], begin: int, end: int) -> dict[str, int]:
+    told = {LINK_COUNTERS[at]: int(grown[at]) for at in np.flatnonzero(grown).tolist()}
+    return {**told, "Start": begin // _MS, "Last": end // _MS}

@@ -1,0 +1,52 @@
+"""``--at`` and ``--duration``: the agent is asked about the past, and what it does not know of that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from skytrail.settings.tree import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def past_options(command: F) -> F:
+    """Add the options ``--at`` and ``--duration``."""
+    command = click.option("--duration", metavar="TIME", help="Of all the time before that moment, or before now: 5m.")(command)
+    return click.option(
+        "--at", metavar="MOMENT", help="As it was: 14:32 (UTC), -5m, 2026-11-25T14:32:00Z, as far as the agent remembers."
+    )(command)
+
+
+def ask_past(
+    settings: Settings, path: str, at: str | None, duration: str | None, arguments: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """What the agent remembers; on standard error, what of it cannot be known. Raises as ``Client.get_with_headers``."""
+    from skytrail.http.client import Client  # noqa: PLC0415 - --help needs none of it
+    from skytrail.moments import parse_moment  # noqa: PLC0415
+    from skytrail.settings.values import parse_duration  # noqa: PLC0415
+
+    now = int(datetime.now(UTC).timestamp() * 1_000_000)
+    end = parse_moment(at or "now", now) // 1_000
+    try:
+        begin = end - int(parse_duration(duration or "0") * 1_000)
+    except ValueError as error:
+        raise click.UsageError(f"--duration: {error}") from error
+    when = {"at": str(end), "duration": f"{end - begin}ms"}
+    found, headers = Client(settings).get_with_headers(path, {**arguments, **when})
+    since = int(headers.get("Skytrail-Since", 0))
+    if since > begin:
+        click.echo(f"skytrail: the agent remembers from {_text(since)} on", err=True)
+    for gap in filter(None, headers.get("Skytrail-Gaps", "").split(",")):
+        first, last = (int(part) for part in gap.split("-"))
+        click.echo(f"skytrail: no agent ran from {_text(first)} to {_text(last)}", err=True)
+    result: list[dict[str, Any]] = found
+    return result
+
+
+def _text(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
