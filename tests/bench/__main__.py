@@ -43,6 +43,8 @@ BENCHES = {
     "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
     "asking": "asking:asked",
+    "wire": "wire:facts",
+    "agents": "wire:agents",
     "answers": "answers:answers",
     "remembered": "answers:remembered",
 }
