@@ -75,6 +75,7 @@ class History:
         age: seconds after which records are forgotten.
         kinds: what is kept, and which of its columns grow from row to row.
         clock: ns since the epoch.
+        beside: is done each time before something is written.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class History:
         age: float,
         kinds: Mapping[str, Collection[str]],
         clock: Callable[[], int] = time.time_ns,
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beside = beside
         self._path, self._size, self._age, self._kinds, self._clock = folder / _FILE, size, int(age * 1e9), kinds, clock
         self._waiting = {kind: _Waiting() for kind in kinds}
         self._lock = threading.Lock()  # of what waits, and of the moment when it becomes what is written
@@ -181,6 +184,7 @@ class History:
 
     def _run(self) -> None:
         while not self._stop.wait(_PAUSE):
+            self._beside()
             self.write()
 
     def write(self, *, stopped: bool = False) -> None:
