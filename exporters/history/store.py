@@ -32,7 +32,9 @@ CREATE TABLE segment (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,
     small INTEGER NOT NULL, packed BLOB NOT NULL
 );
-CREATE INDEX segment_last ON segment (kind, last);
+CREATE INDEX segment_of ON segment (kind, last);
+CREATE INDEX segment_last ON segment (last);
+CREATE INDEX segment_small ON segment (kind, first, rows) WHERE small;
 CREATE TABLE remembered (kind TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE run (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL, seen INTEGER NOT NULL, stopped INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
