@@ -12,10 +12,11 @@ from gremlin_api.execution import Gate
 from gremlin_api.graphs.memory import MemoryGraph
 from gremlin_api.graphs.view import GraphView
 from gremlin_api.interpreter.evaluate import answers, flow
-from gremlin_api.interpreter.run import Allowance, Run, TooMuchError
+from gremlin_api.interpreter.run import Allowance, Run, Service, TooMuchError
 from gremlin_api.interpreter.traverser import Traverser
 from gremlin_api.language.parser import Limits, parse
 from gremlin_api.language.syntax import Query, Traversal
+from gremlin_api.notes import Noted
 from gremlin_api.values import Value
 from skytrail.errors import UsageError
 
@@ -35,6 +36,14 @@ class Graphs(Protocol):
         ...
 
 
+class Services(Protocol):
+    """Where the services come from that a traversal can call."""
+
+    def of(self, at: str | None, noted: Noted) -> Mapping[str, Service]:
+        """Those for a traversal about a moment; None: now. Raises UsageError for one that cannot be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked.
@@ -44,12 +53,14 @@ class Question:
         bindings: values of its variables.
         at: the moment; ``g.with('at', …)`` in the text goes before it. None: now.
         timeout: seconds; None: what is allowed at most.
+        noted: what is to be said beside the answer, when all of it is there.
     """
 
     text: str
     bindings: Mapping[str, Value] = field(default_factory=dict)
     at: str | None = None
     timeout: float | None = None
+    noted: Noted = field(default_factory=Noted, compare=False)
 
 
 class Answerer:
@@ -60,15 +71,21 @@ class Answerer:
         allowance: how much one question may take.
         limits: how large its text may be.
         gate: lets so many look at a whole graph at a time; None: any number.
+        services: that can be called; None: none.
 
     Attributes:
         limits: these.
     """
 
     def __init__(
-        self, graphs: Graphs, allowance: Allowance | None = None, limits: Limits | None = None, gate: Gate | None = None
+        self,
+        graphs: Graphs,
+        allowance: Allowance | None = None,
+        limits: Limits | None = None,
+        gate: Gate | None = None,
+        services: Services | None = None,
     ) -> None:
-        self._graphs, self._gate = graphs, gate
+        self._graphs, self._gate, self._services = graphs, gate, services
         self._allowance, self.limits = allowance or Allowance(), limits or Limits()
 
     def answers(self, question: Question, cancelled: threading.Event) -> Iterator[Value]:
@@ -115,7 +132,10 @@ class Answerer:
         if question.timeout is not None:
             allowance = replace(allowance, seconds=min(question.timeout, allowance.seconds))
         run = Run(_NOTHING, question.bindings, allowance, cancelled, gate=self._gate)
-        run.graph = self._graphs.view(_moment(traversal, question), run.hold)
+        at = _moment(traversal, question)
+        if self._services is not None:
+            run.services = self._services.of(at, question.noted)
+        run.graph = self._graphs.view(at, run.hold)
         return run
 
 

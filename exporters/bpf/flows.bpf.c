@@ -193,12 +193,32 @@ static __always_inline __u64 new_flow_id(struct scratch *s)
 	return ((__u64)bpf_get_smp_processor_id() << 48) | (FLOW_FIRST_ID + s->sequence++);
 }
 
+/*
+ * CLOCK_MONOTONIC as of the last tick or two. It goes on with the ticks, so it is asked once for each: reading jiffies is one
+ * load, a call into the kernel 14 ns where returns are guarded (spec_rstack_overflow).
+ */
+static __always_inline __u64 coarse_clock(struct scratch *s)
+{
+	__u64 jiffies = bpf_jiffies64();
+
+	if (unlikely(jiffies != s->jiffies)) {
+		s->jiffies = jiffies;
+		s->coarse = bpf_ktime_get_coarse_ns();
+	}
+	return s->coarse;
+}
+
+static __always_inline __u64 fine_clock(struct scratch *s)
+{
+	return s->replay ? s->now : bpf_ktime_get_ns();
+}
+
 static __always_inline void describe(struct __sk_buff *ctx, struct scratch *s, struct level *l)
 {
 	struct flow *new = &s->new_flow;
 
 	__builtin_memset(new, 0, sizeof(*new));
-	new->first = new->last = s->now;
+	new->first = new->last = fine_clock(s); /* tells in which order capture points saw a packet */
 	new->id = new_flow_id(s);
 	__builtin_memcpy(new->mac, l->mac, sizeof(new->mac));
 	new->ethertype = l->ethertype;
@@ -267,26 +287,6 @@ static __always_inline struct flow *find_flow(struct __sk_buff *ctx, struct scra
 	if (likely(flow && usable(flow, l)))
 		return flow;
 	return find_other_record(ctx, s, l, lost);
-}
-
-/*
- * CLOCK_MONOTONIC as of the last tick or two. It goes on with the ticks, so it is asked once for each: reading jiffies is one
- * load, a call into the kernel 14 ns where returns are guarded (spec_rstack_overflow).
- */
-static __always_inline __u64 coarse_clock(struct scratch *s)
-{
-	__u64 jiffies = bpf_jiffies64();
-
-	if (unlikely(jiffies != s->jiffies)) {
-		s->jiffies = jiffies;
-		s->coarse = bpf_ktime_get_coarse_ns();
-	}
-	return s->coarse;
-}
-
-static __always_inline __u64 fine_clock(struct scratch *s)
-{
-	return s->replay ? s->now : bpf_ktime_get_ns();
 }
 
 /* Not 0 unless clock and packets disagree, as in a capture file that is out of order. */

@@ -3,7 +3,7 @@
  * What the flows program and its readers agree on: the layout of the maps.
  * Readers declare the same layouts as numpy records (exporters/bpf/layout.py), which are checked against the object's BTF.
  * Addresses, ports and MACs are as on the wire (big-endian); all else is in the host's order. Times are CLOCK_MONOTONIC, ns (coarse
- * but for the handshake's).
+ * but for the first packet's and the handshake's).
  */
 #ifndef SKYTRAIL_FLOWS_H
 #define SKYTRAIL_FLOWS_H

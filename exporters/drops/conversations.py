@@ -46,6 +46,10 @@ class Conversations:
         """Bytes of the rows."""
         return self._keys.nbytes + self._rows.nbytes
 
+    def all(self) -> NDArray[Any]:
+        """All rows (:data:`ROW`)."""
+        return self._rows.copy()
+
     def add(self, keys: NDArray[Any], flows: NDArray[Any], now_ns: int) -> None:
         """Add growth: rows of :data:`drops.FLOW_KEY`, each once, and of :data:`drops.FLOW`."""
         rows = np.zeros(len(keys), ROW)

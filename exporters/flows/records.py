@@ -3,7 +3,9 @@
 Keys keep Skydive's names and shapes (times in ms since the epoch, RTT in ns). A is the side that sent the first packet
 seen. New keys: ``CommunityID``, ``Initiator``, ``Interface``, ``Namespace``, ``IPMetric.Fragments``, ``Metric.*Skbs``,
 ``TCPMetric.*Flags``, ``TCPMetric.SynAckRTT``, ``TCPMetric.*SmoothedRTT`` (ns), ``TCPMetric.*SegmentRepeated``,
-``TCPMetric.*ZeroWindows``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``; and
+``TCPMetric.*ZeroWindows``, ``Network.*DSCP``, ``Network.*TTL``, ``QuotedTrackingID``, ``Sampling``; ``Seen``: at which of the
+interface's hooks each way; ``FirstMonotonic`` (ns): of the first packet, by the host's CLOCK_MONOTONIC, to the order of which
+capture points of one host saw it; and
 where a socket is on this host: ``Process.A`` and ``.B``, ``TCPMetric.ConnectLatency`` (ns), ``.AEnd`` and ``.BEnd`` (how it
 ended), ``.ABRetransmits`` and ``.BARetransmits``. On this whole host: ``Drops`` by the kernel's reason, and
 ``TCPMetric.Retransmits``, ``.SYNTimeouts``, ``.SYNACKTimeouts``, ``.ResetsSent``, ``.ResetsReceived``, with ``AB`` and ``BA``;
@@ -28,6 +30,7 @@ from exporters.sockets.known import Known
 from exporters.sockets.shown import Described, address_text, undescribed
 
 _MS = 1_000_000
+_HOOKS = ("", "ingress", "egress", "both")
 IDENTIFIED = range(13, 19)  # time stamp, information, address mask
 TRANSPORT = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _ICMP, _ICMP6 = 1, 58
@@ -239,6 +242,8 @@ class Renderer:
             "Namespace": point.namespace,
             "Start": int(row["start"]) // _MS,
             "Last": (int(row["offset"]) + int(flow["last"])) // _MS,
+            "FirstMonotonic": int(flow["first"]),
+            "Seen": _seen(int(flow["hooks"]), a),
             "Metric": _metric(row, a),
             "LastUpdateMetric": _last_update(row, a),
         }
@@ -267,6 +272,12 @@ class Renderer:
             result["IPMetric"] = {"Fragments": int(flow["fragments"])}
         result.update(_transport(row, kind, proto, a))
         return result
+
+
+def _seen(hooks: int, a: int) -> dict[str, str]:
+    """Where packets of each way were seen: as they came in (``ingress``), as they went out, at both."""
+    ways = (("AB", hooks >> 2 * a & 3), ("BA", hooks >> 2 * (1 - a) & 3))
+    return {way: _HOOKS[bits] for way, bits in ways if bits}
 
 
 def _add_sockets(

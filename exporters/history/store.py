@@ -26,7 +26,7 @@ from skytrail.metrics import Family
 _log = structlog.get_logger(__name__)
 
 _FILE = "history.sqlite"
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE segment (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -199,6 +199,8 @@ class History:
                     self.failure = self._said = None
             except (OSError, sqlite3.Error) as error:
                 self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, counting goes on, and the next writing is tried
+                self._say(f"{type(error).__name__}: {error}")
 
     def _say(self, error: str) -> None:
         self.failure = f"the history cannot be kept: {error}"

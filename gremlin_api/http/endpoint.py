@@ -12,6 +12,7 @@ from gremlin_api.answering import Answerer
 from gremlin_api.errors import PARSER, TraversalError
 from gremlin_api.execution import Executor
 from gremlin_api.http.exchange import read_body, send_answer, unless_gone
+from gremlin_api.http.notes import note_attributes, note_headers
 from gremlin_api.http.request import TEXT, Asked, BadRequestError, accepted, from_body, from_query, header
 from gremlin_api.interpreter.javatext import java_text
 from gremlin_api.language.errors import QueryError
@@ -53,7 +54,8 @@ class GremlinEndpoint:
             await send_answer(send, refused.status, _error(refused), _JSON + _retry(refused.status))
             return
         if body is not None:
-            await send_answer(send, 200, body, [(b"content-type", kind.encode())])
+            beside = note_headers(asked.question.noted.notes)
+            await send_answer(send, 200, body, [(b"content-type", kind.encode()), *beside])
 
     async def _answered(self, asked: Asked, kind: str, receive: Receive) -> bytes | None:
         """The body of the answer; None: the client has gone, and the work has ended."""
@@ -74,7 +76,8 @@ class GremlinEndpoint:
         values = self._answerer.answers(asked.question, cancelled)
         if kind == TEXT:
             return _as_text(values)
-        return write_response(Response(asked.id, 200, data=list(values)), kind)
+        data = list(values)
+        return write_response(Response(asked.id, 200, "", note_attributes(asked.question.noted.notes), data), kind)
 
 
 def mounted(paths: Mapping[str, ASGIApp], sockets: Mapping[str, ASGIApp], rest: ASGIApp) -> ASGIApp:

@@ -31,7 +31,7 @@ from gremlin_api.http.websocket import LOGIN
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from gremlin_api.skydive.answers import Answer
 from gremlin_api.skydive.graph import Graphs, SkydiveGraph
-from gremlin_api.skydive.translate import Kind as AnswerKind
+from gremlin_api.skydive.kinds import Kind as AnswerKind
 from skytrail.errors import BusyError, SkytrailError
 from skytrail.http.guard import Receive, Scope, Send
 from topology.elements import FOREVER, Kind, Revision

@@ -6,6 +6,7 @@ content type, a panic for wrong arguments) is mended.
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +15,21 @@ import msgspec
 
 from gremlin_api.execution import Executor
 from gremlin_api.http.exchange import read_body, send_answer, smaller, takes_gzip, unless_gone
+from gremlin_api.http.notes import note_headers
+from gremlin_api.http.permission import lacking
 from gremlin_api.http.request import header
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from gremlin_api.skydive.answers import Answer, as_graphviz, as_json, plain
+from gremlin_api.skydive.kinds import Kind
 from skytrail.errors import BusyError, RunError, SkytrailError, UsageError
-from skytrail.http.guard import Headers, Receive, Scope, Send
+from skytrail.http.guard import Headers, Receive, RefusalError, Scope, Send, refuse
 from topology.store.interface import StoreError
 
 _JSON, _GRAPHVIZ, _PCAP = "application/json", "text/vnd.graphviz", "application/vnd.tcpdump.pcap"
 _WHOLE = "G"
 _METHODS = b"GET, HEAD, POST"
 _FIELD = "gremlinquery"
+_EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)  # of Ethernet
 
 
 class _Refused(Exception):  # noqa: N818 - an answer
@@ -58,6 +63,9 @@ class TopologyEndpoint:
             if text == "":
                 await send_answer(send, 204, b"", [])
                 return
+            if (lacks := lacking(scope, text or _WHOLE)) is not None:
+                await refuse(send, RefusalError(403, lacks), [])
+                return
             whole = text is None
             kind = _kind(header(headers, b"accept"))
             packed = takes_gzip(header(headers, b"accept-encoding"))
@@ -75,7 +83,7 @@ class TopologyEndpoint:
             data = _encoded(answer, kind, whole=whole)
             if data is None:
                 raise _Refused(406, f"{kind} tells another kind of answer than {answer.kind.value}: ask for {_JSON}")
-            headers = [_content(f"{kind}; charset=UTF-8"), (b"vary", b"accept, accept-encoding")]
+            headers = [_content(f"{kind}; charset=UTF-8"), (b"vary", b"accept, accept-encoding"), *note_headers(answer.notes)]
             small = smaller(data) if packed else None
             return _Body(data, headers) if small is None else _Body(small, [*headers, (b"content-encoding", b"gzip")])
 
@@ -130,5 +138,5 @@ def _encoded(answer: Answer, kind: str, *, whole: bool) -> bytes | None:
     if kind == _GRAPHVIZ:
         return as_graphviz(answer)
     if kind == _PCAP:
-        return None
+        return _EMPTY_PCAP if answer.kind is Kind.PACKETS else None
     return msgspec.json.encode(plain(answer)[0]) + b"\n" if whole else as_json(answer)

@@ -14,6 +14,7 @@ import itertools
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import structlog
@@ -22,9 +23,11 @@ from gremlin_api.answering import Answerer
 from gremlin_api.errors import PARSER, TraversalError
 from gremlin_api.execution import Executor
 from gremlin_api.http.bytecode import from_bytecode
+from gremlin_api.http.notes import note_attributes
 from gremlin_api.http.request import BadRequestError, question_of
 from gremlin_api.interpreter.run import TimedOutError
 from gremlin_api.language.errors import QueryError
+from gremlin_api.notes import Noted
 from gremlin_api.values import Edge, Element, Value, Vertex, VertexProperty
 from gremlin_api.wire.messages import (
     JSON,
@@ -197,19 +200,20 @@ class _Client:
 
     def _frames(self, request: Request, kind: str, cancelled: threading.Event) -> list[bytes]:
         """All frames of an answer."""
-        return list(_written(request.id, self._batches(request, cancelled), kind))
+        noted = Noted()
+        return list(_written(request.id, self._batches(request, noted, cancelled), noted, kind))
 
-    def _batches(self, request: Request, cancelled: threading.Event) -> Iterator[list[Value]]:
+    def _batches(self, request: Request, noted: Noted, cancelled: threading.Event) -> Iterator[list[Value]]:
         arguments = dict(request.arguments)
         values: Iterable[Value]
         if request.operation == "bytecode":
             sent = from_bytecode(arguments["gremlin"], self._answerer.limits)
             arguments |= sent.options
-            question = question_of({**arguments, "gremlin": "", "aliases": None})
+            question = replace(question_of({**arguments, "gremlin": "", "aliases": None}), noted=noted)
             found = self._answerer.traversers(sent.traversal, question, cancelled)
             values = (Traverser(one.bulk, one.value) for one in found)
         else:
-            values = self._answerer.answers(question_of(arguments), cancelled)
+            values = self._answerer.answers(replace(question_of(arguments), noted=noted), cancelled)
         if arguments.get("materializeProperties") == "tokens":
             values = map(_bare, values)
         size = arguments.get("batchSize")
@@ -233,15 +237,15 @@ def _refusal(request: Request) -> Response | None:
     return None
 
 
-def _written(id_: uuid.UUID, batches: Iterator[list[Value]], kind: str) -> Iterator[bytes]:
+def _written(id_: uuid.UUID, batches: Iterator[list[Value]], noted: Noted, kind: str) -> Iterator[bytes]:
     before = next(batches, None)
     if before is None:
-        yield write_response(Response(id_, NO_CONTENT), kind)
+        yield write_response(Response(id_, NO_CONTENT, "", note_attributes(noted.notes)), kind)
         return
     for batch in batches:
         yield write_response(Response(id_, PARTIAL, data=before), kind)
         before = batch
-    yield write_response(Response(id_, SUCCESS, data=before), kind)
+    yield write_response(Response(id_, SUCCESS, "", note_attributes(noted.notes), before), kind)
 
 
 def _failure(request: Request, error: Exception) -> Response:

@@ -12,7 +12,18 @@ from gremlin_api.interpreter.dates import parse_datetime
 from gremlin_api.interpreter.instructions import START, Instruction
 from gremlin_api.interpreter.projection import IDENTITY, Projection, Ring, of_column, of_key, of_token
 from gremlin_api.interpreter.run import Run
-from gremlin_api.interpreter.steps import barriers, branches, filters, graph, maps, match, profile, scalars, sideeffects
+from gremlin_api.interpreter.steps import (
+    barriers,
+    branches,
+    filters,
+    graph,
+    maps,
+    match,
+    profile,
+    scalars,
+    services,
+    sideeffects,
+)
 from gremlin_api.interpreter.steps.family import Build
 from gremlin_api.interpreter.strategies import instructions_of
 from gremlin_api.interpreter.traverser import Traverser
@@ -32,6 +43,7 @@ BUILD: dict[str, Build] = {
     **sideeffects.STEPS,
     **match.STEPS,
     **profile.STEPS,
+    **services.STEPS,
 }
 """By name: how a step is built."""
 
@@ -184,7 +196,6 @@ class Builder:
 _WRITES = "it changes the graph, and queries only read"
 _COMPUTER = "it needs a graph computer, and there is none here"
 _REFUSED = {
-    "call": "there are no services here",
     "io": "it reads and writes files of the server",
     "read": "it reads files of the server",
     "write": "it writes files of the server",

@@ -24,6 +24,7 @@ _FROM_TO = frozenset({"cyclicPath", "path", "simplePath"})
 _WITH = frozenset(
     {"V", "E", "out", "in", "both", "outE", "inE", "bothE", "to", "toE", "inV", "outV", "bothV", "toV", "otherV", "has"}
     | {"hasId", "hasLabel", "hasKey", "hasValue", "where", "filter", "values", "properties", "valueMap", "propertyMap", "index"}
+    | {"call"}
 )
 """Steps that take ``with``."""
 

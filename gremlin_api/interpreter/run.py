@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gremlin_api.errors import ILLEGAL_ARGUMENT, TraversalError
 from gremlin_api.execution import Gate
@@ -31,6 +31,24 @@ class CancelledError(TraversalError):
 
 class TooMuchError(TraversalError):
     """It would hold, or answer, more than it may."""
+
+
+class Service(Protocol):
+    """What ``call()`` can ask, beside the graph."""
+
+    @property
+    def about(self) -> str:
+        """What it tells, in a line."""
+        ...
+
+    @property
+    def takes(self) -> Sequence[str]:
+        """Names of its parameters."""
+        ...
+
+    def call(self, run: Run, parameters: Mapping[str, Value], vertices: Sequence[Value] | None) -> Iterable[tuple[int, Value]]:
+        """What it tells, and of which of the vertices; None: of everything. Raises SkytrailError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +139,7 @@ class Run:
         bulk: whether traversers that are the same become one.
         pushes: whether the graph's indexes are asked; the answers are the same without.
         gate: lets so many runs look at a whole graph at a time; None: any number.
+        services: that can be called, by name.
     """
 
     graph: GraphView
@@ -134,6 +153,7 @@ class Run:
     bulk: bool = True
     pushes: bool = True
     gate: Gate | None = None
+    services: Mapping[str, Service] = field(default_factory=dict)
     now: Callable[[], float] = time.monotonic
     _left: int = _STRIDE
     _until: float = field(init=False)

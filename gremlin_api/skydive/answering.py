@@ -13,9 +13,11 @@ from gremlin_api.interpreter.traverser import Traverser
 from gremlin_api.language.parser import Limits
 from gremlin_api.language.skydive import parse_skydive
 from gremlin_api.skydive.answers import Answer
+from gremlin_api.skydive.asking import Asking
 from gremlin_api.skydive.graph import Graphs
 from gremlin_api.skydive.translate import Translation, translated
 from gremlin_api.values import Value
+from skytrail.asking.asker import Asker
 
 _NOTHING = MemoryGraph((), ())
 
@@ -28,7 +30,8 @@ class SkydiveAnswerer:
         allowance: how much one query may take.
         limits: how large its text may be.
         gate: lets so many look at a whole graph at a time; None: any number.
-        pushes: whether the graph's indexes are asked; the answers are the same without.
+        asker: of the agents; None: there are none to ask.
+        pushes: whether the graph's indexes are asked, and agents for no more than is needed; the answers are the same without.
     """
 
     def __init__(
@@ -37,10 +40,11 @@ class SkydiveAnswerer:
         allowance: Allowance | None = None,
         limits: Limits | None = None,
         gate: Gate | None = None,
+        asker: Asker | None = None,
         *,
         pushes: bool = True,
     ) -> None:
-        self._graphs, self._gate, self._pushes = graphs, gate, pushes
+        self._graphs, self._gate, self._asker, self._pushes = graphs, gate, asker, pushes
         self._allowance, self._limits = allowance or Allowance(), limits or Limits()
 
     def answer(self, text: str, cancelled: threading.Event) -> Answer:
@@ -54,7 +58,7 @@ class SkydiveAnswerer:
         translation = self._translation(cancelled)
         try:
             chain = translated(text, parse_skydive(text, self._limits), translation)
-            return Answer(translation.kind, self._values(chain))
+            return Answer(translation.kind, self._values(chain), translation.asking.notes)
         except RecursionError as error:
             raise TraversalError("the query has too many steps in a row") from error
         finally:
@@ -73,7 +77,7 @@ class SkydiveAnswerer:
         def run() -> Run:
             return Run(_NOTHING, allowance=self._allowance, cancelled=cancelled, pushes=self._pushes, gate=self._gate)
 
-        return Translation(self._graphs, run)
+        return Translation(self._graphs, run, None if self._asker is None else Asking(self._asker))
 
     def _values(self, chain: Chain) -> list[Value]:
         found: list[Value] = []

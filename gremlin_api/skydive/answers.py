@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from gremlin_api.notes import Notes
 from gremlin_api.skydive.conditions import Item
+from gremlin_api.skydive.kinds import Kind
 from gremlin_api.skydive.metrics import by_id, by_time
-from gremlin_api.skydive.translate import Kind
+from gremlin_api.skydive.seen import Seen
 from gremlin_api.skydive.walks import Part
 from gremlin_api.values import Value
 from topology.graphviz import as_dot
@@ -24,10 +26,12 @@ class Answer:
     Attributes:
         kind: what its values are.
         values: all of them.
+        notes: what is to be said beside them.
     """
 
     kind: Kind
     values: list[Value]
+    notes: Notes = field(default_factory=Notes)
 
 
 def as_json(answer: Answer) -> bytes:
@@ -59,6 +63,10 @@ def _part(part: Part) -> Json:
     return {"Nodes": _elements(part.nodes), "Edges": _elements(part.edges)}
 
 
+def _flows(flows: Iterable[Seen]) -> list[Json]:
+    return [one.flow for one in flows]
+
+
 def _in_list(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [found] if found else []
 
@@ -81,4 +89,7 @@ _SHAPES: dict[Kind, Callable[[list[Value]], Any]] = {
     Kind.TOTAL: lambda values: {key: _number(value) for key, value in values[0].items()},
     Kind.SOCKETS: lambda pairs: _in_list(by_id(pairs)),
     Kind.HOPS: lambda pairs: _in_list(dict(pairs)),
+    Kind.FLOWS: _flows,
+    Kind.GROUPS: lambda pairs: _in_list({key: _flows(found) for key, found in by_id(pairs).items()}),
+    Kind.PACKETS: lambda pairs: _in_list(by_id(pairs)),
 }

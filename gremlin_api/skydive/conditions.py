@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from gremlin_api.graphs.topology import TopologyEdge, TopologyVertex
 from gremlin_api.interpreter.conditions import Condition, tell_apart
 from gremlin_api.language.syntax import Argument, Predicate
+from gremlin_api.skydive.seen import Seen
 from gremlin_api.values import Value
 from skytrail.asking.regular import compile_re2
 from skytrail.errors import UsageError
@@ -54,7 +55,9 @@ _ALL = ATTRIBUTES | EDGE_ATTRIBUTES
 
 
 def value_of(item: Value, key: str) -> Any:  # noqa: ANN401 - a value of JSON
-    """What an element, or a map, has at a key; None: nothing. An empty map is nothing."""
+    """What an element, a flow, or a map, has at a key; None: nothing. An empty map is nothing."""
+    if isinstance(item, Seen):
+        return item.at(key)
     if isinstance(item, TopologyVertex | TopologyEdge):
         attribute = _ALL.get(key)
         found = attribute(item.revision) if attribute else value_at(item.metadata, key.removeprefix(_PREFIX))

@@ -15,6 +15,8 @@ from skytrail.errors import UsageError
 Metric: TypeAlias = Mapping[str, Any]
 
 START, LAST = "Start", "Last"
+LARGEST = frozenset({"RTT"})
+"""No counters: neither added nor shared out, the largest is told."""
 MOST_SLICES = 10_000
 
 
@@ -52,7 +54,7 @@ def _add(found: dict[str, Any], metric: Metric) -> None:
             continue
         if key == START:
             found[key] = min(found.get(key, value), value)
-        elif key == LAST:
+        elif key == LAST or key in LARGEST:
             found[key] = max(found.get(key, value), value)
         else:
             found[key] = found.get(key, 0) + value
@@ -108,7 +110,9 @@ def _part(metric: Metric, start: int, last: int, low: int, high: int) -> dict[st
     for key, value in metric.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if isinstance(value, int):
+        if key in LARGEST:
+            found[key] = value
+        elif isinstance(value, int):
             found[key] = value * (high - start) // (last - start) - value * (low - start) // (last - start)
         else:
             found[key] = value * (high - low) / (last - start)

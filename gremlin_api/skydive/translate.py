@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from enum import Enum
 from typing import Any, TypeAlias
 
 import msgspec
@@ -28,6 +27,7 @@ from gremlin_api.language import syntax
 from gremlin_api.language.errors import QueryError
 from gremlin_api.language.syntax import Argument, EnumValue, Predicate
 from gremlin_api.skydive import routing
+from gremlin_api.skydive.asking import Asking
 from gremlin_api.skydive.conditions import (
     ATTRIBUTES,
     EDGE_ATTRIBUTES,
@@ -38,12 +38,29 @@ from gremlin_api.skydive.conditions import (
     has_not,
     value_of,
 )
+from gremlin_api.skydive.flowsource import Flows
+from gremlin_api.skydive.flowsteps import (
+    FLOW_STEPS,
+    LAST,
+    TRACKING,
+    closing,
+    filtered,
+    metrics_of_nodes,
+    needs,
+    pushing_range,
+    pushing_sockets,
+    pushing_sort,
+)
 from gremlin_api.skydive.graph import Graphs, SkydiveGraph
+from gremlin_api.skydive.kinds import Kind
 from gremlin_api.skydive.metrics import Metric, aggregated, by_id, by_time, metrics_of, span, total
 from gremlin_api.skydive.moments import Period, period_of
+from gremlin_api.skydive.seen import Seen
 from gremlin_api.skydive.steps import Again, All, Once, Sorted
 from gremlin_api.skydive.walks import Part, Walks, key_of
 from gremlin_api.values import Value
+from skytrail.asking.asker import Nobody
+from skytrail.asking.questions import Range as AskedRange
 from skytrail.errors import UsageError
 from topology.store.traversal import Direction, Ends, Hop
 
@@ -51,26 +68,8 @@ Arguments: TypeAlias = "Sequence[Argument]"
 Values: TypeAlias = "Iterator[Value]"
 
 
-class Kind(Enum):
-    """What a query gives so far."""
-
-    GRAPH = "the graph"
-    NODES = "nodes"
-    EDGES = "edges"
-    VALUES = "values"
-    NUMBER = "a number"
-    PATHS = "paths"
-    PART = "a part of the graph"
-    METRICS = "metrics"
-    TOTAL = "the sum of metrics"
-    SOCKETS = "sockets"
-    HOPS = "next hops"
-
-
-MEASURE_STEPS = frozenset(
-    {"Flows", "RawPackets", "BPF", "Group", "MoreThan", "Hops", "Node", "Nodes", "CaptureNode"}
-)  # fmt: skip
-"""Steps that ask the agents' flow tables."""
+ASKING_STEPS = frozenset({"Flows"})
+"""Steps that cannot be where there are no agents to ask."""
 
 _OWNERSHIP = conditions(("RelationType", "ownership"))
 _METRIC = "LastUpdateMetric"
@@ -84,6 +83,7 @@ class Translation:
     Args:
         graphs: where the graph comes from.
         run: makes a run, whose graph is then set.
+        asking: of the agents; None: there are none to ask.
 
     Attributes:
         steps: so far.
@@ -91,11 +91,18 @@ class Translation:
         saved: what ``As`` keeps, when the query runs.
         kinds: of what it keeps.
         period: the range of time that is asked about, µs; None: a moment.
+        when: the moment, or the range, as agents are asked about it; None: now.
+        asking: this.
+        asks: whether there are any to ask.
+        flows: the step that asks for the flows that the next step follows.
         runs: to be closed when the query has ended.
     """
 
-    def __init__(self, graphs: Graphs, run: Callable[[], Run]) -> None:
+    def __init__(self, graphs: Graphs, run: Callable[[], Run], asking: Asking | None = None) -> None:
         self._graphs, self._make_run = graphs, run
+        self.asking, self.asks = asking or Asking(Nobody()), asking is not None
+        self.flows: Flows | None = None
+        self.when: AskedRange | None = None
         self.steps: list[Step] = []
         self.kind = Kind.GRAPH
         self.saved: dict[str, list[Item]] = {}
@@ -114,6 +121,8 @@ class Translation:
             run.scan()
             graph = self._graphs.during(*period, run.hold)
         run.graph, self.period, self._opened = graph, period, (run, graph)
+        begin, end = period or (when, when)
+        self.when = None if begin is None or end is None else AskedRange(begin // 1000, end // 1000)
 
     def _open(self) -> tuple[Run, SkydiveGraph]:
         if self._opened is None:
@@ -142,8 +151,8 @@ class Translation:
 
     def add(self, step: syntax.Step) -> None:
         """Add a step. Raises UsageError: it cannot stand there, or its arguments say nothing."""
-        if step.name in MEASURE_STEPS:
-            raise UsageError(f"{step.name}() asks the flow tables of the agents: this version keeps the topology alone")
+        if step.name in ASKING_STEPS and not self.asks:
+            raise UsageError(f"{step.name}() asks the flow tables of agents: a hub answers that, at /api/topology")
         if step.name == "Workflow":
             raise UsageError("Workflow() is refused: text of others is never run")
         ways = STEPS[step.name]
@@ -151,6 +160,8 @@ class Translation:
             known = ", ".join(sorted(one.value for one in ways))
             raise UsageError(f"{step.name}() cannot follow what gives {self.kind.value}: it takes {known}")
         kind, build = ways[self.kind]
+        if self.kind is Kind.FLOWS and self.flows is not None:
+            self.flows.need(needs(step.name, step.arguments))
         self.steps += build(self, step.arguments)
         self.kind = self.kind if kind is None else kind
 
@@ -159,6 +170,8 @@ class Translation:
         if self.kind is Kind.GRAPH:
             self.steps.append(_whole(self.run, self.graph))
             self.kind = Kind.PART
+        if self.kind is Kind.FLOWS and self.flows is not None:
+            self.flows.need(None)  # they are told whole
         return Chain(self.run, pushed(self.run, self.steps, tracking=False) if len(self.runs) == 1 else self.steps)
 
 
@@ -409,6 +422,10 @@ def _dedup(translation: Translation, arguments: Arguments) -> Iterable[Step]:
     return (Once(translation.run, _tuple_of(keys) if keys else lambda item: item.id),)
 
 
+def _dedup_flows(translation: Translation, arguments: Arguments) -> Iterable[Step]:
+    return _dedup(translation, arguments or (TRACKING,))
+
+
 def _tuple_of(keys: Sequence[str]) -> Callable[[Value], Hashable]:
     def told(item: Value) -> Hashable:
         found = tuple(value_of(item, key) for key in keys)
@@ -431,12 +448,17 @@ def _dedup_paths(translation: Translation, arguments: Arguments) -> Iterable[Ste
 
 def _sort(key_of_kind: str) -> Build:
     def build(translation: Translation, arguments: Arguments) -> Iterable[Step]:
-        order = next((one.name for one in arguments if isinstance(one, EnumValue)), "ASC")
-        key = next((one for one in arguments if isinstance(one, str)), key_of_kind)
+        key, descending = _order_of(arguments, key_of_kind)
         told = (lambda item: value_of(item, key)) if key else _itself
-        return (Sorted(translation.run, told, descending=order == "DESC"),)
+        return (Sorted(translation.run, told, descending=descending),)
 
     return build
+
+
+def _order_of(arguments: Arguments, key_of_kind: str) -> tuple[str, bool]:
+    """What is sorted by, and whether the largest come first."""
+    order = next((one.name for one in arguments if isinstance(one, EnumValue)), "ASC")
+    return next((one for one in arguments if isinstance(one, str)), key_of_kind), order == "DESC"
 
 
 def _limit(_: Translation, arguments: Arguments) -> Iterable[Step]:
@@ -494,7 +516,7 @@ def _keys(attributes: Iterable[str]) -> Build:
             for item in items:
                 run.tick()
                 found.update(attributes)
-                found.update(_leaves(item.metadata))
+                found.update(_leaves(item.flow if isinstance(item, Seen) else item.metadata))
             return sorted(found)
 
         return (All("Keys", keys),)
@@ -601,16 +623,9 @@ def _sum_of_metrics(_: Translation, arguments: Arguments) -> Iterable[Step]:
     raise UsageError("Sum() of metrics takes no key: it adds each counter")
 
 
-def _sockets(translation: Translation, _: Arguments) -> Iterable[Step]:
-    def sockets(vertex: TopologyVertex) -> Iterable[Value]:
-        found = value_of(vertex, "Sockets")
-        return [(vertex.id, one) for one in found if isinstance(one, dict)] if isinstance(found, list) else ()
-
-    return (FlatMap("Sockets", translation.run, sockets),)
-
-
 _ELEMENTS = (Kind.NODES, Kind.EDGES)
-_SEVERAL = (*_ELEMENTS, Kind.VALUES, Kind.PATHS, Kind.METRICS, Kind.SOCKETS, Kind.HOPS)
+_ITEMS = (*_ELEMENTS, Kind.FLOWS)
+_SEVERAL = (*_ELEMENTS, Kind.VALUES, Kind.PATHS, Kind.METRICS, Kind.SOCKETS, Kind.HOPS, Kind.PACKETS)
 
 
 def _on(kinds: Iterable[Kind], kind: Kind | None, build: Build) -> Ways:
@@ -620,10 +635,14 @@ def _on(kinds: Iterable[Kind], kind: Kind | None, build: Build) -> Ways:
 
 def _filtering(name: str) -> Ways:
     said = _FILTERS[name]
-    return _on((*_ELEMENTS, Kind.VALUES), None, _filter(said)) | {Kind.SOCKETS: (None, _filter(said, _second))}
+    return {
+        **_on((*_ELEMENTS, Kind.VALUES), None, _filter(said)),
+        Kind.SOCKETS: (None, pushing_sockets(name, _filter(said, _second))),
+        Kind.FLOWS: (None, filtered(name)),
+    }
 
 
-STEPS: dict[str, Ways] = {
+_GRAPH_STEPS: dict[str, Ways] = {
     "G": _on(Kind, Kind.GRAPH, _again),
     **dict.fromkeys(("At", "Context"), _on((Kind.GRAPH,), None, _at)),
     "V": {
@@ -660,22 +679,26 @@ STEPS: dict[str, Ways] = {
     "Select": _on((Kind.GRAPH, *_ELEMENTS), None, _select),
     "Dedup": _on(_ELEMENTS, None, _dedup)
     | {Kind.PATHS: (Kind.NODES, _dedup_paths)}
-    | _on((Kind.VALUES, Kind.SOCKETS), None, _dedup_values),
-    "Sort": _on(_ELEMENTS, None, _sort("@CreatedAt")) | {Kind.VALUES: (None, _sort(""))},
-    "Limit": _on(_SEVERAL, None, _limit),
-    "Range": _on(_SEVERAL, None, _range),
-    "Count": _on(_SEVERAL, Kind.NUMBER, _count),
-    "Values": _on((*_ELEMENTS, Kind.VALUES), Kind.VALUES, _values()) | {Kind.SOCKETS: (Kind.VALUES, _values(_second))},
-    "ValueMap": _on(_ELEMENTS, Kind.VALUES, _value_map),
+    | _on((Kind.VALUES, Kind.SOCKETS), None, _dedup_values)
+    | {Kind.FLOWS: (None, closing(_dedup_flows))},
+    "Sort": _on(_ELEMENTS, None, _sort("@CreatedAt"))
+    | {Kind.VALUES: (None, _sort("")), Kind.FLOWS: (None, pushing_sort(_sort(LAST), lambda said: _order_of(said, LAST)))},
+    "Limit": _on(_SEVERAL, None, _limit) | {Kind.FLOWS: (None, pushing_range(_limit))},
+    "Range": _on(_SEVERAL, None, _range) | {Kind.FLOWS: (None, pushing_range(_range))},
+    "Count": _on((*_SEVERAL, Kind.FLOWS), Kind.NUMBER, _count),
+    "Values": _on((*_ITEMS, Kind.VALUES), Kind.VALUES, _values()) | {Kind.SOCKETS: (Kind.VALUES, _values(_second))},
+    "ValueMap": _on(_ITEMS, Kind.VALUES, _value_map),
     "Keys": {
         Kind.NODES: (Kind.VALUES, _keys(ATTRIBUTES)),
         Kind.EDGES: (Kind.VALUES, _keys([*ATTRIBUTES, *EDGE_ATTRIBUTES])),
+        Kind.FLOWS: (Kind.VALUES, _keys(())),
     },
-    "Sum": _on(_ELEMENTS, Kind.NUMBER, _sum)
+    "Sum": _on(_ITEMS, Kind.NUMBER, _sum)
     | {Kind.VALUES: (Kind.NUMBER, _sum_of_values), Kind.METRICS: (Kind.TOTAL, _sum_of_metrics)},
     "NextHop": {Kind.NODES: (Kind.HOPS, _next_hop)},
-    "Metrics": _on(_ELEMENTS, Kind.METRICS, _metrics),
+    "Metrics": {Kind.NODES: (Kind.METRICS, metrics_of_nodes(_metrics)), Kind.EDGES: (Kind.METRICS, _metrics)},
     "Aggregates": {Kind.METRICS: (Kind.METRICS, _aggregates)},
-    "Sockets": {Kind.NODES: (Kind.SOCKETS, _sockets)},
 }
+
+STEPS: dict[str, Ways] = {name: _GRAPH_STEPS.get(name, {}) | FLOW_STEPS.get(name, {}) for name in [*_GRAPH_STEPS, *FLOW_STEPS]}
 """By name: what a step may follow, what it then gives (None: what it followed), and how it is built."""

@@ -28,8 +28,8 @@ class FlowsQuestion(msgspec.Struct, frozen=True, tag="flows"):
         when: None: now.
         nodes: TIDs of capture points; None: all.
         term: a condition on the flow's JSON; None: none.
-        sort: a dotted key; None: in no order. What has nothing there comes last.
-        descending: the other way round.
+        sort: a dotted key; None: in no order. What has nothing there comes last, and equals are in the order of their UUIDs.
+        descending: the largest come first; what has nothing there is last all the same, and equals stay as they are.
         limit: at most so many, the first in that order; 0: all.
         fields: keys of the first level that are wanted; None: all.
         updates: all updates of each flow that the agent remembers of the range, oldest first, not only the last.
@@ -69,14 +69,24 @@ class InterfacesQuestion(msgspec.Struct, frozen=True, tag="interfaces"):
     nodes: tuple[str, ...] | None = None
 
 
-Question = FlowsQuestion | SocketsQuestion | InterfacesQuestion
+class DropsQuestion(msgspec.Struct, frozen=True, tag="drops"):
+    """Which packets the kernel dropped, what TCP sent again, and resets: by conversation, where, in the last minutes.
+
+    Attributes:
+        term: a condition on the JSON of one; None: none.
+    """
+
+    term: Term | None = None
+
+
+Question = FlowsQuestion | SocketsQuestion | InterfacesQuestion | DropsQuestion
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """A part of an answer.
 
     Attributes:
-        found: flows, or sockets, or interfaces as ``{"TID": …, "Metrics": [{…, "Start": ms, "Last": ms}]}``.
+        found: flows, or sockets, or interfaces as ``{"TID": …, "Metrics": [{…, "Start": ms, "Last": ms}]}``, or drops.
         since: of what was asked about a range: from when on the agent remembers, ms; what was before it does not know.
         gaps: times within the range in which no agent ran there, as one that was killed: what was then it does not know.
     """

@@ -19,13 +19,14 @@ from exporters.history.interfaces import InterfaceHistory
 from exporters.history.rescue import Rescue
 from exporters.history.sockets import SocketHistory
 from exporters.history.store import History
-from skytrail.asking.questions import FlowsQuestion, InterfacesQuestion, Part, Question, Range, SocketsQuestion
+from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQuestion, Part, Question, Range, SocketsQuestion
 from skytrail.asking.terms import compiled
 from skytrail.errors import RunError
 from skytrail.metrics import Family
 
 if TYPE_CHECKING:
     from exporters.bpf.program import FlowProgram
+    from exporters.drops.collector import DropsCollector
     from exporters.flows.applications import Applications
     from exporters.flows.collector import Fates, FlowsCollector
     from exporters.flows.points import Points
@@ -45,6 +46,8 @@ _KINDS = {flows.KIND: flows.GROWS, sockets.KIND: sockets.GROWS, interfaces.KIND:
 _OF = {FlowsQuestion: flows.KIND, SocketsQuestion: sockets.KIND, InterfacesQuestion: interfaces.KIND}
 
 Found = list[dict[str, Any]]
+OfTime = FlowsQuestion | SocketsQuestion | InterfacesQuestion
+"""Questions about a time."""
 
 
 def rescue_of(settings: Settings, points: Points) -> Rescue | None:
@@ -84,6 +87,7 @@ class Answering:
         self._sockets: SocketHistory | None = None
         self._interfaces: InterfaceHistory | None = None
         self._asked: SocketsCollector | None = None
+        self._drops: DropsCollector | None = None
         self._closers = contextlib.ExitStack()
         self.history: History | None = None
         if settings.history.size:
@@ -141,6 +145,10 @@ class Answering:
         )
         self._closers.callback(self._interfaces.stop)
 
+    def tell_drops(self, collector: DropsCollector) -> None:
+        """Answer about drops."""
+        self._drops = collector
+
     def start(self) -> None:
         """Begin to keep; what came before waits in memory."""
         if self.history is not None:
@@ -158,6 +166,9 @@ class Answering:
 
     def answer(self, question: Question) -> Iterator[Part]:
         """The parts of an answer. Raises SkytrailError: why there is none."""
+        if isinstance(question, DropsQuestion):
+            yield Part(self._dropped(question))
+            return
         if question.when is None:
             yield from map(Part, self._now(question))
             return
@@ -167,14 +178,20 @@ class Answering:
         for found in self._past(question, when):
             yield Part(found, known.since)
 
-    def _known(self, question: Question, when: Range) -> Part:
+    def _dropped(self, question: DropsQuestion) -> Found:
+        if self._drops is None:
+            raise RunError("this agent does not count drops: see its log, and agent.collectors")
+        test = compiled(question.term) if question.term else None
+        return [one for one in self._drops.conversations() if test is None or test(one)]
+
+    def _known(self, question: OfTime, when: Range) -> Part:
         if self.history is None:
             raise RunError("this agent remembers nothing: set history.size")
         gaps = self.history.gaps_within(when.begin * _MS, when.end * _MS)
         since = self.history.since(_OF[type(question)]) // _MS
         return Part([], since, [Range(gap.begin // _MS, gap.end // _MS) for gap in gaps])
 
-    def _now(self, question: Question) -> Iterator[Found]:
+    def _now(self, question: OfTime) -> Iterator[Found]:
         match question:
             case FlowsQuestion():
                 yield from self._live.answer(question)
@@ -188,7 +205,7 @@ class Answering:
                     raise RunError("this agent notes nothing of interfaces: see agent.collectors and history.size")
                 yield from self._interfaces.answer(question)
 
-    def _past(self, question: Question, when: Range) -> Iterator[Found]:
+    def _past(self, question: OfTime, when: Range) -> Iterator[Found]:
         match question:
             case FlowsQuestion() if self._flows:
                 yield from self._flows.answer(question, when)

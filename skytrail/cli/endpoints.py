@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gremlin_api.answering import Graphs
     from gremlin_api.execution import Executor
     from gremlin_api.skydive.graph import Graphs as RevisionGraphs
+    from skytrail.asking.asker import Asker
     from skytrail.http.guard import ASGIApp
     from skytrail.http.server import Server
     from skytrail.settings.tree import Gremlin, Settings
@@ -28,10 +29,12 @@ class Asked:
     Attributes:
         graphs: for TinkerPop's.
         revisions: for Skydive's.
+        asker: of the agents; None: there are none to ask.
     """
 
     graphs: Graphs
     revisions: RevisionGraphs
+    asker: Asker | None = None
 
 
 def executor_of(settings: Gremlin) -> Executor:
@@ -49,10 +52,12 @@ def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGI
     from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
     from gremlin_api.interpreter.run import Allowance  # noqa: PLC0415
     from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
+    from gremlin_api.skydive.services import AgentServices  # noqa: PLC0415
 
     allowance = Allowance(settings.timeout, settings.held, settings.results)
-    answerer = Answerer(asked.graphs, allowance, gate=executor.scans)
-    skydive = SkydiveAnswerer(asked.revisions, allowance, gate=executor.scans)
+    services = None if asked.asker is None else AgentServices(asked.asker, asked.revisions.clock)
+    answerer = Answerer(asked.graphs, allowance, gate=executor.scans, services=services)
+    skydive = SkydiveAnswerer(asked.revisions, allowance, gate=executor.scans, asker=asked.asker)
     paths: dict[str, ASGIApp] = {
         GREMLIN: GremlinEndpoint(answerer, executor),
         _TOPOLOGY: TopologyEndpoint(skydive, executor),
@@ -73,7 +78,7 @@ def finder(revisions: RevisionGraphs, executor: Executor) -> Callable[[str], lis
     from gremlin_api.errors import TraversalError  # noqa: PLC0415
     from gremlin_api.interpreter.run import Allowance, CancelledError, TimedOutError, TooMuchError  # noqa: PLC0415
     from gremlin_api.skydive.answering import SkydiveAnswerer  # noqa: PLC0415
-    from gremlin_api.skydive.translate import Kind  # noqa: PLC0415
+    from gremlin_api.skydive.kinds import Kind  # noqa: PLC0415
 
     answerer = SkydiveAnswerer(revisions, Allowance(_RULE_SECONDS), gate=executor.scans)
 

@@ -42,7 +42,9 @@ def serve_agents(session: Session) -> None:
     """Serve the graph of those who report until a signal ends it. Raises RunError, ListenError."""
     from skytrail.cli.hub import HubProcess  # noqa: PLC0415 - only where one runs
     from skytrail.kernel.host import read_host  # noqa: PLC0415
+    from skytrail.process import keep_private  # noqa: PLC0415
 
+    keep_private()
     settings = session.settings
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -68,6 +70,7 @@ def serve_file(session: Session, file: Path) -> None:
     from skytrail.http.app import as_asgi, create_app  # noqa: PLC0415
     from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
     from skytrail.process import process_families  # noqa: PLC0415
+    from topology.path.routes import path_blueprint  # noqa: PLC0415
     from topology.routes import graph_blueprint  # noqa: PLC0415
 
     settings = session.settings
@@ -83,6 +86,7 @@ def serve_file(session: Session, file: Path) -> None:
         blueprints = [
             metrics_blueprint(exposition, exemplars=settings.prometheus.exemplars),
             graph_blueprint(store, dict, clock),
+            path_blueprint(store, clock),
         ]
         status = {"service": "hub", "version": __version__, "graph": str(file), "elements": len(graph.revisions)}
         app = create_app("hub", lambda: status, lambda: {"graph": None}, blueprints)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from skytrail import __version__
+from skytrail.asking.asker import Answer, Asker, Nobody
+from skytrail.certificates import Certificates
 from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
-    from topology.facts import Report
+    from skytrail.wire.security import HubSecurity
+    from topology.duty import Duty
+    from topology.linkers.run import Linkers
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
@@ -75,25 +78,6 @@ def open_store(settings: Settings) -> Store:
     )
 
 
-def check_wire(settings: Settings) -> None:
-    """Refuse to be reached by agents beyond loopback: the wire has no TLS of its own yet.
-
-    Raises:
-        ListenError: it is an address of another kind, and http.insecure is not set.
-    """
-    from skytrail.errors import ListenError  # noqa: PLC0415
-    from skytrail.http.server import check_exposure  # noqa: PLC0415
-
-    listen = settings.hub.wire
-    try:
-        check_exposure(listen, msgspec.structs.replace(settings.http, tls_cert=None, tls_key=None))
-    except ListenError as error:
-        if "will not listen" not in str(error):
-            raise
-        why = f"will not listen on {listen} for agents without TLS, which this release has not"
-        raise ListenError(f"{why}: let them come through a tunnel (ssh, WireGuard), or give --insecure") from error
-
-
 class HubProcess:
     """The topology of hosts, kept and served.
 
@@ -103,29 +87,43 @@ class HubProcess:
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
+        asker: asks agents; the one of this process, where there is one.
     """
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings, self._host = settings, host
+        self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
         self.store: Store
+        self.duty: Duty
         self.reconciler: Reconciler
+        self.linkers: Linkers
         self.probes: HostProbes | None = None
         self.receiver: Receiver | None = None
+        self._security: HubSecurity | None = None
+        self._certificates = Certificates()
         self.subscribers: SubscriberSocket
         self.server: Server
         self.families: Source
 
-    def start(self, tids: TidRegistry | None = None, follow: Callable[[Sequence[Event]], None] = lambda _: None) -> None:
+    def start(
+        self,
+        tids: TidRegistry | None = None,
+        follow: Callable[[Sequence[Event]], None] = lambda _: None,
+        answer: Answer | None = None,
+    ) -> None:
         """Start every part; what was started is stopped again if a later part fails.
 
         Args:
             tids: topology IDs, shared with the exporter; with them this host is watched by this process.
             follow: takes the events of links that the netlink probe has taken.
+            answer: answers questions to the agent of this process; None: there is none.
         """
         try:
+            if answer is not None:
+                self._start_local(answer)
             self._start(tids, follow)
         except BaseException:
             self.stop()
@@ -135,6 +133,7 @@ class HubProcess:
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415 - only where a hub runs
         from skytrail.http.server import check_exposure  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
+        from topology.duty import Duty  # noqa: PLC0415
         from topology.reconcile import Reconciler  # noqa: PLC0415
         from topology.store.folder import hold, holder  # noqa: PLC0415
 
@@ -144,7 +143,9 @@ class HubProcess:
             self._closers.callback(os.close, hold(folder))
         self.store = open_store(self._settings)
         self._closers.callback(self.store.close)
-        self.reconciler = Reconciler(self.store, holder(folder), clock)
+        who = holder(folder)
+        self.duty = Duty(self.store, who)
+        self.reconciler = Reconciler(self.store, who, clock)
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
@@ -153,28 +154,38 @@ class HubProcess:
             self.probes.start()
         else:
             self._start_wire()
+        self._start_linkers()
         self._start_retention()
         self._start_http()
 
+    def _start_local(self, answer: Answer) -> None:
+        from skytrail.asking.local import LocalAsker  # noqa: PLC0415
+        from skytrail.tid import host_tid  # noqa: PLC0415
+
+        settings, tid = self._settings.hub, host_tid(self._host.host_id)
+        local = LocalAsker(self._host.hostname, tid, answer, settings.ask_timeout, settings.ask_max)
+        self._closers.callback(local.stop)
+        self.asker = local
+
     def _start_wire(self) -> None:
         try:
-            from topology.remote.receiver import Receiver  # noqa: PLC0415 - an extra
+            from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
+            from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
+        from skytrail.wire.exposure import check_wire  # noqa: PLC0415
+
         check_wire(self._settings)
-        self.receiver = Receiver(self._settings.hub.wire, self._take, self.store, clock)
+        settings, wire = self._settings.hub, self._settings.wire
+        self._security = HubSecurity(wire_files(wire), wire.tls_crl)
+        self._certificates.add("wire", self._security.files)
+        bounds = AskBounds(settings.ask_timeout, settings.ask_max)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security)
+        self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-
-    def _take(self, report: Report) -> None:
-        """A report that is only held here until the store is there is not taken: the agent keeps it."""
-        from topology.store.interface import AwayError  # noqa: PLC0415
-
-        if not self.reconciler.held:
-            self.reconciler.report(report)
-        if self.reconciler.held:
-            raise AwayError("the hub's store is away")
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -192,6 +203,7 @@ class HubProcess:
         remember_host(folder, tid)
 
     def _start_http(self) -> None:
+        from exporters.flows.filter_questions import question_of  # noqa: PLC0415
         from gremlin_api.graphs.stored import StoredGraphs  # noqa: PLC0415
         from gremlin_api.graphs.topology import Shown  # noqa: PLC0415
         from gremlin_api.http.subscriber import PATH, SubscriberSocket  # noqa: PLC0415
@@ -201,37 +213,53 @@ class HubProcess:
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
+        from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
+        from topology.path.routes import path_blueprint  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
         from topology.rules import Rules  # noqa: PLC0415
+        from topology.trace.routes import trace_blueprint  # noqa: PLC0415
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
-        sources = [topology_source(self.store, self.reconciler), gremlin_source(executor)]
+        sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
+        sources.append(self._certificates.families)
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
-            sources.append(receiver_source(self.receiver.agents))
+            sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())
         exposition = Exposition([self.families, process_families])
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
         graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
         find, name = finder(graphs, executor), self._host.hostname
-        rules = Rules(self.store, self.reconciler.report, find, name, lambda: self.reconciler.counters.changes, clock)
+        changes = self.reconciler.changes_seen
+        rules = Rules(self.store, self.reconciler.report, find, name, changes, clock, lambda: self.duty.ours)
         rules.start()
         self._closers.callback(rules.stop)
         blueprints = [
             resources_blueprint(rules, name, shown_settings(self._settings)),
             metrics_blueprint(exposition, exemplars=self._settings.prometheus.exemplars),
             graph_blueprint(self.store, self.reconciler.volatile, clock, self._catch_up),
+            path_blueprint(self.store, clock, self._catch_up),
+            trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
         app = create_app("hub", self._status, self._waiting, blueprints)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
-        spoken = with_gremlin(Asked(graphs, graphs), executor, self._settings.gremlin, as_asgi(app), sockets)
+        spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
+        self._certificates.add("http", self.server.certificate)
+
+    def _start_linkers(self) -> None:
+        from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
+
+        names = self._settings.topology.linkers
+        self.linkers = Linkers(self.store, self.reconciler.report, names, self._host.hostname, clock)
+        self._closers.callback(self.linkers.stop)
+        self.linkers.start()
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)
@@ -245,6 +273,8 @@ class HubProcess:
         age, size = self._settings.topology.retention_age, self._settings.topology.retention_size
         while not self._stopping.wait(_RETENTION_INTERVAL):
             with contextlib.suppress(StoreError):  # the store logs it, and says so in its health
+                if not self.duty.ours:
+                    continue
                 before = clock() - int(age * 1e6) if age is not None else None
                 retained = self.store.retain(before, size)
                 if retained.removed:
@@ -288,6 +318,8 @@ class HubProcess:
     def _waiting(self) -> dict[str, str | None]:
         return {
             "store": self._store_waits(),
+            "linkers": self.linkers.failure,
+            "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
         }
 

@@ -43,13 +43,11 @@ class HostProbes:
         """Report the host, and begin to watch."""
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415 - only where probes run
         from skytrail.tid import host_tid  # noqa: PLC0415
-        from topology.facts import NodeFact, Report, Source  # noqa: PLC0415
-        from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
+        from topology.facts import Source  # noqa: PLC0415
         from topology.probes.netlink.probe import NetlinkProbe  # noqa: PLC0415
 
         name, tid = self._host.hostname, host_tid(self._host.host_id)
-        host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
-        self._report(Report(Source("host", name, tid=tid), self._clock(), (host,), whole=True))
+        self._tell_host()
         # two, and not the exporter's, each of whose programs takes the kernel 10 ms and more: who asks which namespace
         # one is does not wait for what is read of others
         worker, reader = NamespaceWorker(), NamespaceWorker()
@@ -59,6 +57,20 @@ class HostProbes:
         self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._follow)
         self._closers.callback(self.probe.stop)
         self.probe.start()
+
+    def _tell_host(self) -> None:
+        from skytrail.tid import host_tid  # noqa: PLC0415 - only where probes run
+        from topology.facts import NodeFact, Report, Source  # noqa: PLC0415
+        from topology.probes.host.source import read_host_metadata  # noqa: PLC0415
+
+        name, tid = self._host.hostname, host_tid(self._host.host_id)
+        host = NodeFact(tid, {"Type": "host", **read_host_metadata(name)})
+        self._report(Report(Source("host", name, tid=tid), self._clock(), (host,), whole=True))
+
+    def tell_all(self) -> None:
+        """Report all that is there once more: to one who does not know what the store does not have."""
+        self._tell_host()
+        self.probe.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""

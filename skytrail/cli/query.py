@@ -24,6 +24,8 @@ OUTPUTS = ("table", "json", "graphson", "dot")
 _TYPED = "application/vnd.gremlin-v3.0+json"
 _LONGEST = 3600.0  # seconds: it is the hub that ends a query
 _MOST_LINE = 1 << 20  # bytes of a line of a script
+_NOTES = {"Skytrail-Missing": "no answer of", "Skytrail-History": "not all of this time is remembered by"}
+"""Headers of an answer that say what it has not → how that is told."""
 
 
 class Source(Protocol):
@@ -170,8 +172,11 @@ class _Hub:
         from skytrail.http.client import NO_LOGIN  # noqa: PLC0415
 
         headers = {"Accept": accept, "Content-Type": "application/json"}
-        status, _, body = self._client.exchange("POST", path, json.dumps(asked).encode(), headers)
+        status, told, body = self._client.exchange("POST", path, json.dumps(asked).encode(), headers)
         if status in (200, 204):
+            for name, said in _NOTES.items():
+                if beside := told.get(name):
+                    click.echo(f"skytrail: {said}: {beside}", err=True)
             return body
         try:
             message = reason(body)

@@ -13,10 +13,11 @@ from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
-from skytrail import collectors, process
+from skytrail import certificates, collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
+from topology.linkers import metrics as linkers
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
@@ -28,7 +29,9 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("History", history.DECLARED),
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
+    ("Linkers", linkers.DECLARED),
     ("Agents and hubs", wire.DECLARED),
+    ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),

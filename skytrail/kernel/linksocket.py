@@ -21,7 +21,7 @@ from skytrail.kernel.netlink import (
 )
 
 _GROUPS = 1 << (1 - 1) | 1 << (28 - 1)  # RTNLGRP_LINK, RTNLGRP_NSID
-_DETAIL_GROUPS = sum(1 << (group - 1) for group in (5, 9, 7, 11, 8, 19, 4))  # RTNLGRP_IPV…_IFADDR, _ROUTE, _RULE; _TC
+_DETAIL_GROUPS = sum(1 << (group - 1) for group in (5, 9, 7, 11, 8, 19, 4, 24, 25))  # …_IFADDR, _ROUTE, _RULE, _TC, _NETCONF
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
 _DATAGRAMS_A_TURN = 256  # then the caller's other sources get their turn
 

@@ -244,6 +244,13 @@ class Agent(Section, frozen=True):
             check=check_addresses,
         ),
     ] = ()
+    shared_kernel: Annotated[
+        bool,
+        key(
+            "other agents look at this kernel too, each at namespaces of its own, as in 'skytrail lab'",
+            reason="what happens in a namespace that is not known yet is told of too",
+        ),
+    ] = False
     outbox_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 40)],
         key("what waits for a hub on disk", unit="bytes", reason="beyond it history becomes coarser; what is now is kept"),
@@ -259,6 +266,34 @@ class Hub(Section, frozen=True):
     wire: Annotated[
         str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8083"
+    ask_timeout: Annotated[
+        Interval, key("how long agents have to answer a question", unit="s", reason="who has not is told as missing")
+    ] = 5.0
+    ask_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 32)],
+        key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; four such at once"),
+    ] = 64 << 20
+
+
+class Wire(Section, frozen=True):
+    """The connection between agents and hubs, of both ends: mutual TLS ('skytrail pki' makes the files)."""
+
+    tls_cert: Annotated[
+        str | None,
+        key(
+            "file with our certificate chain (PEM), which says who an agent is; read again when it changes",
+            reason="null: no TLS, for loopback alone",
+        ),
+    ] = None
+    tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
+    tls_ca: Annotated[
+        str | None,
+        key("file with the authorities that the other end's certificate must be of (PEM)", reason="null: no TLS"),
+    ] = None
+    tls_crl: Annotated[
+        str | None,
+        key("file with revoked certificates of agents (PEM), for hubs; read again when it changes", reason="null: none is"),
+    ] = None
 
 
 class JanusGraph(Section, frozen=True):
@@ -304,6 +339,10 @@ class Topology(Section, frozen=True):
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 50)] | None,
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
+    linkers: Annotated[
+        tuple[Literal["tunnel", "neighbour", "nexthop"], ...],
+        key("which edges between hosts the hub makes of what several tell", reason="each costs little"),
+    ] = ("tunnel", "neighbour", "nexthop")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
@@ -354,19 +393,26 @@ class Http(Section, frozen=True):
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
     token_file: Annotated[
         str | None,
-        key("file with bearer tokens, one a line; read again when it changes", reason="null: no token is asked for"),
+        key(
+            "file with bearer tokens: name:role:hash a line (skytrail token writes it), or a token as it is, which may do "
+            "everything; read again when it changes",
+            reason="null: no token is asked for",
+        ),
     ] = None
     users_file: Annotated[
         str | None,
         key(
-            "file with lines user:hash for basic authentication (hash: skytrail config --hash-password); "
-            "read again when it changes",
+            "file with lines user:role:hash for basic authentication (role: read, capture, admin; without one: admin; "
+            "hash: skytrail config --hash-password); read again when it changes",
             reason="null: no user is asked for",
         ),
     ] = None
     login_file: Annotated[
         str | None,
-        key("file with user:password that the command line gives to a running agent", reason="null: the first token, if any"),
+        key(
+            "file with a token, or with user:password, that the command line gives to a running agent or hub",
+            reason="null: the first of http.token_file that is not hashed",
+        ),
     ] = None
     allowed_hosts: Annotated[
         tuple[str, ...],
@@ -510,6 +556,7 @@ class Settings(Section, frozen=True):
     ] = {}
     agent: Agent = Agent()
     hub: Hub = Hub()
+    wire: Wire = Wire()
     topology: Topology = Topology()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()

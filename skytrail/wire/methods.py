@@ -21,8 +21,15 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 """Of both ends: one that is gone without a word is noticed after 15 s."""
+SERVER_OPTIONS = (
+    *OPTIONS,
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 16),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+)
+"""Of a hub: an agent has three calls open on its connection, and who has not shown a certificate is not waited for long."""
 TID, OUTBOX, VERSION = "skytrail-tid", "skytrail-outbox", "skytrail-version"
-"""Metadata of :func:`reporting`: who reports, by which numbers, in which version of the protocol."""
+"""Metadata of :func:`reporting` and :func:`attending`: who reports, by which numbers, in which version of the protocol."""
 
 
 def greeting(channel: grpc.Channel) -> Callable[..., wire.Welcome]:
@@ -42,12 +49,22 @@ def reporting(
     return stream, stream.cancel
 
 
-def handlers(greet: Callable[..., Any], report: Callable[..., Any]) -> grpc.GenericRpcHandler:
+def attending(
+    channel: grpc.Channel, answers: Iterable[wire.Answer], metadata: Mapping[str, str]
+) -> tuple[Iterator[wire.Question], Callable[[], object]]:
+    """Begin to attend: the questions, and what ends the call."""
+    call: Any = channel.stream_stream(f"/{_SERVICE}/Attend", wire.Answer.SerializeToString, wire.Question.FromString)
+    stream = call(iter(answers), metadata=tuple(metadata.items()), wait_for_ready=False)
+    return stream, stream.cancel
+
+
+def handlers(greet: Callable[..., Any], report: Callable[..., Any], attend: Callable[..., Any]) -> grpc.GenericRpcHandler:
     """A server's side: coroutines of (request, context), and (requests, context)."""
     return grpc.method_handlers_generic_handler(
         _SERVICE,
         {
             "Greet": grpc.unary_unary_rpc_method_handler(greet, wire.Greeting.FromString, wire.Welcome.SerializeToString),
+            "Attend": grpc.stream_stream_rpc_method_handler(attend, wire.Answer.FromString, wire.Question.SerializeToString),
             "Report": grpc.stream_stream_rpc_method_handler(report, wire.Reports.FromString, wire.Taken.SerializeToString),
         },
     )

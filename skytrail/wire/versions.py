@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from skytrail.errors import RunError
 
-OLDEST, NEWEST = 1, 1
+OLDEST, NEWEST = 1, 2
 """Those that this release speaks; one speaks the version before its newest, too."""
+ATTENDS = CLOCKS = PIECES = 2
+"""From this version on agents attend to questions; tell how far clocks are apart, and large reports in pieces."""
 
 
 class WireError(RunError):

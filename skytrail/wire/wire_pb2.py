@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18skytrail/wire/wire.proto\x12\x10skytrail.wire.v1\"u\n\x08Greeting\x12\x0e\n\x06oldest\x18\x01 \x01(\r\x12\x0e\n\x06newest\x18\x02 \x01(\r\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x0b\n\x03tid\x18\x05 \x01(\t\x12\x0e\n\x06outbox\x18\x06 \x01(\t\x12\r\n\x05\x63lock\x18\x07 \x01(\x03\"I\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\r\n\x05\x63lock\x18\x03 \x01(\x03\x12\r\n\x05taken\x18\x04 \x01(\x04\"E\n\x07Reports\x12+\n\x07reports\x18\x01 \x03(\x0b\x32\x1a.skytrail.wire.v1.Numbered\x12\r\n\x05\x63lock\x18\x02 \x01(\x03\"*\n\x08Numbered\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06report\x18\x02 \x01(\x0c\"&\n\x05Taken\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x63lock\x18\x02 \x01(\x03\"\x9a\x02\n\x06Report\x12(\n\x06source\x18\x01 \x01(\x0b\x32\x18.skytrail.wire.v1.Source\x12\x10\n\x08observed\x18\x02 \x01(\x03\x12%\n\x05nodes\x18\x03 \x03(\x0b\x32\x16.skytrail.wire.v1.Node\x12%\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\x16.skytrail.wire.v1.Edge\x12\x0c\n\x04gone\x18\x05 \x03(\t\x12\r\n\x05whole\x18\x06 \x01(\x08\x12\x38\n\x08volatile\x18\x07 \x03(\x0b\x32&.skytrail.wire.v1.Report.VolatileEntry\x1a/\n\rVolatileEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"C\n\x06Source\x12\r\n\x05probe\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0b\n\x03tid\x18\x04 \x01(\t\"I\n\x04Node\x12\x0b\n\x03tid\x18\x01 \x01(\t\x12\x10\n\x08metadata\x18\x02 \x01(\x0c\x12\x10\n\x08volatile\x18\x03 \x01(\x0c\x12\x10\n\x08\x65nriches\x18\x04 \x01(\x08\"V\n\x04\x45\x64ge\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05\x63hild\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x10\n\x08metadata\x18\x04 \x01(\x0c\x12\x0b\n\x03key\x18\x05 \x01(\t2\x88\x01\n\x04Wire\x12>\n\x05Greet\x12\x1a.skytrail.wire.v1.Greeting\x1a\x19.skytrail.wire.v1.Welcome\x12@\n\x06Report\x12\x19.skytrail.wire.v1.Reports\x1a\x17.skytrail.wire.v1.Taken(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18skytrail/wire/wire.proto\x12\x10skytrail.wire.v1\"\x89\x01\n\x08Greeting\x12\x0e\n\x06oldest\x18\x01 \x01(\r\x12\x0e\n\x06newest\x18\x02 \x01(\r\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x0b\n\x03tid\x18\x05 \x01(\t\x12\x0e\n\x06outbox\x18\x06 \x01(\t\x12\r\n\x05\x63lock\x18\x07 \x01(\x03\x12\x12\n\nconnection\x18\x08 \x01(\x04\"l\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\r\n\x05\x63lock\x18\x03 \x01(\x03\x12\r\n\x05taken\x18\x04 \x01(\x04\x12\x10\n\x08received\x18\x05 \x01(\x03\x12\x0f\n\x07session\x18\x06 \x01(\t\"T\n\x07Reports\x12+\n\x07reports\x18\x01 \x03(\x0b\x32\x1a.skytrail.wire.v1.Numbered\x12\r\n\x05\x63lock\x18\x02 \x01(\x03\x12\r\n\x05\x61head\x18\x03 \x01(\x12\"G\n\x08Numbered\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06report\x18\x02 \x01(\x0c\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05shift\x18\x04 \x01(\x12\"F\n\x05Taken\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x63lock\x18\x02 \x01(\x03\x12\x0c\n\x04sent\x18\x03 \x01(\x03\x12\x10\n\x08received\x18\x04 \x01(\x03\"c\n\x08Question\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\x12\x12\n\nmost_bytes\x18\x04 \x01(\x04\x12\x11\n\tcancelled\x18\x05 \x01(\x08\"E\n\x06\x41nswer\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04part\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x04 \x01(\t\"\x9a\x02\n\x06Report\x12(\n\x06source\x18\x01 \x01(\x0b\x32\x18.skytrail.wire.v1.Source\x12\x10\n\x08observed\x18\x02 \x01(\x03\x12%\n\x05nodes\x18\x03 \x03(\x0b\x32\x16.skytrail.wire.v1.Node\x12%\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\x16.skytrail.wire.v1.Edge\x12\x0c\n\x04gone\x18\x05 \x03(\t\x12\r\n\x05whole\x18\x06 \x01(\x08\x12\x38\n\x08volatile\x18\x07 \x03(\x0b\x32&.skytrail.wire.v1.Report.VolatileEntry\x1a/\n\rVolatileEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"C\n\x06Source\x12\r\n\x05probe\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0b\n\x03tid\x18\x04 \x01(\t\"I\n\x04Node\x12\x0b\n\x03tid\x18\x01 \x01(\t\x12\x10\n\x08metadata\x18\x02 \x01(\x0c\x12\x10\n\x08volatile\x18\x03 \x01(\x0c\x12\x10\n\x08\x65nriches\x18\x04 \x01(\x08\"V\n\x04\x45\x64ge\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05\x63hild\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x10\n\x08metadata\x18\x04 \x01(\x0c\x12\x0b\n\x03key\x18\x05 \x01(\t2\xcc\x01\n\x04Wire\x12>\n\x05Greet\x12\x1a.skytrail.wire.v1.Greeting\x1a\x19.skytrail.wire.v1.Welcome\x12@\n\x06Report\x12\x19.skytrail.wire.v1.Reports\x1a\x17.skytrail.wire.v1.Taken(\x01\x30\x01\x12\x42\n\x06\x41ttend\x12\x18.skytrail.wire.v1.Answer\x1a\x1a.skytrail.wire.v1.Question(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,26 +33,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPORT_VOLATILEENTRY']._loaded_options = None
   _globals['_REPORT_VOLATILEENTRY']._serialized_options = b'8\001'
-  _globals['_GREETING']._serialized_start=46
-  _globals['_GREETING']._serialized_end=163
-  _globals['_WELCOME']._serialized_start=165
-  _globals['_WELCOME']._serialized_end=238
-  _globals['_REPORTS']._serialized_start=240
-  _globals['_REPORTS']._serialized_end=309
-  _globals['_NUMBERED']._serialized_start=311
-  _globals['_NUMBERED']._serialized_end=353
-  _globals['_TAKEN']._serialized_start=355
-  _globals['_TAKEN']._serialized_end=393
-  _globals['_REPORT']._serialized_start=396
-  _globals['_REPORT']._serialized_end=678
-  _globals['_REPORT_VOLATILEENTRY']._serialized_start=631
-  _globals['_REPORT_VOLATILEENTRY']._serialized_end=678
-  _globals['_SOURCE']._serialized_start=680
-  _globals['_SOURCE']._serialized_end=747
-  _globals['_NODE']._serialized_start=749
-  _globals['_NODE']._serialized_end=822
-  _globals['_EDGE']._serialized_start=824
-  _globals['_EDGE']._serialized_end=910
-  _globals['_WIRE']._serialized_start=913
-  _globals['_WIRE']._serialized_end=1049
+  _globals['_GREETING']._serialized_start=47
+  _globals['_GREETING']._serialized_end=184
+  _globals['_WELCOME']._serialized_start=186
+  _globals['_WELCOME']._serialized_end=294
+  _globals['_REPORTS']._serialized_start=296
+  _globals['_REPORTS']._serialized_end=380
+  _globals['_NUMBERED']._serialized_start=382
+  _globals['_NUMBERED']._serialized_end=453
+  _globals['_TAKEN']._serialized_start=455
+  _globals['_TAKEN']._serialized_end=525
+  _globals['_QUESTION']._serialized_start=527
+  _globals['_QUESTION']._serialized_end=626
+  _globals['_ANSWER']._serialized_start=628
+  _globals['_ANSWER']._serialized_end=697
+  _globals['_REPORT']._serialized_start=700
+  _globals['_REPORT']._serialized_end=982
+  _globals['_REPORT_VOLATILEENTRY']._serialized_start=935
+  _globals['_REPORT_VOLATILEENTRY']._serialized_end=982
+  _globals['_SOURCE']._serialized_start=984
+  _globals['_SOURCE']._serialized_end=1051
+  _globals['_NODE']._serialized_start=1053
+  _globals['_NODE']._serialized_end=1126
+  _globals['_EDGE']._serialized_start=1128
+  _globals['_EDGE']._serialized_end=1214
+  _globals['_WIRE']._serialized_start=1217
+  _globals['_WIRE']._serialized_end=1421
 # @@protoc_insertion_point(module_scope)

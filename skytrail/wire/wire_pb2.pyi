@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Greeting(_message.Message):
-    __slots__ = ("oldest", "newest", "release", "host", "tid", "outbox", "clock")
+    __slots__ = ("oldest", "newest", "release", "host", "tid", "outbox", "clock", "connection")
     OLDEST_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
@@ -14,6 +14,7 @@ class Greeting(_message.Message):
     TID_FIELD_NUMBER: _ClassVar[int]
     OUTBOX_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_FIELD_NUMBER: _ClassVar[int]
     oldest: int
     newest: int
     release: str
@@ -21,43 +22,84 @@ class Greeting(_message.Message):
     tid: str
     outbox: str
     clock: int
-    def __init__(self, oldest: _Optional[int] = ..., newest: _Optional[int] = ..., release: _Optional[str] = ..., host: _Optional[str] = ..., tid: _Optional[str] = ..., outbox: _Optional[str] = ..., clock: _Optional[int] = ...) -> None: ...
+    connection: int
+    def __init__(self, oldest: _Optional[int] = ..., newest: _Optional[int] = ..., release: _Optional[str] = ..., host: _Optional[str] = ..., tid: _Optional[str] = ..., outbox: _Optional[str] = ..., clock: _Optional[int] = ..., connection: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "release", "clock", "taken")
+    __slots__ = ("version", "release", "clock", "taken", "received", "session")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     TAKEN_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     version: int
     release: str
     clock: int
     taken: int
-    def __init__(self, version: _Optional[int] = ..., release: _Optional[str] = ..., clock: _Optional[int] = ..., taken: _Optional[int] = ...) -> None: ...
+    received: int
+    session: str
+    def __init__(self, version: _Optional[int] = ..., release: _Optional[str] = ..., clock: _Optional[int] = ..., taken: _Optional[int] = ..., received: _Optional[int] = ..., session: _Optional[str] = ...) -> None: ...
 
 class Reports(_message.Message):
-    __slots__ = ("reports", "clock")
+    __slots__ = ("reports", "clock", "ahead")
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     reports: _containers.RepeatedCompositeFieldContainer[Numbered]
     clock: int
-    def __init__(self, reports: _Optional[_Iterable[_Union[Numbered, _Mapping]]] = ..., clock: _Optional[int] = ...) -> None: ...
+    ahead: int
+    def __init__(self, reports: _Optional[_Iterable[_Union[Numbered, _Mapping]]] = ..., clock: _Optional[int] = ..., ahead: _Optional[int] = ...) -> None: ...
 
 class Numbered(_message.Message):
-    __slots__ = ("number", "report")
+    __slots__ = ("number", "report", "more", "shift")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    SHIFT_FIELD_NUMBER: _ClassVar[int]
     number: int
     report: bytes
-    def __init__(self, number: _Optional[int] = ..., report: _Optional[bytes] = ...) -> None: ...
+    more: bool
+    shift: int
+    def __init__(self, number: _Optional[int] = ..., report: _Optional[bytes] = ..., more: bool = ..., shift: _Optional[int] = ...) -> None: ...
 
 class Taken(_message.Message):
-    __slots__ = ("number", "clock")
+    __slots__ = ("number", "clock", "sent", "received")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     number: int
     clock: int
-    def __init__(self, number: _Optional[int] = ..., clock: _Optional[int] = ...) -> None: ...
+    sent: int
+    received: int
+    def __init__(self, number: _Optional[int] = ..., clock: _Optional[int] = ..., sent: _Optional[int] = ..., received: _Optional[int] = ...) -> None: ...
+
+class Question(_message.Message):
+    __slots__ = ("number", "body", "timeout_ms", "most_bytes", "cancelled")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    MOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    body: bytes
+    timeout_ms: int
+    most_bytes: int
+    cancelled: bool
+    def __init__(self, number: _Optional[int] = ..., body: _Optional[bytes] = ..., timeout_ms: _Optional[int] = ..., most_bytes: _Optional[int] = ..., cancelled: bool = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("number", "part", "last", "failure")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    part: bytes
+    last: bool
+    failure: str
+    def __init__(self, number: _Optional[int] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from topology.elements import FOREVER, Part, Revision, State
-from topology.store.interface import Batch, Change, Store
+from topology.store.interface import Batch, Change, Note, Store
 
 T = 1_700_000_000_000_000
 """A moment, µs since the epoch; the tests' times count from it."""
@@ -31,10 +31,16 @@ def edge(parent: str, child: str, **metadata: Any) -> State:
     return State("host1", "agent.host1", {"netlink": Part.of(metadata)}, parent=parent, child=child)
 
 
-def batch(*changes: tuple[str, int, State | None], writer: str = "w", epoch: int = 1, number: int | None = None) -> Batch:
+def batch(
+    *changes: tuple[str, int, State | None],
+    writer: str = "w",
+    epoch: int = 1,
+    number: int | None = None,
+    note: Note | None = None,
+) -> Batch:
     """A batch of (element, time from T on, state); numbered on unless a number is given."""
     made = tuple(Change(id_, T + at, state) for id_, at, state in changes)
-    return Batch(writer, epoch, number or next(_numbers), T, made)
+    return Batch(writer, epoch, number or next(_numbers), T, made, note)
 
 
 def apply(store: Store, *changes: tuple[str, int, State | None]) -> int:

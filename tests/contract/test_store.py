@@ -9,7 +9,7 @@ import pytest
 from contract.steps import T, apply, at, batch, edge, element, interval, node, states
 
 from topology.elements import FOREVER, Kind
-from topology.store.interface import StaleWriterError, Store
+from topology.store.interface import Note, StaleWriterError, Store
 
 A, B, C = element("a"), element("b"), element("c")
 
@@ -259,6 +259,35 @@ def test_what_is_kept_beside_the_graph_is_there_after_a_restart(open_store: Call
     assert store.resources("rule") == {**bodies, "a": b"2"}
     assert (store.resources("other"), store.resources("none")) == ({"a": b"1"}, {})
     assert list(store.current()) == []
+
+
+def test_a_note_is_there_when_its_batch_is_and_only_then(open_store: Callable[[], Store]) -> None:
+    def noted() -> dict[str, bytes]:
+        return store.resources("agent")
+
+    def note(number: int, id_: str = "host/1") -> Note:
+        return Note("agent", id_, b'{"number":%d}' % number)
+
+    store = open_store()
+    store.put_resource("agent", "host/1", note(0).body)
+    first = batch((A, 10, node(n=1)), writer="x", epoch=2, number=1, note=note(1))
+    store.apply(first)
+    store.apply(batch((A, 20, node(n=2)), writer="x", epoch=2, number=2, note=note(2)))
+    store.apply(batch((B, 20, node(n=2)), writer="x", epoch=2, number=3, note=note(7, "host/2")))
+    store.apply(first)  # known: passed over with its note
+    assert noted() == {"host/1": note(2).body, "host/2": note(7).body}
+    with pytest.raises(StaleWriterError):
+        store.apply(batch((A, 30, node(n=3)), writer="x", epoch=1, number=9, note=note(9)))
+    with pytest.raises(Exception, match=r"."):
+        store.apply(batch((A, 30, node(n=3)), (C, -(2 * T), node()), writer="x", epoch=2, number=4, note=note(4)))
+    assert noted() == {"host/1": note(2).body, "host/2": note(7).body}
+    sequence = store.health().sequence
+    store.apply(batch(writer="x", epoch=2, number=4, note=note(5)))  # alone
+    assert (noted()["host/1"], store.health().sequence) == (note(5).body, sequence)
+    many = [(element(number), 40, node(n=number)) for number in range(3000)]  # more than one transaction takes
+    store.apply(batch(*many, writer="x", epoch=2, number=5, note=note(6)))
+    store = open_store()
+    assert noted() == {"host/1": note(6).body, "host/2": note(7).body}
 
 
 def test_retention_forgets_what_ended_before(store: Store) -> None:

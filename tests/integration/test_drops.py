@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from support.droplab import kernel_counter, nft_count, nft_drop
+from support.identity import plain_id
 from support.needs import tool
 from support.netlab import End, Net, in_netns, until
 
@@ -114,6 +116,25 @@ def test_drops_and_resets_by_names_and_on_their_flows(net: Net, collector: Drops
         },
         {},
     ]
+
+    found = {
+        (one["Namespace"], one["What"], one.get("Reason", ""), one["Transport"]["B"]): one
+        for one in collector.conversations()
+        if one["Namespace"] in (a.netns, b.netns)
+    }
+    assert found.keys() == {
+        (b.netns, "Drop", "NETFILTER_DROP", 777),
+        (b.netns, "Drop", "NO_SOCKET", 778),
+        (b.netns, "Drop", "NO_SOCKET", 81),
+        (b.netns, "ResetSent", "NO_SOCKET", 81),
+        (a.netns, "ResetReceived", "", 81),
+    }
+    dropped, sent = found[b.netns, "Drop", "NETFILTER_DROP", 777], found[b.netns, "ResetSent", "NO_SOCKET", 81]
+    assert dropped["TrackingID"] == plain_id(17, a.ip4, b.ip4, (5000, 777))
+    assert dropped["Network"] == {"Protocol": "IPV4", "A": a.ip4, "B": b.ip4, "IPProtocol": 17}
+    assert (dropped["Interface"], dropped["AB"], dropped["BA"]) == (b.interface, 7, 0)
+    assert abs(dropped["Last"] - time.time() * 1e3) < 60e3
+    assert sent["TrackingID"] == plain_id(6, b.ip4, a.ip4, (81, 6000))
 
 
 def test_series_of_a_device_end_with_it(net: Net, collector: DropsCollector) -> None:

@@ -50,6 +50,10 @@ def test_ping_is_one_conversation_at_both_ends(
         expected = {"ABPackets": 5, "ABBytes": 5 * 98, "BAPackets": 5, "BABytes": 5 * 98}
         assert expected.items() <= flow["Metric"].items()
         assert 0 < flow["Metric"]["RTT"] < slowest
+    first, second = sorted(flows, key=lambda flow: flow["FirstMonotonic"])
+    assert (first["Namespace"], second["Namespace"]) == (left.netns, right.netns)
+    assert first["Seen"] == {"AB": "egress", "BA": "ingress"}
+    assert second["Seen"] == {"AB": "ingress", "BA": "egress"}
     for end in (left, right):
         assert_hooks_saw_what_the_interface_counted(agent, net, end)
 

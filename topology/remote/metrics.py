@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from skytrail.asking.collecting import ANSWERED, FAILED, RESULTS
 from skytrail.metrics import Family, Kind, Metric
 
 if TYPE_CHECKING:
-    from topology.remote.receiver import Agent
+    from topology.remote.receiver import Receiver
     from topology.remote.sender import Sender
 
 HUB_UP = Metric(
@@ -25,9 +26,21 @@ COLLAPSED = Metric(
     "skytrail_wire_collapsed_reports_total", "skytrail.wire.collapsed", Kind.COUNTER, "{report}",
     "Reports that became part of others, for want of room: what was between is not in the history.",
 )  # fmt: skip
+CLOCK_OFFSET = Metric(
+    "skytrail_wire_clock_offset_seconds", "skytrail.wire.clock.offset", Kind.GAUGE, "s",
+    "By how much the hub's clock is ahead of this host's; 0 while they may be the same.",
+)  # fmt: skip
 AGENTS = Metric(
     "skytrail_wire_agents", "skytrail.wire.agents", Kind.GAUGE, "{agent}",
     "Agents that have greeted since this hub's start, by whether they report now.", ("state",), "2",
+)  # fmt: skip
+QUESTIONS = Metric(
+    "skytrail_wire_questions_total", "skytrail.wire.questions", Kind.COUNTER, "{question}",
+    "Questions to agents, each to each, by what became of them: answered, failed, late, away.", ("result",), "4",
+)  # fmt: skip
+ANSWERS = Metric(
+    "skytrail_wire_answers_total", "skytrail.wire.answers", Kind.COUNTER, "{answer}",
+    "Questions of hubs that this agent took up, by what became of them: answered, failed.", ("result",), "2",
 )  # fmt: skip
 REFUSED = Metric(
     "skytrail_wire_refused_reports_total", "skytrail.wire.refused", Kind.COUNTER, "{report}",
@@ -45,19 +58,23 @@ def sender_source(sender: Sender) -> Callable[[], Iterable[Family]]:
         yield Family(HUB_UP, [((), float(sender.hub is not None))])
         yield Family(WAITING, [((), float(sender.outbox.waiting))])
         yield Family(WAITING_BYTES, [((), float(sender.outbox.size))])
+        yield Family(CLOCK_OFFSET, [((), sender.clock_offset / 1e6)])
         yield Family(COLLAPSED, [((), float(sender.outbox.collapsed))], began)
+        answers = sender.attendant
+        yield Family(ANSWERS, [((ANSWERED,), float(answers.answered)), ((FAILED,), float(answers.failed))], began)
 
     return families
 
 
-def receiver_source(agents: Callable[[], Sequence[Agent]]) -> Callable[[], Iterable[Family]]:
+def receiver_source(receiver: Receiver) -> Callable[[], Iterable[Family]]:
     """What gives the families of a hub's end, read at each call."""
     began = time.time_ns()
 
     def families() -> Iterable[Family]:
-        known = agents()
+        known, results = receiver.agents(), receiver.asker.results
         connected = sum(agent.connected for agent in known)
         yield Family(AGENTS, [(("connected",), float(connected)), (("gone",), float(len(known) - connected))])
+        yield Family(QUESTIONS, [((result,), float(results[result])) for result in RESULTS], began)
         yield Family(REFUSED, [((), float(sum(agent.refused for agent in known)))], began)
 
     return families

@@ -5,6 +5,10 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,10 +20,69 @@ from topology.store.interface import StoreError
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS waiting (number INTEGER PRIMARY KEY AUTOINCREMENT, report BLOB NOT NULL);
-"""
+_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS outbox (name TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS waiting (number INTEGER PRIMARY KEY AUTOINCREMENT, report BLOB NOT NULL);
+    """,
+    """
+    ALTER TABLE outbox ADD COLUMN boot TEXT NOT NULL DEFAULT '';  -- the boot ID of the machine when it was opened last
+    ALTER TABLE outbox ADD COLUMN connection INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE waiting ADD COLUMN base INTEGER;  -- what the clock was before the time since the boot; NULL: of another boot
+    """,
+)
+"""From version 0 on: the n-th makes version n + 1 of what version n left (PRAGMA user_version)."""
+
+_AT_ONCE = 50  # µs within which two clocks are read, if nobody comes between
+_TRIES = 5
+_STEADY = 10_000  # µs: by less it is not known that a clock was set
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A report that waits.
+
+    Attributes:
+        number: of it.
+        data: itself, as :func:`topology.remote.codec.encode_report` made it.
+        shift: µs that the clock was set forward since it was put here.
+    """
+
+    number: int
+    data: bytes
+    shift: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clocks of this machine.
+
+    Attributes:
+        now: µs since the epoch; may be set.
+        steady: µs since some time before; goes on whatever happens, within a boot.
+        boot: names the boot.
+    """
+
+    now: Callable[[], int]
+    steady: Callable[[], int]
+    boot: str
+
+    @classmethod
+    def of_machine(cls, boot: str) -> Clocks:
+        """The real ones."""
+        steady = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+        return cls(lambda: time.time_ns() // 1000, lambda: steady() // 1000, boot)
+
+    def base(self) -> int:
+        """What the one is before the other, µs."""
+        best, base = float("inf"), 0
+        for _ in range(_TRIES):
+            before, now, after = self.steady(), self.now(), self.steady()
+            if after - before < best:
+                best, base = after - before, now - (before + after) // 2
+            if best <= _AT_ONCE:
+                break
+        return base
 
 
 class Outbox:
@@ -28,9 +91,13 @@ class Outbox:
     Beyond its bound the reports of each source become one, that says the same as all of them: what was in between is lost
     then, and what is now is not.
 
+    Where the clock is set while reports wait, it is known by how much: they can be told with the time that they have by the
+    clock as it is then. Of a clock that was set between two boots that is not known.
+
     Args:
         path: of the file; made if it is missing.
         limit: bytes of waiting reports; more where what is now takes more.
+        clocks: of this machine.
 
     Attributes:
         name: of the numbering: that of another file is another one.
@@ -42,8 +109,8 @@ class Outbox:
         StoreError: the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self._path, self._limit = path, limit
+    def __init__(self, path: Path, limit: int, clocks: Clocks) -> None:
+        self._path, self._limit, self._clocks = path, limit, clocks
         self._bound = limit
         self._more = threading.Condition()
         self.collapsed = 0
@@ -52,7 +119,7 @@ class Outbox:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(_SCHEMA)
+            self._prepare()
             self.name = self._named()
             found = self._database.execute("SELECT count(*), coalesce(sum(length(report)), 0) FROM waiting").fetchone()
         except (OSError, sqlite3.Error) as error:
@@ -60,12 +127,33 @@ class Outbox:
         self.waiting, self.size = int(found[0]), int(found[1])
         self._closed = False
 
+    def _prepare(self) -> None:
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        for number, script in enumerate(_SCHEMA[version:], version + 1):
+            self._database.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
     def _named(self) -> str:
-        found = self._database.execute("SELECT name FROM outbox").fetchone()
+        found = self._database.execute("SELECT name, boot FROM outbox").fetchone()
         if found is None:
-            found = (secrets.token_hex(8),)
-            self._database.execute("INSERT INTO outbox VALUES (?)", found)
+            found = secrets.token_hex(8), self._clocks.boot
+            self._database.execute("INSERT INTO outbox (name, boot) VALUES (?, ?)", found)
+        elif found[1] != self._clocks.boot:
+            self._database.execute("UPDATE waiting SET base = NULL")
+            self._database.execute("UPDATE outbox SET boot = ?", (self._clocks.boot,))
         return str(found[0])
+
+    def connect(self) -> int:
+        """The number of a new connection: higher than those before. Raises StoreError: the file cannot be written."""
+        with self._more:
+            try:
+                [(number,)] = self._database.execute("UPDATE outbox SET connection = connection + 1 RETURNING connection")
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+        return int(number)
+
+    def _shift(self, base: int | None, now: int) -> int:
+        shift = 0 if base is None else now - base
+        return shift if abs(shift) >= _STEADY else 0
 
     def put(self, report: Report) -> None:
         """Let a report wait. Raises StoreError: the file cannot be written."""
@@ -80,15 +168,16 @@ class Outbox:
             self._more.notify_all()
 
     def _insert(self, data: bytes) -> None:
-        self._database.execute("INSERT INTO waiting (report) VALUES (?)", (data,))
+        self._database.execute("INSERT INTO waiting (report, base) VALUES (?, ?)", (data, self._clocks.base()))
         self.waiting += 1
         self.size += len(data)
 
     def _collapse(self) -> None:
-        reports, had = [], self.waiting
-        for (data,) in self._database.execute("SELECT report FROM waiting ORDER BY number").fetchall():
+        reports, had, now = [], self.waiting, self._clocks.base()
+        for data, base in self._database.execute("SELECT report, base FROM waiting ORDER BY number").fetchall():
             try:
-                reports.append(decode_report(data))
+                report = decode_report(data)
+                reports.append(replace(report, observed=report.observed + self._shift(base, now)))
             except MalformedReportError as error:
                 _log.error("outbox_damaged", path=str(self._path), error=str(error), effect="a report is lost")
         made = [encode_report(one) for one in collapse(reports)]
@@ -106,7 +195,7 @@ class Outbox:
         self._bound = max(self._limit, 2 * self.size)
         _log.warning("outbox_full", path=str(self._path), limit=self._limit, effect="history since then is coarser")
 
-    def after(self, number: int, size: int, patience: float) -> list[tuple[int, bytes]]:
+    def after(self, number: int, size: int, patience: float) -> list[Waiting]:
         """The reports after a number, so many bytes and one at least, in order; waits so many seconds until there is one.
 
         Raises:
@@ -119,14 +208,17 @@ class Outbox:
                 found = self._after(number, size)
             return found
 
-    def _after(self, number: int, size: int) -> list[tuple[int, bytes]]:
+    def _after(self, number: int, size: int) -> list[Waiting]:
         if self._closed:
             return []
-        found: list[tuple[int, bytes]] = []
+        found: list[Waiting] = []
+        now = self._clocks.base()
         try:
-            cursor = self._database.execute("SELECT number, report FROM waiting WHERE number > ? ORDER BY number", (number,))
-            for place, data in cursor:
-                found.append((place, data))
+            cursor = self._database.execute(
+                "SELECT number, report, base FROM waiting WHERE number > ? ORDER BY number", (number,)
+            )
+            for place, data, base in cursor:
+                found.append(Waiting(place, data, self._shift(base, now)))
                 size -= len(data)
                 if size <= 0:
                     break

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -17,18 +19,24 @@ import structlog
 from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
-from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
-from skytrail.wire.versions import WireError, agreed
-from topology.facts import Report
+from skytrail.wire.attendances import Attendances
+from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
+from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
+from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
+from topology.facts import Source
+from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
-from topology.store.interface import Store, StoreError
+from topology.remote.pieces import Pieces, RoomForPieces
+from topology.remote.taking import Taker
+from topology.store.interface import Note, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
 RESOURCE = "agent"
-_KEPT = 1_000_000  # µs between two notes of what is taken
+_KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
+_LOOK = 5.0  # seconds between two looks at whether who attends may still do so
 
 
 class _Mark(msgspec.Struct):
@@ -45,18 +53,20 @@ class Agent:
     Attributes:
         host: name of its host.
         tid: of its host.
+        version: of the wire that it speaks.
         release: of Skytrail there.
         address: where it calls from.
         outbox: names the numbering of its reports.
         taken: number of its last report that is taken.
         connected: whether it reports now.
         heard: when it said something last, µs since the epoch.
-        offset: µs that its clock is before ours, as of then.
+        offset: µs that its clock is ahead of ours, as of then.
         refused: reports of it that could not be read.
     """
 
     host: str
     tid: str
+    version: int = OLDEST
     release: str = ""
     address: str = ""
     outbox: str = ""
@@ -67,28 +77,61 @@ class Agent:
     refused: int = 0
     noted: int = 0
     noted_at: int = 0
+    source: Source | None = None
+    holder: str = ""
     call: object = field(default=None, repr=False)
+    peer: Peer | None = None
+
+    def note(self, number: int) -> Note:
+        """That its reports are taken up to a number."""
+        return Note(RESOURCE, self.tid, msgspec.json.encode(_Mark(self.outbox, number)))
+
+
+@dataclass(frozen=True, slots=True)
+class AskBounds:
+    """Seconds that agents have to answer a question, and bytes of all their answers to it."""
+
+    seconds: float = 5.0
+    most: int = 64 << 20
 
 
 class Receiver:
     """Serves the wire, on a thread of its own.
 
-    What is taken is noted in the store once a second: after a hub was killed, an agent's reports of the last second may be
-    taken once more, in their order.
+    What is taken is noted in the store at once with what it changed, and now and then where it changed nothing: after a hub was
+    killed, only such reports are taken once more, in their order, and change nothing again.
 
     Args:
         listen: address and port.
-        take: takes a report; returns when it is in the store or held for it. Raises StoreError: it is to be sent again.
+        taker: takes reports.
         store: where it is noted what is taken.
         clock: µs since the epoch.
+        bounds: of what agents answer when they are asked.
+        security: who may connect as whom.
+
+    Attributes:
+        asker: asks the agents.
+        port: that is listened on.
     """
 
-    def __init__(self, listen: str, take: Callable[[Report], object], store: Store, clock: Callable[[], int]) -> None:
-        self._listen, self._take, self._store, self._clock = listen, take, store, clock
+    def __init__(
+        self,
+        listen: str,
+        taker: Taker,
+        store: Store,
+        clock: Callable[[], int],
+        bounds: AskBounds = AskBounds(),
+        security: HubSecurity = OPEN,
+    ) -> None:
+        self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
+        self._security, self._admission = security, Admission(security, store)
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
+        self._session = secrets.token_hex(8)
+        self._room = RoomForPieces()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
+        self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
         self._started = threading.Event()
         self._ended: asyncio.Event
         self._failure: Exception | None = None
@@ -129,9 +172,9 @@ class Receiver:
 
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
-        server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report),))
-        self.port = server.add_insecure_port(self._listen)
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
+        self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
         await self._ended.wait()
@@ -142,28 +185,47 @@ class Receiver:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _greet(self, greeting: wire.Greeting, context: Any) -> wire.Welcome:  # noqa: ANN401 - grpc has no types
+        received = self._clock()
         try:
             version = agreed(greeting.oldest, greeting.newest)
-            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, context.peer())
+            peer = self._security.peer(context)
+            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer(), peer)
+        except PeerError as error:
+            await self._refuse(context, error)
         except WireError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except StoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        return wire.Welcome(version=version, release=__version__, clock=self._clock(), taken=taken)
+        return wire.Welcome(
+            version=version,
+            release=__version__,
+            clock=self._clock(),
+            taken=taken,
+            received=received,
+            session=self._session,
+        )
 
-    def _known(self, greeting: wire.Greeting, peer: str) -> int:
+    @staticmethod
+    async def _refuse(context: Any, error: PeerError) -> None:  # noqa: ANN401 - grpc has no types
+        _log.warning("agent_refused", address=context.peer(), reason=str(error))
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+
+    def _known(self, greeting: wire.Greeting, version: int, address: str, peer: Peer | None) -> int:
         """Note who greets; says what is taken of its outbox."""
         if not greeting.tid or not greeting.outbox:
             raise WireError("a greeting says who greets: give the host an ID (host_id)")
+        self._admission.greet(peer, greeting.host, greeting.tid)
         with self._lock:
             agent = self._agents.get(greeting.tid)
+        noted = self._noted(greeting.tid)  # also of one that is known: another hub may have taken more meanwhile
+        taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
         if agent is None or agent.outbox != greeting.outbox:
-            noted = self._noted(greeting.tid)
-            taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
-            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
-        agent.host, agent.release, agent.address = greeting.host, greeting.release, peer
+            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
+        if taken > agent.taken:
+            agent.taken = agent.noted = taken
+        agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self._session}" if greeting.connection else ""
+        agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
-        agent.offset = greeting.clock - agent.heard
         with self._lock:
             self._agents[greeting.tid] = agent
         return agent.taken
@@ -179,52 +241,100 @@ class Receiver:
             return None
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
+        agent, pieces = await self._who(context), Pieces(self._room)
+        agent.call, agent.connected = context, True
+        _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
+        try:
+            async for reports in requests:
+                received = self._clock()
+                if agent.call is not context:
+                    await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
+                try:
+                    self._security.check(agent.peer)
+                    await self._loop.run_in_executor(self._pool, self._take_in, agent, pieces, reports)
+                except PeerError as error:
+                    await self._refuse(context, error)
+                except StoreError as error:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+                yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
+        finally:
+            with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
+                self._pool.submit(pieces.drop)
+            if agent.call is context:
+                agent.connected, agent.call = False, None
+                _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
+
+    async def _who(self, context: Any) -> Agent:  # noqa: ANN401 - grpc has no types
+        """The agent that calls; ends the call of one that has not greeted."""
         metadata = dict(context.invocation_metadata())
         with self._lock:
             agent = self._agents.get(str(metadata.get(TID, "")))
         if agent is None or agent.outbox != metadata.get(OUTBOX):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
-            return
-        agent.call, agent.connected = context, True
-        _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
+        assert agent is not None, "aborting raises"
         try:
-            async for reports in requests:
-                if agent.call is not context:
-                    await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
-                try:
-                    await self._loop.run_in_executor(self._pool, self._take_in, agent, reports)
-                except StoreError as error:
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-                yield wire.Taken(number=agent.taken, clock=self._clock())
-        finally:
-            if agent.call is context:
-                agent.connected, agent.call = False, None
-                _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
+            agent.peer = self._security.peer(context)
+            self._security.admit(agent.peer, agent.host)
+        except PeerError as error:
+            await self._refuse(context, error)
+        return agent
 
-    def _take_in(self, agent: Agent, reports: wire.Reports) -> None:
+    async def _attend(self, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        agent = await self._who(context)
+        attending = asyncio.ensure_future(self.asker.attend(agent.tid, answers, context))
+        try:
+            while not (await asyncio.wait({attending}, timeout=_LOOK))[0]:
+                self._security.check(agent.peer)
+            await attending
+        except PeerError as error:
+            await self._refuse(context, error)
+        finally:
+            attending.cancel()
+
+    def _take_in(self, agent: Agent, pieces: Pieces, reports: wire.Reports) -> None:
         for one in reports.reports:
             if one.number <= agent.taken:
                 continue  # it came once before
             try:
-                report = decode_report(one.report)
+                data = pieces.whole(one)
+                if data is None:
+                    continue
+                report = decode_report(data)
+                report = replace(report, observed=report.observed + reports.ahead + one.shift)
+                check_report(agent.peer, agent.tid, report)
             except MalformedReportError as error:  # sent again it would be no better
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
             else:
-                self._take(report)
+                agent.source = report.source
+                if self._claimed(agent, report.source) and one.number <= agent.taken:
+                    continue
+                if self._taker.take(report, agent.note(one.number)):
+                    agent.noted = one.number
             agent.taken = one.number
         agent.heard = self._clock()
-        agent.offset = reports.clock - agent.heard
+        agent.offset = -reports.ahead if agent.version >= CLOCKS else reports.clock - agent.heard
         if agent.heard - agent.noted_at >= _KEPT:
             self._note(agent)
 
+    def _claimed(self, agent: Agent, source: Source) -> bool:
+        """Write for an agent's source; whether it has turned out that another hub took more of its reports before."""
+        if not self._taker.claim(source, agent.holder):
+            return False
+        noted = self._noted(agent.tid)
+        if noted is None or noted.outbox != agent.outbox or noted.number <= agent.taken:
+            return False
+        agent.taken = agent.noted = noted.number
+        return True
+
     def _note(self, agent: Agent) -> None:
         """Keep in the store what is taken; where that fails, more is taken once more after a restart."""
-        if agent.noted == agent.taken:
+        agent.noted_at = agent.heard
+        if agent.noted == agent.taken or agent.source is None:
             return
         try:
-            self._store.put_resource(RESOURCE, agent.tid, msgspec.json.encode(_Mark(agent.outbox, agent.taken)))
+            self._taker.keep(agent.source, agent.note(agent.taken))
         except StoreError as error:
             _log.warning("agent_not_noted", agent=agent.tid, error=str(error))
         else:
-            agent.noted, agent.noted_at = agent.taken, agent.heard
+            agent.noted = agent.taken

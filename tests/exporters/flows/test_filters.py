@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -17,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters.flows.capture_file import CaptureFile
+from exporters.flows.filter_questions import question_of
 from exporters.flows.filters import parse
+from skytrail.asking.terms import Every, compiled
 from skytrail.errors import FilterError
 
 Flow = dict[str, Any]
@@ -101,6 +104,7 @@ class Oracle:
 
     path: Path
     flows: list[Flow]
+    protocols: list[int]
 
     def matching(self, expression: str) -> set[int]:
         """Ask libpcap; -O: without its optimiser, which refuses what can never match."""
@@ -116,7 +120,14 @@ class Oracle:
         wanted = parse(expression)
         ours = {index for index, flow in enumerate(self.flows) if wanted.matches(flow)}
         assert ours == self.matching(expression), expression
+        if re.search(r"vlan \d", expression) is None:  # of one VLAN a hub cannot ask
+            of_hub = compiled(question_of(expression) or Every(()))
+            assert {index for index, flow in enumerate(self.flows) if of_hub(self.counted(index, flow))} == ours, expression
         return len(ours)
+
+    def counted(self, index: int, flow: Flow) -> Flow:
+        """A flow as our agents tell of it: always with its protocol's number."""
+        return {**flow, "Network": {**flow["Network"], "IPProtocol": self.protocols[index]}} if "Network" in flow else flow
 
 
 def make_oracle(folder: Path, made: list[Conversation]) -> Oracle:
@@ -129,7 +140,7 @@ def make_oracle(folder: Path, made: list[Conversation]) -> Oracle:
         writer.write_header(None)
         for index, conversation in enumerate(made):  # the time is the index, in us
             writer.write_packet(conversation.frame(), sec=index // 10**6, usec=index % 10**6)
-    return Oracle(path, [conversation.flow() for conversation in made])
+    return Oracle(path, [conversation.flow() for conversation in made], [conversation.protocol for conversation in made])
 
 
 @pytest.fixture(scope="module", name="untagged")
@@ -227,7 +238,7 @@ def tcp(**changes: object) -> Flow:
         "Application": "HTTPS",
         "Interface": "veth12",
         "Link": {"Protocol": "ETHERNET", "A": MACS[0], "B": MACS[1], "ID": 40968},
-        "Network": {"Protocol": "IPV6", "A": "2001:db8::1", "B": "2001:db8::2", "ATTL": 64},
+        "Network": {"Protocol": "IPV6", "A": "2001:db8::1", "B": "2001:db8::2", "ATTL": 64, "IPProtocol": 6},
         "Fragment": True,
         "TCPMetric": {"ABFlags": "SYN|ACK", "SynAckRTT": 11},
         "Transport": {"Protocol": "TCP", "A": 50000, "B": 443},
@@ -269,6 +280,8 @@ def tcp(**changes: object) -> Flow:
 )
 def test_fields_and_words_match(expression: str) -> None:
     assert parse(expression).matches(tcp())
+    if re.search(r"vlan \d", expression) is None:
+        assert compiled(question_of(expression) or Every(()))(tcp())
     if expression.strip():
         assert not parse(f"not ({expression})").matches(tcp())
 
@@ -292,6 +305,20 @@ def test_fields_and_words_match(expression: str) -> None:
 )
 def test_fields_and_words_do_not_match(expression: str) -> None:
     assert not parse(expression).matches(tcp())
+    asked = question_of(expression)
+    assert asked is not None
+    assert not compiled(asked)(tcp())
+
+
+def test_a_hub_is_not_asked_for_one_vlan() -> None:
+    with pytest.raises(FilterError, match=r"vlan 8: a hub asks for any VLAN only: write vlan, or Link.ID=8"):
+        question_of("tcp and not vlan 8")
+
+
+def test_many_alternatives_do_not_nest() -> None:
+    asked = question_of(" or ".join(f"port {port}" for port in range(400, 450)))
+    assert asked is not None
+    assert compiled(asked)(tcp())
 
 
 @pytest.mark.parametrize("flow", [{}, {"Link": None, "Network": None, "Transport": None, "LayersPath": None}])

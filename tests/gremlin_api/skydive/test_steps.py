@@ -136,7 +136,7 @@ def test_a_subgraph_has_the_edges_between() -> None:
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("G.V().Count().Out()", r"^line 1, column 15: Out\(\) cannot follow what gives a number: it takes nodes$"),
+        ("G.V().Count().Out()", r"^line 1, column 15: Out\(\) cannot follow what gives a number: it takes flows, nodes$"),
         ("G.V().At(NOW)", r"^line 1, column 7: At\(\) cannot follow what gives nodes: it takes the graph$"),
         ("G.V().Has('Name', Regex('^a'))", r"^line 1, column 7: a Regex stands for the whole text by itself"),
         ("G.V().Has('Name', Regex('('))", r"^line 1, column 7: '\(' is no regular expression: missing"),
@@ -153,7 +153,7 @@ def test_a_subgraph_has_the_edges_between() -> None:
         ("G.V().Sum()", r"Sum\(\) takes the key whose values are added$"),
         ("G.V().Has('MTU', LT(TRUE))", r"a number or a text is compared"),
         ("G.V().Has('MTU', Within(LT(1)))", r"values are listed here, not predicates$"),
-        ("G.Flows()", r"^line 1, column 3: Flows\(\) asks the flow tables of the agents"),
+        ("G.Flows()", r"^line 1, column 3: Flows\(\) asks the flow tables of agents: a hub answers that, at /api/topology$"),
         ("G.V().Workflow('x')", r"^line 1, column 7: Workflow\(\) is refused"),
         ("G.V().Descendants(-1)", r"Descendants\(\) goes -1 far: give 0 or more$"),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,19 +14,24 @@ from typing import Any
 
 import grpc
 import pytest
+from support.cable import Cable
 from support.netlab import until
 from support.ports import free_port
 
-from skytrail.errors import ListenError
+from skytrail.asking.questions import Part, Question
+from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
-from skytrail.wire.methods import OUTBOX, TID, greeting, reporting
+from skytrail.wire.methods import MAX_MESSAGE, OUTBOX, TID, greeting, reporting
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.reconcile import Reconciler
-from topology.remote.outbox import Outbox
+from topology.remote.codec import encode_report
+from topology.remote.outbox import Clocks, Outbox
+from topology.remote.pieces import Pieces
 from topology.remote.receiver import Receiver
 from topology.remote.sender import Identity, Sender
+from topology.remote.taking import Taking
 from topology.store.embedded.store import EmbeddedStore
-from topology.store.interface import StoreError
+from topology.store.interface import Note, StoreError
 
 SOURCE = Source("netlink", "host", tid="host/1")
 
@@ -36,6 +44,10 @@ def report(number: int) -> Report:
     return Report(SOURCE, number, (NodeFact("a", {"Name": "a", "Type": "veth", "n": number}),))
 
 
+def no_answer(_: Question) -> Iterator[Part]:
+    raise RunError("is not to be asked")
+
+
 class Hub:
     """A receiver that notes what it takes; its store is real, and it may be started again on it."""
 
@@ -46,13 +58,21 @@ class Hub:
         self.receiver: Receiver | None = None
 
     def start(self) -> None:
-        self.receiver = Receiver(f"127.0.0.1:{self.port}", self._take, self.store, now)
+        self.receiver = Receiver(f"127.0.0.1:{self.port}", self, self.store, now)
         self.receiver.start()
 
-    def _take(self, one: Report) -> None:
+    def claim(self, _: Source, __: str) -> bool:
+        return False
+
+    def take(self, one: Report, note: Note) -> bool:
         if self.refuses(one):
             raise StoreError("it is full")
         self.taken.append(one)
+        self.store.put_resource(note.kind, note.id, note.body)
+        return True
+
+    def keep(self, _: Source, note: Note) -> None:
+        self.store.put_resource(note.kind, note.id, note.body)
 
     def stop(self) -> None:
         if self.receiver:
@@ -61,53 +81,6 @@ class Hub:
 
     def numbers(self) -> list[int]:
         return [one.observed for one in self.taken]
-
-
-class Cable:
-    """Carries a port's connections to another port, until it is cut."""
-
-    def __init__(self, to: int) -> None:
-        self._to, self._ends = to, list[socket.socket]()
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            try:
-                far = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:
-                near.close()
-                continue
-            self._ends += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
-
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-        except OSError:
-            pass
-        for end in (one, other):
-            end.close()
-
-    def cut(self) -> None:
-        """End what is connected now, in the middle of whatever it carries."""
-        for end in self._ends:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        self._ends.clear()
-
-    def close(self) -> None:
-        self._listening.close()
-        self.cut()
 
 
 @pytest.fixture
@@ -124,7 +97,15 @@ def sender(tmp_path: Path) -> Iterator[Callable[..., Sender]]:
 
     def start(*ports: int, folder: str = "agent", tid: str = "host/1") -> Sender:
         addresses = [f"127.0.0.1:{port}" for port in ports]
-        made.append(Sender(addresses, Outbox(tmp_path / folder / "outbox", 1 << 30), Identity("host", tid), now))
+        made.append(
+            Sender(
+                addresses,
+                Outbox(tmp_path / folder / "outbox", 1 << 30, Clocks.of_machine("b")),
+                Identity("host", tid),
+                now,
+                no_answer,
+            )
+        )
         made[-1].start()
         return made[-1]
 
@@ -254,7 +235,7 @@ def test_what_is_no_report_is_passed_over_and_said(hub: Hub) -> None:
     [
         (
             {"oldest": 7, "newest": 9, "tid": "host/1", "outbox": "o"},
-            "versions 7 to 9 of the wire, the hub 1 to 1: upgrade the hub",
+            "versions 7 to 9 of the wire, the hub 1 to 2: upgrade the hub",
         ),
         ({"oldest": 1, "newest": 1, "tid": "", "outbox": "o"}, "give the host an ID"),
     ],
@@ -279,10 +260,175 @@ def test_an_address_in_use_is_said(hub: Hub) -> None:
     hub.receiver = None
 
 
+def test_a_hub_that_knows_only_its_store_is_told_all_once_more(hub: Hub, tmp_path: Path) -> None:
+    told = threading.Semaphore(0)
+    outbox = Outbox(tmp_path / "outbox", 1 << 30, Clocks.of_machine("b"))
+    hub.start()
+    cable = Cable(hub.port)
+    agent = Sender([f"127.0.0.1:{cable.port}"], outbox, Identity("host", "host/1"), now, no_answer, told.release)
+    agent.start()
+    agent.report(report(1))
+    until(lambda: outbox.waiting == 0)
+    cable.cut()
+    agent.report(report(2))
+    until(lambda: outbox.waiting == 0)
+    assert not told.acquire(blocking=False)  # the same knows what it was told
+    hub.stop()
+    hub.start()
+    assert told.acquire(timeout=20)
+    agent.stop()
+    cable.close()
+
+
+def large(number: int) -> Report:
+    """More than a message takes."""
+    nodes = tuple(
+        NodeFact(f"host/1/{n}", {"Name": f"n{n}", "Type": "veth", "n": number, "x": "x" * 900}) for n in range(24_000)
+    )
+    return Report(SOURCE, number, nodes, whole=True)
+
+
+def test_a_report_larger_than_a_message_comes_through_whole_also_where_it_is_cut(
+    hub: Hub, sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(encode_report(large(2))) > MAX_MESSAGE + (4 << 20)
+    hub.start()
+    cable = Cable(hub.port)
+    agent = sender(cable.port)
+    assert hub.receiver
+    pieces: list[int] = []
+    whole = Pieces.whole
+
+    def watched(self: Pieces, one: wire.Numbered) -> bytes | None:
+        pieces.append(one.number)
+        if len(pieces) == 4:  # some have come, and others not
+            cable.cut()
+        return whole(self, one)
+
+    monkeypatch.setattr(Pieces, "whole", watched)
+    said = [report(1), large(2), report(3)]
+    for one in said:
+        agent.report(one)
+    until(lambda: agent.outbox.waiting == 0, 60)
+    assert hub.taken == said
+    assert pieces.count(2) > 6
+    assert (hub.receiver.agents()[0].refused, hub.receiver._room._used) == (0, 0)
+    cable.close()
+
+
+def test_a_report_larger_than_any_may_be_is_passed_over_and_its_room_given_back(
+    hub: Hub, sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topology.remote.pieces.LARGEST", 8 << 20)
+    hub.start()
+    agent = sender(hub.port)
+    for one in (report(1), large(2), report(3)):
+        agent.report(one)
+    until(lambda: agent.outbox.waiting == 0, 60)
+    assert hub.receiver
+    assert (hub.numbers(), hub.receiver.agents()[0].refused, hub.receiver._room._used) == ([1, 3], 1, 0)
+
+
+class Watch:
+    """An agent's clock, that is off, and may be set."""
+
+    def __init__(self, ahead: int) -> None:
+        self.ahead = ahead
+        machine = Clocks.of_machine("boot")
+        self.clocks = Clocks(lambda: now() + self.ahead, machine.steady, "boot")
+
+
+MINUTES = 60_000_000
+
+
+@pytest.mark.parametrize("ahead", [30 * MINUTES, -30 * MINUTES, 0])
+def test_history_is_by_the_hubs_clock_whatever_the_agents_is_and_though_it_was_set(tmp_path: Path, ahead: int) -> None:
+    watch = Watch(ahead)
+    port = free_port()
+    moments: list[tuple[int, int]] = []
+
+    def start() -> Sender:
+        outbox = Outbox(tmp_path / "outbox", 1 << 30, watch.clocks)
+        made = Sender([f"127.0.0.1:{port}"], outbox, Identity("host", "host/1"), watch.clocks.now, no_answer)
+        made.start()
+        return made
+
+    def tell(number: int) -> None:
+        before = now()
+        agent.report(Report(SOURCE, watch.clocks.now(), (NodeFact("a", {"Name": "a", "Type": "veth", "n": number}),)))
+        moments.append((before, now()))
+        time.sleep(0.05)  # so that a time that is wrong by that much is another's
+
+    agent = start()  # cut off
+    tell(0)
+    watch.ahead += 20 * MINUTES
+    tell(1)
+    agent.stop()
+    watch.ahead -= 50 * MINUTES
+    agent = start()
+    tell(2)
+    store = EmbeddedStore(tmp_path / "graph")
+    reconciler = Reconciler(store, "hub", now)
+    receiver = Receiver(f"127.0.0.1:{port}", Taking(reconciler), store, now)
+    receiver.start()
+    until(lambda: agent.outbox.waiting == 0, 20)
+    tell(3)
+    until(lambda: agent.outbox.waiting == 0, 20)
+    assert abs(agent.clock_offset + watch.ahead) < 50_000
+    assert abs(receiver.agents()[0].offset - watch.ahead) < 50_000
+    found = [(one.state.metadata["n"], one.updated_at) for one in store.feed(0, 99) if one.state]
+    assert [number for number, _ in found] == [0, 1, 2, 3]
+    for (_, at), (before, after) in zip(found, moments, strict=True):
+        assert before - 20_000 <= at <= after + 20_000
+    agent.stop()
+    receiver.stop()
+    reconciler.close()
+    store.close()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from topology.reconcile import Reconciler
+from topology.remote.receiver import Receiver
+from topology.remote.taking import Taking
+from topology.store.embedded.store import EmbeddedStore
+now = lambda: time.time_ns() // 1000
+store = EmbeddedStore(Path(sys.argv[2]))
+Receiver(sys.argv[1], Taking(Reconciler(store, "hub", now)), store, now).start()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_over_kills_of_the_hub_each_change_is_in_the_history_once(
+    tmp_path: Path, sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes and goes again would be there twice, were it taken twice; what changes nothing is among it."""
+    monkeypatch.setattr("topology.remote.sender._TOGETHER", 3000)  # some twenty reports: a kill comes amid them
+    port, folder, chance = free_port(), tmp_path / "graph", random.Random(7)
+    command = [sys.executable, "-c", KILLED, f"127.0.0.1:{port}", str(folder)]
+    agent, total, kills = sender(port), 3000, 12
+    for number in range(1, total + 1):
+        fact = NodeFact("a", {"Name": "a", "Type": "veth", "MTU": number // 3 % 2}, {"Metric": number})  # three alike
+        agent.report(Report(SOURCE, now(), (fact,)))
+    for kill in range(kills + 1):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hub:
+            assert hub.stdout
+            assert hub.stdout.readline() == "ready\n"
+            target = int(agent.outbox.waiting * chance.uniform(0.85, 0.98)) if kill < kills else 0
+            until(lambda target=target: agent.outbox.waiting <= target, 60)
+            hub.kill()
+    store = EmbeddedStore(folder)
+    seen = [one.state.metadata["MTU"] for one in store.feed(0, 2 * total) if one.state]
+    assert seen == [number % 2 for number in range(total // 3 + 1)]
+    store.close()
+
+
 def test_the_graph_of_two_agents_is_what_their_probes_saw(tmp_path: Path, sender: Callable[..., Sender]) -> None:
     store = EmbeddedStore(tmp_path / "graph")
     reconciler = Reconciler(store, "hub", now)
-    receiver = Receiver(f"127.0.0.1:{free_port()}", reconciler.report, store, now)
+    receiver = Receiver(f"127.0.0.1:{free_port()}", Taking(reconciler), store, now)
     receiver.start()
     agents = [sender(receiver.port, folder=name, tid=f"host/{name}") for name in "ab"]
     for name, agent in zip("ab", agents, strict=True):

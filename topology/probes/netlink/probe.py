@@ -106,6 +106,13 @@ class NetlinkProbe:
         self.watcher.start()
         self._reader.start()
 
+    def tell_all(self) -> None:
+        """Report all that is there once more; after the first look, which tells all anyway."""
+        with self._lock:
+            self._whole = True
+            if not self._first:
+                self._report(self._clock(), {}, {}, set())
+
     def stop(self) -> None:
         """End the watching."""
         self.watcher.stop()
@@ -183,10 +190,11 @@ class NetlinkProbe:
         return changed
 
     def _keep_rules(self, cookie: int, tables: Tables, read_at: int) -> dict[int, None]:
-        """Note a namespace's tables; gives it if its rules are otherwise."""
+        """Note a namespace's tables; gives it if its rules, or its routes to nowhere, are otherwise."""
         _, before = self._tables.get(cookie, (0, None))
         self._tables[cookie] = read_at, tables
-        return {} if before is not None and before.rules == tables.rules else {cookie: None}
+        same = before is not None and (before.rules, before.nowhere()) == (tables.rules, tables.nowhere())
+        return {} if same else {cookie: None}
 
     def _keep_ethtool(self, namespace: Namespace, found: Found) -> None:
         observed = self._clock()
@@ -349,8 +357,8 @@ class NetlinkProbe:
         facts: dict[str, Fact] = {}
         for cookie in namespaces:
             if cookie in self._namespaces:
-                rules = self._tables[cookie][1].rules if cookie in self._tables else []
-                found = list(namespace_facts(self._namespaces[cookie], self._owner(cookie), self._host_tid, rules))
+                tables, owner = self._tables.get(cookie, (0, Tables()))[1], self._owner(cookie)
+                found = list(namespace_facts(self._namespaces[cookie], owner, self._host_tid, tables.rules, tables.nowhere()))
                 self._facts_of_namespace[cookie] = {fact.id for fact in found}
                 facts |= {fact.id: fact for fact in found}
         for key in changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from topology.probes.netlink.neighbourdata import (
     neighbour_dump_request,
     neighbour_lists,
 )
+from topology.probes.netlink.netconfdata import RTM_GETNETCONF, Conf, conf_dump_request, decode_conf, net_confs
 from topology.probes.netlink.routedata import RTM_GETROUTE, Route, decode_route, route_dump_request
-from topology.probes.netlink.routingtables import routing_tables
+from topology.probes.netlink.routingtables import NO_INTERFACE, routing_tables
 from topology.probes.netlink.ruledata import RTM_GETRULE, Rule, decode_rule, rule_dump_request
 from topology.probes.netlink.statistics import RTM_GETSTATS, decode_statistics, statistics_dump_request
 from topology.probes.netlink.vlandata import RTM_GETLINK, decode_vlans, vlan_dump_request
@@ -47,10 +49,13 @@ class Tables:
     filters: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     vlans: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     counters: dict[int, dict[str, int]] = field(default_factory=dict)
+    confs: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def metadata(self, ifindex: int) -> dict[str, Any]:
-        """What is kept of an interface: ``RoutingTables``, ``TC``, ``BridgeVlans``; ``Neighbors``, ``FDB`` without states."""
+        """What is kept of an interface: ``RoutingTables``, ``TC``, ``NetConf`` …; ``Neighbors``, ``FDB`` without states."""
         found: dict[str, Any] = {}
+        if conf := self.confs.get(ifindex):
+            found["NetConf"] = conf
         if filters := self.filters.get(ifindex, [])[:MOST]:
             found["TC"] = filters
         if vlans := self.vlans.get(ifindex):
@@ -61,6 +66,10 @@ class Tables:
         if len(routes) > MOST:
             found["RoutesLeftOut"] = len(routes) - MOST
         return found | neighbour_lists(self.neighbours.get(ifindex, [])[:MOST], volatile=False)
+
+    def nowhere(self) -> list[dict[str, Any]]:
+        """``RoutingTables`` of the namespace itself: its routes that lead through no interface (blackhole …)."""
+        return routing_tables(self.routes.get(NO_INTERFACE, [])[:MOST], NO_INTERFACE)
 
     def states(self, ifindex: int) -> dict[str, Any]:
         """The same neighbours with their states of the moment."""
@@ -77,12 +86,16 @@ def read_tables() -> Tables:
     tables = Tables()
     with RouteAsker() as asker:
         for route in _dump(asker, RTM_GETROUTE, route_dump_request(), decode_route):
-            for ifindex in {hop.ifindex for hop in route.hops if hop.ifindex}:
+            for ifindex in {hop.ifindex for hop in route.hops} or {NO_INTERFACE}:
                 tables.routes[ifindex].append(route)
         tables.rules = list(_dump(asker, RTM_GETRULE, rule_dump_request(), decode_rule))
         for body in (neighbour_dump_request(), fdb_dump_request()):
             for neighbour in _dump(asker, RTM_GETNEIGH, body, decode_neighbour):
                 tables.neighbours[neighbour.ifindex].append(neighbour)
+        confs: list[Conf] = []
+        for family in (socket.AF_INET, socket.AF_INET6):
+            confs += _dump(asker, RTM_GETNETCONF, conf_dump_request(family), decode_conf)
+        tables.confs = net_confs(confs)
         hooks = list(_dump(asker, RTM_GETQDISC, qdisc_dump_request(), decode_hooks))
         for ifindex, parent, direction in [(ifindex, *hook) for ifindex, found in hooks for hook in found.items()]:
             for body in asker.request(RTM_GETTFILTER, NLM_F_DUMP, filter_dump_request(ifindex, parent)):

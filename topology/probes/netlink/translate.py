@@ -19,10 +19,21 @@ _AF_INET = 2
 _RULE_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Rule)}
 
 
-def namespace_facts(namespace: Namespace, tid: str, host_tid: str, rules: Iterable[Rule]) -> Iterator[NodeFact | EdgeFact]:
-    """A namespace's node below its host; for the host's own, whose links are the host's, what it adds to the host's node."""
+def namespace_facts(
+    namespace: Namespace, tid: str, host_tid: str, rules: Iterable[Rule], nowhere: list[dict[str, Any]]
+) -> Iterator[NodeFact | EdgeFact]:
+    """A namespace's node below its host; for the host's own, whose links are the host's, what it adds to the host's node.
+
+    Args:
+        namespace: what it is.
+        tid: its topology ID.
+        host_tid: of its host.
+        rules: of its policy routing.
+        nowhere: its routes that lead through no interface, as ``RoutingTables``.
+    """
     shown = [_shown(rule) for rule in rules]
-    more: dict[str, Any] = {"Rules": shown} if shown else {}
+    tables = {"Rules": shown, "RoutingTables": nowhere}
+    more: dict[str, Any] = {key: value for key, value in tables.items() if value}
     if namespace.of_host:
         if more:
             yield NodeFact(host_tid, more, enriches=True)

@@ -29,7 +29,7 @@ from topology.store.embedded.schema import connect, prepare
 from topology.store.embedded.soundness import RESTORE, Soundness, refuse_lost
 from topology.store.embedded.writing import Live, Writing
 from topology.store.folder import hold
-from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, succeeds
+from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, may_take
 from topology.store.traversal import Moment
 
 T = TypeVar("T")
@@ -61,6 +61,8 @@ class EmbeddedStore:
     Raises:
         StoreError: another process has it, or the file cannot be read or written.
     """
+
+    shared = False
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class EmbeddedStore:
             elif found[1] == holder:
                 epoch = int(found[0])
                 self._database.execute("UPDATE writer SET until = ? WHERE name = ?", (until, writer))
-            elif found[2] > now and writer in self._leased and not succeeds(holder, found[1]):
+            elif not may_take(holder, found[1], expired=found[2] <= now or writer not in self._leased):
                 raise StaleWriterError(f"{writer} is written by {found[1]}: stop that one, or wait {seconds:g} s")
             else:
                 epoch = int(found[0]) + 1
@@ -134,6 +136,8 @@ class EmbeddedStore:
                     for change in batch.changes:
                         writing.take(change)
                     writing.finish()
+                    if batch.note is not None:
+                        self._put(batch.note.kind, batch.note.id, batch.note.body)
                     self._database.execute("COMMIT")
                     self._traces.committed()
                 self._take(writing)
@@ -195,6 +199,10 @@ class EmbeddedStore:
         """Revisions and deletions recorded after that sequence."""
         return self._read(lambda database: reading.feed(database, after, limit))
 
+    def changed_by_others(self, after: int) -> tuple[int, set[str]]:  # noqa: ARG002 - the interface's
+        """Nobody: we have it alone."""
+        return self._sequence, set()
+
     def retain(self, before: int | None = None, size: int | None = None) -> Retained:
         """Remove what ended before a time, and the oldest that ended while there are more bytes than ``size``."""
         removed = gone = 0
@@ -229,9 +237,13 @@ class EmbeddedStore:
     def put_resource(self, kind: str, id_: str, body: bytes | None) -> None:
         """Keep one, in the place of the one of that ID; None: keep it no more."""
         with self._lock, self._errors("write"), self._transaction():
+            self._put(kind, id_, body)
+
+    def _put(self, kind: str, id_: str, body: bytes | None) -> None:
+        if body is None:
             self._database.execute("DELETE FROM resource WHERE kind = ? AND id = ?", (kind, id_))
-            if body is not None:
-                self._database.execute("INSERT INTO resource VALUES (?, ?, ?)", (kind, id_, body))
+        else:
+            self._database.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?)", (kind, id_, body))
 
     def health(self) -> Health:
         """How it is."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gremlin_python.process.graph_traversal import GraphTraversalSource, __
+from gremlin_python.process.graph_traversal import GraphTraversal, GraphTraversalSource, __
+from gremlin_python.process.traversal import Cardinality
 
+from topology.store.interface import Note
 from topology.store.janusgraph.connection import Connections
 from topology.store.janusgraph.schema import INTERNAL
 
@@ -21,7 +23,7 @@ def read(connections: Connections, kind: str) -> dict[str, bytes]:
 
 def put(connections: Connections, kind: str, id_: str, body: bytes | None) -> None:
     """Keep one, or keep it no more. Raises ConflictError: another writes it, StoreError."""
-    name = f"{_page(kind)}/{id_}"
+    name = name_of(kind, id_)
 
     def work(g: GraphTraversalSource) -> None:
         if body is None:
@@ -31,6 +33,17 @@ def put(connections: Connections, kind: str, id_: str, body: bytes | None) -> No
         g.V().has("system", name).fold().coalesce(__.unfold(), made).property("doc", body.decode()).iterate()
 
     connections.run(work)
+
+
+def with_note(steps: GraphTraversal, vertex: object, note: Note) -> GraphTraversal:
+    """Keep one, its vertex being there, in a transaction."""
+    kept = __.V(vertex).property(Cardinality.single, "page", _page(note.kind))
+    return steps.side_effect(kept.property(Cardinality.single, "doc", note.body.decode()))
+
+
+def name_of(kind: str, id_: str) -> str:
+    """By which its vertex is known."""
+    return f"{_page(kind)}/{id_}"
 
 
 def _page(kind: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from topology.elements import decode_state, encode_state
-from topology.store.interface import AwayError, Batch, Change, StaleWriterError, StoreError
+from topology.store.interface import AwayError, Batch, BehindError, Change, StaleWriterError, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Spool:
         waiting: batches in the file.
         size: their bytes.
         spooled: batches that had to wait, since the start.
-        refused: those that the store refused later because another process had taken over as their writer.
+        refused: those that the store refused later because another process had taken over, or changed the same.
         failure: why nothing is applied now; None: nothing waits, or it is being applied.
 
     Raises:
@@ -71,13 +71,18 @@ class Spool:
 
         Raises:
             StoreError: the store refused it, or is away and the spool is full or cannot be written.
+            AwayError: it has a note, and would have to wait.
         """
         with self._lock:
             behind = self.waiting > 0
+        if behind and batch.note is not None:
+            raise AwayError(self.failure or "what waits in the spool is written first")
         if not behind:
             try:
                 self._sequence = self._sink(batch)
             except AwayError as error:
+                if batch.note is not None:
+                    raise
                 self.failure = str(error)
             else:
                 return self._sequence
@@ -152,7 +157,7 @@ class Spool:
         place, data = found
         try:
             self._sequence = self._sink(_decode(data, self._path))
-        except StaleWriterError as error:
+        except (StaleWriterError, BehindError) as error:
             self.refused += 1
             _log.warning("spooled_batch_refused", reason=str(error))
         with self._lock:
@@ -173,11 +178,12 @@ class _Waiting(msgspec.Struct, array_like=True):
     number: int
     recorded: int
     changes: list[tuple[str, int, bytes]]
+    seen: int | None = None  # missing in what an earlier release left
 
 
 def _encode(batch: Batch) -> bytes:
     changes = [(one.id, one.at, b"" if one.state is None else encode_state(one.state)) for one in batch.changes]
-    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes))
+    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes, batch.seen))
 
 
 def _decode(data: bytes, path: Path) -> Batch:
@@ -186,4 +192,4 @@ def _decode(data: bytes, path: Path) -> Batch:
         changes = tuple(Change(id_, at, decode_state(state) if state else None) for id_, at, state in found.changes)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the spool {path} is damaged ({error}): stop, and move it away") from error
-    return Batch(found.writer, found.epoch, found.number, found.recorded, changes)
+    return Batch(found.writer, found.epoch, found.number, found.recorded, changes, seen=found.seen)

@@ -1,0 +1,78 @@
+"""What happened to conversations, as people and hubs see it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.bpf import drops
+from exporters.drops.places import Places
+from exporters.drops.reasons import Reasons
+from exporters.flows.ends import tracking_of_ends
+from exporters.sockets.shown import PROTOCOLS, address_text
+
+KINDS = {
+    drops.PACKET: "Drop",
+    drops.RETRANSMIT: "Retransmit",
+    drops.SYN_AGAIN: "SYNTimeout",
+    drops.SYN_ACK_AGAIN: "SYNACKTimeout",
+    drops.RESET_SENT: "ResetSent",
+    drops.RESET_RECEIVED: "ResetReceived",
+}
+"""``What`` happened, by the program's number."""
+
+_MS = 1_000_000
+
+
+def ours(rows: NDArray[Any], places: Places) -> NDArray[np.bool_]:
+    """Which rows tell of namespaces that are known, or of none."""
+    known = np.fromiter(places.namespaces, np.uint64, len(places.namespaces))
+    netns = rows["key"]["netns"]
+    return np.asarray(np.isin(netns, known) | (netns == 0))
+
+
+def told(rows: NDArray[Any], reasons: Reasons, places: Places, offset: int) -> Iterator[dict[str, Any]]:
+    """One object for each row.
+
+    Args:
+        rows: of :data:`exporters.drops.conversations.ROW`.
+        reasons: the kernel's.
+        places: names of now. What happened in a namespace that is not among them is not told: that is another agent's, who may
+            share this kernel. A device that has no name any more is left out of the object.
+        offset: ns from the clock of ``last`` to the epoch.
+
+    Yields:
+        ``{"What": "Drop", "Reason": …, "TrackingID": …, "Network": {"Protocol", "A", "B", "IPProtocol"}, "Transport":
+        {"Protocol", "A", "B"}, "Namespace": …, "Interface": …, "AB": packets, "BA": packets, "Last": ms}``; A is the
+        conversation's lower end.
+    """
+    rows = rows[ours(rows, places)]
+    keys = rows["key"]
+    tracking = tracking_of_ends(keys["ends"])
+    for row, identity in zip(rows, tracking, strict=True):
+        key, ends = row["key"], row["key"]["ends"]
+        family, proto, kind = int(ends["family"]), int(ends["proto"]), int(key["kind"])
+        first, second = (address_text(family, ends["addr"][side].tobytes()) for side in (0, 1))
+        told: dict[str, Any] = {
+            "What": KINDS[kind],
+            "TrackingID": identity.tobytes().hex(),
+            "Network": {"Protocol": f"IPV{family}", "A": first, "B": second, "IPProtocol": proto},
+            "AB": int(row["packets"][0]),
+            "BA": int(row["packets"][1]),
+            "Last": (int(row["last"]) + offset) // _MS,
+        }
+        if kind == drops.PACKET:
+            told["Reason"] = reasons.drop(int(key["reason"]))
+        elif kind == drops.RESET_SENT and (reason := reasons.reset(int(key["reason"]))):
+            told["Reason"] = reason
+        if proto in PROTOCOLS:
+            told["Transport"] = {"Protocol": PROTOCOLS[proto], "A": int(ends["port"][0]), "B": int(ends["port"][1])}
+        netns, device = places.namespaces.get(int(key["netns"])), places.devices.get((int(key["netns"]), int(row["ifindex"])))
+        if netns is not None:
+            told["Namespace"] = netns
+        if device is not None:
+            told["Interface"] = device
+        yield told

@@ -1,0 +1,88 @@
+"""What an asker collects of one question: parts as JSON, bounded, read only when they are wanted."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from skytrail.asking.questions import Part, decode_part
+from skytrail.errors import RunError
+
+RESULTS = ANSWERED, FAILED, LATE, AWAY = ("answered", "failed", "late", "away")
+"""What becomes of a question to one agent."""
+
+_QUESTIONS = 4  # as large as one may be
+
+
+class Room:
+    """Room for answers, of all questions of a process.
+
+    Args:
+        most: bytes of one question's.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._used = 0
+
+    def take(self, size: int) -> bool:
+        """Whether there is so much left; it is taken then."""
+        with self._lock:
+            if self._used + size > _QUESTIONS * self.most:
+                return False
+            self._used += size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give back."""
+        with self._lock:
+            self._used -= size
+
+
+class Collected:
+    """Parts, with the TID of who answered each; an iterable that reads them anew each time. Holds its room as long as it lives.
+
+    Reading raises RunError where a part is none.
+
+    Attributes:
+        drop: gives the room back at once.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room, self._size = room, _Size()
+        self._parts: list[tuple[str, bytes]] = []
+        self.drop = weakref.finalize(self, _give, room, self._size)
+
+    def add(self, tid: str, data: bytes) -> None:
+        """Take one more. Raises RunError: there is no room."""
+        most = self._room.most
+        if self._size.bytes + len(data) > most:
+            raise RunError(f"the answers are larger than {most >> 20} MiB together: ask for less, or set hub.ask_max")
+        if not self._room.take(len(data)):
+            raise RunError("there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max")
+        self._size.bytes += len(data)
+        self._parts.append((tid, data))
+
+    def __iter__(self) -> Iterator[tuple[str, Part]]:
+        for tid, data in self._parts:
+            try:
+                yield tid, decode_part(data)
+            except msgspec.MsgspecError as error:
+                raise RunError(f"the answer of {tid} cannot be read ({error}): upgrade its agent and the hub") from error
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+@dataclass(slots=True)
+class _Size:
+    bytes: int = 0
+
+
+def _give(room: Room, size: _Size) -> None:
+    room.give(size.bytes)

@@ -1,0 +1,238 @@
+"""Paths over graphs written by hand: what real namespaces are not asked for, and words of questions and answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.pathgraph import Graph, via
+
+from skytrail.errors import UsageError
+from topology.elements import FOREVER, Part, Revision, State
+from topology.path.find import Question, find_path
+from topology.path.result import Path
+
+
+def two(more: dict[str, Any] | None = None, **left: Any) -> Graph:
+    """Hosts a and b, joined by a veth pair."""
+    graph = Graph()
+    one = graph.device(graph.host("a"), "eth0", "veth", "10.0.0.1/24", **left)
+    other = graph.device(graph.host("b"), "eth0", "veth", "10.0.0.2/24", **(more or {}))
+    graph.pair(one, other)
+    return graph
+
+
+def path(graph: Graph, src: str = "10.0.0.1", dst: str = "10.0.0.2", **more: Any) -> Path:
+    return find_path(graph.revisions, Question(src, dst, **more))
+
+
+def names(found: Path) -> list[str]:
+    return [f"{hop.host}/{hop.interface} {hop.direction}" for hop in found.hops]
+
+
+def test_neighbours_on_one_link() -> None:
+    found = path(two())
+    assert names(found) == ["a/eth0 out", "b/eth0 in"]
+    assert (found.end.kind, found.end.host, found.same_back) == ("arrives", "b", True)
+
+
+@pytest.mark.parametrize("flags", [["BROADCAST"], ["UP", "NO-CARRIER"]])
+def test_a_link_that_is_down_ends_it(flags: list[str]) -> None:
+    found = path(two({"LinkFlags": flags}))
+    assert (found.end.kind, found.end.host, found.end.interface) == ("stops", "b", "eth0")
+    assert found.hops[-1].asked
+
+
+def test_an_mtu_that_nobody_tells_of_is_a_warning() -> None:
+    found = path(two({"MTU": 1400}))
+    assert (found.narrowest and found.narrowest.mtu, found.narrowest and found.narrowest.host) == (1400, "b")
+    assert found.warnings == (
+        "packets of more than 1400 bytes do not pass eth0 b, up to 1500 are sent: nobody tells the sender",
+    )
+
+
+def bridged(left: dict[str, Any], right: dict[str, Any], **bridge: Any) -> Graph:
+    """Hosts a and b at two ports of a bridge of the host s."""
+    graph = Graph()
+    switch = graph.host("s")
+    graph.device(switch, "br0", "bridge", **bridge)
+    for name, address, port in (("a", "10.0.0.1/24", left), ("b", "10.0.0.2/24", right)):
+        end = graph.device(graph.host(name), "eth0", "veth", address)
+        graph.pair(graph.device(switch, f"p{name}", MasterIndex=2, **port), end)
+    return graph
+
+
+VLAN10 = {"BridgeVlans": [{"ID": 10, "PVID": True, "Untagged": True}]}
+VLAN20 = {"BridgeVlans": [{"ID": 20, "PVID": True, "Untagged": True}]}
+FILTERING = {"Bridge": {"VlanFiltering": True}}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "reason"),
+    [
+        (VLAN10, VLAN10, ""),
+        (VLAN10, VLAN20, "VLAN 10 is not allowed at the port: it has VLAN 20"),
+        (VLAN10, {"BridgeVlans": [{"ID": 1, "End": 30}]}, "no device takes VLAN 10 here"),
+        ({}, VLAN10, "untagged frames are not taken: the port has no PVID, only no VLAN"),
+        ({**VLAN10, "BridgePort": {"State": "blocking"}}, VLAN10, "the bridge port is blocking (STP)"),
+        (VLAN10, {**VLAN10, "BridgePort": {"State": "learning"}}, "the bridge port is learning (STP)"),
+        (
+            {**VLAN10, "BridgePort": {"Isolated": True}},
+            {**VLAN10, "BridgePort": {"Isolated": True}},
+            "both bridge ports are isolated",
+        ),
+    ],
+)
+def test_what_a_bridge_lets_through(left: dict[str, Any], right: dict[str, Any], reason: str) -> None:
+    found = path(bridged(left, right, **FILTERING))
+    assert found.end.kind == ("stops" if reason else "arrives")
+    assert reason in found.end.reason
+
+
+def test_a_forwarding_entry_that_is_wrong_leads_astray() -> None:
+    graph = Graph()
+    switch = graph.host("s")
+    graph.device(switch, "br0", "bridge")
+    for number, name in enumerate("abc"):
+        end = graph.device(graph.host(name), "eth0", "veth", f"10.0.0.{number + 1}/24", MAC=f"02:00:00:00:00:0{number}")
+        fdb = [{"MAC": "02:00:00:00:00:01", "Flags": ["NTF_MASTER"]}] if name == "c" else []
+        graph.pair(graph.device(switch, f"p{name}", MasterIndex=2, FDB=fdb), end)
+    found = path(graph)
+    assert found.end.kind == "stops"
+    assert names(found)[-1] == "c/eth0 in"
+    assert found.end.reason.startswith("02:00:00:00:00:01: nobody on this link answers")
+
+
+def test_hosts_whose_link_is_not_in_the_graph_meet_over_it() -> None:
+    graph = Graph()
+    for number, name in enumerate("ab"):
+        graph.device(graph.host(name), "eth0", "device", f"10.0.0.{number + 1}/24")
+    graph.device(graph.host("c"), "eth0", "device", "10.0.0.3/24")
+    found = path(graph)
+    assert names(found) == ["a/eth0 out", "b/eth0 in"]
+    assert found.hops[1].decision == "over a link that is not in the graph"
+
+
+def test_beyond_a_gateway_that_nobody_knows_nothing_is_known() -> None:
+    graph = Graph()
+    graph.device(graph.host("a"), "eth0", "device", "10.0.0.1/24", routes=[via("0.0.0.0/0", "10.0.0.254")])
+    found = path(graph, dst="203.0.113.9")
+    assert (found.end.kind, found.end.interface) == ("unknown", "eth0")
+    assert "10.0.0.254" in found.end.reason
+
+
+def test_routers_that_send_to_each_other_are_a_loop() -> None:
+    found = path(two({"routes": [via("0.0.0.0/0", "10.0.0.1")]}, routes=[via("0.0.0.0/0", "10.0.0.2")]), dst="203.0.113.9")
+    assert (found.end.kind, found.end.reason) == ("stops", "the packet goes round in a loop")
+
+
+def test_of_several_next_hops_those_that_fail_are_told() -> None:
+    graph = Graph()
+    a, b = graph.host("a"), graph.host("b")
+    for number in range(2):
+        routes = [{"Prefix": "10.9.0.9/32", "NextHops": [{"IP": f"10.0.{one}.2", "IfIndex": 2 + one} for one in range(2)]}]
+        one = graph.device(a, f"eth{number}", "veth", f"10.0.{number}.1/24", routes=routes)
+        flags = {"LinkFlags": ["BROADCAST"]} if number else {}
+        graph.pair(one, graph.device(b, f"eth{number}", "veth", f"10.0.{number}.2/24", **flags))
+    graph.device(b, "lo1", "dummy", "10.9.0.9/32")
+    found = path(graph, src="10.0.0.1", dst="10.9.0.9")
+    assert found.end.kind == "arrives"
+    assert found.hops[0].decision == "route 10.9.0.9/32 via 10.0.0.2 dev eth0, table main (next hop 1 of 2)"
+    [warning] = found.warnings
+    assert "next hop 2 of 2) does not lead there: is down" in warning
+
+
+@pytest.mark.parametrize(
+    ("src", "dst", "reason"),
+    [
+        ("10.0.0.1", "nobody", "dst: 'nobody' is no address, and no host, namespace or interface of the graph has that name"),
+        ("10.0.0.9", "10.0.0.2", "src: no interface in the graph has the address 10.0.0.9"),
+        ("10.0.0.1", "10.0.0.2@a", "dst: a has no address 10.0.0.2: say 10.0.0.2@b"),
+        ("eth0", "10.0.0.2", "src: 2 nodes are named 'eth0': say which by its TID: host/a/link/eth0, host/b/link/eth0"),
+        ("10.0.0.1", "2001:db8::1", "src 10.0.0.1 and dst 2001:db8::1 are not of the same IP version"),
+    ],
+)
+def test_ends_that_are_not_clear_are_one_clear_error(src: str, dst: str, reason: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        path(two(), src, dst)
+    assert str(caught.value) == reason
+
+
+def test_an_address_that_several_have_needs_a_place() -> None:
+    graph = two()
+    graph.device(graph.host("c"), "eth0", "device", "10.0.0.1/24")
+    with pytest.raises(UsageError, match=r"2 namespaces have the address 10\.0\.0\.1: say 10\.0\.0\.1@a, 10\.0\.0\.1@c"):
+        path(graph)
+    assert path(graph, src="10.0.0.1@a").end.kind == "arrives"
+
+
+@pytest.mark.parametrize("src", ["a", "host/a/link/eth0", "host/a", "10.0.0.1@a"])
+def test_ends_are_named_in_many_ways(src: str) -> None:
+    assert path(two(), src, "host/b/link/eth0").source.address == "10.0.0.1"
+
+
+def test_as_json_it_has_our_keys() -> None:
+    shown = json.loads(msgspec.json.encode(path(two())))
+    assert shown["Hops"][0] | {"ID": ""} == {
+        "Host": "a",
+        "Namespace": "",
+        "Interface": "eth0",
+        "ID": "",
+        "TID": "host/a/link/eth0",
+        "Kind": "veth",
+        "Direction": "out",
+        "Decision": "route 10.0.0.0/24 dev eth0, table main",
+        "Depth": 0,
+        "Vlans": [],
+        "MTU": 1500,
+        "Room": 1500,
+        "State": "UP",
+        "Routed": True,
+        "Asked": False,
+    }
+    assert shown["SameBack"] is True
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["10.0.0.1/24", "10.0.0.2", "x", "bridge", "vxlan", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["ID", "Routes", "Prefix", "MAC"]), inner),
+    max_leaves=6,
+)
+RULES = st.fixed_dictionaries(
+    {"Family": st.just(2)},
+    optional={
+        "Src": st.sampled_from(["x", "10.0.0.0/24", "::/0", "10.0.0.0/99"]),
+        "Action": st.sampled_from(["goto", "lookup", "nop", "", "prohibit"]),
+        "Goto": st.integers(-1, 5),
+        "Priority": st.integers(-1, 5),
+        "Table": st.sampled_from([254, 255, 7]),
+        "Dports": st.lists(st.integers(), max_size=3),
+    },
+)
+KEYS = ["MAC", "MTU", "LinkFlags", "IPV4", "MasterIndex", "RoutingTables", "Neighbors", "FDB", "VXLAN", "BridgeVlans", "Type"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["10.0.0.2", "10.0.0.9"]), st.lists(RULES))
+def test_whatever_an_element_says_there_is_a_path_or_one_clear_error(
+    more: dict[str, Any], dst: str, rules: list[dict[str, Any]]
+) -> None:
+    graph = two()
+    damaged = []
+    for one in graph.revisions:
+        state = one.state
+        if state is not None and state.tid.endswith("/link/eth0"):
+            part = Part.of({**state.metadata, **more})
+            state = State(state.host, state.origin, {"netlink": part}, state.tid)
+        elif state is not None and state.tid == "host/a":
+            part = Part.of({**state.metadata, "Rules": rules})
+            state = State(state.host, state.origin, {"netlink": part}, state.tid)
+        damaged.append(Revision(one.id, 1, 1, 1, FOREVER, 1, 1, state))
+    try:
+        found = find_path(damaged, Question("10.0.0.1", dst))
+    except UsageError:
+        return
+    assert found.end.reason

@@ -1,0 +1,141 @@
+"""Interfaces and their owners as the graph has them now, kept up to date one revision after the other. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from topology.elements import Kind, Revision, State
+from topology.path.devices import Address, Data, Owner, parse_addresses
+from topology.path.network import OWNERS, EdgeKeys, KindKeys, read_state
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface.
+
+    Attributes:
+        id: of its node.
+        tid: of its node.
+        data: what its node says.
+        owner: ID of the node of the namespace, or host, that it is in; empty while that is not known.
+    """
+
+    id: str
+    tid: str
+    data: Data
+    owner: str = ""
+
+    @property
+    def host(self) -> str:
+        """TID of its host."""
+        return host_of(self.tid)
+
+    @property
+    def addresses(self) -> dict[Address, int]:
+        """And the length of their prefixes."""
+        return dict(parse_addresses((*self.data.ipv4, *self.data.ipv6)))
+
+
+def host_of(tid: str) -> str:
+    """The TID of the host in a TID."""
+    return "/".join(tid.split("/", 2)[:2])
+
+
+@dataclass(slots=True)
+class _Place:
+    """What an owner has."""
+
+    host: str = ""
+    name: str = ""
+    interfaces: set[str] = field(default_factory=set)
+
+
+class Interfaces:
+    """All of them, by ID."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Interface] = {}
+        self._since: dict[str, int] = {}  # of each element: when its latest state that came here began
+        self._owners: dict[str, _Place] = {}
+        self._ownership: dict[str, tuple[str, str]] = {}  # edge → owner, interface
+        self._owner_of: dict[str, str] = {}
+        self._tunnels: dict[str, set[str]] = {}  # host's TID → its tunnels' ends
+
+    def take(self, revision: Revision) -> set[str]:
+        """Note what an element is now; gives the interfaces whose evidence may be otherwise."""
+        if revision.updated_at < self._since.get(revision.id, 0):
+            return set()  # it came late: what followed it is known
+        state = revision.state
+        if state is None or revision.deleted:
+            self._since.pop(revision.id, None)
+            return self._forget(revision.id)
+        self._since[revision.id] = revision.updated_at
+        return self._edge(revision.id, state) if state.kind is Kind.EDGE else self._node(revision.id, state)
+
+    def of(self, owner: str) -> Iterator[Interface]:
+        """Those of a namespace."""
+        place = self._owners.get(owner)
+        ids = sorted(place.interfaces) if place else ()
+        return (self.by_id[id_] for id_ in ids if id_ in self.by_id)
+
+    def beneath(self, interface: Interface) -> str:
+        """ID of the owner whose routes a tunnel's packets take; empty: the graph does not tell."""
+        data = interface.data
+        if data.link_netns_id is None:
+            return interface.owner
+        host = interface.host
+        return next((id_ for id_, one in self._owners.items() if one.host == host and one.name == data.link_netns_name), "")
+
+    def _node(self, id_: str, state: State) -> set[str]:
+        kind = read_state(state, KindKeys)
+        if kind is None:
+            return set()
+        if kind.type in OWNERS:
+            owner = read_state(state, Owner)
+            place = self._owners.setdefault(id_, _Place())
+            place.host, place.name = host_of(state.tid), owner.name if owner and owner.type != "host" else ""
+            return set()
+        data = read_state(state, Data) if kind.if_index is not None else None
+        if data is None:
+            return self._forget(id_)
+        return self._put(Interface(id_, state.tid, data, self._owner_of.get(id_, "")))
+
+    def _edge(self, id_: str, state: State) -> set[str]:
+        edge = read_state(state, EdgeKeys)
+        if edge is None or edge.relation_type != "ownership":
+            return set()
+        self._ownership[id_] = state.parent, state.child
+        self._owner_of[state.child] = state.parent
+        self._owners.setdefault(state.parent, _Place()).interfaces.add(state.child)
+        known = self.by_id.get(state.child)
+        return self._put(Interface(known.id, known.tid, known.data, state.parent)) if known else set()
+
+    def _put(self, interface: Interface) -> set[str]:
+        before = self.by_id.get(interface.id)
+        self.by_id[interface.id] = interface
+        tunnels = self._tunnels.setdefault(interface.host, set())
+        if interface.data.tunnel_data is not None:
+            tunnels.add(interface.id)
+        moved = before is None or (before.data.ipv4, before.data.ipv6, before.owner) != (
+            interface.data.ipv4,
+            interface.data.ipv6,
+            interface.owner,
+        )
+        return {interface.id} | (tunnels if moved else set())
+
+    def _forget(self, id_: str) -> set[str]:
+        edge = self._ownership.pop(id_, None)
+        if edge is not None:
+            owner, child = edge
+            self._owners[owner].interfaces.discard(child)
+            if self._owner_of.get(child) == owner:
+                del self._owner_of[child]
+            known = self.by_id.get(child)
+            return self._put(Interface(known.id, known.tid, known.data)) if known else set()
+        interface = self.by_id.pop(id_, None)
+        if interface is None:
+            return set()
+        tunnels = self._tunnels.get(interface.host, set())
+        tunnels.discard(id_)
+        return {id_, *tunnels}

@@ -1,0 +1,142 @@
+"""The graph at a moment as a network: namespaces, their interfaces, and what these are joined to. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from topology.elements import Kind, Revision, State
+from topology.path.devices import Address, Data, Device, Namespace, Owner, parse_addresses
+
+T = TypeVar("T")
+
+OWNERS = frozenset({"host", "netns"})
+"""Types of nodes that own interfaces."""
+
+PAIRS = frozenset({"veth", "vxcan", "netkit"})
+"""Kinds of interfaces whose ``layer2`` edge leads to their other end."""
+
+
+class EdgeKeys(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What an edge is."""
+
+    relation_type: str
+    type: str = ""
+
+
+class KindKeys(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What a node is. Interfaces have an ifindex."""
+
+    type: str
+    if_index: int | None = None
+
+
+def read_state(state: State, type_: type[T]) -> T | None:
+    """What an element says; None: it is of another kind, or shape."""
+    try:
+        if len(state.parts) == 1:
+            (part,) = state.parts.values()
+            return msgspec.json.decode(part.raw, type=type_)
+        return msgspec.convert(state.metadata, type_)
+    except msgspec.ValidationError:
+        return None
+
+
+class Network:
+    """Built once of all revisions of a moment.
+
+    Args:
+        revisions: the graph.
+
+    Attributes:
+        namespaces: by the node's ID.
+        devices: by the node's ID.
+        named: nodes' IDs by Name, TID and ID.
+        holders: who has an address.
+        by_mac: who has a MAC.
+        peers: the other end of a pair, by ID.
+        lowers: what a stacked device stands on, by ID.
+        uppers: what stands on a device, by ID.
+    """
+
+    def __init__(self, revisions: Iterable[Revision]) -> None:
+        self.namespaces: dict[str, Namespace] = {}
+        self.devices: dict[str, Device] = {}
+        self.named: dict[str, list[str]] = defaultdict(list)
+        self.holders: dict[Address, list[Device]] = defaultdict(list)
+        self.by_mac: dict[str, list[Device]] = defaultdict(list)
+        self.peers: dict[str, Device] = {}
+        self.lowers: dict[str, Device] = {}
+        self.uppers: dict[str, list[Device]] = defaultdict(list)
+        links: list[tuple[str, str, str]] = []
+        found: dict[str, tuple[State, Data]] = {}
+        owned: list[tuple[str, str]] = []
+        for revision in revisions:
+            state = revision.state
+            if state is None:
+                continue
+            if state.kind is Kind.NODE:
+                self._node(revision.id, state, found)
+            elif (edge := read_state(state, EdgeKeys)) is not None:
+                if edge.relation_type == "ownership":
+                    owned.append((state.child, state.parent))
+                elif edge.relation_type == "layer2" and edge.type:
+                    links.append((edge.type, state.parent, state.child))
+        owners = {child: parent for child, parent in owned if parent in self.namespaces}
+        for id_, (state, data) in found.items():
+            namespace = self.namespaces.get(owners.get(id_, ""))
+            if namespace is not None:
+                self._device(id_, state, data, namespace)
+        for kind, parent, child in links:
+            self._link(kind, self.devices.get(parent), self.devices.get(child))
+
+    def _node(self, id_: str, state: State, found: dict[str, tuple[State, Data]]) -> None:
+        kind = read_state(state, KindKeys)
+        if kind is None:
+            return
+        if kind.type in OWNERS:
+            owner = read_state(state, Owner)
+            if owner is not None:
+                self.namespaces[id_] = Namespace(id_, state.tid, state.host, owner)
+                self._name(id_, owner.name, state.tid)
+        elif kind.if_index is not None and (data := read_state(state, Data)) is not None:
+            found[id_] = state, data
+
+    def _name(self, id_: str, *names: str) -> None:
+        for name in dict.fromkeys((*names, id_)):
+            if name:
+                self.named[name].append(id_)
+
+    def _device(self, id_: str, state: State, data: Data, namespace: Namespace) -> None:
+        device = Device(id_, state.tid, namespace, data, dict(parse_addresses((*data.ipv4, *data.ipv6))))
+        self.devices[id_] = namespace.devices[data.if_index] = device
+        self._name(id_, data.name, state.tid)
+        for address in device.addresses:
+            self.holders[address].append(device)
+        if data.mac:
+            self.by_mac[data.mac].append(device)
+
+    def _link(self, kind: str, parent: Device | None, child: Device | None) -> None:
+        if parent is None or child is None:
+            return
+        if kind in PAIRS:
+            self.peers[parent.id], self.peers[child.id] = child, parent
+        elif child.data.type == kind:
+            self.lowers[child.id] = parent
+            self.uppers[parent.id].append(child)
+
+    def beneath(self, device: Device) -> Namespace | None:
+        """The namespace whose routes a tunnel's packets take: that it was made in. None: the graph does not tell."""
+        data = device.data
+        if data.link_netns_id is None:
+            return device.namespace
+        host = [one for one in self.namespaces.values() if one.host == device.namespace.host]
+        return next((one for one in host if one.name == data.link_netns_name), None)
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """Routes that are not in the graph because there are too many, by the interface's ID."""
+        return {id_: one.data.routes_left_out for id_, one in self.devices.items() if one.data.routes_left_out}

@@ -1,0 +1,638 @@
+"""Follows a packet through a network: routes and links in turn, tunnels by following what they send likewise. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from topology.path import bridging, encapsulation
+from topology.path.devices import BROADCAST, Address, Device, Namespace
+from topology.path.network import PAIRS, Network
+from topology.path.packets import Frame, Packet
+from topology.path.result import Direction, End, Ending, Hop
+from topology.path.routing import Chosen, Refused, Router
+
+_MOST_STEPS = 20_000
+_DEEPEST = 8  # tunnels in each other
+_MOST_ROUTERS = 64  # the usual TTL
+_PROBED = 16  # next hops of one route whose ways are looked at
+_NOT_FOR_US, _UNKNOWN, _HARD = range(3)
+
+Hops: TypeAlias = "tuple[Hop, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A frame is taken by an interface's namespace."""
+
+    hops: Hops
+    device: Device
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A way that does not lead there. ``rank``: how much its reason says."""
+
+    hops: Hops
+    end: End
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A packet's whole way.
+
+    Attributes:
+        hops: the interfaces.
+        end: how it ends.
+        at: the namespace where it arrives; None: it does not.
+        packet: with the source that it left with.
+        warnings: what may fail.
+    """
+
+    hops: Hops
+    end: End
+    at: Namespace | None
+    packet: Packet
+    warnings: tuple[str, ...] = ()
+
+
+Way: TypeAlias = "Arrival | Lost"
+
+
+def _ended(kind: Ending, reason: str, device: Device | None, namespace: Namespace) -> End:
+    return End(kind, reason, namespace.host, namespace.name, device.name if device else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is around a packet: how many tunnels, and the bytes of their headers."""
+
+    depth: int = 0
+    overhead: int = 0
+
+
+class Walker:
+    """Walks one network. Bounded in steps, whatever the graph says.
+
+    Args:
+        network: the graph.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._routers: dict[str, Router] = {}
+        self._steps = 0
+        self._uplinks: list[Device] | None = None
+        self._tunnel_ends: dict[str, list[Device]] | None = None
+
+    def router(self, namespace: Namespace) -> Router:
+        """The routes of a namespace."""
+        found = self._routers.get(namespace.id)
+        if found is None:
+            found = self._routers[namespace.id] = Router(namespace)
+        return found
+
+    # packets
+
+    def send(self, namespace: Namespace, packet: Packet, around: _Around = _Around(), bound_to: Device | None = None) -> Trip:
+        """Follow a packet that a namespace itself sends.
+
+        Args:
+            namespace: where it begins.
+            packet: what is sent; without a source it gets the one that the kernel would choose.
+            around: the tunnels that it is to be the outside of.
+            bound_to: the interface that it must leave by.
+        """
+        vrf = _vrf_of(bound_to)
+        route = self.router(namespace).choose(packet, bound_to=None if vrf is bound_to else bound_to, vrf=vrf)
+        if isinstance(route, Refused):
+            return Trip((), _ended("stops", route.reason, None, namespace), None, packet)
+        packet = replace(packet, src=self.router(namespace).source(packet, route))
+        if route.ours:
+            loopback = namespace.devices.get(1)
+            ways: tuple[tuple[Direction, str], ...] = (("out", f"route {route.words()}"), ("in", ""))
+            hops = tuple(_hop(loopback, way, why, around) for way, why in ways) if loopback else ()
+            return Trip(hops, _ended("arrives", f"{packet.dst} is held here", loopback, namespace), namespace, packet)
+        return self._transmit(namespace, packet, route, around, ())
+
+    def _transmit(
+        self, namespace: Namespace, packet: Packet, route: Chosen, around: _Around, seen: tuple[tuple[str, Packet], ...]
+    ) -> Trip:
+        """By one of a route's next hops; of several the first that leads there, with a warning of those that do not."""
+        trips = [self._by_hop(packet, route, number, around, seen) for number in range(min(len(route.hops), _PROBED))]
+        if not trips:
+            return Trip((), _ended("stops", f"route {route.words()} leads nowhere", None, namespace), None, packet)
+        best = next((trip for trip in trips if trip.at is not None), trips[0])
+        failing = [
+            f"{namespace}: route {route.words(number)} does not lead there: {trip.end.reason} ({_place(trip.end)})"
+            for number, trip in enumerate(trips)
+            if trip.at is None and trip is not best
+        ]
+        return replace(best, warnings=(*failing, *best.warnings))
+
+    def _by_hop(
+        self, packet: Packet, route: Chosen, number: int, around: _Around, seen: tuple[tuple[str, Packet], ...]
+    ) -> Trip:
+        hop, device = route.hops[number]
+        target = _parse(hop.ip) or packet.dst
+        first = _hop(device, "out", f"route {route.words(number)}", around, routed=True)
+        way, warnings = self._over_link(device, Frame(packet, target), (first,), around)
+        if isinstance(way, Lost):
+            return Trip(way.hops, way.end, None, packet, warnings)
+        onward = self._receive(way.device, packet, around, seen)
+        return replace(onward, hops=(*way.hops, *onward.hops), warnings=(*warnings, *onward.warnings))
+
+    def _receive(self, device: Device, packet: Packet, around: _Around, seen: tuple[tuple[str, Packet], ...]) -> Trip:
+        """A namespace takes a packet that came in by a device: it is for itself, or it is forwarded."""
+        namespace = device.namespace
+        route = self._taken(device, packet, seen)
+        if isinstance(route, Refused):
+            return Trip((), _ended("stops", route.reason, device, namespace), None, packet)
+        if route.ours:
+            return Trip((), _ended("arrives", f"{packet.dst} is held here", device, namespace), namespace, packet)
+        return self._transmit(namespace, packet, route, around, (*seen, (device.id, packet)))
+
+    def _taken(self, device: Device, packet: Packet, seen: tuple[tuple[str, Packet], ...]) -> Chosen | Refused:
+        """Where a packet that came in by a device goes to."""
+        router, vrf = self.router(device.namespace), _vrf_of(device)
+        if (device.id, packet) in seen:
+            return Refused("the packet goes round in a loop")
+        if len(seen) > _MOST_ROUTERS:
+            return Refused(f"more than {_MOST_ROUTERS} routers: its TTL ends")
+        if refused := self._filtered(device, packet, router, vrf):
+            return Refused(refused)
+        route = router.choose(packet, came_by=device, vrf=vrf)
+        settings = device.data.net_conf.ipv4 if packet.dst.version == 4 else device.data.net_conf.ipv6
+        if isinstance(route, Chosen) and not route.ours and not settings.forwarding:
+            return Refused(f"IPv{packet.dst.version} forwarding is off, and {packet.dst} is not its own")
+        return route
+
+    def _filtered(self, device: Device, packet: Packet, router: Router, vrf: Device | None) -> str:
+        """Why a packet's source is refused; empty: it is not."""
+        mode = device.data.net_conf.ipv4.rp_filter
+        if packet.src is None or packet.src.version != 4 or not mode:
+            return ""
+        back = router.choose(packet.back, vrf=vrf)
+        if isinstance(back, Refused):
+            return f"rp_filter is {mode}: there is no route back to {packet.src}"
+        if mode == "strict" and not back.ours and all(by is not device for _, by in back.hops):
+            return f"rp_filter is strict: the route back to {packet.src} is {back.words()}"
+        return ""
+
+    # frames
+
+    def _over_link(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> tuple[Way, tuple[str, ...]]:
+        """To the next hop: by the neighbour entry's MAC, or that of whoever would answer."""
+        if device.failure:
+            return _lost(device, device.failure, hops), ()
+        if not _has_macs(device):
+            return _chosen(list(self._emit(device, frame, hops, around)), device, frame)
+        known = next((one.mac for one in device.data.neighbors if one.mac and _parse(one.ip) == frame.target), "")
+        if not known:
+            asked = _chosen(list(self._emit(device, replace(frame, mac=BROADCAST), hops, around)), device, frame)[0]
+            if isinstance(asked, Lost):
+                before = len(hops) - 1
+                only = (msgspec.structs.replace(hop, asked=True) for hop in asked.hops[before:])
+                return replace(asked, hops=(*asked.hops[:before], *only)), ()
+            known = asked.device.data.mac
+        ways = list(self._emit(device, replace(frame, mac=known), hops, around))
+        return _chosen(ways, device, replace(frame, mac=known))
+
+    def _emit(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """A device, whose hop is the last one, sends a frame."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            yield _lost(device, f"the search ended after {_MOST_STEPS} steps", hops, kind="unknown")
+            return
+        if device.failure:
+            yield _lost(device, device.failure, hops)
+            return
+        yield from self._SENDERS.get(device.data.type, Walker._to_uplink)(self, device, frame, hops, around)
+
+    def _next(self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+        """The same frame is handed to another device to be sent."""
+        if _passed(hops, device, "out", frame, around):
+            yield _lost(device, "the frame goes round in a loop", hops)
+            return
+        yield from self._emit(device, frame, (*hops, _hop(device, "out", why, around, frame.vlans)), around)
+
+    def _to_peer(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        peer = self._network.peers.get(device.id)
+        if peer is None:
+            yield from self._to_uplink(device, frame, hops, around)
+        else:
+            yield from self._take(peer, frame, hops, around, "")
+
+    def _to_vlan(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        lower = self._network.lowers.get(device.id)
+        if lower is None:
+            yield _lost(device, "the device that it stands on is not in the graph", hops, kind="unknown")
+        else:
+            yield from self._next(lower, frame.tagged(device.data.vlan), hops, around, f"VLAN {device.data.vlan} tagged")
+
+    def _to_lower(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """A macvlan's siblings in bridge mode, an ipvlan's siblings; then the lower device."""
+        lower = self._network.lowers.get(device.id)
+        if lower is None:
+            yield _lost(device, "the device that it stands on is not in the graph", hops, kind="unknown")
+            return
+        for other in self._network.uppers[lower.id]:
+            if other is device or other.data.type != device.data.type:
+                continue
+            if _takes_from_sibling(device, other, frame):
+                yield from self._take(other, frame, hops, around, f"on the same {lower.name}")
+                if not frame.asks:
+                    return
+        yield from self._next(lower, frame, hops, around, f"lower device of {device.name}")
+
+    def _to_members(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """A bond, or team, sends by one of its members; which one may depend on a hash."""
+        members = sorted(device.ports, key=lambda one: one.data.if_index)
+        able = [one for one in members if not one.failure and _is_active(device, one)]
+        if not able:
+            yield _lost(device, "none of its members is active" if members else "has no members", hops)
+            return
+        mode = device.data.bond_mode or device.data.type
+        why = f"active member ({mode})" if len(able) == 1 else f"member 1 of {len(able)} by hash ({mode})"
+        yield from self._next(able[0], frame, hops, around, why)
+
+    def _to_bridge(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        yield from self._bridged(device, None, frame, hops, around)
+
+    def _bridged(self, bridge: Device, port: Device | None, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        if bridge.failure and port is not None and "UP" not in (bridge.data.link_flags or ("UP",)):
+            yield _lost(bridge, bridge.failure, hops)
+            return
+        found = bridging.forward(bridge, port, frame)
+        if not found:
+            yield _lost(bridge, "the bridge has no other port", hops)
+        for one in found:
+            if isinstance(one, bridging.Dropped):
+                yield _lost(one.device, one.reason, hops)
+            elif one.device is bridge:
+                yield from self._take(bridge, one.frame, hops, around, one.why)
+            elif port is None:
+                yield from self._next(one.device, one.frame, hops, around, one.why)
+            else:
+                through = _hop(bridge, "through", one.why, around, one.frame.vlans)
+                yield from self._next(one.device, one.frame, (*hops, through), around, "")
+
+    def _to_nowhere(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        _ = frame, around
+        yield _lost(device, _ENDS[device.data.type], hops, kind="stops" if device.data.type == "dummy" else "unknown")
+
+    def _to_uplink(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """Out of what is known: over a switch that is not in the graph, to whoever of those behind such takes it."""
+        holders = self._network.by_mac.get(frame.mac, []) if not frame.asks else self._network.holders.get(frame.target, [])
+        hosts = {one.namespace.host for one in holders}
+        found: list[Way] = []
+        for other in self._links_outside():
+            if other is not device and other.namespace.host in hosts and not other.failure:
+                ways = self._take(other, frame, hops, around, "over a link that is not in the graph")
+                found += [way for way in ways if isinstance(way, Arrival) and _is_for(way, frame)]
+        yield from found
+        if not found:
+            who = f"{frame.target}" + (f" ({frame.mac})" if frame.mac and not frame.asks else "")
+            yield _lost(device, f"nothing is known beyond: {who} is not found in the graph", hops, kind="unknown")
+
+    def _links_outside(self) -> list[Device]:
+        """Interfaces that lead to what is not in the graph."""
+        if self._uplinks is None:
+            network = self._network
+            self._uplinks = [one for one in network.devices.values() if _leads_outside(one, network)]
+        return self._uplinks
+
+    def _to_ipvlan(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        lower = self._network.lowers.get(device.id)
+        if lower is None or device.data.ipvlan_mode in ("", "l2"):
+            yield from self._to_lower(device, frame, hops, around)
+            return
+        siblings = [one for one in self._network.uppers[lower.id] if frame.packet.dst in one.addresses]
+        if siblings:
+            yield from self._take(siblings[0], replace(frame, mac=""), hops, around, f"on the same {lower.name}")
+            return
+        yield from self._as_packet(lower.namespace, frame.packet, lower, hops, around)
+
+    def _as_packet(self, namespace: Namespace, packet: Packet, by: Device, hops: Hops, around: _Around) -> Iterator[Way]:
+        """An ipvlan of mode l3: the namespace of its lower device routes, bound to that device."""
+        route = self.router(namespace).choose(packet, bound_to=by)
+        if isinstance(route, Refused):
+            yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops)
+            return
+        hop, device = route.hops[0]
+        first = _hop(device, "out", f"route {route.words()}", around, routed=True)
+        way, _ = self._over_link(device, Frame(packet, _parse(hop.ip) or packet.dst), (*hops, first), around)
+        yield way
+
+    def _into_tunnel(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        tunnel, beneath = device.tunnel, self._network.beneath(device)
+        if tunnel is None or tunnel.collect_metadata:
+            yield _lost(device, "where it sends is said by each route or program, not by the device", hops, kind="unknown")
+            return
+        if beneath is None:
+            yield _lost(device, "the namespace that its packets leave from is not in the graph", hops, kind="unknown")
+            return
+        if around.depth >= _DEEPEST:
+            yield _lost(device, f"more than {_DEEPEST} tunnels in each other", hops)
+            return
+        remotes = encapsulation.remotes(device, tunnel, frame)
+        for remote in remotes:
+            yield from self._to_remote(device, beneath, remote, frame, hops, around)
+        if remotes:
+            return
+        flooded = encapsulation.group(tunnel)
+        if flooded is not None:
+            yield from self._to_group(device, beneath, flooded, frame, hops, around)
+        else:
+            yield _lost(device, f"has no remote end for {frame.mac or frame.target}: no FDB entry, no default one", hops)
+
+    def _to_remote(
+        self, device: Device, beneath: Namespace, remote: encapsulation.Remote, frame: Frame, hops: Hops, around: _Around
+    ) -> Iterator[Way]:
+        tunnel, kind = device.tunnel, device.data.type
+        assert tunnel is not None, "it is a tunnel's end"
+        label, port = encapsulation.label_words(kind, remote.label), encapsulation.port(device, tunnel)
+        more = encapsulation.overhead(device, tunnel, remote.address, len(frame.vlans))
+        outside = _Around(around.depth + 1, around.overhead + more)
+        said = " ".join(word for word in (kind, label, f"to {remote.address} ({remote.why})") if word)
+        sent = (*hops[:-1], msgspec.structs.replace(hops[-1], decision=_joined(hops[-1].decision, said)))
+        proto = encapsulation.KINDS[kind].proto
+        outer = Packet(_parse(tunnel.local), remote.address, proto, port)
+        trip = self.send(beneath, outer, outside, beneath.devices.get(tunnel.link) if tunnel.link else None)
+        way = (*sent, *trip.hops)
+        if trip.at is None:
+            yield Lost(way, trip.end, _HARD if trip.end.kind == "stops" else _UNKNOWN)
+            return
+        src = trip.packet.src
+        here = self._tunnels().get(trip.at.id, [])
+        ends = [one for one in here if encapsulation.takes(one, kind, remote.label, port, src, remote.address)]
+        if not ends:
+            yield Lost(way, _ended("stops", _no_end(here, kind, label, port, src), None, trip.at), _HARD)
+        for end in sorted(ends, key=encapsulation.rank)[:1]:
+            yield from self._take(end, frame, way, around, f"out of {kind}" + (f" {label}" if label else ""))
+
+    def _to_group(
+        self, device: Device, beneath: Namespace, group: Address, frame: Frame, hops: Hops, around: _Around
+    ) -> Iterator[Way]:
+        """A VXLAN that floods to a multicast group: all others of the same group and VNI hear it."""
+        tunnel = device.tunnel
+        assert tunnel is not None, "it is a tunnel's end"
+        others = [
+            one
+            for ends in self._tunnels().values()
+            for one in ends
+            if one is not device and one.data.vxlan and one.data.vxlan.id == tunnel.id and one.data.vxlan.group == tunnel.group
+        ]
+        label = encapsulation.label_words(device.data.type, tunnel.id)
+        for one in others:
+            local = self._underlay_address(one, group.version)
+            if local is not None:
+                said = encapsulation.Remote(local, tunnel.id, f"a member of {group}")
+                yield from self._to_remote(device, beneath, said, frame, hops, around)
+        if not others:
+            yield _lost(device, f"no other VXLAN device is known with {label} in the group {group}", hops, kind="unknown")
+
+    def _tunnels(self) -> dict[str, list[Device]]:
+        """Ends of tunnels, by the ID of the namespace that their packets come into."""
+        if self._tunnel_ends is None:
+            self._tunnel_ends = {}
+            for one in self._network.devices.values():
+                beneath = self._network.beneath(one) if one.tunnel is not None else None
+                if beneath is not None:
+                    self._tunnel_ends.setdefault(beneath.id, []).append(one)
+        return self._tunnel_ends
+
+    def _underlay_address(self, device: Device, version: int) -> Address | None:
+        """The address that a tunnel's packets leave with, where the graph tells one."""
+        tunnel, beneath = device.tunnel, self._network.beneath(device)
+        assert tunnel is not None, "it is a tunnel's end"
+        if (local := _parse(tunnel.local)) is not None:
+            return local
+        lower = beneath.devices.get(tunnel.link) if beneath is not None else None
+        own = lower.addresses if lower is not None else {}
+        return next((one for one in own if one.version == version and not one.is_link_local), None)
+
+    def _take(self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+        """A frame comes in by a device."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS or _passed(hops, device, "in", frame, around):
+            yield _lost(device, "the frame goes round in a loop", hops)
+            return
+        hops = (*hops, _hop(device, "in", why, around, frame.vlans))
+        if device.failure:
+            yield _lost(device, device.failure, hops)
+            return
+        uppers = self._network.uppers.get(device.id, [])
+        if frame.vlans:
+            tagged = [one for one in uppers if one.data.type == "vlan" and one.data.vlan == frame.vlans[0]]
+            if tagged:
+                yield from self._take(tagged[0], frame.untagged(), hops, around, f"VLAN {frame.vlans[0]}")
+                return
+        master = device.master
+        receive = self._RECEIVERS.get(master.data.type) if master else None
+        if master is not None and receive is not None:
+            yield from receive(self, device, master, frame, hops, around)
+            return
+        if frame.vlans:
+            yield _lost(device, f"no device takes VLAN {frame.vlans[0]} here", hops)
+            return
+        yield from self._to_uppers(device, uppers, frame, hops, around)
+
+    def _to_uppers(self, device: Device, uppers: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """A macvlan's or ipvlan's part of what comes in; else it is the device's own, if the MAC says so."""
+        for upper in uppers:
+            if _takes_from_lower(upper, frame):
+                yield from self._take(upper, frame, hops, around, "")
+                if not frame.asks:
+                    return
+        if not frame.mac or frame.asks or frame.mac == device.data.mac or not device.data.mac:
+            yield Arrival(hops, device, frame)
+        else:
+            yield _lost(device, f"takes no frames for {frame.mac}: its MAC is {device.data.mac}", hops, rank=_NOT_FOR_US)
+
+    def _in_bridge(self, device: Device, master: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        yield from self._bridged(master, device, frame, hops, around)
+
+    def _in_bond(self, device: Device, master: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        if not _is_active(master, device):
+            yield _lost(device, f"is no active member of {master.name}", hops)
+        else:
+            yield from self._take(master, frame, hops, around, "")
+
+    def _in_switch(self, device: Device, master: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        _ = frame, around
+        yield _lost(device, f"what {master.name} (Open vSwitch) does is not in the graph", hops, kind="unknown")
+
+    _Sender: TypeAlias = "Callable[[Walker, Device, Frame, Hops, _Around], Iterator[Way]]"
+    _Receiver: TypeAlias = "Callable[[Walker, Device, Device, Frame, Hops, _Around], Iterator[Way]]"
+
+    _SENDERS: ClassVar[dict[str, _Sender]] = {
+        **dict.fromkeys(PAIRS, _to_peer),
+        **dict.fromkeys(encapsulation.KINDS, _into_tunnel),
+        **dict.fromkeys(("dummy", "tun", "wireguard", "openvswitch", "xfrm", "ppp", "gtp", "nlmon"), _to_nowhere),
+        "vlan": _to_vlan,
+        "macvlan": _to_lower,
+        "macvtap": _to_lower,
+        "ipvlan": _to_ipvlan,
+        "ipvtap": _to_ipvlan,
+        "bond": _to_members,
+        "team": _to_members,
+        "bridge": _to_bridge,
+    }
+    """What each kind of interface does with what is sent by it; others lead outside."""
+
+    _RECEIVERS: ClassVar[dict[str, _Receiver]] = {
+        "bridge": _in_bridge,
+        "bond": _in_bond,
+        "team": _in_bond,
+        "openvswitch": _in_switch,
+    }
+    """What becomes of a frame that comes in by a port, by the kind of its master; others leave it to the port."""
+
+
+_ENDS = {
+    "dummy": "a dummy throws away what it is given",
+    "tun": "a program takes what is sent here: nothing is known beyond",
+    "wireguard": "its peers are not in the graph",
+    "openvswitch": "what Open vSwitch does is not in the graph",
+    "xfrm": "IPsec's policies are not in the graph",
+    "ppp": "nothing is known beyond",
+    "gtp": "nothing is known beyond",
+    "nlmon": "it only shows netlink messages",
+}
+
+
+def _hop(
+    device: Device, direction: Direction, decision: str, around: _Around, vlans: tuple[int, ...] = (), *, routed: bool = False
+) -> Hop:
+    data, namespace = device.data, device.namespace
+    return Hop(
+        namespace.host,
+        namespace.name,
+        data.name,
+        device.id,
+        device.tid,
+        data.type,
+        direction,
+        decision,
+        around.depth,
+        vlans,
+        data.mtu,
+        data.mtu - around.overhead if data.mtu and direction != "through" else None,
+        data.state,
+        routed,
+    )
+
+
+def _lost(device: Device, reason: str, hops: Hops, *, kind: Ending = "stops", rank: int | None = None) -> Lost:
+    said = _HARD if kind == "stops" else _UNKNOWN
+    return Lost(hops, _ended(kind, reason, device, device.namespace), said if rank is None else rank)
+
+
+def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[str, ...]]:
+    """The way that leads to the next hop; else the one that says most of why none does."""
+    arrived = [way for way in ways if isinstance(way, Arrival)]
+    meant = [way for way in arrived if way.device.namespace.holds(frame.target)] or (arrived if frame.mac else [])
+    if not _has_macs(device):
+        meant = arrived
+    if meant:
+        ends = {way.device.id: way.device for way in meant}
+        warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
+        return meant[0], warnings
+    lost = [way for way in ways if isinstance(way, Lost)]
+    best = max(lost, key=lambda way: (way.rank, len(way.hops)), default=None)
+    if best is not None and best.rank > _NOT_FOR_US:
+        return best, ()
+    who = f"{frame.target} has no neighbour entry at {device.name}, and" if not frame.mac else f"{frame.mac}:"
+    hops = best.hops if best is not None and len(lost) == 1 else _until(device, ways)
+    return _lost(device, f"{who} nobody on this link answers for {frame.target}", hops), ()
+
+
+def _until(device: Device, ways: list[Way]) -> Hops:
+    """The hops up to where the device sent."""
+    for way in ways:
+        ids = [hop.id for hop in way.hops]
+        if device.id in ids:
+            return way.hops[: len(ids) - ids[::-1].index(device.id)]
+    return ()
+
+
+def _no_end(here: list[Device], kind: str, label: str, port: int, src: Address | None) -> str:
+    """Why what a tunnel brings is taken by nobody, with what is there instead."""
+    there = [
+        " ".join(word for word in (encapsulation.device_label(one), f"({one.name})") if word)
+        for one in here
+        if one.data.type == kind
+    ]
+    has = f"it has {', '.join(there)}" if there else f"it has no {kind} device"
+    what = " ".join(word for word in (kind, label, f"port {port}" if port else "") if word)
+    return f"nothing takes {what} from {src} there: {has}"
+
+
+def _passed(hops: Hops, device: Device, direction: Direction, frame: Frame, around: _Around) -> bool:
+    here = device.id, direction, frame.vlans, around.depth
+    return any((hop.id, hop.direction, hop.vlans, hop.depth) == here for hop in hops)
+
+
+def _place(end: End) -> str:
+    return " ".join(word for word in (end.interface, end.namespace, end.host) if word)
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(text for text in texts if text)
+
+
+def _parse(text: str) -> Address | None:
+    return encapsulation.parse(text)
+
+
+def _vrf_of(device: Device | None) -> Device | None:
+    if device is None:
+        return None
+    if device.data.type == "vrf":
+        return device
+    master = device.master
+    return master if master is not None and master.data.type == "vrf" else None
+
+
+def _has_macs(device: Device) -> bool:
+    """Whether neighbours are asked for by it."""
+    flags = device.data.link_flags or ()
+    return bool(device.data.mac) and "NOARP" not in flags
+
+
+def _is_active(bond: Device, member: Device) -> bool:
+    chosen = bond.data.bond.active_slave
+    return member.data.bond_slave.mii_status == "UP" and (not chosen or chosen == member.data.if_index)
+
+
+def _is_for(way: Arrival, frame: Frame) -> bool:
+    return not frame.asks or way.device.namespace.holds(frame.target)
+
+
+def _takes_from_sibling(device: Device, other: Device, frame: Frame) -> bool:
+    if device.data.type in ("ipvlan", "ipvtap"):
+        return frame.target in other.addresses
+    return device.data.macvlan_mode == other.data.macvlan_mode == "bridge" and (frame.asks or frame.mac == other.data.mac)
+
+
+def _takes_from_lower(upper: Device, frame: Frame) -> bool:
+    kind = upper.data.type
+    if kind in ("ipvlan", "ipvtap"):
+        return (frame.target if frame.asks else frame.packet.dst) in upper.addresses
+    return kind in ("macvlan", "macvtap") and (frame.asks or frame.mac == upper.data.mac)
+
+
+def _leads_outside(device: Device, network: Network) -> bool:
+    kind = device.data.type
+    if kind in PAIRS:
+        return device.id not in network.peers
+    return kind not in _KNOWN_ENDS and "LOOPBACK" not in (device.data.link_flags or ()) and bool(device.data.mac)
+
+
+_KNOWN_ENDS = frozenset(Walker._SENDERS)  # noqa: SLF001 - the same module's

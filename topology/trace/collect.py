@@ -1,0 +1,163 @@
+"""Asks agents for all that tells where a conversation went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skytrail.asking.asker import Asker
+from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Range, SocketsQuestion
+from skytrail.asking.terms import Compare, Either, Every, Term
+from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
+
+_ROUNDS = 4  # translations one behind the other that are followed
+_SECOND_LOOK = 0.5  # seconds
+_NOW = 1000  # ms that the end of a time may be past to mean now
+_ONGOING = 3000  # ms since the last packet within which more are awaited
+MOST = 10_000  # records of flows that are looked at
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What agents told of a conversation.
+
+    Attributes:
+        flows: its records, also of what address translation makes of it, each with the TID of its host.
+        carriers: records of the tunnels that carried it, by UUID, each with the TID of its host.
+        errors: records of ICMP errors that quote it.
+        drops: what happened to it and to its tunnels.
+        sockets: of its ends, and that listen for it.
+        later: its records at a second look; empty: none was needed.
+        hosts: names by TID.
+        missing: who did not answer, and why.
+        since: from when on a host remembers, ms, where that is later than what was asked about; by name.
+    """
+
+    flows: list[tuple[str, Flow]] = field(default_factory=list)
+    carriers: dict[str, tuple[str, Flow]] = field(default_factory=dict)
+    errors: list[tuple[str, Flow]] = field(default_factory=list)
+    drops: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    sockets: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    later: list[tuple[str, Flow]] = field(default_factory=list)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    turned: dict[str, Ends] = field(default_factory=dict)
+
+
+class Collector:
+    """Asks, and keeps who did not answer.
+
+    Args:
+        asker: knows the agents.
+        when: about which time.
+        clock: ms since the epoch.
+    """
+
+    def __init__(self, asker: Asker, when: Range, clock: Callable[[], int]) -> None:
+        self._asker, self._when, self._clock = asker, when, clock
+        self._until_now = when.end >= clock() - _NOW
+        self.evidence = Evidence(hosts=asker.hosts())
+
+    def _ask(self, question: Question) -> list[tuple[str, Mapping[str, Any]]]:
+        answers = self._asker.ask(question)
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for host, part in answers.parts:
+            found += [(host, one) for one in part.found]
+            if part.since is not None and part.since > self._when.begin:
+                self.evidence.since[self.evidence.hosts.get(host, host)] = part.since
+        self.evidence.missing.update(answers.missing)
+        return found
+
+    def flows(self, term: Term) -> list[tuple[str, Flow]]:
+        """Records that meet a condition, the latest ones; of living flows as of now, where the time reaches until now."""
+        times = (None, self._when) if self._until_now else (self._when,)
+        found: dict[tuple[str, str], Flow] = {}
+        for when in times:
+            for host, flow in self._ask(FlowsQuestion(when, term=term, sort="Last", descending=True, limit=MOST)):
+                found.setdefault((host, str(flow["UUID"])), flow)
+        return [(host, flow) for (host, _), flow in found.items()]
+
+    def conversation(self, tracking: str) -> Evidence:
+        """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
+        known, asked = {tracking}, set[str]()
+        evidence = self.evidence
+        for _ in range(_ROUNDS):
+            new = known - asked
+            if not new:
+                break
+            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))))
+            asked |= new
+            known |= related(flow for _, flow in evidence.flows)
+        self._around(asked)
+        return evidence
+
+    def _around(self, tracking: set[str]) -> None:
+        evidence = self.evidence
+        flows = [flow for _, flow in evidence.flows]
+        evidence.turned = orientations(flows)
+        evidence.carriers = self._carriers(parents(flows))
+        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))))
+        evidence.drops = self._ask(DropsQuestion(self._of_drops(tracking)))
+        for _, one in evidence.drops:  # of a conversation that never left the host there are only these
+            ends = ends_of(one)
+            turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
+            if one["TrackingID"] in tracking:
+                evidence.turned.setdefault(str(one["TrackingID"]), turned)
+        evidence.sockets = self._ask(SocketsQuestion(None if self._until_now else self._when, self._of_ends()))
+        if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
+            time.sleep(_SECOND_LOOK)
+            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
+
+    def _carriers(self, uuids: set[str]) -> dict[str, tuple[str, Flow]]:
+        """Tunnels in tunnels, too."""
+        found: dict[str, tuple[str, Flow]] = {}
+        while missing := uuids - found.keys():
+            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))))
+            found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
+            uuids = parents(flow for _, flow in told)
+            if not told:
+                break
+        return found
+
+    def _of_drops(self, tracking: set[str]) -> Term:
+        """The conversation's, and those of tunnels: by their ends, which is all that the kernel tells there."""
+        terms: list[Term] = [Compare("TrackingID", "within", tuple(sorted(tracking)))]
+        for _, flow in self.evidence.carriers.values():
+            network, port = flow["Network"], int((flow.get("Transport") or {}).get("B", 0))
+            ends = (str(network["A"]), str(network["B"]))
+            term: Term = Every(tuple(Compare(f"Network.{side}", "within", ends) for side in "AB"))
+            if port:
+                ports = Either(tuple(Compare(f"Transport.{side}", "within", (port,)) for side in "AB"))
+                term = Every((term, ports))
+            if term not in terms:
+                terms.append(term)
+        return Either(tuple(terms))
+
+    def _of_ends(self) -> Term:
+        """Sockets that are an end, or listen where the conversation goes."""
+        ends = self.evidence.turned.values()
+        terms = [
+            Every((Compare("LocalPort", "within", (port,)), Compare("RemotePort", "within", (other, 0))))
+            for one in ends
+            for port, other in ((one.source.port, one.destination.port), (one.destination.port, one.source.port))
+            if port
+        ]
+        return Either(tuple(terms))
+
+    def drops(self, term: Term) -> list[tuple[str, Mapping[str, Any]]]:
+        """What happened to conversations that meet a condition."""
+        return self._ask(DropsQuestion(term))
+
+
+def conversations(flows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:
+    """Tracking IDs of conversations, of which there are flows or drops, the latest first; a tunnel that carried one is none."""
+    latest: dict[str, int] = {}
+    carriers = parents(flow for _, flow in flows)
+    for _, flow in flows:
+        if flow.get("UUID") not in carriers:
+            tracking = str(flow["TrackingID"])
+            latest[tracking] = max(latest.get(tracking, 0), int(flow["Last"]))
+    return sorted(latest, key=lambda one: -latest[one])

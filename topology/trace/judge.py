@@ -1,0 +1,342 @@
+"""What agents told of a conversation → where it went and what became of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from topology.trace.collect import Evidence
+from topology.trace.losses import NO_SOCKET, Cause, Loss, causes_of, happened, losses, unanswered
+from topology.trace.order import in_order
+from topology.trace.result import Cause as ShownCause
+from topology.trace.result import Loss as ShownLoss
+from topology.trace.result import Point, Process, Trace, Tunnel, Verdict, Way
+from topology.trace.sightings import BACK, FORTH, End, Ends, Flow, Sighting, ends_of, sightings
+from topology.trace.sightings import Tunnel as Carrier
+
+_WAYS = ("forth", "back")
+ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
+"""Ours, where the kernel tells none: it takes a SYN for consumed that a listener had no room for."""
+
+
+_BEGINNING = 1000
+"""ms after an agent's start within which a conversation that it saw may have begun before."""
+
+NO_ANSWER = "NO_ANSWER"
+"""Ours: packets arrived, or left for where nobody looks, and none came back."""
+
+
+class Graph(Protocol):
+    """What is asked of the graph."""
+
+    def holds(self, node: str, address: str) -> bool | None:
+        """Whether the namespace of an interface (its TID) has an address; None: the interface is not in the graph."""
+        ...
+
+    def known(self, address: str) -> bool:
+        """Whether any interface of the graph has an address."""
+        ...
+
+    def type_of(self, node: str) -> str:
+        """Type of an interface; empty: not known."""
+        ...
+
+
+def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Sequence[str] = ()) -> Trace:
+    """The trace of a conversation."""
+    turned = evidence.turned
+    carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
+    seen = sightings(evidence.flows, carriers, turned)
+    later = _later(seen, evidence, carriers)
+    outer = {_outer_ends(one) for one in seen if one.tunnel}
+    causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
+    ways = [in_order(seen, way) for way in (FORTH, BACK)]
+    found = [
+        losses(
+            ways[way],
+            way,
+            {id(one): later[id(one)][way] for one in seen if id(one) in later},
+            causes,
+            _holds(graph, seen),
+            graph.known,
+        )
+        for way in (FORTH, BACK)
+    ]
+    shown = _Shown(evidence.hosts, graph)
+    said = [_way(shown, ways[way], way, found[way], graph) for way in (FORTH, BACK)]
+    first = ways[FORTH][0] if ways[FORTH] else ways[BACK][-1] if ways[BACK] else None
+    last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
+    errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
+    ends = Ends(first.ends.source, last.ends.destination) if first and last else turned.get(tracking, _NOBODY)
+    begun = min((one.start for one in seen), default=0)
+    dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
+    return Trace(
+        tracking,
+        tuple(sorted(turned.keys() - {tracking})),
+        _protocol(first, evidence),
+        str(ends.source),
+        str(ends.destination),
+        _process(shown, first, FORTH),
+        _process(shown, last, BACK),
+        min((one.start for one in seen), default=dropped),
+        max((one.last for one in seen), default=dropped),
+        first.rtt or None if first else None,
+        said[FORTH],
+        said[BACK],
+        errors,
+        _verdict(shown, ways, found, said, evidence, ends, errors),
+        dict(evidence.missing),
+        {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
+        tuple(conversations),
+    )
+
+
+_NOBODY = Ends(End("", 0), End("", 0))
+
+
+def _outer_ends(one: Sighting) -> Ends:
+    assert one.tunnel
+    return Ends(End(one.tunnel.source, 0), End(one.tunnel.destination, 0))
+
+
+def _holds(graph: Graph, seen: Sequence[Sighting]) -> Any:  # noqa: ANN401 - topology.trace.losses.Holds
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for one in seen:
+        nodes.setdefault(one.place, []).append(one.node)
+
+    def holds(host: str, namespace: str, address: str) -> bool:
+        return any(graph.holds(node, address) for node in nodes.get((host, namespace), ()))
+
+    return holds
+
+
+def _opened(evidence: Evidence) -> bool:
+    """Whether somebody answered a SYN."""
+    flags = ((flow.get("TCPMetric") or {}).get(f"{way}Flags", "") for _, flow in evidence.flows for way in ("AB", "BA"))
+    return any({"SYN", "ACK"} <= set(str(one).split("|")) for one in flags) and any(
+        (flow.get("TCPMetric") or {}).get("SynAckRTT") for _, flow in evidence.flows
+    )
+
+
+def _later(seen: Sequence[Sighting], evidence: Evidence, carriers: Mapping[str, Flow]) -> dict[int, tuple[int, int]]:
+    """Packets at the second look."""
+    again = {_key(one): one for one in sightings(evidence.later, carriers, evidence.turned)} if evidence.later else {}
+    return {
+        id(one): (max(other.packets.forth, one.packets.forth), max(other.packets.back, one.packets.back))
+        for one in seen
+        if (other := again.get(_key(one))) is not None
+    }
+
+
+def _key(one: Sighting) -> tuple[str, ...]:
+    return one.host, one.node, one.tracking, one.tunnel.tracking if one.tunnel else ""
+
+
+def _protocol(first: Sighting | None, evidence: Evidence) -> str:
+    record = first.records[-1] if first else next((one for _, one in evidence.drops), {})
+    transport = record.get("Transport")
+    return str(transport["Protocol"]) if transport else str(record.get("LayersPath", "")).rsplit("/", 1)[-1]
+
+
+class _Shown:
+    """Words for places."""
+
+    def __init__(self, hosts: Mapping[str, str], graph: Graph) -> None:
+        self._hosts, self.graph = hosts, graph
+
+    def host(self, tid: str) -> str:
+        return self._hosts.get(tid, tid)
+
+    def place(self, host: str, namespace: str | None, interface: str = "") -> str:
+        words = [self.host(host)]
+        if namespace:
+            words.append(namespace)
+        if interface:
+            words.append(interface)
+        return " ".join(words)
+
+    def point(self, one: Sighting) -> str:
+        return self.place(one.host, one.namespace, one.interface)
+
+
+def _way(shown: _Shown, path: Sequence[Sighting], way: int, found: Sequence[Loss], graph: Graph) -> Way:
+    numbers = {id(one): number for number, one in enumerate(path)}
+    points = [_point(shown, one, way, before) for one, before in zip(path, [None, *path], strict=False)]
+    told = tuple(
+        ShownLoss(
+            loss.packets,
+            numbers[id(loss.after)] if loss.after else None,
+            numbers[id(loss.before)] if loss.before else None,
+            tuple(_cause(shown, cause, way) for cause in loss.causes),
+            _loss_text(shown, loss, way),
+        )
+        for loss in found
+    )
+    return Way(tuple(points), told, _arrives(path, way, graph))
+
+
+def _arrives(path: Sequence[Sighting], way: int, graph: Graph) -> bool | None:
+    if not path:
+        return False
+    last = path[-1]
+    return graph.holds(last.node, (last.ends.destination if way == FORTH else last.ends.source).address)
+
+
+def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> Point:
+    source, destination = one.ends if way == FORTH else one.ends[::-1]
+    tunnel = one.tunnel
+    since = round_trip = None
+    if before is not None and before.host == one.host:
+        # the first packet went forth: of the way back there is no time of its own
+        if way == FORTH and 0 < before.first <= one.first:
+            since = one.first - before.first
+    elif before is not None and before.rtt and one.rtt:
+        round_trip = abs(before.rtt - one.rtt)
+    return Point(
+        shown.host(one.host),
+        one.namespace,
+        one.interface,
+        one.node,
+        shown.graph.type_of(one.node),
+        one.hooks[way],
+        one.packets[way],
+        one.bytes[way],
+        one.ttl[way],
+        one.tracking,
+        str(source),
+        str(destination),
+        _carrier(tunnel, way) if tunnel else None,
+        since,
+        round_trip,
+    )
+
+
+def _carrier(tunnel: Carrier, way: int) -> Tunnel:
+    source, destination = (tunnel.source, tunnel.destination) if way == FORTH else (tunnel.destination, tunnel.source)
+    return Tunnel(tunnel.kind, tunnel.number, source, destination, tunnel.ttl[way], tunnel.tracking)
+
+
+def _cause(shown: _Shown, cause: Cause, way: int) -> ShownCause:
+    place = cause.place
+    return ShownCause(cause.reason, cause.packets[way], shown.host(place.host), place.namespace, place.interface, cause.outer)
+
+
+def _packets(count: int) -> str:
+    return "a packet" if count == 1 else f"{count} packets"
+
+
+def _where(shown: _Shown, loss: Loss) -> str:
+    if loss.causes:
+        place = loss.causes[0].place
+        return f"in {shown.place(place.host, place.namespace, place.interface)}"
+    if loss.after is None:
+        return "before any capture point"
+    if loss.before is None:
+        return f"after {shown.point(loss.after)}"
+    if loss.after.place == loss.before.place:
+        return f"in {shown.place(*loss.after.place)} between {loss.after.interface} and {loss.before.interface}"
+    return f"between {shown.point(loss.after)} and {shown.point(loss.before)}"
+
+
+def _loss_text(shown: _Shown, loss: Loss, way: int) -> str:
+    reasons = ", ".join(dict.fromkeys(cause.reason for cause in loss.causes)) or "the kernels say no reason"
+    count = loss.packets or sum(cause.packets[way] for cause in loss.causes)
+    return f"{_packets(count)} {_WAYS[way]} lost {_where(shown, loss)}: {reasons}"
+
+
+def _verdict(
+    shown: _Shown,
+    ways: Sequence[Sequence[Sighting]],
+    found: Sequence[Sequence[Loss]],
+    said: Sequence[Way],
+    evidence: Evidence,
+    ends: Ends,
+    errors: Sequence[str],
+) -> Verdict:
+    if not any(ways) and not any(found):
+        return Verdict("unknown", "no agent has seen such a conversation")
+    silent = unanswered(*ways)
+    bad = _refused(shown, found[FORTH], ends) or (_full(shown, evidence, ends) if silent else None)
+    for way in (FORTH, BACK):
+        bad = bad or (_lost(shown, found[way], way, errors) if found[way] else None)
+    if bad is not None:
+        return bad
+    if silent:
+        return _unanswered(shown, ways[FORTH][-1], arrives=bool(said[FORTH].arrives))
+    if said[FORTH].arrives and said[BACK].arrives:
+        return Verdict("well", "every packet arrived, both ways")
+    return Verdict("well", "no loss is seen; an end lies where no agent looks")
+
+
+def _unanswered(shown: _Shown, last: Sighting, *, arrives: bool) -> Verdict:
+    if arrives or last.hooks[FORTH] == "ingress":
+        text = f"packets arrive at {shown.point(last)}, and nothing comes back"
+    else:
+        source, destination = last.ends
+        text = f"packets leave {shown.point(last)} as {source} → {destination}, where no agent looks, and nothing comes back"
+    return Verdict("unanswered", text, "back", shown.host(last.host), last.namespace, last.interface, NO_ANSWER)
+
+
+def _refused(shown: _Shown, found: Sequence[Loss], ends: Ends) -> Verdict | None:
+    for cause in (cause for loss in found for cause in loss.causes):
+        if cause.reason == NO_SOCKET and not cause.outer:
+            place = cause.place
+            text = f"nothing listens on {ends.destination} in {shown.place(place.host, place.namespace)}: {cause.reason}"
+            return Verdict("refused", text, "forth", shown.host(place.host), place.namespace, place.interface, cause.reason)
+    return None
+
+
+def _full(shown: _Shown, evidence: Evidence, ends: Ends) -> Verdict | None:
+    """A listener whose accept queue has no more room."""
+    for host, one in evidence.sockets:
+        if one.get("State") != "LISTEN" or int(one.get("LocalPort", 0)) != ends.destination.port:
+            continue
+        waiting, most = int(one.get("ReceiveQueue", 0)), int(one.get("SendQueue", 0))
+        if waiting > most and str(one.get("LocalAddress")) in ("0.0.0.0", "::", ends.destination.address):  # noqa: S104
+            namespace = str(one.get("Namespace", ""))
+            name = str(one.get("Name") or "the program")
+            text = (
+                f"{name} in {shown.place(host, namespace)} does not accept what connects to {ends.destination}: "
+                f"{waiting} connections wait, {most} may"
+            )
+            return Verdict("lost", text, "forth", shown.host(host), namespace, "", ACCEPT_QUEUE_FULL)
+    return None
+
+
+def _lost(shown: _Shown, found: Sequence[Loss], way: int, errors: Sequence[str]) -> Verdict:
+    loss = next((one for one in found if one.causes), found[0])
+    cause = max(loss.causes, key=lambda one: one.packets[way], default=None)
+    place = cause.place if cause else None
+    host = shown.host(place.host) if place else shown.host(loss.after.host) if loss.after else ""
+    namespace = place.namespace if place else loss.after.namespace if loss.after else None
+    interface = place.interface if place else loss.after.interface if loss.after else ""
+    text = _loss_text(shown, loss, way) + (f" ({errors[0]})" if errors else "")
+    return Verdict("lost", text, _WAYS[way], host, namespace, interface, cause.reason if cause else "")
+
+
+def _icmp_text(flow: Flow) -> str:
+    icmp, ends = flow.get("ICMP") or {}, ends_of(flow)
+    kind = str(icmp.get("Type", "")).replace("_", " ").lower()
+    return (
+        f"{ends.source.address} said to {ends.destination.address}: {kind}, type {icmp.get('Number')} code {icmp.get('Code')}"
+    )
+
+
+def _process(shown: _Shown, one: Sighting | None, way: int) -> Process:
+    """Whose an end is: of the record that knows."""
+    if one is None:
+        return Process()
+    for record in reversed(one.records):
+        turned = ends_of(record).source == one.ends.source
+        side = "A" if turned == (way == FORTH) else "B"
+        told = (record.get("Process") or {}).get(side)
+        if told:
+            container, pod = ((record.get(key) or {}).get(side) or {} for key in ("Container", "Pod"))
+            return Process(
+                shown.host(one.host),
+                str(told.get("Name", "")),
+                int(told.get("Pid", 0)),
+                str(container.get("Name", "")),
+                "/".join(str(pod[key]) for key in ("Namespace", "Name") if pod.get(key)),
+            )
+    return Process(shown.host(one.host))

@@ -1,0 +1,181 @@
+"""Where packets of a conversation vanish, and why. Pure.
+
+Two kinds of evidence are joined: between one capture point and the next fewer packets are counted; and the kernel told that it
+dropped packets of the conversation, with its reason and the place. A count is of the first look, the one that is held against
+it, further on, of a second look after it: what was on its way meanwhile is not taken for lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+from topology.trace.sightings import BACK, FORTH, Ends, Sighting, Ways, ends_of
+
+Drop: TypeAlias = Mapping[str, Any]
+"""What happened to a conversation, as an agent tells it (``skytrail.asking.questions.DropsQuestion``)."""
+
+Holds: TypeAlias = Callable[[str, str, str], bool]
+"""Whether a namespace of a host (TID, label) has an address."""
+
+Known: TypeAlias = Callable[[str], bool]
+"""Whether any namespace of the graph has an address."""
+
+
+_SLACK = 50  # ms between two clocks of a host that are not read at once
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something happened: as near as it is known.
+
+    Attributes:
+        host: TID.
+        namespace: label; None: not known.
+        interface: name; empty: not known, or none.
+    """
+
+    host: str
+    namespace: str | None
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why the kernel dropped packets of a conversation, and where; of a tunnel's, where ``outer``."""
+
+    reason: str
+    place: Place
+    packets: Ways
+    outer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Packets that vanished.
+
+    Attributes:
+        way: forth or back.
+        after: the last capture point that saw them; None: none did.
+        before: the next one, which saw fewer; None: none did.
+        packets: how many are missing; 0: that is not to be told from counts.
+        causes: what the kernel says of it there; none: nothing.
+    """
+
+    way: int
+    after: Sighting | None
+    before: Sighting | None
+    packets: int
+    causes: tuple[Cause, ...]
+
+
+_OF_ENDS = frozenset({"TCP_FLAGS", "TCP_RESET", "TCP_CLOSE", "TCP_FASTOPEN", "TCP_INVALID_SYN", "TCP_INVALID_SEQUENCE",
+    "TCP_INVALID_END_SEQUENCE", "TCP_INVALID_ACK_SEQUENCE", "TCP_OLD_DATA", "TCP_OLD_SEQUENCE", "TCP_OLD_ACK",
+    "TCP_TOO_OLD_ACK", "TCP_ACK_UNSENT_DATA", "TCP_ABORT_ON_DATA", "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_LINGER",
+    "TCP_ABORT_ON_MEMORY", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_DISORDER"})  # fmt: skip
+"""Reasons of an end's TCP for a segment that came too late, twice or behind a reset: it arrived, and was not needed."""
+
+NO_SOCKET = "NO_SOCKET"
+"""Nobody listens there; once a connection was open the same as those."""
+
+
+def happened(drops: Iterable[tuple[str, Drop]], seen: Iterable[Sighting], *, opened: bool) -> list[tuple[str, Drop]]:
+    """What of what happened is a loss of this conversation: not what was before it, nor what an end had no need of.
+
+    Args:
+        drops: each with the TID of its host.
+        seen: the conversation's sightings: what a host says of time is held against the same host's.
+        opened: whether a connection was.
+    """
+    begun: dict[str, int] = {}
+    for one in seen:
+        begun[one.host] = min(begun.get(one.host, one.start), one.start)
+    ends = _OF_ENDS | {NO_SOCKET} if opened else _OF_ENDS
+    return [
+        (host, one)
+        for host, one in drops
+        if one["What"] == "Drop" and one["Reason"] not in ends and int(one["Last"]) >= begun.get(host, 0) - _SLACK
+    ]
+
+
+def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Iterable[Ends]) -> list[Cause]:
+    """Drops turned as the conversation is.
+
+    Args:
+        drops: each with the TID of its host.
+        turned: who opened each conversation, by tracking ID.
+        carriers: the ends of tunnels, forth; their destination's port is the tunnel's.
+    """
+    found = []
+    ways = {(one.source.address, one.destination.address): True for one in carriers}
+    ways |= {(destination, source): False for source, destination in ways}
+    for host, one in drops:
+        tracking, said = str(one["TrackingID"]), ends_of(one)
+        ends = turned.get(tracking)
+        # of a tunnel the kernel tells a source port of the packet's own, and no VNI: only the addresses tell which way
+        same = said.source == ends.source if ends else ways.get((said.source.address, said.destination.address))
+        if same is None:
+            continue
+        counts = Ways(int(one["AB"]), int(one["BA"]))
+        place = Place(host, one.get("Namespace"), str(one.get("Interface", "")))
+        found.append(Cause(str(one["Reason"]), place, counts if same else Ways(counts.back, counts.forth), ends is None))
+    return found
+
+
+def losses(
+    path: Sequence[Sighting], way: int, later: Mapping[int, int], causes: Sequence[Cause], holds: Holds, known: Known
+) -> list[Loss]:
+    """What vanished on one way, in the order of the way.
+
+    Args:
+        path: the capture points in order.
+        way: which.
+        later: packets that the second look counted, by the ``id()`` of the sighting; for those that are not in it the same.
+        causes: what the kernel dropped.
+        holds: whose an address is.
+        known: whether it is anybody's.
+    """
+    found: list[Loss] = []
+    left = [cause for cause in causes if cause.packets[way]]
+    for one, other in pairwise(path):
+        missing = one.packets[way] - later.get(id(other), other.packets[way])
+        here = [cause for cause in left if _between(cause, one, other)]
+        if missing > 0:
+            found.append(Loss(way, one, other, missing, tuple(here)))
+            left = [cause for cause in left if cause not in here]
+    if path:
+        last = path[-1]
+        end = last.ends.destination if way == FORTH else last.ends.source
+        # what left for an address that nobody is known to have went where no agent looks
+        beyond = end.many or (last.hooks[way] != "ingress" and not known(end.address))
+        if not beyond and not holds(last.host, last.namespace, end.address):
+            here = [cause for cause in left if cause.place.host == last.host]
+            found.append(Loss(way, last, None, last.packets[way], tuple(here)))
+            left = [cause for cause in left if cause not in here]
+    for cause in left:
+        if cause.outer:  # that may have been any conversation's in the tunnel
+            continue
+        after = _last_before(path, cause)
+        found.append(Loss(way, after, None, cause.packets[way], (cause,)))
+    return found
+
+
+def _between(cause: Cause, one: Sighting, other: Sighting) -> bool:
+    """Whether a drop lies between two points: where the packet was after the first, and before the second."""
+    host, namespace = cause.place.host, cause.place.namespace
+    return any(host == end.host and namespace in (None, end.namespace) for end in (one, other))
+
+
+def _last_before(path: Sequence[Sighting], cause: Cause) -> Sighting | None:
+    """The last point of the drop's namespace, or of its host."""
+    there = [one for one in path if one.host == cause.place.host]
+    same = [one for one in there if one.namespace == cause.place.namespace]
+    found = same or there
+    return found[-1] if found else None
+
+
+def unanswered(forth: Sequence[Sighting], back: Sequence[Sighting]) -> bool:
+    """Whether packets went forth and none came back."""
+    return any(one.packets[FORTH] for one in forth) and not any(one.packets[BACK] for one in back)
