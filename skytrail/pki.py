@@ -73,6 +73,11 @@ class Authority:
     def __init__(self, folder: Path, *, force: bool = False) -> None:
         self.folder, self._force = folder, force
 
+    @property
+    def ca(self) -> Path:
+        """The path of its certificate."""
+        return self.folder / "ca.crt"
+
     def init(self, days: int = CA_DAYS) -> Path:
         """Make the authority, and a list of revoked certificates that is empty; gives its certificate's path."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -167,7 +172,7 @@ class Authority:
         return builder.sign(signing, hashes.SHA256())
 
     def _authority(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-        certificate = _read_certificate(self.folder / "ca.crt", "make it by 'skytrail pki init', or name it by --dir")
+        certificate = _read_certificate(self.ca, "make it by 'skytrail pki init', or name it by --dir")
         path = self.folder / "ca.key"
         try:
             key = serialization.load_pem_private_key(_read(path), None)
