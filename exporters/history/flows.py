@@ -82,6 +82,7 @@ class FlowRecorder:
         sockets: what is known of sockets, by their cookies.
         described: what a control group is.
         fates: what happened to packets of flows.
+        run: tells flows of one run of the agent from those of another; None: a new one.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class FlowRecorder:
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
+        run: int | None = None,
     ) -> None:
         self._history, self._points, self._program = history, points, program
         self._sockets, self._described, self._fates = sockets, described, fates
-        self.run = time.time_ns()
+        self.run = time.time_ns() if run is None else run
 
     def take(self, batch: Batch) -> None:
         """Keep a batch; a sink of the flows collector."""

@@ -26,13 +26,15 @@ from skytrail.metrics import Family
 _log = structlog.get_logger(__name__)
 
 _FILE = "history.sqlite"
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE segment (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,
     small INTEGER NOT NULL, packed BLOB NOT NULL
 );
-CREATE INDEX segment_last ON segment (kind, last);
+CREATE INDEX segment_of ON segment (kind, last);
+CREATE INDEX segment_last ON segment (last);
+CREATE INDEX segment_small ON segment (kind, first, rows) WHERE small;
 CREATE TABLE remembered (kind TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE run (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL, seen INTEGER NOT NULL, stopped INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
@@ -75,6 +77,7 @@ class History:
         age: seconds after which records are forgotten.
         kinds: what is kept, and which of its columns grow from row to row.
         clock: ns since the epoch.
+        beside: is done each time before something is written.
     """
 
     def __init__(
@@ -84,7 +87,9 @@ class History:
         age: float,
         kinds: Mapping[str, Collection[str]],
         clock: Callable[[], int] = time.time_ns,
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beside = beside
         self._path, self._size, self._age, self._kinds, self._clock = folder / _FILE, size, int(age * 1e9), kinds, clock
         self._waiting = {kind: _Waiting() for kind in kinds}
         self._lock = threading.Lock()  # of what waits, and of the moment when it becomes what is written
@@ -181,6 +186,7 @@ class History:
 
     def _run(self) -> None:
         while not self._stop.wait(_PAUSE):
+            self._beside()
             self.write()
 
     def write(self, *, stopped: bool = False) -> None:
@@ -193,6 +199,8 @@ class History:
                     self.failure = self._said = None
             except (OSError, sqlite3.Error) as error:
                 self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, counting goes on, and the next writing is tried
+                self._say(f"{type(error).__name__}: {error}")
 
     def _say(self, error: str) -> None:
         self.failure = f"the history cannot be kept: {error}"

@@ -195,7 +195,8 @@ class AgentProcess:
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
-        from skytrail.cli.answering import Answering  # noqa: PLC0415
+        from exporters.flows.table import in_memory  # noqa: PLC0415
+        from skytrail.cli.answering import Answering, rescue_of  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
@@ -211,7 +212,7 @@ class AgentProcess:
         self._closers.callback(worker.close)
         tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
         self._closers.callback(tids.close)
-        points = self._points
+        points, rescue = self._points, rescue_of(self._settings, self._points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         ends, owners = self._ends_of_flows(points)
         self.collector = FlowsCollector(
@@ -229,8 +230,9 @@ class AgentProcess:
             ends=ends,
             described=self._described,
             fates=self._fates,
+            records=rescue.allocate if rescue else in_memory,
         )
-        self._answering = Answering(self._settings, self.collector, points, applications, tids)
+        self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
         self._answering.remember_flows(program, self._known, self._described, self._fates)
         if self._otlp and self._settings.otlp.exports("traces"):

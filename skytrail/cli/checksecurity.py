@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from skytrail.certificates import left, read_validity, reason
 
@@ -16,10 +17,11 @@ _READABLE = 0o077
 
 
 def security_findings(settings: Settings) -> Iterator[Finding]:
-    """Until when certificates are good, whether the wire can be used, and secrets that others can read."""
+    """Until when certificates are good, whether the wire can be used, secrets that others can read in files or on the way."""
     yield from _certificates(settings)
     yield from _wire(settings)
     yield from _secrets(settings)
+    yield from _in_clear(settings)
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:
@@ -71,3 +73,16 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
     for key, path in secrets.items():
         if path is not None and Path(path).exists() and Path(path).stat().st_mode & _READABLE:
             yield Finding("secret", "note", f"{key} {path} can be read by others", f"chmod 600 {path}")
+
+
+def _in_clear(settings: Settings) -> Iterator[Finding]:
+    """Secrets that are sent to other hosts without TLS."""
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from skytrail.wire.exposure import is_here  # noqa: PLC0415
+
+    graph, otlp = settings.topology.janusgraph, settings.otlp
+    sent = {"topology.janusgraph.password": (graph.password, graph.url), "otlp.headers": (otlp.headers, otlp.endpoint or "")}
+    for key, (secret, url) in sent.items():
+        parts = urlsplit(url)
+        if secret and parts.scheme in {"ws", "http"} and not is_here(parts.hostname or ""):
+            yield Finding("secret", "note", f"{key} is sent in clear to {parts.hostname}", f"use {parts.scheme}s")

@@ -200,6 +200,13 @@ class History(Section, frozen=True):
         Annotated[float, msgspec.Meta(ge=60, le=YEAR)],
         key("forget what is older", unit="s", reason="for what happened just now; for longer, export to a database"),
     ] = 6 * 3600.0
+    run_dir: Annotated[
+        str,
+        key(
+            "folder in memory where the flow table outlives a killed agent",
+            reason="it is lost at a restart of the host, as what the kernel counted",
+        ),
+    ] = "/run/skytrail"
     interfaces: Annotated[
         Annotated[float, msgspec.Meta(ge=1, le=3600)],
         key("how often what went through interfaces is noted", unit="s", reason="as Skydive's metrics_update"),

@@ -35,11 +35,12 @@ def check_hubs(settings: Settings) -> None:
         return
     for hub in settings.agent.hubs:
         host, _ = parse_address(hub)
-        if not _is_here(host):
+        if not is_here(host):
             raise UsageError(f"agent.hubs: will not talk to {hub} without {_TLS}: {_REMEDY}")
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether a name or address is that of loopback; no name is looked up."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:

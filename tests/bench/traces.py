@@ -93,10 +93,9 @@ def broken(lab: Lab, plan: Plan, kind: str, seed: int) -> bool:
     wrong = judge(fault, trace)
     victim = fault.victim
     whom = f"{victim.source}→{victim.destination} {victim.proto} IPv{victim.family} {fault.direction}"
-    print(
-        f"{'WRONG' if wrong else 'right'} {kind} {seed:2} {time.monotonic() - begun:5.1f} s  {fault.place!s:10} {whom}: {fault.why}"
-    )
-    print(f"      {wrong}  {trace['Verdict']['Kind']}: {trace['Verdict']['Text']}  {trace['TrackingID']}", flush=True)
+    verdict, took = trace["Verdict"], time.monotonic() - begun
+    print(f"{'WRONG' if wrong else 'right'} {kind} {seed:2} {took:5.1f} s  {fault.place!s:10} {whom}: {fault.why}")
+    print(f"      {wrong}  {verdict['Kind']}: {verdict['Text']}  {trace['TrackingID']}", flush=True)
     return not wrong
 
 
@@ -107,11 +106,10 @@ def healthy(lab: Lab, plan: Plan, seed: int) -> bool:
     size = chance.choice([None, LARGE[exchange.proto]])
     until(lambda: works(lab, plan, exchange, size), 30)
     trace = trace_of(lab, plan, exchange)
-    right = trace["Verdict"]["Kind"] == "well"
+    verdict = trace["Verdict"]
+    right = verdict["Kind"] == "well"
     whom = f"{exchange.source}→{exchange.destination} {exchange.proto} IPv{exchange.family}"
-    print(
-        f"{'right' if right else 'WRONG'} well {seed:2} {whom}: {trace['Verdict']['Text']}  {trace['TrackingID']}", flush=True
-    )
+    print(f"{'right' if right else 'WRONG'} well {seed:2} {whom}: {verdict['Text']}  {trace['TrackingID']}", flush=True)
     return right
 
 

@@ -124,10 +124,15 @@ def test_drops_and_resets_by_names_and_on_their_flows(net: Net, collector: Drops
         )
     ):
         keys[at] = one[0]
+    at = {"Namespace": b.netns, "Interface": b.interface}
     assert collector.of_flows(keys, np.full(3, 4, np.uint8), np.array([0, 1, 0], np.uint8)) == [
-        {"Drops": {"NETFILTER_DROP": {"AB": 7, "BA": 0}}},
+        {
+            "Drops": {"NETFILTER_DROP": {"AB": 7, "BA": 0}},
+            "DropsAt": [{**at, "Reason": "NETFILTER_DROP", "AB": 7, "BA": 0}],
+        },
         {
             "Drops": {"NO_SOCKET": {"AB": 0, "BA": 1}},
+            "DropsAt": [{**at, "Reason": "NO_SOCKET", "AB": 0, "BA": 1}],
             "ResetsSent": {"AB": 1, "BA": 0},
             "ResetsReceived": {"AB": 1, "BA": 0},
         },

@@ -62,7 +62,7 @@ def test_drops_in_a_tunnel_are_told_of_by_the_host_alone_where_they_are(fabric: 
         path = "/api/v1/flows?filter=udp+port+4789&limit=10000"
 
         def dropped(node: str) -> list[str]:
-            return [reason for flow in ask_agent(lab, node, path) for reason in flow.get("Drops", [])]
+            return [at["Reason"] for flow in ask_agent(lab, node, path) for at in flow.get("DropsAt", [])]
 
         until(lambda: "NETFILTER_DROP" in dropped("spine"), 20)
         assert "NETFILTER_DROP" not in dropped("leaf1") + dropped("h3")

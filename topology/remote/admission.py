@@ -66,8 +66,8 @@ def check_report(peer: Peer | None, tid: str, report: Report) -> None:
     source = report.source
     if source.tid != tid or source.host not in peer.hosts:
         raise MalformedReportError(f"an agent of {peer.hosts[0]} cannot report for {source.host!r} ({source.tid})")
+    below = f"{tid}/"
     for fact in report.facts:
-        tids = (fact.parent, fact.child) if isinstance(fact, EdgeFact) else (fact.tid,)
-        for one in tids:
-            if one != tid and not one.startswith(f"{tid}/"):
+        for one in (fact.parent, fact.child) if isinstance(fact, EdgeFact) else (fact.tid,):
+            if not one.startswith(below) and one != tid:
                 raise MalformedReportError(f"an agent of {peer.hosts[0]} cannot tell of {one}")

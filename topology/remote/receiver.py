@@ -273,8 +273,9 @@ class Receiver:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
         assert agent is not None, "aborting raises"
         try:
-            agent.peer = self._security.peer(context)
-            self._security.admit(agent.peer, agent.host)
+            peer = self._security.peer(context)
+            self._security.admit(peer, agent.host)
+            agent.peer = peer
         except PeerError as error:
             await self._refuse(context, error)
         return agent

@@ -9,7 +9,7 @@ import pytest
 from support.certificates import Pki
 
 from skytrail.cli.checksecurity import security_findings
-from skytrail.settings.tree import Agent, Http, Settings, Wire
+from skytrail.settings.tree import Agent, Http, JanusGraph, Otlp, Settings, Topology, Wire
 
 
 def found(settings: Settings) -> list[tuple[str, str, str]]:
@@ -53,3 +53,16 @@ def test_secrets_that_others_can_read(pki: Pki, tmp_path: Path) -> None:
     assert found(settings) == [("secret", "note", f"http.token_file {tokens} can be read by others")]
     tokens.chmod(0o600)
     assert found(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("db.example", True), ("192.0.2.1", True), ("127.0.0.1", False), ("localhost", False)]
+)
+def test_secrets_that_are_sent_in_clear(host: str, told: bool) -> None:
+    graph = JanusGraph(url=f"ws://{host}:8182/gremlin", password="hunter2")
+    settings = Settings(topology=Topology(janusgraph=graph), otlp=Otlp(endpoint=f"http://{host}:4318", headers={"a": "b"}))
+    wanted = [f"{key} is sent in clear to {host}" for key in ("topology.janusgraph.password", "otlp.headers")] if told else []
+    assert [one[2] for one in found(settings)] == wanted
+    assert "hunter2" not in str(found(settings))
+    safe = msgspec.structs.replace(graph, url=f"wss://{host}:8182/gremlin")
+    assert found(Settings(topology=Topology(janusgraph=safe))) == []

@@ -233,7 +233,9 @@ def test_no_call_goes_round_the_greeting(pki: Pki, hubs: Callable[..., Hub], age
             with pytest.raises(grpc.RpcError) as refused:
                 list(call)
             assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    until(lambda: first.hub is not None, 20)
+    first.report(report("node1", "host/1", device("host/1/a")))
+    until(lambda: first.outbox.waiting == 0, 20)
+    assert hub.names() == {"host/1/a": "eth0"}
 
 
 def test_a_revoked_certificate_is_no_good_any_more(pki: Pki, hubs: Callable[..., Hub], agents: Callable[..., Sender]) -> None:
