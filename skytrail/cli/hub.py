@@ -170,6 +170,7 @@ class HubProcess:
     def _start_wire(self) -> None:
         try:
             from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.elsewhere import Elsewhere  # noqa: PLC0415
             from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
             from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
@@ -186,6 +187,10 @@ class HubProcess:
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
+        elsewhere = Elsewhere(self.store, self._host.hostname, self.receiver.session, self.receiver.connected, clock)
+        self.receiver.asker.elsewhere = elsewhere.agents
+        self._closers.callback(elsewhere.stop)
+        elsewhere.start()
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
