@@ -1,4 +1,4 @@
-"""Work that is done once for the whole graph, by one of the hubs that write to it: rules, retention, probes of clusters."""
+"""Work done once for the whole graph, by one of the hubs that write to it: rules, linkers, retention, probes of clusters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Duty:
                 before, self._ours = self._ours, self._ask(now)
                 self._asked_at = now
                 if before != self._ours:
-                    _log.info("duty_taken" if self._ours else "duty_left", work="rules, retention", holder=self._holder)
+                    _log.info(
+                        "duty_taken" if self._ours else "duty_left", work="rules, linkers, retention", holder=self._holder
+                    )
             return self._ours
 
     def _ask(self, now: float) -> bool:

@@ -476,7 +476,8 @@ class Reconciler:
         if ours := self._ours.get((source.probe, source.host)):
             ours.unsaid |= gone & said
             ours.unsaid -= now
-            ours.said = (ours.said | now) - gone
+            ours.said |= now
+            ours.said -= gone
         said |= now
         said -= gone
         touched = [*nodes, *gone]

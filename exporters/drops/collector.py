@@ -175,8 +175,9 @@ class DropsCollector:
             reverse: not 0 where A is the key's second end.
 
         Returns:
-            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "Retransmits": {"AB": …}, "SYNTimeouts": …,
-            "SYNACKTimeouts": …, "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
+            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "DropsAt": [{"Namespace": …, "Interface": …,
+            "Reason": …, "AB": packets, "BA": packets}], "Retransmits": {"AB": …}, "SYNTimeouts": …, "SYNACKTimeouts": …,
+            "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
 
         """
         with self._lock:
@@ -185,14 +186,20 @@ class DropsCollector:
             here = ours(rows, self._places())
             owners, rows = owners[here], rows[here]
         found: list[dict[str, Any]] = [{} for _ in range(len(keys))]
-        columns = (owners, rows["key"]["kind"], rows["key"]["reason"], rows["packets"][:, 0], rows["packets"][:, 1])
-        for owner, kind, reason, there, back in zip(*(column.tolist() for column in columns), strict=True):
+        places = self._places() if len(rows) else None
+        key, packets = rows["key"], rows["packets"]
+        columns = (owners, key["kind"], key["reason"], packets[:, 0], packets[:, 1], key["netns"], rows["ifindex"])
+        for owner, kind, reason, there, back, *place in zip(*(column.tolist() for column in columns), strict=True):
             into = found[owner]
             name = _TCP_NAMES.get(kind)
+            ab, ba = (back, there) if reverse[owner] else (there, back)
             if name is None:
-                into, name = into.setdefault("Drops", {}), self._reasons.drop(reason)
+                name = self._reasons.drop(reason)
+                device, netns = (places and places.find((place[0], place[1]))) or ("", "unknown")
+                at = {"Namespace": netns, "Interface": device, "Reason": name, "AB": ab, "BA": ba}
+                into.setdefault("DropsAt", []).append(at)
+                into = into.setdefault("Drops", {})
             ways = into.setdefault(name, {"AB": 0, "BA": 0})
-            first, second = ("BA", "AB") if reverse[owner] else ("AB", "BA")
-            ways[first] += there
-            ways[second] += back
+            ways["AB"] += ab
+            ways["BA"] += ba
         return found

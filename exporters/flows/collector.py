@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 Sink = Callable[[Batch], None]
 Fates = Callable[[NDArray[Any]], Sequence[Mapping[str, Any]]]
 """What a flow's JSON says beside what is counted here, for each row of the table."""
-_OF_ANY = frozenset({"Drops", "NAT", "NATTrackingID"})
+_OF_ANY = frozenset({"Drops", "DropsAt", "NAT", "NATTrackingID"})
 _QUERY_ROWS = 1_000
 _LOOK = 0.02  # seconds between two looks for new flows
 

@@ -104,7 +104,7 @@ class Flows(Step):
             return
         found: list[Seen] = []
         for host, flow in self._asking.ask(self._question(places), hosts, self._moment):
-            if places is None or flow.get(POINT) in places:
+            if places is None or str(flow.get(POINT)) in places:
                 self._run.hold()
                 found.append(Seen(flow, host))
         starts = {one.host: place for place, one in reversed(list(enumerate(found)))}

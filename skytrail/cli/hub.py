@@ -257,7 +257,8 @@ class HubProcess:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
 
         names = self._settings.topology.linkers
-        self.linkers = Linkers(self.store, self.reconciler.report, names, self._host.hostname, clock)
+        report, host = self.reconciler.report, self._host.hostname
+        self.linkers = Linkers(self.store, report, names, host, clock, lambda: self.duty.ours)
         self._closers.callback(self.linkers.stop)
         self.linkers.start()
 

@@ -33,8 +33,8 @@ _GOOD_STATES = frozenset({"UP", "UNKNOWN", ""})
 def path(session: Session, *, src: str, dst: str, port: int, proto: str, at: str | None, both: bool, as_json: bool) -> None:
     """Show the way of packets from SRC to DST: interfaces, bridges, tunnels, hosts, and what decided at each.
 
-    SRC and DST are addresses (10.0.0.1, or 10.0.0.1@host where several have it), or names or TIDs of hosts, namespaces and
-    interfaces. Exit status 1: packets do not arrive, or it is not known.
+    SRC and DST are addresses or names of hosts, namespaces and interfaces, with @HOST behind them where several have it, or
+    TIDs. Exit status 1: packets do not arrive, or it is not known.
     """
     from skytrail.http.client import Client  # noqa: PLC0415 - --help needs none of it
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import needs
+from support.agentlab import Agent
 from support.hublab import Hub
 from support.netlab import End, Net, until
 
@@ -106,16 +107,44 @@ def test_counters_of_interfaces_over_a_time(hub: Hub, ends: tuple[End, End]) -> 
     assert ask(hub, f"{query}.Sum()")["TxPackets"] >= sum(one["TxPackets"] for one in samples)
 
 
-def test_the_command_line_asks_both_dialects(hub: Hub, ends: tuple[End, End]) -> None:
+def test_the_command_line_asks_both_dialects(net: Net, hub: Hub) -> None:
+    wanted = f"Has('ICMP.ID', {IDENTIFIER})"
     for query in (
-        f"G.Flows().Has('ICMP.ID', {IDENTIFIER}).Count()",
-        f"g.V().has('Name', within('{ends[0].interface}', '{ends[1].interface}'))"
-        f".call('flows', ['filter': 'Has(\"ICMP.ID\", {IDENTIFIER})']).count()",
+        f"G.Flows().{wanted}.Count()",
+        f"g.V().has('veth', 'Name', startingWith('{net.prefix}')).call('flows', ['filter': \"{wanted}\"]).count()",
     ):
         command = [sys.executable, "-m", "skytrail", "query", "--set", f"hub.listen=127.0.0.1:{hub.port}", query]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         assert done.stdout.strip().strip("[]") == "2"
         assert done.stderr == ""
+
+
+def test_over_the_wire_and_when_the_agent_is_gone(net: Net, ends: tuple[End, End], tmp_path: Path) -> None:
+    left, right = ends
+    hub = Hub(tmp_path / "hub", command="hub").start()
+    patterns = {"flow.interfaces": f"{net.prefix}*", "flow.netns": "all"}
+    agent = Agent(tmp_path / "agent", ["--hub", f"127.0.0.1:{hub.wire}"], patterns)
+    try:
+        agent.start()
+        agent.wait_point(left.netns, left.interface, 10)
+        net.ping(left.netns, right.ip4, count=5, identifier=0x777)
+        query = "G.Flows().Has('ICMP.ID', 1911).Sort('Start').Hops().Values('Name')"
+        assert until(lambda: set(ask(hub, query) or ())) == {left.interface, right.interface}
+        [count] = ask(hub, f"G.V().Has('Name', '{right.interface}').Flows().Has('ICMP.ID', 1911).Values('Metric.ABPackets')")
+        assert count == 5
+        agent.kill()
+        command = [sys.executable, "-m", "skytrail", "query", "--set", f"hub.listen=127.0.0.1:{hub.port}", query]
+        done = until(lambda: _missing(command))
+        assert done.stdout.strip() == "null"
+        assert "not connected" in done.stderr
+    finally:
+        agent.close()
+        hub.stop()
+
+
+def _missing(command: list[str]) -> subprocess.CompletedProcess[str] | None:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return done if done.stderr else None
 
 
 def test_what_the_agent_cannot_answer_is_told(tmp_path: Path) -> None:

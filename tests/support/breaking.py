@@ -1,4 +1,4 @@
-"""Checks one fault of the laboratory by ordinary tools: it works before, suffers meanwhile, works after, and nothing is left."""
+"""Checks a fault of the laboratory by ordinary tools: it works before, suffers meanwhile, works after, nothing is left."""
 
 from __future__ import annotations
 

@@ -25,5 +25,5 @@ def judge(path: Path, seen: list[tuple[int, Seen]]) -> None:
     """Each interface of the path saw the packet, and no other did, in its order."""
     expected = told(path.hops)
     times = {one: when for when, one in seen}
-    assert sorted(expected) == sorted(times), (path.end, path.hops)
+    assert sorted(expected) == sorted(times), (path.end, set(expected) ^ set(times), path.hops)
     assert [times[one] for one in expected] == sorted(times[one] for one in expected)

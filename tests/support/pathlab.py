@@ -264,15 +264,9 @@ class Fault:
     where: str
 
 
-def break_it(chain: Chain, seed: int) -> Fault:
+def break_it(chain: Chain, name: str, seed: int) -> Fault:
     """Break something on the way with an ordinary command."""
-    chooser = random.Random(seed)
-    faults = [_forwarding_off, _no_route, _blackhole, _prohibited, _link_down, _peer_down, _no_way_back, _address_gone]
-    if "vxlan" in chain.kinds:
-        faults += [_wrong_vni] * 2
-    if "switch" in chain.kinds:
-        faults += [_port_released, _ports_isolated] * 2
-    return chooser.choice(faults)(chain, chooser)
+    return FAULTS[name](chain, random.Random(seed))
 
 
 def _router(chain: Chain, chooser: random.Random) -> tuple[int, str]:
@@ -318,8 +312,8 @@ def _link_down(chain: Chain, chooser: random.Random) -> Fault:
 
 
 def _peer_down(chain: Chain, chooser: random.Random) -> Fault:
-    """The receiver's side."""
-    number = chooser.randrange(len(chain.joints))
+    """The receiver's side; not a macvlan: its lower device answers for it, too."""
+    number = chooser.choice([number for number, kind in enumerate(chain.kinds) if kind != "macvlan"])
     chain.ip(chain.members[number + 1], f"link set {chain.joints[number].right} down")
     return Fault(f"{chain.joints[number].right} down", "", "")
 
@@ -372,6 +366,24 @@ def _switch_of(chain: Chain, number: int) -> str:
     return chain.others[sum(kind in BETWEEN for kind in chain.kinds[:number])]
 
 
+FAULTS: dict[str, Callable[[Chain, random.Random], Fault]] = {
+    "forwarding off": _forwarding_off,
+    "no route": _no_route,
+    "blackhole": _blackhole,
+    "prohibited": _prohibited,
+    "link down": _link_down,
+    "peer down": _peer_down,
+    "no way back": _no_way_back,
+    "address gone": _address_gone,
+    "wrong VNI": _wrong_vni,
+    "port released": _port_released,
+    "ports isolated": _ports_isolated,
+}
+"""By name, what breaks something of a chain that has a switch, a tunnel of kind vxlan, and a router."""
+
+BREAKABLE = ("switch", "vxlan", "macvlan")
+
+
 class Sniffers:
     """Packet sockets at all interfaces of some namespaces, since before a packet was sent."""
 
@@ -413,12 +425,17 @@ class Sniffers:
 
 
 def _is_it(data: bytes, magic: bytes) -> bool:
-    """Whether it is the packet, not an ICMP error that quotes it."""
+    """Whether it is the packet, not an ICMP error that quotes it, or what carries it."""
     at = data.find(magic)
     if at < 0:
         return False
-    quoting = at - 28 - 8  # UDP and IP header, ICMP header
-    return not (quoting >= 20 and data[quoting - 20 + 9] == socket.IPPROTO_ICMP and data[quoting] in _ERRORS)
+    headers = (14, 0, at - 28 - 8 - 20)  # of the outermost packet behind Ethernet, or not; of one that quotes the packet itself
+    return not any(_is_error(data, at) for at in headers)
+
+
+def _is_error(data: bytes, at: int) -> bool:
+    """Whether there is an IPv4 packet with an ICMP error."""
+    return at >= 0 and data[at : at + 1] == b"\x45" and data[at + 9] == socket.IPPROTO_ICMP and data[at + 20] in _ERRORS
 
 
 def send(netns: str, address: str, payload: bytes) -> None:

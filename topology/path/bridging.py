@@ -6,7 +6,7 @@ Sources: net/bridge/br_input.c, br_forward.c, br_vlan.c, br_fdb.c; bridge(8).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from topology.path.devices import Device, Vlans
 from topology.path.packets import Frame
@@ -25,11 +25,13 @@ class Onward:
         device: the port, or the bridge.
         frame: with the tags that it has there.
         why: what sent it there.
+        flooded: whether it goes there because the bridge does not know where to.
     """
 
     device: Device
     frame: Frame
     why: str
+    flooded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ def _flood(bridge: Device, port: Device | None, frame: Frame, vlan: int, why: st
     for to in ports:
         settings = to.data.bridge_port
         if settings.broadcast_flood if frame.asks else settings.unicast_flood:
-            yield _egress(bridge, port, to, frame, vlan, why if len(ports) == 1 else f"{why} to {len(ports)} ports")
+            one = _egress(bridge, port, to, frame, vlan, why if len(ports) == 1 else f"{why} to {len(ports)} ports")
+            yield replace(one, flooded=len(ports) > 1) if isinstance(one, Onward) else one
 
 
 def _egress(bridge: Device, port: Device | None, to: Device, frame: Frame, vlan: int, why: str) -> Onward | Dropped:

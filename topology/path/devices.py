@@ -160,8 +160,8 @@ class NetConf(_Read, frozen=True, gc=False):
 class NetConfs(_Read, frozen=True, gc=False):
     """For both families."""
 
-    ipv4: NetConf = NetConf()
-    ipv6: NetConf = NetConf()
+    ipv4: NetConf = msgspec.field(default=NetConf(), name="IPv4")
+    ipv6: NetConf = msgspec.field(default=NetConf(), name="IPv6")
 
 
 class Data(_Read, frozen=True, gc=False):

@@ -24,7 +24,7 @@ class Question:
     """What somebody asks.
 
     Attributes:
-        src: an address, ``address@host``, ``address@namespace``; a node's Name, TID or ID.
+        src: an address, or a node's Name; behind it, where several have it, ``@host`` or ``@namespace``. A node's TID or ID.
         dst: the same; an address may be one that nobody is known to have.
         port: the destination port; 0: not said.
         proto: the IP protocol's name.
@@ -124,9 +124,13 @@ def _choices(devices: Iterable[Device], address: Address) -> str:
 
 
 def _node(network: Network, name: str, text: str, other: Address | None) -> _End:
-    ids = network.named.get(text, [])
+    """A node by Name (of a namespace rather than of an interface), TID or ID."""
+    word, _, place = text.partition("@")
+    ids = [id_ for id_ in network.named.get(word, []) if not place or place in _places(network, id_)]
     if not ids:
         raise UsageError(f"{name}: '{text[:60]}' is no address, and no host, namespace or interface of the graph has that name")
+    owners = [id_ for id_ in ids if id_ in network.namespaces]
+    ids = owners if len(owners) == 1 else ids
     if len(ids) > 1:
         tids = [tid for id_ in ids if (tid := _tid(network, id_))]
         raise UsageError(f"{name}: {len(ids)} nodes are named '{text[:60]}': say which by its TID: {', '.join(tids[:_SHOWN])}")
@@ -135,6 +139,13 @@ def _node(network: Network, name: str, text: str, other: Address | None) -> _End
         return _End(network.namespaces[ids[0]], None, None)
     addresses = _usable(device.addresses, other)
     return _End(device.namespace, device, addresses[0] if addresses else None)
+
+
+def _places(network: Network, id_: str) -> set[str]:
+    """What may stand behind the ``@`` of a node's name: its namespace, its host."""
+    device = network.devices.get(id_)
+    namespace = device.namespace if device is not None else network.namespaces[id_]
+    return {*_names(namespace), namespace.host}
 
 
 def _tid(network: Network, id_: str) -> str:

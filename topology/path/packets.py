@@ -42,12 +42,14 @@ class Frame:
         target: the address of the next hop: whom the frame is for.
         mac: where to; the broadcast address asks who has ``target``; empty on links without MACs.
         vlans: its tags, the outermost first.
+        sender: MAC of the interface that sent it; empty: not known.
     """
 
     packet: Packet
     target: Address
     mac: str = ""
     vlans: tuple[int, ...] = ()
+    sender: str = ""
 
     @property
     def asks(self) -> bool:

@@ -37,6 +37,7 @@ class Hop(msgspec.Struct, frozen=True, rename=_key):
         room: what of it is left for the packet itself, without the headers of tunnels around it; None: not known.
         state: of the interface.
         routed: whether a router, or the sender, chose the interface: it can say that a packet is too long.
+        guessed: the graph does not say that packets go here: a bridge floods, a switch or cable is not in the graph.
         asked: no packet comes here, only the question who has the next hop's address: nobody answers it.
     """
 
@@ -54,6 +55,7 @@ class Hop(msgspec.Struct, frozen=True, rename=_key):
     room: int | None = None
     state: str = ""
     routed: bool = False
+    guessed: bool = False
     asked: bool = False
 
 

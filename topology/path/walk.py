@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from topology.path import bridging, encapsulation
+from topology.path import bridging, encapsulation, switching
 from topology.path.devices import BROADCAST, Address, Device, Namespace
 from topology.path.network import PAIRS, Network
 from topology.path.packets import Frame, Packet
 from topology.path.result import Direction, End, Ending, Hop
 from topology.path.routing import Chosen, Refused, Router
 
-_MOST_STEPS = 20_000
+_MOST_STEPS = 50_000
 _DEEPEST = 8  # tunnels in each other
 _MOST_ROUTERS = 64  # the usual TTL
+_MOST_SWITCHES = 2  # Open vSwitches on one link: that of the sender and that of the receiver
 _PROBED = 16  # next hops of one route whose ways are looked at
+_ASSUMED = "by Open vSwitch, whose flows are not in the graph: assumed"
 _NOT_FOR_US, _UNKNOWN, _HARD = range(3)
 
 Hops: TypeAlias = "tuple[Hop, ...]"
@@ -141,7 +143,7 @@ class Walker:
         hop, device = route.hops[number]
         target = _parse(hop.ip) or packet.dst
         first = _hop(device, "out", f"route {route.words(number)}", around, routed=True)
-        way, warnings = self._over_link(device, Frame(packet, target), (first,), around)
+        way, warnings = self._over_link(device, Frame(packet, target, sender=device.data.mac), (first,), around)
         if isinstance(way, Lost):
             return Trip(way.hops, way.end, None, packet, warnings)
         onward = self._receive(way.device, packet, around, seen)
@@ -214,12 +216,15 @@ class Walker:
             return
         yield from self._SENDERS.get(device.data.type, Walker._to_uplink)(self, device, frame, hops, around)
 
-    def _next(self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+    def _next(
+        self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = False
+    ) -> Iterator[Way]:
         """The same frame is handed to another device to be sent."""
         if _passed(hops, device, "out", frame, around):
             yield _lost(device, "the frame goes round in a loop", hops)
             return
-        yield from self._emit(device, frame, (*hops, _hop(device, "out", why, around, frame.vlans)), around)
+        hop = _hop(device, "out", why, around, frame.vlans, guessed=guessed)
+        yield from self._emit(device, frame, (*hops, hop), around)
 
     def _to_peer(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         peer = self._network.peers.get(device.id)
@@ -277,10 +282,10 @@ class Walker:
             elif one.device is bridge:
                 yield from self._take(bridge, one.frame, hops, around, one.why)
             elif port is None:
-                yield from self._next(one.device, one.frame, hops, around, one.why)
+                yield from self._next(one.device, one.frame, hops, around, one.why, guessed=one.flooded)
             else:
                 through = _hop(bridge, "through", one.why, around, one.frame.vlans)
-                yield from self._next(one.device, one.frame, (*hops, through), around, "")
+                yield from self._next(one.device, one.frame, (*hops, through), around, "", guessed=one.flooded)
 
     def _to_nowhere(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         _ = frame, around
@@ -293,7 +298,7 @@ class Walker:
         found: list[Way] = []
         for other in self._links_outside():
             if other is not device and other.namespace.host in hosts and not other.failure:
-                ways = self._take(other, frame, hops, around, "over a link that is not in the graph")
+                ways = self._take(other, frame, hops, around, "over a link that is not in the graph", guessed=True)
                 found += [way for way in ways if isinstance(way, Arrival) and _is_for(way, frame)]
         yield from found
         if not found:
@@ -329,6 +334,17 @@ class Walker:
         way, _ = self._over_link(device, Frame(packet, _parse(hop.ip) or packet.dst), (*hops, first), around)
         yield way
 
+    def _likely(self, ports: list[Device], frame: Frame) -> list[Device]:
+        """Of ports that lead to bridges those behind which the sender was heard, or which know the receiver, if there are any.
+
+        So a frame does not change to a VLAN that it is not in: those of the switch are not in the graph.
+        """
+        bridged = {one.id: peer for one in ports if (peer := self._network.peers.get(one.id)) is not None and peer.master}
+        heard = {id_ for id_, peer in bridged.items() if _has_learned([peer], frame.sender)}
+        known = {id_ for id_, peer in bridged.items() if peer.master and _has_learned(peer.master.ports, frame.mac)}
+        likely = heard or known
+        return [one for one in ports if not likely or one.id in likely or one.id not in bridged]
+
     def _into_tunnel(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         tunnel, beneath = device.tunnel, self._network.beneath(device)
         if tunnel is None or tunnel.collect_metadata:
@@ -342,7 +358,7 @@ class Walker:
             return
         remotes = encapsulation.remotes(device, tunnel, frame)
         for remote in remotes:
-            yield from self._to_remote(device, beneath, remote, frame, hops, around)
+            yield from self._to_remote(device, beneath, remote, frame, hops, around, guessed=len(remotes) > 1)
         if remotes:
             return
         flooded = encapsulation.group(tunnel)
@@ -352,7 +368,15 @@ class Walker:
             yield _lost(device, f"has no remote end for {frame.mac or frame.target}: no FDB entry, no default one", hops)
 
     def _to_remote(
-        self, device: Device, beneath: Namespace, remote: encapsulation.Remote, frame: Frame, hops: Hops, around: _Around
+        self,
+        device: Device,
+        beneath: Namespace,
+        remote: encapsulation.Remote,
+        frame: Frame,
+        hops: Hops,
+        around: _Around,
+        *,
+        guessed: bool,
     ) -> Iterator[Way]:
         tunnel, kind = device.tunnel, device.data.type
         assert tunnel is not None, "it is a tunnel's end"
@@ -374,7 +398,8 @@ class Walker:
         if not ends:
             yield Lost(way, _ended("stops", _no_end(here, kind, label, port, src), None, trip.at), _HARD)
         for end in sorted(ends, key=encapsulation.rank)[:1]:
-            yield from self._take(end, frame, way, around, f"out of {kind}" + (f" {label}" if label else ""))
+            said = f"out of {kind}" + (f" {label}" if label else "")
+            yield from self._take(end, frame, way, around, said, guessed=guessed)
 
     def _to_group(
         self, device: Device, beneath: Namespace, group: Address, frame: Frame, hops: Hops, around: _Around
@@ -393,7 +418,7 @@ class Walker:
             local = self._underlay_address(one, group.version)
             if local is not None:
                 said = encapsulation.Remote(local, tunnel.id, f"a member of {group}")
-                yield from self._to_remote(device, beneath, said, frame, hops, around)
+                yield from self._to_remote(device, beneath, said, frame, hops, around, guessed=True)
         if not others:
             yield _lost(device, f"no other VXLAN device is known with {label} in the group {group}", hops, kind="unknown")
 
@@ -417,22 +442,28 @@ class Walker:
         own = lower.addresses if lower is not None else {}
         return next((one for one in own if one.version == version and not one.is_link_local), None)
 
-    def _take(self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+    def _take(
+        self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = False
+    ) -> Iterator[Way]:
         """A frame comes in by a device."""
         self._steps += 1
         if self._steps > _MOST_STEPS or _passed(hops, device, "in", frame, around):
             yield _lost(device, "the frame goes round in a loop", hops)
             return
-        hops = (*hops, _hop(device, "in", why, around, frame.vlans))
-        if device.failure:
+        if device.failure:  # it sees nothing
             yield _lost(device, device.failure, hops)
             return
+        hops = (*hops, _hop(device, "in", why, around, frame.vlans, guessed=guessed))
         uppers = self._network.uppers.get(device.id, [])
         if frame.vlans:
             tagged = [one for one in uppers if one.data.type == "vlan" and one.data.vlan == frame.vlans[0]]
             if tagged:
                 yield from self._take(tagged[0], frame.untagged(), hops, around, f"VLAN {frame.vlans[0]}")
                 return
+        ports = switching.fellow_ports(device)
+        if ports is not None:
+            yield from self._switched(device, ports, frame, hops, around)
+            return
         master = device.master
         receive = self._RECEIVERS.get(master.data.type) if master else None
         if master is not None and receive is not None:
@@ -464,9 +495,21 @@ class Walker:
         else:
             yield from self._take(master, frame, hops, around, "")
 
-    def _in_switch(self, device: Device, master: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
-        _ = frame, around
-        yield _lost(device, f"what {master.name} (Open vSwitch) does is not in the graph", hops, kind="unknown")
+    def _to_switch(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """By an internal port into Open vSwitch."""
+        yield from self._switched(device, switching.fellow_ports(device) or [], frame, hops, around)
+
+    def _switched(self, device: Device, ports: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """Open vSwitch: it is taken to hand frames to whichever port leads there, since its flows are not in the graph."""
+        more = _assumptions(hops) < _MOST_SWITCHES
+        for port in self._likely(ports, frame) if more else ():
+            if port.data.type != switching.DATAPATH:
+                yield from self._next(port, frame, hops, around, _ASSUMED, guessed=True)
+            elif not _passed(hops, port, "in", frame, around):
+                yield from self._to_uppers(
+                    port, [], frame, (*hops, _hop(port, "in", _ASSUMED, around, frame.vlans, guessed=True)), around
+                )
+        yield _lost(device, "what Open vSwitch does with it is not in the graph", hops, kind="unknown")
 
     _Sender: TypeAlias = "Callable[[Walker, Device, Frame, Hops, _Around], Iterator[Way]]"
     _Receiver: TypeAlias = "Callable[[Walker, Device, Device, Frame, Hops, _Around], Iterator[Way]]"
@@ -474,7 +517,7 @@ class Walker:
     _SENDERS: ClassVar[dict[str, _Sender]] = {
         **dict.fromkeys(PAIRS, _to_peer),
         **dict.fromkeys(encapsulation.KINDS, _into_tunnel),
-        **dict.fromkeys(("dummy", "tun", "wireguard", "openvswitch", "xfrm", "ppp", "gtp", "nlmon"), _to_nowhere),
+        **dict.fromkeys(("dummy", "tun", "wireguard", "xfrm", "ppp", "gtp", "nlmon"), _to_nowhere),
         "vlan": _to_vlan,
         "macvlan": _to_lower,
         "macvtap": _to_lower,
@@ -483,6 +526,7 @@ class Walker:
         "bond": _to_members,
         "team": _to_members,
         "bridge": _to_bridge,
+        switching.DATAPATH: _to_switch,
     }
     """What each kind of interface does with what is sent by it; others lead outside."""
 
@@ -490,7 +534,6 @@ class Walker:
         "bridge": _in_bridge,
         "bond": _in_bond,
         "team": _in_bond,
-        "openvswitch": _in_switch,
     }
     """What becomes of a frame that comes in by a port, by the kind of its master; others leave it to the port."""
 
@@ -499,7 +542,6 @@ _ENDS = {
     "dummy": "a dummy throws away what it is given",
     "tun": "a program takes what is sent here: nothing is known beyond",
     "wireguard": "its peers are not in the graph",
-    "openvswitch": "what Open vSwitch does is not in the graph",
     "xfrm": "IPsec's policies are not in the graph",
     "ppp": "nothing is known beyond",
     "gtp": "nothing is known beyond",
@@ -508,7 +550,14 @@ _ENDS = {
 
 
 def _hop(
-    device: Device, direction: Direction, decision: str, around: _Around, vlans: tuple[int, ...] = (), *, routed: bool = False
+    device: Device,
+    direction: Direction,
+    decision: str,
+    around: _Around,
+    vlans: tuple[int, ...] = (),
+    *,
+    routed: bool = False,
+    guessed: bool = False,
 ) -> Hop:
     data, namespace = device.data, device.namespace
     return Hop(
@@ -526,6 +575,7 @@ def _hop(
         data.mtu - around.overhead if data.mtu and direction != "through" else None,
         data.state,
         routed,
+        guessed,
     )
 
 
@@ -537,10 +587,11 @@ def _lost(device: Device, reason: str, hops: Hops, *, kind: Ending = "stops", ra
 def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[str, ...]]:
     """The way that leads to the next hop; else the one that says most of why none does."""
     arrived = [way for way in ways if isinstance(way, Arrival)]
-    meant = [way for way in arrived if way.device.namespace.holds(frame.target)] or (arrived if frame.mac else [])
+    meant = [way for way in arrived if _answers(way, frame)] or (arrived if frame.mac and not frame.asks else [])
     if not _has_macs(device):
         meant = arrived
     if meant:
+        meant.sort(key=lambda way: _doubt(way, frame))
         ends = {way.device.id: way.device for way in meant}
         warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
         return meant[0], warnings
@@ -551,6 +602,20 @@ def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[s
     who = f"{frame.target} has no neighbour entry at {device.name}, and" if not frame.mac else f"{frame.mac}:"
     hops = best.hops if best is not None and len(lost) == 1 else _until(device, ways)
     return _lost(device, f"{who} nobody on this link answers for {frame.target}", hops), ()
+
+
+def _doubt(way: Arrival, frame: Frame) -> tuple[bool, int, int]:
+    """Of several ways to the next hop the one with the least counts: who has the address answers, rather than its neighbour."""
+    return frame.target not in way.device.addresses, sum(hop.guessed for hop in way.hops), len(way.hops)
+
+
+def _has_learned(ports: Iterable[Device], mac: str) -> bool:
+    return bool(mac) and any(entry.mac == mac for port in ports for entry in port.data.fdb)
+
+
+def _assumptions(hops: Hops) -> int:
+    """How often a frame was taken to pass Open vSwitch."""
+    return sum(hop.decision == _ASSUMED for hop in hops)
 
 
 def _until(device: Device, ways: list[Way]) -> Hops:
@@ -609,6 +674,12 @@ def _has_macs(device: Device) -> bool:
 def _is_active(bond: Device, member: Device) -> bool:
     chosen = bond.data.bond.active_slave
     return member.data.bond_slave.mii_status == "UP" and (not chosen or chosen == member.data.if_index)
+
+
+def _answers(way: Arrival, frame: Frame) -> bool:
+    """Whether who took the frame has the next hop's address: its namespace; on a way that is assumed, the interface itself."""
+    assumed = _assumptions(way.hops)
+    return frame.target in way.device.addresses if assumed else way.device.namespace.holds(frame.target)
 
 
 def _is_for(way: Arrival, frame: Frame) -> bool:

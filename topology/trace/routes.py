@@ -18,7 +18,7 @@ from topology.path.network import Network
 from topology.store.interface import Store
 from topology.trace.collect import Collector, conversations
 from topology.trace.graph import TracedGraph
-from topology.trace.judge import Graph, judged
+from topology.trace.judge import judged
 from topology.trace.result import Trace
 
 _ARGUMENTS = frozenset({"filter", "at", "duration"})
@@ -83,7 +83,7 @@ def trace_blueprint(
     return blueprint
 
 
-def _traced(collector: Collector, graph: Graph, tracking: str, others: Sequence[str]) -> Trace:
+def _traced(collector: Collector, graph: TracedGraph, tracking: str, others: Sequence[str]) -> Trace:
     evidence = collector.conversation(tracking)
     own = evidence.turned.keys()
     return judged(tracking, evidence, graph, [one for one in others if one not in own])

@@ -170,7 +170,7 @@ def test_an_address_that_several_have_needs_a_place() -> None:
     assert path(graph, src="10.0.0.1@a").end.kind == "arrives"
 
 
-@pytest.mark.parametrize("src", ["a", "host/a/link/eth0", "host/a", "10.0.0.1@a"])
+@pytest.mark.parametrize("src", ["a", "host/a/link/eth0", "host/a", "10.0.0.1@a", "eth0@a"])
 def test_ends_are_named_in_many_ways(src: str) -> None:
     assert path(two(), src, "host/b/link/eth0").source.address == "10.0.0.1"
 
@@ -192,6 +192,7 @@ def test_as_json_it_has_our_keys() -> None:
         "Room": 1500,
         "State": "UP",
         "Routed": True,
+        "Guessed": False,
         "Asked": False,
     }
     assert shown["SameBack"] is True
@@ -236,3 +237,53 @@ def test_whatever_an_element_says_there_is_a_path_or_one_clear_error(
     except UsageError:
         return
     assert found.end.reason
+
+
+def switched(host: str, graph: Graph, *ports: dict[str, Any]) -> list[str]:
+    """Ports of an Open vSwitch in user space."""
+    flags = {"LinkFlags": ["UP", "LOWER_UP", "PROMISC"]}
+    graph.device(host, "ovs-netdev", "tun", LinkFlags=["PROMISC"])
+    return [graph.device(host, f"p{number}", "veth", **flags, **port) for number, port in enumerate(ports)]
+
+
+def test_open_vswitch_is_passed_with_a_word_of_doubt() -> None:
+    graph = Graph()
+    ports = switched(graph.host("s"), graph, {}, {}, {})
+    for number, port in enumerate(ports):
+        graph.pair(port, graph.device(graph.host("abc"[number]), "eth0", "veth", f"10.0.0.{number + 1}/24"))
+    found = path(graph)
+    assert names(found) == ["a/eth0 out", "s/p0 in", "s/p1 out", "b/eth0 in"]
+    assert [hop.guessed for hop in found.hops] == [False, False, True, False]
+    lost = path(graph, dst="10.0.0.9")
+    assert (lost.end.kind, lost.end.reason) == ("unknown", "what Open vSwitch does with it is not in the graph")
+
+
+def test_ports_of_the_kernels_open_vswitch_are_those_of_its_datapath() -> None:
+    graph = Graph()
+    switch = graph.host("s")
+    graph.device(switch, "ovs-system", "openvswitch")
+    for name, address in (("a", "10.0.0.1/24"), ("b", "10.0.0.2/24")):
+        port = graph.device(switch, f"p{name}", "veth", MasterIndex=2)
+        graph.pair(port, graph.device(graph.host(name), "eth0", "veth", address))
+    graph.device(switch, "br-int", "openvswitch", "10.0.0.3/24", MasterIndex=2)
+    assert names(path(graph)) == ["a/eth0 out", "s/pa in", "s/pb out", "b/eth0 in"]
+    assert names(path(graph, dst="10.0.0.3")) == ["a/eth0 out", "s/pa in", "s/br-int in"]
+    assert names(path(graph, src="10.0.0.3")) == ["s/br-int out", "s/pb out", "b/eth0 in"]
+
+
+def test_of_several_ways_the_one_that_is_guessed_least_counts() -> None:
+    graph = Graph()
+    switch, bridges = graph.host("s"), graph.host("t")
+    one, two, three = switched(switch, graph, {}, {}, {})
+    target = graph.device(graph.host("b"), "eth0", "veth", "10.0.0.2/24")
+    graph.pair(one, graph.device(graph.host("a"), "eth0", "veth", "10.0.0.1/24"))
+    bridge = graph.device(bridges, "br0", "bridge")
+    assert bridge
+    index = graph.index(bridges)
+    known = [{"MAC": graph.mac(target), "Flags": ["NTF_MASTER"]}]
+    for port, far in ((two, "q0"), (three, "q1")):
+        graph.pair(port, graph.device(bridges, far, "veth", MasterIndex=index))
+    graph.pair(graph.device(bridges, "q2", "veth", MasterIndex=index, FDB=known), target)
+    found = path(graph)
+    assert names(found)[-3:] == ["t/br0 through", "t/q2 out", "b/eth0 in"]
+    assert sum(hop.guessed for hop in found.hops) == 1

@@ -269,8 +269,7 @@ class Committer:
             self.log.append([entry for entry, _ in part])
             documents = {entry.sequence: document for entry, document in part}
             self._keep(f"bucket/{bucket(part[0][0].sequence)}", documents, sets["committed"])
-        if batch.seen is not None:
-            self.ours = self.ours.and_then(head.committed + 1, sets["committed"])
+        self.ours = self.ours.and_then(head.committed + 1, sets["committed"])
         self.mirror.take(planned.works, sets["committed"])
         if not small:
             self._apply_elements(planned.works)

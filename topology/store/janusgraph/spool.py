@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from topology.elements import decode_state, encode_state
-from topology.store.interface import AwayError, Batch, BehindError, Change, StaleWriterError, StoreError
+from topology.store.interface import AwayError, Batch, Change, StaleWriterError, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Spool:
         waiting: batches in the file.
         size: their bytes.
         spooled: batches that had to wait, since the start.
-        refused: those that the store refused later because another process had taken over, or changed the same.
+        refused: those that the store refused later because another process had taken over as their writer.
         failure: why nothing is applied now; None: nothing waits, or it is being applied.
 
     Raises:
@@ -157,7 +157,7 @@ class Spool:
         place, data = found
         try:
             self._sequence = self._sink(_decode(data, self._path))
-        except (StaleWriterError, BehindError) as error:
+        except StaleWriterError as error:
             self.refused += 1
             _log.warning("spooled_batch_refused", reason=str(error))
         with self._lock:
@@ -171,19 +171,18 @@ class Spool:
 
 
 class _Waiting(msgspec.Struct, array_like=True):
-    """A batch, its states as the stores have them."""
+    """A batch, its states as the stores have them. What its writer had seen is not kept: later nobody can look again for it."""
 
     writer: str
     epoch: int
     number: int
     recorded: int
     changes: list[tuple[str, int, bytes]]
-    seen: int | None = None  # missing in what an earlier release left
 
 
 def _encode(batch: Batch) -> bytes:
     changes = [(one.id, one.at, b"" if one.state is None else encode_state(one.state)) for one in batch.changes]
-    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes, batch.seen))
+    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes))
 
 
 def _decode(data: bytes, path: Path) -> Batch:
@@ -192,4 +191,4 @@ def _decode(data: bytes, path: Path) -> Batch:
         changes = tuple(Change(id_, at, decode_state(state) if state else None) for id_, at, state in found.changes)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the spool {path} is damaged ({error}): stop, and move it away") from error
-    return Batch(found.writer, found.epoch, found.number, found.recorded, changes, seen=found.seen)
+    return Batch(found.writer, found.epoch, found.number, found.recorded, changes)
