@@ -46,7 +46,7 @@ def test_one_tracking_id_at_every_hop(fabric: Built, source: str, destination: s
         found = {}
         for node in {place.node for place, _ in wanted}:
             for flow in ask_agent(lab, node, f"/api/v1/flows?filter=icmp+and+host+{address}&limit=10000"):
-                if flow["Network"]["A"] == there.source.address[4]:
+                if there.source.address[4] in (flow["Network"]["A"], flow["Network"]["B"]):  # A: who was seen first here
                     found[node, flow["Namespace"], flow["Interface"]] = flow["TrackingID"]
         return found
 

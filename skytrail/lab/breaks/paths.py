@@ -62,7 +62,7 @@ def narrow_cables(plan: Plan) -> Iterator[Fault]:
             "mtu",
             place,
             device,
-            "both" if is_port and not device.startswith("vxlan") else leg.direction,
+            way,
             leg.exchange,
             "large",
             why,
