@@ -260,12 +260,19 @@ class HubProcess:
 
     def _start_linkers(self) -> None:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
+        from topology.linkers.services import NAME, ServiceMap  # noqa: PLC0415
 
         names = self._settings.topology.linkers
         report, host = self.reconciler.report, self._host.hostname
         self.linkers = Linkers(self.store, report, names, host, clock, lambda: self.duty.ours)
         self._closers.callback(self.linkers.stop)
         self.linkers.start()
+        services = ServiceMap(self.asker, self.reconciler.report, self._host.hostname, clock)
+        if NAME in names:
+            self._closers.callback(services.stop)
+            services.start()
+        else:
+            self.reconciler.report(services.nothing())
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)
