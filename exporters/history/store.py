@@ -47,6 +47,7 @@ _MOST_WAITING = 400_000  # rows that wait to be written: of flows some 200 MB
 _RETRY = 10.0  # seconds until a file that could not be opened is tried again
 _SPARE = 16  # a part of the size that stays free, for what is written next
 _PAGE = 4096
+_JOURNAL = 4 << 20  # bytes of the journal after which it is taken into the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class History:
         self._retry_at = 0.0
         self._said: str | None = None
         self._run_number = 0
+        self._unsettled = 0  # bytes in the journal
         self._begun = clock()
         self._since = dict.fromkeys(kinds, self._begun)
         self.gaps: list[Gap] = []
@@ -239,7 +241,11 @@ class History:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+        self._unsettled += sum(len(segment[-1]) for segment in segments) + _PAGE
         self._join(database, now)
+        if self._unsettled > _JOURNAL:
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._unsettled = 0
 
     def _written(self, kind: str, tables: list[tuple[int, int, Table]]) -> None:
         waiting, done = self._waiting[kind], {id(table) for _, _, table in tables}
@@ -268,6 +274,7 @@ class History:
                     (found[0][0], kind, min(one[1] for one in found), max(one[2] for one in found), len(table), packed),
                 )
                 database.execute("COMMIT")
+                self._unsettled += len(packed)
             except BaseException:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
@@ -321,7 +328,8 @@ class History:
             database.execute(f"PRAGMA page_size = {_PAGE}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(f"PRAGMA journal_size_limit = {4 << 20}")
+            database.execute(f"PRAGMA journal_size_limit = {_JOURNAL}")
+            database.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk while others wait for the lock
             database.execute("PRAGMA cache_size = -1024")
             if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
                 for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():

@@ -170,6 +170,7 @@ class HubProcess:
     def _start_wire(self) -> None:
         try:
             from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.elsewhere import Elsewhere  # noqa: PLC0415
             from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
             from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
@@ -186,6 +187,10 @@ class HubProcess:
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
+        elsewhere = Elsewhere(self.store, self._host.hostname, self.receiver.session, self.receiver.connected, clock)
+        self.receiver.asker.elsewhere = elsewhere.agents
+        self._closers.callback(elsewhere.stop)
+        elsewhere.start()
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -255,12 +260,19 @@ class HubProcess:
 
     def _start_linkers(self) -> None:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
+        from topology.linkers.services import NAME, ServiceMap  # noqa: PLC0415
 
         names = self._settings.topology.linkers
         report, host = self.reconciler.report, self._host.hostname
         self.linkers = Linkers(self.store, report, names, host, clock, lambda: self.duty.ours)
         self._closers.callback(self.linkers.stop)
         self.linkers.start()
+        services = ServiceMap(self.asker, self.reconciler.report, self._host.hostname, clock)
+        if NAME in names:
+            self._closers.callback(services.stop)
+            services.start()
+        else:
+            self.reconciler.report(services.nothing())
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)

@@ -200,6 +200,7 @@ def _ip(*words: str) -> list[dict[str, str]]:
 def _free_port(wanted: int) -> int:
     for port in (wanted, 0):
         with socket.socket() as found, contextlib.suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as who will listen does
             found.bind(("127.0.0.1", port))
             return int(found.getsockname()[1])
     raise RunError("no port is free on 127.0.0.1")

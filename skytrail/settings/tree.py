@@ -340,8 +340,11 @@ class Topology(Section, frozen=True):
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
     linkers: Annotated[
-        tuple[Literal["tunnel", "neighbour", "nexthop"], ...],
-        key("which edges between hosts the hub makes of what several tell", reason="each costs little"),
+        tuple[Literal["tunnel", "neighbour", "nexthop", "service"], ...],
+        key(
+            "which edges between hosts the hub makes of what several tell",
+            reason="each costs little; service, the map of services, asks all agents for their sockets every 30 s",
+        ),
     ] = ("tunnel", "neighbour", "nexthop")
 
 

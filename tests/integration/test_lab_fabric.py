@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
-from support.breaking import check_fault
+from support.breaking import check_fault, works
 from support.labs import ask_agent, laboratory
 from support.netlab import until
+from support.tracing import trace_of, traced
 
+from skytrail.lab.breaks.fault import FAMILIES, Exchange, Proto
 from skytrail.lab.breaks.kinds import KINDS
 from skytrail.lab.places import run
 from skytrail.lab.plan import Place, Plan
@@ -72,5 +78,64 @@ def test_drops_in_a_tunnel_are_told_of_by_the_host_alone_where_they_are(fabric: 
 
 @pytest.mark.parametrize("seed", _SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_and_its_mending(fabric: Built, kind: str, seed: int) -> None:
-    assert check_fault(*fabric, kind, seed).fault.kind == kind
+def test_a_fault_is_traced_and_mended(fabric: Built, kind: str, seed: int) -> None:
+    assert check_fault(*fabric, kind, seed, lambda fault: traced(*fabric, fault)).fault.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "proto"),
+    [("red1", "red3", "tcp"), ("blue3", "blue2", "udp"), ("red2", "outside", "tcp"), ("blue1", "blue3", "icmp")],
+)
+def test_a_healthy_exchange_is_followed_through_every_node_in_order(
+    fabric: Built, source: str, destination: str, proto: Proto
+) -> None:
+    lab, plan = fabric
+    for family in FAMILIES:
+        exchange = Exchange(source, destination, proto, family)
+        until(lambda exchange=exchange: works(lab, plan, exchange, None), 20)
+        trace = trace_of(lab, plan, exchange)
+        verdict = trace["Verdict"]
+        assert verdict["Kind"] == "well", verdict
+        for name, way in (("Forth", plan.way(source, destination)), ("Back", plan.way(destination, source))):
+            nodes = dict.fromkeys(hop.place.node for hop in way.hops if plan.node(hop.place.node).agent)
+            points = trace[name]["Points"]
+            assert list(dict.fromkeys(point["Host"] for point in points)) == list(nodes)
+            assert len({point["Packets"] for point in points}) == 1
+        interfaces = {(point["Host"], point["Namespace"], point["Interface"]) for point in trace["Forth"]["Points"]}
+        hops = plan.way(source, destination).hops
+        named = {(hop.place.node, hop.place.netns, one) for hop in hops for one in (hop.into, hop.out) if one}
+        assert {one for one in named if plan.node(one[0]).agent} <= interfaces
+
+
+def test_a_trace_of_the_past_and_on_the_terminal(fabric: Built) -> None:
+    lab, plan = fabric
+    exchange = Exchange("red1", "red3", "tcp", 4)
+    until(lambda: works(lab, plan, exchange, None), 20)
+    trace = trace_of(lab, plan, exchange)
+    command = [sys.executable, "-m", "skytrail", "trace", "--hub", lab.hub, trace["TrackingID"]]
+
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert f"TCP {trace['Source']} → {trace['Destination']}" in said
+    assert "✓ every packet arrived, both ways" in said
+    assert "┌ VXLAN 10  10.1.1.2 → 10.2.1.2" in said
+    assert "\x1b" not in said
+    time.sleep(1)
+    then = f"{(trace['Last'] + 500) / 1000:.3f}"
+    told = subprocess.run([*command, "--at", then, "--json"], capture_output=True, text=True, check=True).stdout
+    past = json.loads(told)
+    assert [one["TID"] for one in past["Forth"]["Points"]] == [one["TID"] for one in trace["Forth"]["Points"]]
+    assert past["Verdict"]["Kind"] == "well"
+
+
+def test_what_cannot_be_traced_is_said(fabric: Built) -> None:
+    lab, _ = fabric
+    for words, status, told in (
+        (["f" * 32], 0, "? no agent has seen such a conversation"),
+        (["prot", "tcp"], 2, "'prot' is not known (did you mean 'proto'?)"),
+        (["--last", "1y", "tcp"], 2, "duration: "),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "skytrail", "trace", "--hub", lab.hub, *words], capture_output=True, text=True
+        )
+        assert (done.returncode, told in done.stdout + done.stderr) == (status, True), done

@@ -136,7 +136,7 @@ class Linkers:
         sources = {name: Source(f"linker/{name}", self._host, service="hub") for name in LINKERS}
         for name in LINKERS.keys() - set(self._names):  # what it said while it ran
             self._report(Report(sources[name], self._clock(), whole=True))
-        self._running = [_Running(sources[name], Join(LINKERS[name])) for name in dict.fromkeys(self._names)]
+        self._running = [_Running(sources[name], Join(LINKERS[name])) for name in LINKERS if name in self._names]
         sequence = self._store.health().sequence  # first: what comes meanwhile is taken twice rather than never
         for revision in self._store.current():
             self._interfaces.take(revision)

@@ -112,6 +112,7 @@ class Receiver:
     Attributes:
         asker: asks the agents.
         port: that is listened on.
+        session: names this process to agents.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Receiver:
         self._security, self._admission = security, Admission(security, store)
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
-        self._session = secrets.token_hex(8)
+        self.session = secrets.token_hex(8)
         self._room = RoomForPieces()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
@@ -160,6 +161,10 @@ class Receiver:
         """All that have greeted since the start."""
         with self._lock:
             return list(self._agents.values())
+
+    def connected(self) -> dict[str, str]:
+        """Names of the hosts of those that report now, by TID."""
+        return {agent.tid: agent.host for agent in self.agents() if agent.connected}
 
     def _run(self) -> None:
         try:
@@ -202,7 +207,7 @@ class Receiver:
             clock=self._clock(),
             taken=taken,
             received=received,
-            session=self._session,
+            session=self.session,
         )
 
     @staticmethod
@@ -223,7 +228,7 @@ class Receiver:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
         if taken > agent.taken:
             agent.taken = agent.noted = taken
-        agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self._session}" if greeting.connection else ""
+        agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self.session}" if greeting.connection else ""
         agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
         with self._lock:

@@ -33,6 +33,7 @@ class Evidence:
         hosts: names by TID.
         missing: who did not answer, and why.
         since: from when on a host remembers, ms, where that is later than what was asked about; by name.
+        gaps: times in which no agent ran on a host, ms; by name.
     """
 
     flows: list[tuple[str, Flow]] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Evidence:
     hosts: Mapping[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     turned: dict[str, Ends] = field(default_factory=dict)
 
 
@@ -66,6 +68,9 @@ class Collector:
         found: list[tuple[str, Mapping[str, Any]]] = []
         for host, part in answers.parts:
             found += [(host, one) for one in part.found]
+            if part.gaps:
+                told = self.evidence.gaps.setdefault(self.evidence.hosts.get(host, host), set())
+                told.update((gap.begin, gap.end) for gap in part.gaps)
             if part.since is not None and part.since > self._when.begin:
                 self.evidence.since[self.evidence.hosts.get(host, host)] = part.since
         self.evidence.missing.update(answers.missing)

@@ -71,6 +71,7 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
         _verdict(shown, ways, found, said, evidence, whole, errors),
         dict(evidence.missing),
         {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
+        {host: sorted(gaps) for host, gaps in evidence.gaps.items() if any(end >= begun for _, end in gaps)},
         tuple(conversations),
     )
 

@@ -8,7 +8,7 @@ it, further on, of a second look after it: what was on its way meanwhile is not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -153,7 +153,7 @@ def losses(
         missing = one.packets[way] - later.get(id(other), other.packets[way])
         here = [cause for cause in left if _between(cause, one, other)]
         if missing > 0:
-            found.append(Loss(way, one, other, missing, tuple(here)))
+            found.append(Loss(way, one, other, missing, _near(here, one)))
             left = [cause for cause in left if cause not in here]
     if path:
         last = path[-1]
@@ -161,7 +161,7 @@ def losses(
         beyond = target.many or (last.hooks[way] != "ingress" and not known(target.address))
         if not beyond and not holds(last.host, last.namespace, target.address):
             here = [cause for cause in left if cause.place.host == last.host]
-            found.append(Loss(way, last, None, last.packets[way], tuple(here)))
+            found.append(Loss(way, last, None, last.packets[way], _near(here, last)))
             left = [cause for cause in left if cause not in here]
     for cause in left:
         if cause.outer:  # that may have been any conversation's in the tunnel
@@ -172,6 +172,15 @@ def losses(
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))
     return found
+
+
+def _near(causes: Sequence[Cause], after: Sighting) -> tuple[Cause, ...]:
+    """Of a tunnel's drops the interface is that of whichever conversation's came last: not this one's."""
+    here = Place(after.host, after.namespace, after.interface)
+    return tuple(
+        replace(cause, place=here) if cause.outer and (cause.place.host, cause.place.namespace) == after.place else cause
+        for cause in causes
+    )
 
 
 def _between(cause: Cause, one: Sighting, other: Sighting) -> bool:
