@@ -36,7 +36,7 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {_outer_ends(one) for one in seen if one.tunnel}
+    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
     whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
     ways, found = [], []

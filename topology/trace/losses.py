@@ -103,23 +103,24 @@ def happened(drops: Iterable[tuple[str, Drop]], seen: Iterable[Sighting], *, ope
     ]
 
 
-def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Iterable[Ends]) -> list[Cause]:
+def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Mapping[str, Ends]) -> list[Cause]:
     """Drops turned as the conversation is.
 
     Args:
         drops: each with the TID of its host.
         turned: who opened each conversation, by tracking ID.
-        carriers: the ends of tunnels, forth; their destination's port is the tunnel's.
+        carriers: the ends of tunnels, forth, by tracking ID.
     """
     found = []
-    ways = {(one.source.address, one.destination.address): True for one in carriers}
-    ways |= {(destination, source): False for source, destination in ways}
     for host, one in drops:
         tracking, said = str(one["TrackingID"]), ends_of(one)
         ends = turned.get(tracking)
-        # of a tunnel the kernel tells a source port of the packet's own, and no VNI: only the addresses tell which way
-        same = said.source == ends.source if ends else ways.get((said.source.address, said.destination.address))
-        if same is None:
+        carrier = carriers.get(tracking)
+        if ends is not None:
+            same = said.source == ends.source
+        elif carrier is not None:  # the port of its source is each packet's own
+            same = said.source.address == carrier.source.address
+        else:
             continue
         counts = Ways(int(one["AB"]), int(one["BA"]))
         place = Place(host, one.get("Namespace"), str(one.get("Interface", "")))
