@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Gap: TypeAlias = "tuple[int, int]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +16,12 @@ class Notes:
     Attributes:
         missing: why a host's part is not there, or not whole, by its name.
         since: from when on a host remembers, where it was asked about a time before it; ms since the epoch, by its name.
+        gaps: times in what was asked about in which a host's agent did not run; ms since the epoch, by its name.
     """
 
     missing: Mapping[str, str] = field(default_factory=dict)
     since: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
 
 
 class Noted:
@@ -36,4 +41,5 @@ class Noted:
         return Notes(
             {host: reason for one in every for host, reason in one.missing.items()},
             {host: since for one in every for host, since in one.since.items()},
+            {host: gaps for one in every for host, gaps in one.gaps.items()},
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import sys
 import threading
@@ -44,6 +45,7 @@ def configure(level: str = "info", fmt: str = "auto") -> None:
 
     ``fmt`` is json, console, or auto: console on a terminal, JSON elsewhere. A later call replaces an earlier one.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else its core writes lines of its own, as many as strangers make it
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Limiter())
     handler.setFormatter(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
 import resource
 import sys
@@ -41,6 +42,11 @@ _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
 _LARGE = 1 << 20  # bytes
 _START = time.time_ns()
 _PAGE = resource.getpagesize()
+
+
+def keep_private() -> None:
+    """Let what this process writes from now on be for its user alone, also in folders that were made by others."""
+    os.umask(0o077)
 
 
 def take_turns(seconds: float) -> None:

@@ -8,12 +8,18 @@ Times: a source's changes keep the order in which it reported them, and an eleme
 reported them; an edge is never there before its nodes. Where a clock stepped back, or is behind another's, changes follow each
 other by 1 µs until the clock has caught up.
 
+Where other hubs write to the same store, what they change is followed, and each element is written as all sources have it: what
+a source says that reports here is ours to say, the rest is as the store has it. A source reports to one hub at a time: who
+takes its reports has its lease. What was done meanwhile is looked at before the first is taken; who has lost a lease forgets
+what the source said.
+
 While the store is away and does not let changes wait itself (it was never there since the start, or a lease is not had yet),
 reports are held, and taken in their order once it is there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -25,12 +31,15 @@ import structlog
 from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.held import Held
-from topology.store.interface import AwayError, Batch, Change, Note, Store, StoreError
+from topology.store.interface import AwayError, Batch, BehindError, Change, Note, StaleWriterError, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
 _LEASE_SECONDS = 30.0
+_OF_THE_GRAPH = "hub"  # the service of rules, linkers, probes of clusters
 _SHOWN = 200  # characters of a fact that is refused
+_LOOK = 0.5  # seconds between two looks at what others changed
+_TRIES = 10
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -106,22 +115,32 @@ class Reconciler:
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
         self._owed: dict[tuple[str, str], list[str]] = {}  # (probe, host) → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
+        self._followed = 0  # elements that others changed
+        self._seen = 0  # sequence up to which we know what others changed
+        self._ours: dict[tuple[str, str], _Ours] = {}  # (probe, host) → a source that reports here
         self._held = Held()
+        self._taken_in = False  # the last report was
         self._begun = False
         self._stopping = threading.Event()
         self._waiting: threading.Thread | None = None
         self.counters = ReconcilerCounters()
         self.volatile_keys: set[str] = set()
+        self._keeping_up: threading.Thread | None = None
         try:
             self._begin()
         except AwayError as error:
             with self._lock:
                 self._wait(error)
+        if store.shared:
+            self._keeping_up = threading.Thread(target=self._keep_up, name="other-hubs", daemon=True)
+            self._keeping_up.start()
 
     def _begin(self) -> None:
         """Learn what the store has. What waits in its spool is from before us: it comes first."""
-        if waiting := self._store.health().waiting:
-            raise AwayError(f"{waiting} batches wait in the spool: they are applied first")
+        health = self._store.health()
+        if health.waiting:
+            raise AwayError(f"{health.waiting} batches wait in the spool: they are applied first")
+        self._seen = health.sequence
         current = list(self._store.current())
         ended = self._ended()
         with self._lock:
@@ -138,12 +157,15 @@ class Reconciler:
         self._note(state, revision.updated_at)
         for probe in state.parts:
             self._said.setdefault((probe, state.host), set()).add(revision.id)
+        self._know(revision.id, state)
+
+    def _know(self, id_: str, state: State) -> None:
         if state.kind is Kind.NODE:
-            self._nodes[revision.id] = _Node(state.tid, state.host, state.origin, dict(state.parts))
+            self._nodes[id_] = _Node(state.tid, state.host, state.origin, dict(state.parts))
         else:
-            self._edges[revision.id] = _Edge(state.parent, state.child, state.host, state.origin, dict(state.parts))
+            self._edges[id_] = _Edge(state.parent, state.child, state.host, state.origin, dict(state.parts))
             for end in (state.parent, state.child):
-                self._edges_of.setdefault(end, set()).add(revision.id)
+                self._edges_of.setdefault(end, set()).add(id_)
 
     def _note(self, state: State, at: int) -> None:
         """Those who say something of an element said so at that time, or later."""
@@ -184,7 +206,7 @@ class Reconciler:
             try:
                 return self._take_in(report, note)
             except AwayError as error:
-                self._held.put_back(_debt(report))
+                self._held.put_back(self._left_of(report))
                 self._wait(error)
                 return 0
 
@@ -199,24 +221,173 @@ class Reconciler:
                 self._writers.pop(_writer_of(source), None)
                 raise
 
+    def claim(self, source: Source, holder: str) -> bool:
+        """Write for a source from now on, as ``holder`` (:meth:`topology.store.interface.Store.lease`), before it reports.
+
+        Returns whether another may have written for it meanwhile, up to now: what it noted is to be read anew.
+
+        Raises:
+            StaleWriterError: another one does.
+            StoreError: the store does not answer.
+        """
+        if not self._store.shared:
+            return False
+        with self._lock:
+            if self._waiting is not None:
+                raise AwayError("the store is away")
+            return self._speak_for(source, holder)
+
     def _take_in(self, report: Report, note: Note | None = None) -> int:
-        key = report.source.probe, report.source.host
+        source = report.source
         self._writing_since = began = time.monotonic()
-        with self._looking:
-            taken = self._take(report)
-        touched = list(dict.fromkeys([*self._owed.pop(key, ()), *taken]))
-        changes = self._changes(touched)
+        self._taken_in = False
         try:
-            if changes:
-                self._write(report, changes, note)
-        except StoreError:
-            self._owed[key] = touched
-            self._writers.pop(_writer_of(report.source), None)  # what arrived there is asked anew
+            if self._store.shared:
+                self._speak_for(source)
+            with self._looking:
+                taken = self._take(report)
+            self._taken_in = True
+            return self._settle(report, taken, note)
+        except StoreError as error:
+            self._writers.pop(_writer_of(source), None)  # what arrived there is asked anew
+            if isinstance(error, StaleWriterError):
+                self._lose(source)
             raise
         finally:
             self._writing_since = None
             self.counters.seconds += time.monotonic() - began
+
+    def _settle(self, report: Report, taken: list[str], note: Note | None) -> int:
+        """Write what is otherwise than in the store; looks again where others were first."""
+        key = report.source.probe, report.source.host
+        touched = dict.fromkeys(taken)
+        for left in reversed(range(_TRIES)):
+            touched = dict.fromkeys([*self._owed.pop(key, ()), *touched])
+            changes = self._changes(list(touched))
+            try:
+                if changes:
+                    self._write(report, changes, note)
+            except BehindError:
+                self._owed[key] = list(touched)
+                if not left:
+                    raise
+                self._follow()
+            except StoreError:
+                self._owed[key] = list(touched)
+                raise
+            else:
+                break
+        if key in self._ours:
+            self._ours[key].unsaid.clear()
         return len(changes)
+
+    def _speak_for(self, source: Source, holder: str = "") -> bool:
+        """Have the lease of a source; where another may have had it since, forget what was said, and follow. Returns that."""
+        key = source.probe, source.host
+        ours = self._ours.get(key)
+        try:
+            writer = self._writer(_writer_of(source), holder or (ours.holder if ours else self._holder))
+        except StaleWriterError:
+            self._lose(source)
+            raise
+        if ours is not None and ours.source == source and writer.epoch - ours.epoch in {0, 1}:  # the one before is ours
+            ours.epoch, ours.holder = writer.epoch, writer.holder
+            return False
+        self._lose(source)
+        self._follow()
+        self._writers[writer.name] = writer
+        self._ours[key] = _Ours(source, writer.epoch, writer.holder)
+        return True
+
+    def _lose(self, source: Source) -> None:
+        """Speak no more for a source: what it says is as the store has it."""
+        key = source.probe, source.host
+        self._writers.pop(_writer_of(source), None)
+        self._adopted.discard(source)
+        if (ours := self._ours.pop(key, None)) is None:
+            return
+        self._owed.pop(key, None)
+        with self._looking:
+            for id_ in sorted(self._said.pop(key, set()) | ours.unsaid):
+                self._merge(id_)
+
+    def _keep_up(self) -> None:
+        while not self._stopping.wait(_LOOK):
+            with contextlib.suppress(StoreError):  # said where somebody reports
+                self.look()
+
+    def look(self) -> None:
+        """Take in what other processes changed, and write what follows of what is said here. Raises StoreError."""
+        with self._lock:
+            if self._begun and self._waiting is None:
+                self._follow()
+                for key, ours in list(self._ours.items()):
+                    if key in self._owed:
+                        self._take_in(Report(ours.source, self._clock()))
+
+    def _follow(self) -> None:
+        """Take in what other processes changed. Raises StoreError."""
+        seen, ids = self._store.changed_by_others(self._seen)
+        found = {one.id: one for one in self._store.as_of(FOREVER - 1, ids)} if ids else {}
+        self._seen = seen
+        self._followed += len(ids)
+        with self._looking:
+            for id_ in ids:
+                self._follow_one(id_, found.get(id_))
+        for id_ in dict.fromkeys(one for end in ids for one in (end, *sorted(self._edges_of.get(end, ())))):
+            if self._state(id_) != self._there.get(id_):  # to be written by one of those who speak of it here
+                parts = (self._nodes.get(id_) or self._edges.get(id_) or _NOTHING).parts
+                key = next((key for probe in parts if (key := self._speaker(probe, id_))), None)
+                key = key or next((key for key, ours in self._ours.items() if id_ in ours.unsaid), None)
+                if key is not None:
+                    self._owed.setdefault(key, []).append(id_)
+
+    def _follow_one(self, id_: str, revision: Revision | None) -> None:
+        state, before = revision.state if revision else None, self._there.get(id_)
+        if revision is not None and state is not None:
+            self._there[id_], self._since[id_] = state, revision.updated_at
+            self._note(state, revision.updated_at)
+        elif before is not None:
+            del self._there[id_], self._since[id_]
+        for probe in before.parts if before else ():
+            gone = before is not None and (state is None or probe not in state.parts or before.host != state.host)
+            if gone and before is not None and not self._speaker(probe, id_):
+                self._said.get((probe, before.host), set()).discard(id_)
+        self._merge(id_)
+
+    def _merge(self, id_: str) -> None:
+        """What is said of an element: by our sources as they said, by all others as the store has it."""
+        state = self._there.get(id_)
+        known: _Node | _Edge | None = self._nodes.get(id_) or self._edges.get(id_)
+        parts = {probe: part for probe, part in (known.parts if known else {}).items() if self._speaker(probe, id_)}
+        for probe, part in (state.parts if state else {}).items():
+            if not self._speaker(probe, id_):
+                assert state is not None
+                parts[probe] = part
+                self._said.setdefault((probe, state.host), set()).add(id_)
+        if known is None and state is not None and parts:
+            self._know(id_, state)
+            known = self._nodes.get(id_) or self._edges[id_]
+        if known is None:
+            return
+        known.parts = parts
+        if state is not None and not any(self._speaker(probe, id_) for probe, part in parts.items() if not part.enriches):
+            known.host, known.origin = state.host, state.origin
+        if isinstance(known, _Node):
+            known.volatile = {probe: one for probe, one in known.volatile.items() if self._speaker(probe, id_)}
+        if not parts:
+            self._unknow(id_)
+
+    def _speaker(self, probe: str, id_: str) -> tuple[str, str] | None:
+        """Of our sources the one that says, or takes back, what a probe says of an element."""
+        for key, ours in self._ours.items():
+            if key[0] == probe and (id_ in ours.said or id_ in ours.unsaid):
+                return key
+        return None
+
+    def changes_seen(self) -> int:
+        """How often the graph changed so far: by us, and by others as far as we know."""
+        return self.counters.changes + self._followed
 
     @property
     def waits(self) -> float:
@@ -254,9 +425,13 @@ class Reconciler:
             try:
                 self._take_in(report)
             except AwayError:
-                self._held.put_back(_debt(report))
+                self._held.put_back(self._left_of(report))
                 raise
         return False
+
+    def _left_of(self, report: Report) -> Report:
+        """The last report: where it was taken in, and only its changes are owed, it says nothing more."""
+        return Report(report.source, report.observed) if self._taken_in else report
 
     @property
     def held(self) -> int:
@@ -266,17 +441,20 @@ class Reconciler:
     def close(self) -> None:
         """Wait for the store no longer; what is held is lost, and seen again after the next start."""
         self._stopping.set()
-        waiting = self._waiting
-        if waiting is not None:
-            waiting.join()
+        for thread in (self._waiting, self._keeping_up):
+            if thread is not None:
+                thread.join()
 
     def _take(self, report: Report) -> list[str]:
         """Note what is said; gives the elements that it may change, nodes that come before their edges, that go after."""
         source = report.source
         said = self._said.setdefault((source.probe, source.host), set())
-        if source.tid and source not in self._adopted:
+        if source not in self._adopted:
             self._adopted.add(source)
-            said |= self._said_under_other_names(source)
+            if source.tid:
+                said |= self._said_under_other_names(source)
+            elif source.service == _OF_THE_GRAPH:
+                said |= self._said_of_any_host(source)
         nodes: dict[str, None] = {}
         edges: dict[str, None] = {}
         for fact in report.facts:
@@ -288,13 +466,18 @@ class Reconciler:
             else:
                 (nodes if isinstance(fact, NodeFact) else edges)[fact.id] = None
         for id_, volatile in report.volatile.items():
-            if (node := self._nodes.get(id_)) and source.probe in node.parts:
+            if (node := self._nodes.get(id_)) and source.probe in node.parts and (id_ in said or id_ in nodes):
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
         gone = set(report.gone) - now if not report.whole else {id_ for id_ in said - now if self._may_end(id_, source)}
         for id_ in gone & said:
             self._take_back(source, id_)
+        if ours := self._ours.get((source.probe, source.host)):
+            ours.unsaid |= gone & said
+            ours.unsaid -= now
+            ours.said |= now
+            ours.said -= gone
         said |= now
         said -= gone
         touched = [*nodes, *gone]
@@ -310,6 +493,15 @@ class Reconciler:
                 mine = {id_ for id_ in said if self._is_of(id_, source.tid)}
                 said.difference_update(mine)
                 found |= mine
+        return found
+
+    def _said_of_any_host(self, source: Source) -> set[str]:
+        """What the probe said of elements of any host: of those of the whole graph there is one."""
+        found: set[str] = set()
+        for (probe, host), said in self._said.items():
+            if probe == source.probe and host != source.host:
+                found |= said
+                said.clear()
         return found
 
     def _is_of(self, id_: str, host_tid: str) -> bool:
@@ -356,15 +548,19 @@ class Reconciler:
             node.parts.pop(source.probe, None)
             node.volatile.pop(source.probe, None)
             if not node.parts:
-                del self._nodes[id_]
+                self._unknow(id_)
         elif edge:
             edge.parts.pop(source.probe, None)
             if not edge.parts:
-                del self._edges[id_]
-                for end in (edge.parent, edge.child):
-                    self._edges_of[end].discard(id_)
-                    if not self._edges_of[end]:
-                        del self._edges_of[end]
+                self._unknow(id_)
+
+    def _unknow(self, id_: str) -> None:
+        self._nodes.pop(id_, None)
+        if (edge := self._edges.pop(id_, None)) is not None:
+            for end in {edge.parent, edge.child}:  # it may lead back to where it begins
+                self._edges_of[end].discard(id_)
+                if not self._edges_of[end]:
+                    del self._edges_of[end]
 
     def _state(self, id_: str) -> State | None:
         """What an element is by what is said; None where that is not enough for it to be there."""
@@ -403,8 +599,10 @@ class Reconciler:
         self.counters.changes += len(changes)
 
     def _apply(self, source: Source, changes: tuple[Change, ...], note: Note | None) -> None:
-        writer = self._writer(_writer_of(source))
-        self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note))
+        ours = self._ours.get((source.probe, source.host))
+        writer = self._writer(_writer_of(source), ours.holder if ours else self._holder)
+        seen = self._seen if self._store.shared else None
+        self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
         writer.number += 1
 
     def _after(self, id_: str, state: State | None) -> int:
@@ -412,14 +610,14 @@ class Reconciler:
         ends = (state.parent, state.child) if state else ()
         return max(self._since.get(id_, 0) + 1, *(self._since.get(end, 0) for end in ends), 0)
 
-    def _writer(self, name: str) -> _Writer:
+    def _writer(self, name: str, holder: str) -> _Writer:
         """The lease for a source, taken or kept."""
         now = self._clock()
         writer = self._writers.get(name)
-        if writer is None or now > writer.renew_at:
-            epoch = self._store.lease(name, self._holder, _LEASE_SECONDS)
+        if writer is None or now > writer.renew_at or writer.holder != holder:
+            epoch = self._store.lease(name, holder, _LEASE_SECONDS)
             number = self._store.last_number(name, epoch)
-            writer = self._writers[name] = _Writer(name, epoch, number, now + int(_LEASE_SECONDS / 3 * 1e6))
+            writer = self._writers[name] = _Writer(name, epoch, number, now + int(_LEASE_SECONDS / 3 * 1e6), holder)
         return writer
 
     def volatile(self) -> dict[str, dict[str, Any]]:
@@ -439,14 +637,10 @@ class Reconciler:
         return len(self._there)
 
 
-def _debt(report: Report) -> Report:
-    """A report that was taken in, but whose changes are owed: it says nothing more."""
-    return Report(report.source, report.observed)
-
-
 def _writer_of(source: Source) -> str:
-    """Hosts may share a name, but not what they are known by."""
-    return f"{source.probe}@{source.tid or source.host}"
+    """Hosts may share a name, but not what they are known by. What a hub says of the whole graph, one hub says at a time."""
+    whose = "" if source.service == _OF_THE_GRAPH else source.host
+    return f"{source.probe}@{source.tid or whose}"
 
 
 @dataclass(slots=True)
@@ -457,3 +651,26 @@ class _Writer:
     epoch: int
     number: int
     renew_at: int
+    holder: str
+
+
+@dataclass(slots=True)
+class _Ours:
+    """A source that reports here, and whose lease we have, where others write, too.
+
+    Attributes:
+        source: itself.
+        epoch: of the lease.
+        holder: by which we have it.
+        said: elements of which it said something in that epoch.
+        unsaid: those of which it took that back, until that is written.
+    """
+
+    source: Source
+    epoch: int
+    holder: str
+    said: set[str] = field(default_factory=set)
+    unsaid: set[str] = field(default_factory=set)
+
+
+_NOTHING = _Node("", "", "")

@@ -95,6 +95,7 @@ class Rules:
         host: Name of the host whose hub applies them.
         changes: how often the graph changed so far.
         clock: µs since the epoch.
+        on_duty: whether they are ours to apply; else another hub does.
 
     Attributes:
         failures: why a rule's query has no answer, by the rule's UUID.
@@ -108,8 +109,10 @@ class Rules:
         host: str,
         changes: Callable[[], int],
         clock: Callable[[], int],
+        on_duty: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store, self._report, self._find, self._changes, self._clock = store, report, find, changes, clock
+        self._on_duty = on_duty
         self._source = Source(_PROBE, host, service="hub")
         self._lock = threading.RLock()
         self._rules: dict[str, dict[str, tuple[Rule, int | None]]] | None = None  # None: the store has not answered yet
@@ -219,6 +222,9 @@ class Rules:
         seen, asked = -1, 0.0
         while not self._stopping.wait(_LOOK):
             try:
+                if not self._on_duty():
+                    seen, self._said = -1, None  # another hub says it now
+                    continue
                 with self._lock:
                     gone, now = self._expire(), time.monotonic()
                     if now - asked >= _AGAIN:
@@ -252,6 +258,8 @@ class Rules:
         """
         rounds: dict[str, list[tuple[Fact, ...]]] = {}
         before = self._changes()
+        if not self._on_duty():
+            return before
         for _ in range(_MOST_ROUNDS):
             try:
                 changes = self._apply(rounds)

@@ -32,6 +32,8 @@
 #define AF_INET6 10
 #define FRAGMENT_OFFSET 0x1fff
 #define EXTENSIONS 4
+#define TUNNEL_NONE 0 /* enum tunnel of flows.h */
+#define TUNNEL_VXLAN 1
 #define SYN_SENT 2
 #define TIME_WAIT 6
 #define NEW_SYN_RECV 12
@@ -80,6 +82,13 @@ struct {
 	__type(value, __u32);
 } reason_ends SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct drop_tunnels);
+} tunnels SEC(".maps");
+
 struct tcp_sock___port {
 	struct {
 		struct {
@@ -93,6 +102,7 @@ struct ends {
 	__u8 family; /* 0: not known */
 	__u8 proto;
 	__u8 way;
+	bool tunnel; /* id is its VNI; the ports are 0 and the tunnel's whichever way it goes */
 	__be16 port[2];
 	__u32 id;
 	__be32 addr[2][4];
@@ -265,6 +275,7 @@ static __always_inline bool read_words(struct sk_buff *skb, struct extent in, __
 	to->source = words->source;
 	to->dest = words->dest;
 	to->len = words->len;
+	to->check = words->check;
 	return true;
 }
 
@@ -290,6 +301,24 @@ static __always_inline __u8 behind_extensions(struct sk_buff *skb, struct extent
 		*at += kind == 44 ? 8 : kind == 51 ? (length + 2) * 4 : (length + 1) * 8;
 	}
 	return next;
+}
+
+/* What a UDP packet carries, as parse.h knows it: the header behind UDP's begins at `at`. */
+static __always_inline void tunnel(struct sk_buff *skb, struct extent in, __u32 at, struct ends *ends)
+{
+	__u32 zero = 0;
+	struct drop_tunnels *known = bpf_map_lookup_elem(&tunnels, &zero);
+	__u8 kind = known ? known->kind[be16(ends->port[1])] : TUNNEL_NONE;
+	struct udphdr words;
+
+	if (kind == TUNNEL_NONE || !read_words(skb, in, at, &words))
+		return;
+	/* VXLAN: a valid VNI; Geneve: version 0 */
+	if (kind == TUNNEL_VXLAN ? !(be16(words.source) & 0x0800) : be16(words.source) & 0xc000)
+		return;
+	ends->tunnel = true;
+	ends->port[0] = 0;
+	ends->id = be16(words.len) << 8 | be16(words.check) >> 8;
 }
 
 /* The conversation of an skb, by its network header. */
@@ -329,8 +358,11 @@ static __always_inline void ends_of_packet(struct sk_buff *skb, struct ends *end
 		at += sizeof(ip);
 		ends->proto = behind_extensions(skb, in, ip.nexthdr, &at);
 	}
-	if (ends->family && at && read_words(skb, in, at, &words))
-		transport(words.source, words.dest, words.len, ends);
+	if (!ends->family || !at || !read_words(skb, in, at, &words))
+		return;
+	transport(words.source, words.dest, words.len, ends);
+	if (ends->proto == PROTO_UDP)
+		tunnel(skb, in, at + sizeof(words), ends);
 }
 
 static __always_inline bool is_echo_reply(struct ends *ends)
@@ -347,7 +379,7 @@ static __always_inline bool descending(struct ends *ends)
 		return be64(a[0]) > be64(b[0]);
 	if (a[1] != b[1])
 		return be64(a[1]) > be64(b[1]);
-	return be16(ends->port[0]) > be16(ends->port[1]);
+	return !ends->tunnel && be16(ends->port[0]) > be16(ends->port[1]);
 }
 
 static __always_inline void count_flow(struct drop_place *place, struct ends *ends, __u64 packets, struct drop_tally *tally)
@@ -367,8 +399,8 @@ static __always_inline void count_flow(struct drop_place *place, struct ends *en
 	key.id = ends->id;
 	__builtin_memcpy(key.addr[0], swap ? ends->addr[1] : ends->addr[0], 16);
 	__builtin_memcpy(key.addr[1], swap ? ends->addr[0] : ends->addr[1], 16);
-	key.port[0] = swap ? ends->port[1] : ends->port[0];
-	key.port[1] = swap ? ends->port[0] : ends->port[1];
+	key.port[0] = swap && !ends->tunnel ? ends->port[1] : ends->port[0];
+	key.port[1] = swap && !ends->tunnel ? ends->port[0] : ends->port[1];
 	flow = bpf_map_lookup_elem(&flows, &key);
 	if (!flow) {
 		error = bpf_map_update_elem(&flows, &key, &first, BPF_NOEXIST);

@@ -18,6 +18,11 @@ enum drop_kind {
 	DROP_RESET_RECEIVED = 5,
 };
 
+/* What UDP destination ports carry, in the host's order: as flows know it (enum tunnel of flows.h; 0: no tunnel). */
+struct drop_tunnels {
+	__u8 kind[65536];
+};
+
 /* What user space says of a reason. */
 enum drop_end {
 	DROP_COUNTED = 0,
@@ -48,7 +53,7 @@ struct drop_flow_key {
 	__u8 addr[2][16];
 	__be16 port[2];
 	__u32 reason;
-	__u32 id;	/* ICMP echo's identifier */
+	__u32 id;	/* ICMP echo's identifier; a tunnel's VNI: then the ports are 0 and the tunnel's, in this order */
 	__u8 family;	/* 4 or 6 */
 	__u8 proto;
 	__u8 kind;	/* enum drop_kind */

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import syscall
-from exporters.bpf.layout import BtfType
+from exporters.bpf.layout import TUNNELS, BtfType
 from exporters.bpf.libbpf import load_object, open_library
 from skytrail.errors import LoadError, NotSupportedError
 
@@ -84,6 +84,11 @@ class Reading:
     counts: NDArray[np.uint64]
     keys: NDArray[Any]
     flows: NDArray[Any]
+
+    def of(self, namespaces: NDArray[np.uint64]) -> Reading:
+        """What happened in some namespaces, by their cookies."""
+        here, there = np.isin(self.places["netns"], namespaces), np.isin(self.keys["netns"], namespaces)
+        return Reading(self.places[here], self.counts[here], self.keys[there], self.flows[there])
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,13 @@ class DropPrograms:
     def _set_ends(self, ends: Mapping[int, int]) -> None:
         known = np.array([item for item in ends.items() if item[0] < REASONS], "u4").reshape(-1, 2)
         syscall.map_update_batch(self._maps["reason_ends"], known[:, 0].copy(), known[:, 1].copy())
+
+    def set_tunnel_ports(self, ports: Mapping[str, frozenset[int]]) -> None:
+        """Tell the programs which UDP destination ports are tunnels, by kind (``vxlan``, ``geneve``)."""
+        table = np.zeros(65536, "u1")
+        for kind, numbers in ports.items():
+            table[list(numbers)] = TUNNELS[kind]
+        syscall.map_update(self._maps["tunnels"], np.zeros(1, "u4"), table)
 
     def read(self) -> Reading:
         """What came since the last call; it makes room. Raises OSError.

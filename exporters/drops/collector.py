@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,15 +38,26 @@ class DropsCollector:
 
     Args:
         places: gives the present names of namespaces and devices.
+        tunnel_ports: gives the UDP destination ports that are tunnels, by kind.
         interval: seconds between readings.
+        shared_kernel: others look at this kernel too: what happened in namespaces without a name is theirs.
 
     Attributes:
         failure: why the last reading failed; None: it did not.
 
     """
 
-    def __init__(self, places: Callable[[], Places], *, interval: float = 1.0) -> None:
-        self._places, self._interval = places, interval
+    def __init__(
+        self,
+        places: Callable[[], Places],
+        tunnel_ports: Callable[[], Mapping[str, frozenset[int]]] = dict,
+        *,
+        interval: float = 1.0,
+        shared_kernel: bool = False,
+    ) -> None:
+        self._places, self._tunnel_ports, self._interval = places, tunnel_ports, interval
+        self._shared_kernel = shared_kernel
+        self._tunnels: Mapping[str, frozenset[int]] = {}
         self._programs: DropPrograms | None = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -69,6 +80,7 @@ class DropsCollector:
         self._start_ns = time.time_ns()
         self._totals = Totals(self._reasons, self._start_ns)
         self._programs = DropPrograms(self._reasons.ends())
+        self._learn_tunnel_ports()
         self._thread.start()
 
     def stop(self) -> None:
@@ -98,17 +110,25 @@ class DropsCollector:
     def _read(self) -> None:
         if self._programs is None:
             return
+        self._learn_tunnel_ports()
         now = time.monotonic()
         # what is counted in here is in the maps before they are read: the program chooses its side first
         seen = self._programs.tally().seen
         if seen != self._seen:
             reading = self._programs.read()
             self._seen = seen
+            if self._shared_kernel:
+                reading = reading.of(np.array([*self._places().namespaces], "u8"))
             self._totals.add(reading.places, reading.counts, now)
             self._conversations.add(reading.keys, reading.flows, int(now * 1e9))
         self._conversations.expire(int(now * 1e9))
         if not self._totals.empty:
             self._totals.name(self._places(), now)
+
+    def _learn_tunnel_ports(self) -> None:
+        if self._programs is not None and (ports := self._tunnel_ports()) != self._tunnels:
+            self._programs.set_tunnel_ports(ports)
+            self._tunnels = ports
 
     def families(self) -> Iterable[Family]:
         """All metrics of this collector, as of now; none while it does not run."""
@@ -155,8 +175,9 @@ class DropsCollector:
             reverse: not 0 where A is the key's second end.
 
         Returns:
-            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "Retransmits": {"AB": …}, "SYNTimeouts": …,
-            "SYNACKTimeouts": …, "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
+            For each ``{"Drops": {reason: {"AB": packets, "BA": packets}}, "DropsAt": [{"Namespace": …, "Interface": …,
+            "Reason": …, "AB": packets, "BA": packets}], "Retransmits": {"AB": …}, "SYNTimeouts": …, "SYNACKTimeouts": …,
+            "ResetsSent": …, "ResetsReceived": …}``, with only those keys of which there is something.
 
         """
         with self._lock:
@@ -165,14 +186,20 @@ class DropsCollector:
             here = ours(rows, self._places())
             owners, rows = owners[here], rows[here]
         found: list[dict[str, Any]] = [{} for _ in range(len(keys))]
-        columns = (owners, rows["key"]["kind"], rows["key"]["reason"], rows["packets"][:, 0], rows["packets"][:, 1])
-        for owner, kind, reason, there, back in zip(*(column.tolist() for column in columns), strict=True):
+        places = self._places() if len(rows) else None
+        key, packets = rows["key"], rows["packets"]
+        columns = (owners, key["kind"], key["reason"], packets[:, 0], packets[:, 1], key["netns"], rows["ifindex"])
+        for owner, kind, reason, there, back, *place in zip(*(column.tolist() for column in columns), strict=True):
             into = found[owner]
             name = _TCP_NAMES.get(kind)
+            ab, ba = (back, there) if reverse[owner] else (there, back)
             if name is None:
-                into, name = into.setdefault("Drops", {}), self._reasons.drop(reason)
+                name = self._reasons.drop(reason)
+                device, netns = (places and places.find((place[0], place[1]))) or ("", "unknown")
+                at = {"Namespace": netns, "Interface": device, "Reason": name, "AB": ab, "BA": ba}
+                into.setdefault("DropsAt", []).append(at)
+                into = into.setdefault("Drops", {})
             ways = into.setdefault(name, {"AB": 0, "BA": 0})
-            first, second = ("BA", "AB") if reverse[owner] else ("AB", "BA")
-            ways[first] += there
-            ways[second] += back
+            ways["AB"] += ab
+            ways["BA"] += ba
         return found

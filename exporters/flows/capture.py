@@ -353,7 +353,11 @@ class Capture:
             self._tell_tunnel_ports()
 
     def _tell_tunnel_ports(self) -> None:
+        self._program.set_tunnel_ports(self.tunnel_ports())
+
+    def tunnel_ports(self) -> dict[str, frozenset[int]]:
+        """UDP destination ports that are tunnels now, by kind."""
         known = {kind: set(ports[0]) for kind, ports in self._ports.items()}
-        for kind, port in self._device_ports.values():
+        for kind, port in [*self._device_ports.values()]:
             known[kind].add(port)
-        self._program.set_tunnel_ports({kind: frozenset(ports) for kind, ports in known.items()})
+        return {kind: frozenset(ports) for kind, ports in known.items()}

@@ -24,7 +24,7 @@ from exporters.flows.points import Points
 from exporters.flows.query import Query
 from exporters.flows.receivers import EndSockets, senders
 from exporters.flows.records import Renderer, sort_values
-from exporters.flows.table import Batch, FlowTable, Rows, Timeouts
+from exporters.flows.table import Batch, FlowTable, Rows, Timeouts, in_memory
 from exporters.flows.totals import DIRECTIONS, Totals
 from exporters.flows.totals import TRANSPORTS as TRANSPORT_NAMES
 from exporters.sockets.known import Known
@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 Sink = Callable[[Batch], None]
 Fates = Callable[[NDArray[Any]], Sequence[Mapping[str, Any]]]
 """What a flow's JSON says beside what is counted here, for each row of the table."""
-_OF_ANY = frozenset({"Drops", "NAT", "NATTrackingID"})
+_OF_ANY = frozenset({"Drops", "DropsAt", "NAT", "NATTrackingID"})
 _QUERY_ROWS = 1_000
 _LOOK = 0.02  # seconds between two looks for new flows
 
@@ -59,6 +59,7 @@ class FlowsCollector:
         ends: which sockets are at the ends of flows.
         described: what a control group is, by its path: the container, the pod, the unit.
         fates: what happened to packets of flows, beside what is counted here.
+        records: as :class:`FlowTable` takes ``rows``.
 
     """
 
@@ -79,6 +80,7 @@ class FlowsCollector:
         ends: EndSockets = senders,
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
+        records: Callable[[int], Rows] = in_memory,
     ) -> None:
         self._fates = fates
         self._sockets, self._ends = sockets, ends
@@ -87,7 +89,7 @@ class FlowsCollector:
         self._totals = Totals(points, applications, self._start_ns, subnets)
         self._own, self._talkers, self._owners = own_traffic, talkers, owners
         sinks = [sink for sink in (talkers, owners) if sink]
-        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=sinks)
+        self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=sinks, rows=records)
         self._renderer = Renderer(points, applications, program.sampling, described)
         self._sinks: list[Sink] = []
         self._lock = threading.Lock()

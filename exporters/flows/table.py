@@ -73,6 +73,11 @@ Rows = NDArray[Any]
 """Records of :data:`ROW`."""
 
 
+def in_memory(count: int) -> Rows:
+    """So many empty records."""
+    return np.zeros(count, ROW)
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """When flows are reported and ended; seconds."""
@@ -158,6 +163,7 @@ class FlowTable:
         offset: ns from that clock to the epoch.
         grace_ns: an entry read this long after it was marked cannot change any more; below 0: at once.
         growth: are told of all growth.
+        rows: gives so many empty records, for the table to keep its own in.
 
     Attributes:
         closing: how many entries the last drain began to close.
@@ -174,7 +180,9 @@ class FlowTable:
         offset: Callable[[], int],
         grace_ns: int = GRACE_NS,
         growth: Sequence[GrowthSink] = (),
+        rows: Callable[[int], Rows] = in_memory,
     ) -> None:
+        self._allocate = rows
         self._program, self._points, self._totals, self._timeouts = program, points, totals, timeouts
         self._clock, self._offset, self._grace_ns, self._growth = clock, offset, grace_ns, growth
         self.closing = 0
@@ -327,7 +335,9 @@ class FlowTable:
         missing = self._slots.capacity - len(self._rows)
         if not missing:
             return
-        self._rows = _longer(self._rows, missing)
+        rows = self._allocate(self._slots.capacity)
+        whole(rows)[: len(self._rows)] = whole(self._rows)
+        self._rows = rows
         self._columns = {name: _longer(column, missing) for name, column in self._columns.items()}
         self._columns["state"][-missing:] = _UNUSED
 
@@ -451,10 +461,7 @@ def whole(records: NDArray[Any]) -> NDArray[Any]:
 
 def _longer(array: NDArray[Any], more: int) -> NDArray[Any]:
     result: NDArray[Any] = np.zeros((len(array) + more, *array.shape[1:]), array.dtype)
-    if array.dtype.fields:
-        whole(result)[: len(array)] = whole(array)
-    else:
-        result[: len(array)] = array
+    result[: len(array)] = array
     return result
 
 

@@ -51,7 +51,7 @@ _KEPT = (
         for name in (
             "merged", "rtt", "fin", "rst", "smoothed_rtt", "skipped", "out_of_order", "repeated", "zero_windows", "expect",
             "fragments", "mac", "ethertype", "vlans", "ext", "tcp_flags", "ttl", "dscp", "syn_ttl", "initiator", "reversed",
-            "info", "icmp_code",
+            "info", "icmp_code", "hooks",
         )
     ),
 )  # fmt: skip
@@ -82,6 +82,7 @@ class FlowRecorder:
         sockets: what is known of sockets, by their cookies.
         described: what a control group is.
         fates: what happened to packets of flows.
+        run: tells flows of one run of the agent from those of another; None: a new one.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class FlowRecorder:
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
+        run: int | None = None,
     ) -> None:
         self._history, self._points, self._program = history, points, program
         self._sockets, self._described, self._fates = sockets, described, fates
-        self.run = time.time_ns()
+        self.run = time.time_ns() if run is None else run
 
     def take(self, batch: Batch) -> None:
         """Keep a batch; a sink of the flows collector."""
@@ -113,6 +115,7 @@ class FlowRecorder:
             "run": np.full(len(rows), self.run),
             "start": start,
             "first": first - start,
+            "clock": np.ascontiguousarray(rows["offset"]),
             "last": last - start,
             "reported": rows["reported_at"] - last,
             "previous": rows["previous_at"] - start,
@@ -406,7 +409,9 @@ def restore(table: Table | Packed, places: NDArray[np.int64], applications: Appl
             described.setdefault(at, []).append((side, of))
     flows = Renderer(points, applications).render(rows, sockets=known)
     more = [_MORE.decode(word) for word in table.words["more"]]
+    clock = kept("clock")[places].tolist()
     for at, (flow, code) in enumerate(zip(flows, kept("more")[places].tolist(), strict=True)):
+        flow["FirstMonotonic"] -= clock[at]
         for side, of in described.get(at, ()):
             letter = "A" if side == int(rows["flow"]["reversed"][at]) else "B"
             for key, told in of.more.items():

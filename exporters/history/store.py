@@ -1,7 +1,7 @@
 """Keeps tables of records on disk, bounded in bytes and age, and finds those of a range of time.
 
 One SQLite file: what came in the last seconds is a small table, small ones become large ones. A process that is killed loses
-what it had not written: some two seconds. A host that crashes loses no more than the last seconds, either, or, if its disk
+what it had not written: a second. A host that crashes loses no more than the last seconds, either, or, if its disk
 lied, the whole file, which is made anew.
 """
 
@@ -26,25 +26,28 @@ from skytrail.metrics import Family
 _log = structlog.get_logger(__name__)
 
 _FILE = "history.sqlite"
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE segment (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,
     small INTEGER NOT NULL, packed BLOB NOT NULL
 );
-CREATE INDEX segment_last ON segment (kind, last);
+CREATE INDEX segment_of ON segment (kind, last);
+CREATE INDEX segment_last ON segment (last);
+CREATE INDEX segment_small ON segment (kind, first, rows) WHERE small;
 CREATE TABLE remembered (kind TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE run (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL, seen INTEGER NOT NULL, stopped INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
 """  # times are ns since the epoch
 _MS = 1_000_000
-_PAUSE = 2.0  # seconds between two writings
+_PAUSE = 1.0  # seconds between two writings
 _LARGE = 20_000  # rows of a table that is not joined with others any more
 _SMALL_AGE = 600.0  # seconds; older small tables are joined, however few rows they have
 _MOST_WAITING = 400_000  # rows that wait to be written: of flows some 200 MB
-_RETRY = 60.0  # seconds until a file that could not be opened is tried again
+_RETRY = 10.0  # seconds until a file that could not be opened is tried again
 _SPARE = 16  # a part of the size that stays free, for what is written next
 _PAGE = 4096
+_JOURNAL = 4 << 20  # bytes of the journal after which it is taken into the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class History:
         age: seconds after which records are forgotten.
         kinds: what is kept, and which of its columns grow from row to row.
         clock: ns since the epoch.
+        beside: is done each time before something is written.
     """
 
     def __init__(
@@ -84,7 +88,9 @@ class History:
         age: float,
         kinds: Mapping[str, Collection[str]],
         clock: Callable[[], int] = time.time_ns,
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beside = beside
         self._path, self._size, self._age, self._kinds, self._clock = folder / _FILE, size, int(age * 1e9), kinds, clock
         self._waiting = {kind: _Waiting() for kind in kinds}
         self._lock = threading.Lock()  # of what waits, and of the moment when it becomes what is written
@@ -95,6 +101,7 @@ class History:
         self._retry_at = 0.0
         self._said: str | None = None
         self._run_number = 0
+        self._unsettled = 0  # bytes in the journal
         self._begun = clock()
         self._since = dict.fromkeys(kinds, self._begun)
         self.gaps: list[Gap] = []
@@ -181,6 +188,7 @@ class History:
 
     def _run(self) -> None:
         while not self._stop.wait(_PAUSE):
+            self._beside()
             self.write()
 
     def write(self, *, stopped: bool = False) -> None:
@@ -193,6 +201,8 @@ class History:
                     self.failure = self._said = None
             except (OSError, sqlite3.Error) as error:
                 self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, counting goes on, and the next writing is tried
+                self._say(f"{type(error).__name__}: {error}")
 
     def _say(self, error: str) -> None:
         self.failure = f"the history cannot be kept: {error}"
@@ -231,7 +241,11 @@ class History:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+        self._unsettled += sum(len(segment[-1]) for segment in segments) + _PAGE
         self._join(database, now)
+        if self._unsettled > _JOURNAL:
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._unsettled = 0
 
     def _written(self, kind: str, tables: list[tuple[int, int, Table]]) -> None:
         waiting, done = self._waiting[kind], {id(table) for _, _, table in tables}
@@ -260,6 +274,7 @@ class History:
                     (found[0][0], kind, min(one[1] for one in found), max(one[2] for one in found), len(table), packed),
                 )
                 database.execute("COMMIT")
+                self._unsettled += len(packed)
             except BaseException:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
@@ -313,7 +328,8 @@ class History:
             database.execute(f"PRAGMA page_size = {_PAGE}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(f"PRAGMA journal_size_limit = {4 << 20}")
+            database.execute(f"PRAGMA journal_size_limit = {_JOURNAL}")
+            database.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk while others wait for the lock
             database.execute("PRAGMA cache_size = -1024")
             if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
                 for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():

@@ -49,6 +49,7 @@ class SocketsCollector:
         described: what a control group is: a container, a pod, a unit.
         interval: seconds between two passes.
         most: names of processes that metrics tell apart.
+        shared_kernel: others look at this kernel too: what happens in namespaces without a name is theirs.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class SocketsCollector:
         *,
         interval: float = 15.0,
         most: int = 200,
+        shared_kernel: bool = False,
     ) -> None:
-        self._described = described
+        self._described, self._shared_kernel = described, shared_kernel
         self._source, self._namespaces, self._leftovers, self._interval = source, namespaces, leftovers, interval
         self._start = time.time_ns()
         self._processes = Processes(group=CgroupPaths(sockets.cgroup_root()).path)
@@ -129,11 +131,15 @@ class SocketsCollector:
         """Read the ring; says how many events there were."""
         if self._closed:
             return 0
-        events = self._source.events()
+        events = self._own(self._source.events())
         self._saw(events["ends"])
         self._tally.add(events)
         self._known.happened(events, self._processes.of(events["owner"]))
         return len(events)
+
+    def _own(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Those of rows that are of this host's namespaces."""
+        return rows[np.isin(rows["ends"]["netns"], [*self._namespaces()])] if self._shared_kernel else rows
 
     def memory(self) -> int:
         """Bytes of the last pass and of what is known of sockets."""
@@ -169,7 +175,7 @@ class SocketsCollector:
             if self._closed:
                 return np.empty(0, sockets.RECORD)
             begun = time.monotonic()
-            rows = self._source.read()
+            rows = self._own(self._source.read())
             _, first = np.unique(rows["cookie"], return_index=True)
             with self._lock:
                 self._rows, self._bound = rows[first], None

@@ -10,7 +10,8 @@ from gremlin_api.values import Map, Value
 from skytrail.http.guard import Headers
 
 MISSING, HISTORY = "Skytrail-Missing", "Skytrail-History"
-"""``host: reason; host: reason``: whose part is not there; ``host: since MOMENT``: who does not remember all of the time."""
+"""``host: reason; host: reason``: whose part is not there; ``host: since MOMENT`` and ``host: not MOMENT/MOMENT``: who does
+not remember all of the time."""
 
 _MOST = 4_000  # bytes of a header: servers and clients take 8 KB and more
 
@@ -18,14 +19,16 @@ _MOST = 4_000  # bytes of a header: servers and clients take 8 KB and more
 def note_headers(notes: Notes) -> Headers:
     """None, where there is nothing to say."""
     missing = (f"{host}: {reason}" for host, reason in notes.missing.items())
-    since = (f"{host}: since {_moment(since)}" for host, since in notes.since.items())
-    made = ((MISSING, list(map(_plain, missing))), (HISTORY, list(map(_plain, since))))
+    since = [f"{host}: since {_moment(since)}" for host, since in notes.since.items()]
+    gaps = [f"{host}: not {_moment(a)}/{_moment(b)}" for host, found in notes.gaps.items() for a, b in found]
+    made = ((MISSING, list(map(_plain, missing))), (HISTORY, list(map(_plain, since + gaps))))
     return [(name.lower().encode(), _joined(said)) for name, said in made if said]
 
 
 def note_attributes(notes: Notes) -> Mapping[str, Value]:
-    """The same, all of it, as attributes of a Gremlin Server's answer: ``missing`` and ``since``, by host."""
-    told = {"missing": notes.missing, "since": notes.since}
+    """The same, all of it, as attributes of a Gremlin Server's answer: ``missing``, ``since`` and ``gaps``, by host."""
+    gaps = {host: [list(one) for one in found] for host, found in notes.gaps.items()}
+    told: dict[str, Mapping[str, Value]] = {"missing": notes.missing, "since": notes.since, "gaps": gaps}
     return {key: Map(value.items()) for key, value in told.items() if value}
 
 

@@ -16,12 +16,13 @@ import msgspec
 from gremlin_api.execution import Executor
 from gremlin_api.http.exchange import read_body, send_answer, smaller, takes_gzip, unless_gone
 from gremlin_api.http.notes import note_headers
+from gremlin_api.http.permission import lacking
 from gremlin_api.http.request import header
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from gremlin_api.skydive.answers import Answer, as_graphviz, as_json, plain
 from gremlin_api.skydive.kinds import Kind
 from skytrail.errors import BusyError, RunError, SkytrailError, UsageError
-from skytrail.http.guard import Headers, Receive, Scope, Send
+from skytrail.http.guard import Headers, Receive, RefusalError, Scope, Send, refuse
 from topology.store.interface import StoreError
 
 _JSON, _GRAPHVIZ, _PCAP = "application/json", "text/vnd.graphviz", "application/vnd.tcpdump.pcap"
@@ -61,6 +62,9 @@ class TopologyEndpoint:
             text = await _query(scope["method"], receive)
             if text == "":
                 await send_answer(send, 204, b"", [])
+                return
+            if (lacks := lacking(scope, text or _WHOLE)) is not None:
+                await refuse(send, RefusalError(403, lacks), [])
                 return
             whole = text is None
             kind = _kind(header(headers, b"accept"))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from gremlin_api.errors import TraversalError
-from gremlin_api.notes import Notes
+from gremlin_api.notes import Gap, Notes
 from skytrail.asking.asker import Asker
 from skytrail.asking.questions import FlowsQuestion, InterfacesQuestion, SocketsQuestion
 
@@ -29,12 +29,14 @@ class Asking:
         self._asker = asker
         self._missing: dict[str, str] = {}
         self._since: dict[str, int] = {}
+        self._gaps: dict[str, set[Gap]] = {}
         self._left = _MOST_QUESTIONS
 
     @property
     def notes(self) -> Notes:
         """What is to be said of all that was asked so far."""
-        return Notes(dict(sorted(self._missing.items())), dict(sorted(self._since.items())))
+        gaps = {host: sorted(found) for host, found in sorted(self._gaps.items())}
+        return Notes(dict(sorted(self._missing.items())), dict(sorted(self._since.items())), gaps)
 
     def ask(
         self, question: Timed, hosts: Collection[str] | None = None, begin: int | None = None
@@ -68,6 +70,9 @@ class Asking:
             found.setdefault(tid, []).extend(part.found)
             if begin is not None and part.since is not None and part.since > begin:
                 self._since[known.get(tid, tid)] = part.since
+            for gap in part.gaps:
+                if begin is None or gap.end > begin:
+                    self._gaps.setdefault(known.get(tid, tid), set()).add((gap.begin, gap.end))
         self._missing.update(answers.missing)
         for tid in sorted(found, key=lambda tid: (known.get(tid, tid), tid)):
             for one in found[tid]:

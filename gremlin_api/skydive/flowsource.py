@@ -69,7 +69,7 @@ class Flows(Step):
         return self.opened
 
     def order(self, key: str, *, descending: bool) -> None:
-        """Let the agents sort, where nothing did so before; the step after it sorts what they found together."""
+        """Let the agents tell the first in an order, if a limit follows; the step after it sorts what they found together."""
         if self.opened and self._sort is None:
             self._sort = key, descending
         else:
@@ -89,7 +89,7 @@ class Flows(Step):
             self._fields.update(key.partition(".")[0] for key in keys)
 
     def flow(self, upstream: Flow, kept: Kept | None) -> Flow:  # noqa: ARG002
-        """Each flow: by host, and by UUID; or as the agents sorted them."""
+        """Each flow: by host, and by UUID."""
         if self._walks is None:
             for _ in upstream:
                 yield from self._found(None)
@@ -104,17 +104,16 @@ class Flows(Step):
             return
         found: list[Seen] = []
         for host, flow in self._asking.ask(self._question(places), hosts, self._moment):
-            if places is None or flow.get(POINT) in places:
+            if places is None or str(flow.get(POINT)) in places:
                 self._run.hold()
                 found.append(Seen(flow, host))
-        if self._sort is None:
-            starts = {one.host: place for place, one in reversed(list(enumerate(found)))}
-            found.sort(key=lambda one: (starts[one.host], str(one.flow.get(ID))))
+        starts = {one.host: place for place, one in reversed(list(enumerate(found)))}
+        found.sort(key=lambda one: (starts[one.host], str(one.flow.get(ID))))
         for one in found:
             yield Traverser(one)
 
     def _question(self, places: Places | None) -> FlowsQuestion:
-        key, descending = self._sort or (ID, False)
+        key, descending = self._sort or (None, False)
         nodes = None if places is None or len(places) > _MOST_NODES else tuple(sorted(places))
         limit = 0 if places is not None and nodes is None else self._limit
         when, terms = self._when, self._terms
@@ -124,8 +123,8 @@ class Flows(Step):
             when=when,
             nodes=nodes,
             term=every(terms),
-            sort=key if limit or self._sort else None,
-            descending=descending,
+            sort=key if limit else None,
+            descending=descending and limit > 0,
             limit=limit,
             fields=None if self._fields is None else tuple(sorted({*self._fields, *self._sorted_by()})),
         )

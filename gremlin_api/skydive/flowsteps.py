@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gremlin_api.interpreter.chain import Filter, FlatMap, Step
+from gremlin_api.interpreter.steps.filters import Has
+from gremlin_api.skydive.conditions import conditions
 from gremlin_api.skydive.flownodes import A, B, FlowNodes, Nodes
 from gremlin_api.skydive.flowsource import ID, POINT, Flows
 from gremlin_api.skydive.interfaces import SERIES, series
@@ -136,9 +138,9 @@ def _more_than(_: Translation, arguments: Arguments) -> Iterable[Step]:
 
 def _nodes(name: str, nodes: Callable[[FlowNodes], Nodes]) -> Ways:
     def build(translation: Translation, arguments: Arguments) -> Iterable[Step]:
+        yield All(name, nodes(FlowNodes(translation.run, translation.graph)))
         if arguments:
-            raise UsageError(f"{name}() of flows takes no filter: let Has() follow it")
-        return (All(name, nodes(FlowNodes(translation.run, translation.graph))),)
+            yield Has(conditions(arguments), inner=False)
 
     return {Kind.FLOWS: (Kind.NODES, build)}
 

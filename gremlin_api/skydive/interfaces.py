@@ -34,8 +34,9 @@ def series(run: Run, asking: Asking, when: Range | None, nodes: Iterable[Topolog
     told: dict[str, list[Any]] = {}
     if points and (hosts := asking.named(set(points.values()))):
         for _, one in asking.ask(InterfacesQuestion(when, tuple(sorted(points))), hosts):
-            run.hold(len(one["Metrics"]))
-            told.setdefault(one["TID"], []).extend(one["Metrics"])
+            metrics = metrics_of(one.get("Metrics"))
+            run.hold(len(metrics))
+            told.setdefault(str(one.get("TID")), []).extend(metrics)
     for node in every:
         tid = node.revision.state.tid if node.revision.state else None
         for metric in told.get(tid or "") or metrics_of(value_of(node, SERIES)):

@@ -20,6 +20,7 @@ from gremlin_api.skydive.flowsource import POINT, Flows, capture_points
 from gremlin_api.skydive.graph import SkydiveGraph
 from gremlin_api.skydive.interfaces import series
 from gremlin_api.skydive.kinds import Kind
+from gremlin_api.skydive.metrics import metrics_of
 from gremlin_api.skydive.seen import Seen
 from gremlin_api.skydive.sockets import Sockets, sockets_of_nodes
 from gremlin_api.skydive.translate import Translation
@@ -157,9 +158,9 @@ def _sockets(asked: _Asked, vertices: Vertices) -> Found:
 def _metrics(asked: _Asked, vertices: Vertices) -> Found:
     if vertices is None:
         for _, one in asked.asking.ask(InterfacesQuestion(asked.when)):
-            asked.run.hold(len(one["Metrics"]))
-            for metric in one["Metrics"]:
-                yield 0, value_of({"TID": one["TID"], **metric})
+            for metric in metrics_of(one.get("Metrics")):
+                asked.run.hold()
+                yield 0, value_of({"TID": one.get("TID"), **metric})
         return
     places = _places(vertices)
     for id_, metric in series(asked.run, asked.asking, asked.when, _nodes(vertices)):

@@ -21,7 +21,7 @@ def updates_of(run: Run, asking: Asking, when: Range, flows: Iterable[Seen]) -> 
     Raises:
         RunError: they are more than one question may bring.
     """
-    hosts = {str(one.flow[ID]): one.host for one in flows}
+    hosts = {str(one.flow.get(ID)): one.host for one in flows}
     ids = list(hosts)
     for at in range(0, len(ids), _AT_ONCE):
         some = tuple(ids[at : at + _AT_ONCE])

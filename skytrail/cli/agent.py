@@ -19,10 +19,11 @@ import click
 import structlog
 
 from skytrail import __version__
+from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
-from skytrail.process import return_memory, take_turns
+from skytrail.process import keep_private, return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class AgentProcess:
         self._sender: Sender | None = None
         self._hints: NamespaceHints | None = None
         self._collectors: Collectors | None = None
+        self._certificates = Certificates()
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
@@ -129,9 +131,11 @@ class AgentProcess:
 
     def _start(self) -> None:
         from skytrail.http.server import check_exposure  # noqa: PLC0415
+        from skytrail.wire.exposure import check_hubs  # noqa: PLC0415
 
         # what must not be is refused before anything is touched
         check_exposure(self._settings.agent.listen, self._settings.http)
+        check_hubs(self._settings)
         self._start_otlp()
         self._start_points()
         self._start_runtimes()
@@ -191,7 +195,8 @@ class AgentProcess:
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
         from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
-        from skytrail.cli.answering import Answering  # noqa: PLC0415
+        from exporters.flows.table import in_memory  # noqa: PLC0415
+        from skytrail.cli.answering import Answering, rescue_of  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
         from skytrail.kernel.tid_state import TidRegistry  # noqa: PLC0415
         from skytrail.kernel.worker import NamespaceWorker  # noqa: PLC0415
@@ -207,7 +212,7 @@ class AgentProcess:
         self._closers.callback(worker.close)
         tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
         self._closers.callback(tids.close)
-        points = self._points
+        points, rescue = self._points, rescue_of(self._settings, self._points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         ends, owners = self._ends_of_flows(points)
         self.collector = FlowsCollector(
@@ -225,8 +230,9 @@ class AgentProcess:
             ends=ends,
             described=self._described,
             fates=self._fates,
+            records=rescue.allocate if rescue else in_memory,
         )
-        self._answering = Answering(self._settings, self.collector, points, applications, tids)
+        self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
         self._answering.remember_flows(program, self._known, self._described, self._fates)
         if self._otlp and self._settings.otlp.exports("traces"):
@@ -293,15 +299,19 @@ class AgentProcess:
         from topology.remote.outbox import Clocks, Outbox  # noqa: PLC0415
 
         try:
-            from topology.remote.sender import Identity, Sender  # noqa: PLC0415 - an extra
+            from skytrail.wire.security import connector, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.sender import Identity, Sender  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("agent.hubs needs libraries", "pip install 'skytrail[wire]'") from error
         settings = self._settings.agent
         clocks = Clocks.of_machine(self._host.boot_id)
         outbox = Outbox(Path(self._settings.state_dir) / "outbox", settings.outbox_max, clocks)
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
+        files = wire_files(self._settings.wire)
+        self._certificates.add("wire", files)
         probes = HostProbes(self._host, tids, follow, outbox.put, clock)
-        self._sender = Sender(settings.hubs, outbox, identity, clock, self._answering.answer, probes.tell_all)
+        answer = self._answering.answer
+        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
         self._probes = probes
         self._closers.callback(self._probes.stop)
@@ -332,6 +342,7 @@ class AgentProcess:
             self._described,
             interval=self._settings.sockets.interval,
             most=self._settings.prometheus.owners,
+            shared_kernel=self._settings.agent.shared_kernel,
         )
         self._closers.callback(self.sockets.stop)
         names = lambda: {one.cookie: one.label for one in self._namespaces()}  # noqa: E731 - as above
@@ -380,7 +391,10 @@ class AgentProcess:
             watcher = self._probes.probe.watcher if self._probes else self.collector.capture.watcher
             return watched(watcher) if watcher else Places({}, {})
 
-        self.drops = DropsCollector(places)
+        def tunnel_ports() -> Mapping[str, frozenset[int]]:
+            return self.collector.capture.tunnel_ports() if self.collector.capture else {}
+
+        self.drops = DropsCollector(places, tunnel_ports, shared_kernel=self._settings.agent.shared_kernel)
 
     def _known(self, cookies: NDArray[Any]) -> Mapping[int, Known]:
         return self.sockets.known(cookies) if self.sockets else {}
@@ -496,6 +510,7 @@ class AgentProcess:
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
+            sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
 
@@ -527,6 +542,7 @@ class AgentProcess:
         ]
         app = create_app("agent", self._status, self._waiting, blueprints)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)
+        self._certificates.add("http", self.server.certificate)
         self.server.start()
         self._closers.callback(self.server.stop)
 
@@ -570,6 +586,7 @@ class AgentProcess:
             "flows": failures[0] if failures else None,
             "links": None if capture.following else "the link watcher has ended: see the log",
             "collectors": self._collectors_wait(),
+            "tls": self._certificates.waiting(),
         }
 
     def _collectors_wait(self) -> str | None:
@@ -630,6 +647,7 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     With ``show``, its flows are a live table on the terminal meanwhile.
     """
     session.start_logs()
+    keep_private()
     take_turns(_TURN)
     return_memory()
     process = AgentProcess(session.settings, topology=topology)

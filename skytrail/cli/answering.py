@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from exporters.flows.answering import LiveFlows
 from exporters.history import flows, interfaces, sockets
 from exporters.history.flows import FlowHistory, FlowRecorder
 from exporters.history.interfaces import InterfaceHistory
+from exporters.history.rescue import Rescue
 from exporters.history.sockets import SocketHistory
 from exporters.history.store import History
 from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQuestion, Part, Question, Range, SocketsQuestion
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.settings.tree import Settings
 
+_log = structlog.get_logger(__name__)
+
 _MS = 1_000_000
 _LAST = 2**62 // _MS
 """ms: later times are as late."""
@@ -44,6 +50,14 @@ OfTime = FlowsQuestion | SocketsQuestion | InterfacesQuestion
 """Questions about a time."""
 
 
+def rescue_of(settings: Settings, points: Points) -> Rescue | None:
+    """What keeps this agent's flow table; None: the settings want no history."""
+    if not settings.history.size:
+        return None
+    name = hashlib.sha256(str(Path(settings.state_dir).resolve()).encode()).hexdigest()[:16]
+    return Rescue(Path(settings.history.run_dir) / name, points, time.time_ns())
+
+
 class Answering:
     """The agent's side of questions.
 
@@ -53,11 +67,19 @@ class Answering:
         points: capture points.
         applications: names of applications.
         tids: of interfaces.
+        rescue: keeps the flow table's records; None: nobody does.
     """
 
     def __init__(
-        self, settings: Settings, collector: FlowsCollector, points: Points, applications: Applications, tids: TidRegistry
+        self,
+        settings: Settings,
+        collector: FlowsCollector,
+        points: Points,
+        applications: Applications,
+        tids: TidRegistry,
+        rescue: Rescue | None,
     ) -> None:
+        self._rescue = rescue
         self._settings, self._collector, self._points = settings, collector, points
         self._applications, self._tids = applications, tids
         self._live = LiveFlows(collector, points, applications)
@@ -69,7 +91,8 @@ class Answering:
         self._closers = contextlib.ExitStack()
         self.history: History | None = None
         if settings.history.size:
-            self.history = History(Path(settings.state_dir) / "history", settings.history.size, settings.history.age, _KINDS)
+            kept, folder = settings.history, Path(settings.state_dir) / "history"
+            self.history = History(folder, kept.size, kept.age, _KINDS, beside=rescue.note if rescue else lambda: None)
             self._closers.callback(self.history.stop)
 
     def remember_flows(self, program: FlowProgram, known: Any, described: Described, fates: Fates) -> None:  # noqa: ANN401
@@ -77,10 +100,22 @@ class Answering:
         if self.history is None:
             return
         flow = self._settings.flow
-        recorder = FlowRecorder(self.history, self._points, program, known, described, fates)
+        run = self._take_over(self.history)
+        recorder = FlowRecorder(self.history, self._points, program, known, described, fates, run)
         horizon = flow.update + max(flow.idle.tcp, flow.idle.udp, flow.idle.other) + flow.linger + 2 * flow.drain + _SLACK
         self._flows = FlowHistory(self.history, recorder, self._live, self._applications, horizon)
         self._collector.add_sink(recorder.take)
+
+    def _take_over(self, history: History) -> int | None:
+        """Keep what a killed agent had not reported; returns the number of this run."""
+        if self._rescue is None:
+            return None
+        if found := self._rescue.left():
+            run, points, batch = found
+            FlowRecorder(history, points, run=run).take(batch)
+            _log.info("flows_rescued", flows=len(batch.rows))
+        self._closers.callback(self._rescue.close)
+        return self._rescue.run
 
     def remember_sockets(
         self, collector: SocketsCollector, namespaces: Callable[[], Mapping[int, str]], described: Described

@@ -28,8 +28,9 @@ def check(session: Session, *, as_json: bool) -> None:
     """Say what this kernel and host offer, what is missing, and what to do. Exit status 1: the agent cannot run here."""
     session.start_logs()
     from exporters.bpf.features import examine  # noqa: PLC0415 - --help needs no kernel
+    from skytrail.cli.checksecurity import security_findings  # noqa: PLC0415
 
-    findings = [*examine(), *_host(session.settings), *_interfaces(session.settings)]
+    findings = [*examine(), *_host(session.settings), *security_findings(session.settings), *_interfaces(session.settings)]
     for finding in findings:
         if as_json:
             click.echo(json.dumps(finding._asdict()))

@@ -171,7 +171,9 @@ def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str 
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    rows = [_cells(flow, rates) for flow in found]
+    from topology.graphviz import printable  # noqa: PLC0415
+
+    rows = [{title: printable(cell) for title, cell in _cells(flow, rates).items()} for flow in found]
     needed = {title: max([len(title), *(len(row[title]) for row in rows)]) + _GAP for title, _ in _COLUMNS}
     for title in _DISPENSABLE:
         if sum(needed.values()) > width:
@@ -182,7 +184,7 @@ def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str 
         if title in needed:
             table.add_column(title, justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*(row[title] for title in needed))
+        table.add_row(*(Text(row[title]) for title in needed))  # as it is: "[fe80::1]" is no mark-up of rich's
     return table
 
 

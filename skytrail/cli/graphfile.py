@@ -42,7 +42,9 @@ def serve_agents(session: Session) -> None:
     """Serve the graph of those who report until a signal ends it. Raises RunError, ListenError."""
     from skytrail.cli.hub import HubProcess  # noqa: PLC0415 - only where one runs
     from skytrail.kernel.host import read_host  # noqa: PLC0415
+    from skytrail.process import keep_private  # noqa: PLC0415
 
+    keep_private()
     settings = session.settings
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

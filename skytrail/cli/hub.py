@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from skytrail import __version__
 from skytrail.asking.asker import Answer, Asker, Nobody
+from skytrail.certificates import Certificates
 from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.wire.security import HubSecurity
+    from topology.duty import Duty
     from topology.linkers.run import Linkers
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
@@ -76,25 +78,6 @@ def open_store(settings: Settings) -> Store:
     )
 
 
-def check_wire(settings: Settings) -> None:
-    """Refuse to be reached by agents beyond loopback: the wire has no TLS of its own yet.
-
-    Raises:
-        ListenError: it is an address of another kind, and http.insecure is not set.
-    """
-    from skytrail.errors import ListenError  # noqa: PLC0415
-    from skytrail.http.server import check_exposure  # noqa: PLC0415
-
-    listen = settings.hub.wire
-    try:
-        check_exposure(listen, msgspec.structs.replace(settings.http, tls_cert=None, tls_key=None))
-    except ListenError as error:
-        if "will not listen" not in str(error):
-            raise
-        why = f"will not listen on {listen} for agents without TLS, which this release has not"
-        raise ListenError(f"{why}: let them come through a tunnel (ssh, WireGuard), or give --insecure") from error
-
-
 class HubProcess:
     """The topology of hosts, kept and served.
 
@@ -114,10 +97,13 @@ class HubProcess:
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
         self.store: Store
+        self.duty: Duty
         self.reconciler: Reconciler
         self.linkers: Linkers
         self.probes: HostProbes | None = None
         self.receiver: Receiver | None = None
+        self._security: HubSecurity | None = None
+        self._certificates = Certificates()
         self.subscribers: SubscriberSocket
         self.server: Server
         self.families: Source
@@ -147,6 +133,7 @@ class HubProcess:
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415 - only where a hub runs
         from skytrail.http.server import check_exposure  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
+        from topology.duty import Duty  # noqa: PLC0415
         from topology.reconcile import Reconciler  # noqa: PLC0415
         from topology.store.folder import hold, holder  # noqa: PLC0415
 
@@ -156,7 +143,9 @@ class HubProcess:
             self._closers.callback(os.close, hold(folder))
         self.store = open_store(self._settings)
         self._closers.callback(self.store.close)
-        self.reconciler = Reconciler(self.store, holder(folder), clock)
+        who = holder(folder)
+        self.duty = Duty(self.store, who)
+        self.reconciler = Reconciler(self.store, who, clock)
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
@@ -180,18 +169,28 @@ class HubProcess:
 
     def _start_wire(self) -> None:
         try:
-            from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415 - an extra
+            from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
+            from topology.remote.elsewhere import Elsewhere  # noqa: PLC0415
+            from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
             from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
+        from skytrail.wire.exposure import check_wire  # noqa: PLC0415
+
         check_wire(self._settings)
-        settings = self._settings.hub
+        settings, wire = self._settings.hub, self._settings.wire
+        self._security = HubSecurity(wire_files(wire), wire.tls_crl)
+        self._certificates.add("wire", self._security.files)
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
-        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
+        elsewhere = Elsewhere(self.store, self._host.hostname, self.receiver.session, self.receiver.connected, clock)
+        self.receiver.asker.elsewhere = elsewhere.agents
+        self._closers.callback(elsewhere.stop)
+        elsewhere.start()
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.
@@ -231,6 +230,7 @@ class HubProcess:
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
+        sources.append(self._certificates.families)
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
@@ -240,7 +240,8 @@ class HubProcess:
         shown = Shown(self.reconciler.volatile_of, self.reconciler.volatile_keys)
         graphs = StoredGraphs(self.store, shown, clock, self._catch_up)
         find, name = finder(graphs, executor), self._host.hostname
-        rules = Rules(self.store, self.reconciler.report, find, name, lambda: self.reconciler.counters.changes, clock)
+        changes = self.reconciler.changes_seen
+        rules = Rules(self.store, self.reconciler.report, find, name, changes, clock, lambda: self.duty.ours)
         rules.start()
         self._closers.callback(rules.stop)
         blueprints = [
@@ -255,13 +256,15 @@ class HubProcess:
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
+        self._certificates.add("http", self.server.certificate)
 
     def _start_linkers(self) -> None:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
         from topology.linkers.services import NAME, ServiceMap  # noqa: PLC0415
 
         names = self._settings.topology.linkers
-        self.linkers = Linkers(self.store, self.reconciler.report, names, self._host.hostname, clock)
+        report, host = self.reconciler.report, self._host.hostname
+        self.linkers = Linkers(self.store, report, names, host, clock, lambda: self.duty.ours)
         self._closers.callback(self.linkers.stop)
         self.linkers.start()
         services = ServiceMap(self.asker, self.reconciler.report, self._host.hostname, clock)
@@ -283,6 +286,8 @@ class HubProcess:
         age, size = self._settings.topology.retention_age, self._settings.topology.retention_size
         while not self._stopping.wait(_RETENTION_INTERVAL):
             with contextlib.suppress(StoreError):  # the store logs it, and says so in its health
+                if not self.duty.ours:
+                    continue
                 before = clock() - int(age * 1e6) if age is not None else None
                 retained = self.store.retain(before, size)
                 if retained.removed:
@@ -327,6 +332,7 @@ class HubProcess:
         return {
             "store": self._store_waits(),
             "linkers": self.linkers.failure,
+            "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
         }
 

@@ -185,7 +185,7 @@ def _enter(name: str, where: str, words: tuple[str, ...]) -> None:
 
     found = the_lab(name)
     command = [*entering(found, _place(plan_of(found), where)), *words]
-    os.execvpe(command[0], command, {**environment(), "debian_chroot": where})
+    os.execvpe(command[0], command, {**environment(), "debian_chroot": where})  # noqa: S606
 
 
 @lab.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -47,6 +47,8 @@ COMMANDS = {
     "restore": Command("skytrail.cli.backup:restore", "Bring a backup back."),
     "check": Command("skytrail.cli.check:check", "Say what this kernel and host offer, and what is missing."),
     "config": Command("skytrail.cli.config:config", "Print the effective settings, or the reference of all keys."),
+    "pki": Command("skytrail.cli.pki:pki", "Make, renew and revoke the certificates of agents and hubs."),
+    "token": Command("skytrail.cli.token:token", "Make a bearer token for HTTP, with a role."),
     "lab": Command("skytrail.cli.lab:lab", "A network of hosts on this machine, to look at, to load and to break."),
     "cleanup": Command("skytrail.cli.cleanup:cleanup", "Remove what a killed agent may have left in the kernel."),
     "completion": Command("skytrail.cli.config:completion", "Print the completion script of a shell."),

@@ -13,7 +13,7 @@ from exporters.interfaces import metrics as interfaces
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
-from skytrail import collectors, process
+from skytrail import certificates, collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
@@ -31,6 +31,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Topology", topology.DECLARED),
     ("Linkers", linkers.DECLARED),
     ("Agents and hubs", wire.DECLARED),
+    ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),

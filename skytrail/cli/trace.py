@@ -162,13 +162,21 @@ def _lost(loss: Json) -> str:
 def _remarks(trace: Json) -> Iterator[str]:
     for host, reason in trace["Missing"].items():
         yield click.style(f"no answer from {printable(host)}: {printable(reason)}", fg="yellow")
-    for host, since in trace["Since"].items():
-        begun = datetime.fromtimestamp(since / 1000).astimezone()
-        yield click.style(f"{printable(host)} remembers only what was since {begun:%Y-%m-%d %H:%M:%S}", fg="yellow")
+    if trace["Since"]:
+        begun = _clock(max(trace["Since"].values()))
+        names = ", ".join(map(printable, sorted(trace["Since"])))
+        yield click.style(f"only what was since {begun} is remembered by {names}", fg="yellow")
+    for host, gaps in trace["Gaps"].items():
+        times = ", ".join(" to ".join(_clock(end) for end in gap) for gap in gaps)
+        yield click.style(f"no agent ran on {printable(host)} from {times}", fg="yellow")
     others = trace["Conversations"]
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         yield click.style(f"{len(others)} other conversations fit: {', '.join(others[:_SHOWN])}{more}", dim=True)
+
+
+def _clock(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _time(nanoseconds: int) -> str:

@@ -21,7 +21,7 @@ from skytrail.settings.values import parse_address
 T = TypeVar("T")
 
 _TIMEOUT = 10.0
-NO_LOGIN = ": name a file with a token by --set http.token_file=…, or one with user:password by --set http.login_file=…"
+NO_LOGIN = ": name a file with a token, or with user:password, by --set http.login_file=…"
 """What to do where a server asks who we are."""
 
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
@@ -31,8 +31,8 @@ class Client:
     """A client of a server of ours on this host, found by the settings that the agent itself runs with.
 
     Args:
-        settings: ``agent.listen`` says where, unless ``where`` does; ``http.tls_cert`` is trusted; ``http.token_file``'s first
-            token is sent, or else what ``http.login_file`` holds.
+        settings: ``agent.listen`` says where, unless ``where`` does; ``http.tls_cert`` is trusted; what ``http.login_file``
+            holds is sent, or else the first token that stands in ``http.token_file`` as it is.
         where: the address and port of another server, as the hub's.
         timeout: seconds to wait for an answer.
 
@@ -47,12 +47,13 @@ class Client:
         host = _WILDCARDS.get(host, host)
         http_settings = settings.http
         self._headers = {"Accept": "application/json"}
-        if http_settings.token_file:
-            tokens = _read("http.token_file", lambda: read_tokens(Path(str(http_settings.token_file))))
-            self._headers["Authorization"] = f"Bearer {tokens[0]}"
-        elif http_settings.login_file:
+        if http_settings.login_file:
             login = _read("http.login_file", lambda: Path(str(http_settings.login_file)).read_bytes().strip())
-            self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+            whole = f"Basic {base64.b64encode(login).decode()}" if b":" in login else f"Bearer {login.decode('latin1')}"
+            self._headers["Authorization"] = whole
+        elif http_settings.token_file:
+            tokens = _read("http.token_file", lambda: read_tokens(Path(str(http_settings.token_file))))
+            self._headers |= {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
         if http_settings.tls_cert:
             context = _read("http.tls_cert", lambda: ssl.create_default_context(cafile=http_settings.tls_cert))
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a certificate of a CA's is trusted without the CA's

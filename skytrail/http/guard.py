@@ -15,7 +15,10 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from skytrail.http.credentials import Credentials, OverloadError
+import structlog
+
+from skytrail.http.credentials import Credentials, Known, OverloadError
+from skytrail.http.roles import OPEN, ROLE, SOCKET, Role, needed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,6 +26,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+log = structlog.get_logger(__name__)
+
+ANYBODY = Known("anybody", Role.ADMIN)
+"""Who asks where nobody is asked who it is."""
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
@@ -91,13 +99,14 @@ class Guard:
         headers: Headers = scope["headers"]
         shared = self._response_headers(headers)
         try:
-            if scope["path"] != "/healthz":
+            if scope["path"] != OPEN:
                 self._check_host(headers)
                 self._check_origin(scope["method"], headers)
                 if self._is_preflight(scope["method"], headers):
                     await _respond(send, 204, shared + _PREFLIGHT)
                     return
-                await self._check_credentials(headers)
+                known = await self._known(headers)
+                scope[ROLE] = self._check_role(known, scope["method"], scope["path"])
             body = await self._read_body(headers, receive)
         except RefusalError as refusal:
             self.refused[refusal.status] += 1
@@ -115,10 +124,10 @@ class Guard:
         try:
             self._check_host(headers)
             self._check_origin("POST", headers)  # a page of another site's must not speak here
-            if _values(headers, b"authorization"):
-                await self._check_credentials(headers)
-            elif self._credentials.wanted:
-                scope["skytrail.login"] = self._credentials.check
+            if _values(headers, b"authorization") or not self._credentials.wanted:
+                scope[ROLE] = self._check_role(await self._known(headers), SOCKET, scope["path"])
+            else:
+                scope["skytrail.login"] = self._login(scope)
         except RefusalError as refusal:
             self.refused[refusal.status] += 1
             await send({"type": "websocket.close", "code": 1008})
@@ -142,15 +151,37 @@ class Guard:
         if origin.partition("://")[2].encode("latin1") != _values(headers, b"host")[0]:
             raise RefusalError(403, "this origin may not write here; add it to http.cors_origins")
 
-    async def _check_credentials(self, headers: Headers) -> None:
+    async def _known(self, headers: Headers) -> Known:
         if not self._credentials.wanted:
-            return
+            return ANYBODY
         try:
             known = await self._credentials.check((_values(headers, b"authorization") or [b""])[0])
         except OverloadError as exc:
             raise RefusalError(503, "too many passwords are being checked; try again", [(b"retry-after", b"1")]) from exc
-        if not known:
+        if known is None:
             raise RefusalError(401, "a token or a user with a password is needed", self._credentials.challenges())
+        return known
+
+    @staticmethod
+    def _check_role(known: Known, method: str, path: str) -> Role:
+        role = needed(method, path)
+        if known.role < role:
+            raise RefusalError(403, f"this needs the role {role}; {known.name} has {known.role}")
+        if role is Role.ADMIN and known is not ANYBODY:
+            log.info("administered", by=known.name, method=method, path=path)
+        return known.role
+
+    def _login(self, scope: Scope) -> Callable[[bytes], Awaitable[bool]]:
+        """What tells whether somebody may speak at a WebSocket, by the value of an Authorization header; notes the role."""
+
+        async def login(authorization: bytes) -> bool:
+            known = await self._credentials.check(authorization)
+            if known is None or known.role < needed(SOCKET, scope["path"]):
+                return False
+            scope[ROLE] = known.role
+            return True
+
+        return login
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | None:
         """Return the whole body, so that a slow client holds no worker; None when the client went away."""

@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,8 +22,9 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from skytrail.certificates import Reloading, load_pair, reason
 from skytrail.errors import ListenError
-from skytrail.http.credentials import Credentials, file_signature
+from skytrail.http.credentials import Credentials
 from skytrail.http.guard import ASGIApp, Guard, Limits
 from skytrail.settings.tree import Http
 from skytrail.settings.values import parse_address
@@ -31,6 +33,8 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 _START_TIMEOUT = 10.0
 _RETRY = 1.0  # seconds until the next accept after one failed (no file descriptors left)
+
+HttpCertificate = Reloading[ssl.SSLContext]
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +46,7 @@ def serve(app: ASGIApp, listen: str, http: Http, limits: Limits = Limits()) -> S
     and for files of ``http`` that cannot be used.
     """
     host, addresses = check_exposure(listen, http)
-    certificate = Certificate(http.tls_cert, http.tls_key) if http.tls_cert and http.tls_key else None
+    certificate = http_certificate(http)
     hosts = None if "*" in http.allowed_hosts else _LOOPBACK_NAMES | {host.lower(), *map(str.lower, http.allowed_hosts)}
     wildcard = host in _WILDCARDS
     if hosts is not None and wildcard:
@@ -53,15 +57,8 @@ def serve(app: ASGIApp, listen: str, http: Http, limits: Limits = Limits()) -> S
 
 def check_exposure(listen: str, http: Http) -> tuple[str, list[tuple[str, int]]]:
     """Return the host of ``listen`` and the addresses it means; ListenError when it must not be listened on."""
-    try:
-        host, port = parse_address(listen)
-        found = socket.getaddrinfo(host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except ValueError as exc:
-        raise ListenError(f"cannot listen on {listen!r}: {exc}") from exc
-    except OSError as exc:
-        raise ListenError(f"cannot listen on {listen}: {exc.strerror}; give an address of this host") from exc
-    addresses = list(dict.fromkeys((str(sockaddr[0]), port) for *_, sockaddr in found))
-    if http.insecure or all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address, _ in addresses):
+    host, addresses = resolved(listen)
+    if http.insecure or is_loopback(addresses):
         return host, addresses
     missing = []
     if not (http.tls_cert and http.tls_key):
@@ -73,45 +70,49 @@ def check_exposure(listen: str, http: Http) -> tuple[str, list[tuple[str, int]]]
     return host, addresses
 
 
-class Certificate:
-    """A certificate chain and its key; :meth:`context` loads them again when either file changed."""
+def resolved(listen: str) -> tuple[str, list[tuple[str, int]]]:
+    """Return the host of ``listen`` and the addresses it means; ListenError when there are none."""
+    try:
+        host, port = parse_address(listen)
+        found = socket.getaddrinfo(host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except ValueError as exc:
+        raise ListenError(f"cannot listen on {listen!r}: {exc}") from exc
+    except OSError as exc:
+        raise ListenError(f"cannot listen on {listen}: {exc.strerror}; give an address of this host") from exc
+    return host, list(dict.fromkeys((str(sockaddr[0]), port) for *_, sockaddr in found))
 
-    def __init__(self, chain: str, key: str) -> None:
-        self._files = (Path(chain), Path(key))
-        self._seen = self._signature()
-        try:
-            self._context = self._load()
-        except (OSError, ssl.SSLError) as exc:
-            raise ListenError(f"http.tls_cert {chain}, http.tls_key {key}: {exc.strerror or exc}") from exc
 
-    def context(self) -> ssl.SSLContext:
-        """Return the context for the next connection; while new files do not fit together, the one before."""
-        signature = self._signature()
-        if signature != self._seen:
-            self._seen = signature
-            try:
-                self._context = self._load()
-                log.info("certificate loaded", path=str(self._files[0]))
-            except OSError as exc:  # SSLError is one
-                log.warning("certificate unusable", path=str(self._files[0]), reason=exc.strerror or str(exc))
-        return self._context
+def is_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
+    """Whether nobody beyond this host reaches them."""
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address, _ in addresses)
 
-    def _load(self) -> ssl.SSLContext:
+
+def http_certificate(http: Http) -> HttpCertificate | None:
+    """What the next connection is given, of the files as they are then; None: no TLS. Raises ListenError."""
+    if not (http.tls_cert and http.tls_key):
+        return None
+    chain, key = Path(http.tls_cert), Path(http.tls_key)
+
+    def make() -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(*self._files)
+        load_pair(context, chain, key)
         return context
 
-    def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(file_signature(path) for path in self._files)
+    try:
+        return Reloading((chain, key), make)
+    except (OSError, ValueError) as exc:
+        raise ListenError(f"http.tls_cert {chain}, http.tls_key {key}: {reason(exc)}") from exc
 
 
 class Server:
     """A server in a thread; a context manager that starts and stops it."""
 
-    def __init__(self, guard: Guard, addresses: list[tuple[str, int]], certificate: Certificate | None, limits: Limits) -> None:
-        self.guard = guard
+    def __init__(
+        self, guard: Guard, addresses: list[tuple[str, int]], certificate: HttpCertificate | None, limits: Limits
+    ) -> None:
+        self.guard, self.certificate = guard, certificate
         self._addresses = addresses
         self._scheme = "https" if certificate else "http"
         self._sockets: list[socket.socket] = []
@@ -200,7 +201,7 @@ def _bind(host: str, port: int) -> socket.socket:
 class _Uvicorn(uvicorn.Server):
     """Uvicorn's server with an accept loop that bounds connections, handshakes included."""
 
-    def __init__(self, config: uvicorn.Config, certificate: Certificate | None, limits: Limits) -> None:
+    def __init__(self, config: uvicorn.Config, certificate: HttpCertificate | None, limits: Limits) -> None:
         super().__init__(config)
         self.listeners: list[socket.socket] = []
         self.ready = threading.Event()
@@ -248,7 +249,7 @@ class _Uvicorn(uvicorn.Server):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
             # asyncio sets it only on sockets made with a protocol's number; else an answer's body waits for its head's ACK
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            context = self._certificate.context() if self._certificate else None
+            context = self._certificate.current() if self._certificate else None
             bounds = {"ssl_handshake_timeout": self._limits.handshake_timeout, "ssl_shutdown_timeout": 2.0}
             transport, protocol = await loop.connect_accepted_socket(
                 self._protocol, connection, ssl=context, **(bounds if context else {})

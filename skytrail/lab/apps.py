@@ -125,7 +125,7 @@ async def _ask(task: Task) -> int:
     loop = asyncio.get_running_loop()
     transport, waiting = await loop.create_datagram_endpoint(_Waiting, remote_addr=(task.address, task.port))
     try:
-        transport.sendto(random.randbytes(min(task.size, _LARGEST)))
+        transport.sendto(bytes(min(task.size, _LARGEST)))
         return len(await asyncio.wait_for(waiting.came, _PATIENCE))
     finally:
         transport.close()
@@ -147,8 +147,9 @@ _WAYS: dict[str, Callable[[Task], Awaitable[int]]] = {"tcp": _fetch, "udp": _ask
 async def _once(task: Task, counts: Counter[str]) -> None:
     counts["asked"] += 1
     try:
-        counts["bytes"] += await _WAYS[task.proto](task)
+        came = await _WAYS[task.proto](task)
         counts["answered"] += 1
+        counts["bytes"] += came
     except (OSError, TimeoutError):
         counts["failed"] += 1
 

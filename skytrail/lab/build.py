@@ -26,6 +26,7 @@ from skytrail.lab.processes import end, read_record, start_recorded
 from skytrail.lab.servers import serving, started
 from skytrail.lab.state import ROOT, Lab, folder_of, read_lab
 from skytrail.lab.two_hosts import two_hosts
+from skytrail.pki import Authority
 
 PLANS: Mapping[str, Callable[[], Plan]] = {"two-hosts": two_hosts, "fabric": fabric}
 
@@ -199,6 +200,7 @@ def _ip(*words: str) -> list[dict[str, str]]:
 def _free_port(wanted: int) -> int:
     for port in (wanted, 0):
         with socket.socket() as found, contextlib.suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as who will listen does
             found.bind(("127.0.0.1", port))
             return int(found.getsockname()[1])
     raise RunError("no port is free on 127.0.0.1")
@@ -293,11 +295,14 @@ def _start_app(lab: Lab, name: str, place: Place) -> None:
 def _start_hub(lab: Lab, lock: int) -> None:
     folder = lab.folder / "hub"
     folder.mkdir()
+    authority = Authority(lab.folder / "pki")
+    authority.init()
+    certificate = authority.hub([lab.management(1)])
     settings = {
         "host_id": f"{lab.name}-hub",
         "state_dir": str(folder),
         "hub": {"listen": lab.hub, "wire": f"{lab.management(1)}:{_WIRE}"},
-        "http": {"insecure": True},
+        "wire": {"tls_cert": str(certificate), "tls_key": str(certificate.with_suffix(".key")), "tls_ca": str(authority.ca)},
     }
     config = folder / "skytrail.yaml"
     config.write_text(yaml.safe_dump(settings))
@@ -311,16 +316,27 @@ def _start_agent(lab: Lab, node: Node) -> None:
     settings = {
         "host_id": f"{lab.name}-{node.name}",
         "state_dir": "/run/skytrail/state",
-        "agent": {"hubs": [f"{lab.management(1)}:{_WIRE}"]},
+        "log": {"format": "json"},
+        "agent": {"hubs": [f"{lab.management(1)}:{_WIRE}"], "shared_kernel": True},
         "flow": {"netns": "all", "interfaces": ["*", f"!{_UPLINK}"]},
+        "wire": {f"tls_{name}": f"/run/skytrail/{name}.pem" for name in ("cert", "key", "ca")},
     }
+    _certify(lab, node)
     (node_folder(lab, node.name) / "skytrail.yaml").write_text(yaml.safe_dump(settings))
     spawn(lab, Place(node.name), [sys.executable, "-m", "skytrail", "agent"], "agent")
 
 
+def _certify(lab: Lab, node: Node) -> None:
+    """What an agent proves by that it is its host's, in the folder that it sees."""
+    authority, folder = Authority(lab.folder / "pki"), node_folder(lab, node.name)
+    certificate = authority.agent([node.name])
+    for name, path in (("cert", certificate), ("key", certificate.with_suffix(".key")), ("ca", authority.ca)):
+        shutil.copy(path, folder / f"{name}.pem")
+
+
 def _wait_for_agents(lab: Lab, wanted: set[str]) -> None:
     def missing() -> set[str]:
-        return wanted - connected(lab)
+        return {node for node in wanted if not _captures(lab, node)} or wanted - connected(lab)
 
     def running() -> bool:
         return read_record(lab.folder / "hub/hub.pid") is not None
@@ -332,6 +348,13 @@ def _wait_for_agents(lab: Lab, wanted: set[str]) -> None:
             raise RunError(f"the hub has ended: {_last_line(lab.folder / 'hub/hub.log')}") from None
         one = min(missing())
         raise RunError(f"no agent came from {one}: {_last_line(node_folder(lab, one) / 'agent.log')}") from None
+
+
+def _captures(lab: Lab, node: str) -> bool:
+    """Whether its agent says that it is ready."""
+    with contextlib.suppress(OSError):
+        return b'"event": "ready"' in (node_folder(lab, node) / "agent.log").read_bytes()
+    return False
 
 
 def connected(lab: Lab) -> set[str]:

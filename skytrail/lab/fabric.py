@@ -167,7 +167,7 @@ def tunnel(machine: str, segment: str, vni: int) -> list[str]:
     lines += [
         f"bridge fdb append 00:00:00:00:00:00 dev {name} dst {other.address(of.carrier)}" for other in _MACHINES if other != own
     ]
-    return [*lines, f"ip link set {name} master br{of.vni} up"]
+    return [*lines, f"ethtool -K {name} {OFFLOADS} >/dev/null", f"ip link set {name} master br{of.vni} up"]
 
 
 def _uplink(machine: _Machine) -> list[str]:
@@ -204,6 +204,7 @@ def _gateway(machine: _Machine) -> Node:
     lines = [*QUIET, FORWARD, *_uplink(machine)]
     for segment in SEGMENTS:
         given = {family: f"{address}/{24 if family == 4 else 64}" for family, address in _gateway_of(segment).items()}
+        lines.append(f"ip link set br{segment.vni} address 02:00:00:00:{segment.vni:02x}:fe")  # whatever ports it has
         lines += addresses(f"br{segment.vni}", given)
     lines += _addresses("eth1", {4: "203.0.113.1", 6: "2001:db8:113::1"}, 24)
     lines += translating(_TRANSLATOR)

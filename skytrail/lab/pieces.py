@@ -13,6 +13,8 @@ QUIET = (
     "ip link set lo up",
     "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0",
     "for one in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >$one; done",
+    "sysctl -qw net.ipv6.conf.default.router_solicitations=0",
+    "for one in /proc/sys/net/ipv6/conf/*/router_solicitations; do echo 0 >$one; done",
     "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0",
     "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0",
 )
@@ -35,7 +37,7 @@ def bridge(name: str, ports: tuple[str, ...] = ()) -> list[str]:
 
 def workload(name: str, given: Mapping[Family, str], gateway: Mapping[Family, str]) -> list[str]:
     """Lines that make a workload's namespace with ``eth0``, whose other end on the host bears its name."""
-    inside = [*QUIET[:1], *QUIET[3:], *addresses("eth0", given)]
+    inside = [*QUIET, *addresses("eth0", given)]
     inside += [f"ip{'' if family == 4 else ' -6'} route add default via {address}" for family, address in gateway.items()]
     return [
         f"ip netns add {name}",

@@ -14,7 +14,7 @@ from skytrail.errors import RunError
 _GONE_SECONDS = 10.0
 _STARTED = 22 - 3  # /proc/PID/stat: "starttime" is its 22nd field, and what follows the name begins with the third
 
-# It records itself (pid and start time, which exec keeps), and gives the lock away only then: who has the lock sees all records.
+# It records itself (pid and start time, which exec keeps) and gives the lock away only then: who has it sees all records.
 _RECORD = 'record=$1; shift; cut -d" " -f1,22 /proc/$$/stat >"$record"; exec "$@" </dev/null'
 
 

@@ -26,6 +26,9 @@ _QUOTE = "a value that begins with * ! & or @ needs quotes"
 # What Kubernetes puts into every pod for a Service named skytrail or skytrail-…: nobody's settings.
 _SERVICE_LINK = re.compile(r"SKYTRAIL_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
+_IN_FILE = "_FILE"
+"""Ends the variable that names a file with a secret, where ours would hold the secret itself."""
+
 _S = TypeVar("_S", bound=Section)
 
 
@@ -115,12 +118,25 @@ def _from_otel(environ: Mapping[str, str]) -> Iterator[tuple[str, object]]:
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, object]]:
     by_variable = {leaf.variable: leaf for leaf in LEAVES.values()}
+    in_files = {f"{leaf.variable}{_IN_FILE}": leaf for leaf in LEAVES.values() if leaf.secret}
     for variable in sorted(name for name in environ if name.startswith("SKYTRAIL_") and name != FILE_VARIABLE):
         leaf = by_variable.get(variable)
         if leaf is not None:
             yield leaf.key, _convert(leaf, environ[variable], variable, text=True)
+        elif (secret := in_files.get(variable)) is not None:
+            if secret.variable in environ:
+                raise SettingsError(f"{variable}: given beside {secret.variable}: give one of them")
+            yield secret.key, _convert(secret, _secret(variable, environ[variable]), variable, text=True)
         elif not _SERVICE_LINK.fullmatch(variable):
             raise SettingsError(f"{variable}: unknown variable{_nearest(variable, by_variable)}")
+
+
+def _secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise SettingsError(f"{variable}: {path}: cannot be read: {reason}; name a file with the secret alone") from exc
 
 
 def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object]]:
@@ -199,6 +215,12 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if bool(values.get("http.tls_cert")) != bool(values.get("http.tls_key")):
         missing, given = ("tls_key", "tls_cert") if values.get("http.tls_cert") else ("tls_cert", "tls_key")
         raise SettingsError(f"http.{missing}: missing, though http.{given} is given; TLS needs both")
+    wire = {name: bool(values.get(f"wire.tls_{name}")) for name in ("cert", "key", "ca")}
+    if any(wire.values()) and not all(wire.values()):
+        missing, given = (next(name for name, there in wire.items() if there is wanted) for wanted in (False, True))
+        raise SettingsError(f"wire.tls_{missing}: missing, though wire.tls_{given} is given; mutual TLS needs cert, key and ca")
+    if values.get("wire.tls_crl") and not wire["cert"]:
+        raise SettingsError("wire.tls_crl: given without wire.tls_cert, tls_key and tls_ca, in whose TLS alone it counts")
     if "*" in values.get("http.cors_origins", ()) and values.get("http.users_file"):
         raise SettingsError("http.cors_origins: '*' cannot stand beside http.users_file; name the origins")
     for section in ("otlp.spans_to", "otlp.metrics_to"):

@@ -28,6 +28,10 @@ In variables and in `--set`, a list is `a,b` and a mapping `k=v,k=v` (or YAML in
 empty value is null where null is allowed. Durations are numbers of seconds or `100ms`, `30s`, `5m`, `1h`, `1d`; sizes
 are bytes or `64MiB`, `1GB`. An unknown key or variable is an error. `skytrail config` prints what is in effect.
 
+A value that is secret is never shown, and need not stand on the command line, which every user of a host can read: give it
+in the file, in its variable, or in a file of its own that the variable with `_FILE` at its end names
+(`SKYTRAIL_OTLP_HEADERS_FILE=/run/secrets/headers`).
+
 Of OpenTelemetry's variables these are read: `OTEL_EXPORTER_OTLP_{{ENDPOINT, PROTOCOL, HEADERS, COMPRESSION, TIMEOUT,
 CERTIFICATE, CLIENT_KEY, CLIENT_CERTIFICATE, INSECURE}}` and the same with `_TRACES_` or `_METRICS_`,
 `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SDK_DISABLED`, and `none` for

@@ -200,6 +200,13 @@ class History(Section, frozen=True):
         Annotated[float, msgspec.Meta(ge=60, le=YEAR)],
         key("forget what is older", unit="s", reason="for what happened just now; for longer, export to a database"),
     ] = 6 * 3600.0
+    run_dir: Annotated[
+        str,
+        key(
+            "folder in memory where the flow table outlives a killed agent",
+            reason="it is lost at a restart of the host, as what the kernel counted",
+        ),
+    ] = "/run/skytrail"
     interfaces: Annotated[
         Annotated[float, msgspec.Meta(ge=1, le=3600)],
         key("how often what went through interfaces is noted", unit="s", reason="as Skydive's metrics_update"),
@@ -237,6 +244,13 @@ class Agent(Section, frozen=True):
             check=check_addresses,
         ),
     ] = ()
+    shared_kernel: Annotated[
+        bool,
+        key(
+            "other agents look at this kernel too, each at namespaces of its own, as in 'skytrail lab'",
+            reason="what happens in a namespace that is not known yet is told of too",
+        ),
+    ] = False
     outbox_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 40)],
         key("what waits for a hub on disk", unit="bytes", reason="beyond it history becomes coarser; what is now is kept"),
@@ -259,6 +273,27 @@ class Hub(Section, frozen=True):
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 32)],
         key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; four such at once"),
     ] = 64 << 20
+
+
+class Wire(Section, frozen=True):
+    """The connection between agents and hubs, of both ends: mutual TLS ('skytrail pki' makes the files)."""
+
+    tls_cert: Annotated[
+        str | None,
+        key(
+            "file with our certificate chain (PEM), which says who an agent is; read again when it changes",
+            reason="null: no TLS, for loopback alone",
+        ),
+    ] = None
+    tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
+    tls_ca: Annotated[
+        str | None,
+        key("file with the authorities that the other end's certificate must be of (PEM)", reason="null: no TLS"),
+    ] = None
+    tls_crl: Annotated[
+        str | None,
+        key("file with revoked certificates of agents (PEM), for hubs; read again when it changes", reason="null: none is"),
+    ] = None
 
 
 class JanusGraph(Section, frozen=True):
@@ -361,19 +396,26 @@ class Http(Section, frozen=True):
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM)", reason="null: no TLS")] = None
     token_file: Annotated[
         str | None,
-        key("file with bearer tokens, one a line; read again when it changes", reason="null: no token is asked for"),
+        key(
+            "file with bearer tokens: name:role:hash a line (skytrail token writes it), or a token as it is, which may do "
+            "everything; read again when it changes",
+            reason="null: no token is asked for",
+        ),
     ] = None
     users_file: Annotated[
         str | None,
         key(
-            "file with lines user:hash for basic authentication (hash: skytrail config --hash-password); "
-            "read again when it changes",
+            "file with lines user:role:hash for basic authentication (role: read, capture, admin; without one: admin; "
+            "hash: skytrail config --hash-password); read again when it changes",
             reason="null: no user is asked for",
         ),
     ] = None
     login_file: Annotated[
         str | None,
-        key("file with user:password that the command line gives to a running agent", reason="null: the first token, if any"),
+        key(
+            "file with a token, or with user:password, that the command line gives to a running agent or hub",
+            reason="null: the first of http.token_file that is not hashed",
+        ),
     ] = None
     allowed_hosts: Annotated[
         tuple[str, ...],
@@ -517,6 +559,7 @@ class Settings(Section, frozen=True):
     ] = {}
     agent: Agent = Agent()
     hub: Hub = Hub()
+    wire: Wire = Wire()
     topology: Topology = Topology()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()

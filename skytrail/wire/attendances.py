@@ -102,6 +102,7 @@ class Attendances:
         most: bytes of the answers to one question.
 
     Attributes:
+        elsewhere: gives the agents that report to other hubs, and are not asked: names of their host and of that hub's, by TID.
         results: what became of questions to agents.
     """
 
@@ -114,18 +115,21 @@ class Attendances:
         self._numbers = itertools.count(1)
         self._there: dict[str, _Attendance] = {}
         self.results: Counter[str] = Counter()
+        self.elsewhere: Callable[[], Mapping[str, tuple[str, str]]] = dict
 
     def hosts(self) -> Mapping[str, str]:
         """As :meth:`skytrail.asking.asker.Asker.hosts`."""
-        return {one.tid: one.host for one in self._known()}
+        elsewhere = {tid: host for tid, (host, _) in self.elsewhere().items()}
+        return elsewhere | {one.tid: one.host for one in self._known()}
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:
         """As :meth:`skytrail.asking.asker.Asker.ask`."""
         known = {one.tid: one for one in self._known()}
         asked = _Asked(next(self._numbers), self._room)
         with self._lock:
-            for tid in known if hosts is None else set(hosts):
-                self._choose(asked, tid, known.get(tid))
+            elsewhere = self.elsewhere()
+            for tid in known.keys() | elsewhere.keys() if hosts is None else set(hosts):
+                self._choose(asked, tid, known.get(tid), elsewhere.get(tid))
             begun = list(asked.waiting.values())
         said = wire.Question(
             number=asked.number,
@@ -143,9 +147,9 @@ class Attendances:
         if asked.over is not None:
             asked.collected.drop()
             raise asked.over
-        return Answers(asked.collected, _by_name(asked.failures, known))
+        return Answers(asked.collected, _by_name(asked.failures, self.hosts()))
 
-    def _choose(self, asked: _Asked, tid: str, agent: Known | None) -> None:
+    def _choose(self, asked: _Asked, tid: str, agent: Known | None, elsewhere: tuple[str, str] | None) -> None:
         there = self._there.get(tid)
         if there is not None and len(there.open) < MOST_OPEN:
             asked.waiting[tid] = there
@@ -154,6 +158,8 @@ class Attendances:
         asked.results[AWAY] += 1
         if there is not None:
             asked.failures[tid] = f"is asked {MOST_OPEN} questions already: ask again later"
+        elif elsewhere is not None and not (agent and agent.connected):
+            asked.failures[tid] = f"its agent reports to the hub on {elsewhere[1]}: ask that one"
         elif agent is None:
             asked.failures[tid] = "no agent of this host has greeted since the hub's start"
         elif not agent.connected:
@@ -219,9 +225,7 @@ class Attendances:
             asked.lost(there.tid)
 
 
-def _by_name(failures: Mapping[str, str], known: Mapping[str, Known]) -> dict[str, str]:
+def _by_name(failures: Mapping[str, str], hosts: Mapping[str, str]) -> dict[str, str]:
     """Reasons by the host's name, or its TID where several have the name, or none is known."""
-    names = Counter(one.host for one in known.values())
-    return {
-        known[tid].host if tid in known and names[known[tid].host] == 1 else tid: reason for tid, reason in failures.items()
-    }
+    names = Counter(hosts.values())
+    return {hosts[tid] if tid in hosts and names[hosts[tid]] == 1 else tid: reason for tid, reason in failures.items()}

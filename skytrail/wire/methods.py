@@ -21,6 +21,13 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 """Of both ends: one that is gone without a word is noticed after 15 s."""
+SERVER_OPTIONS = (
+    *OPTIONS,
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 16),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+)
+"""Of a hub: an agent has three calls open on its connection, and who has not shown a certificate is not waited for long."""
 TID, OUTBOX, VERSION = "skytrail-tid", "skytrail-outbox", "skytrail-version"
 """Metadata of :func:`reporting` and :func:`attending`: who reports, by which numbers, in which version of the protocol."""
 

@@ -42,6 +42,11 @@ BENCHES = {
     "gremlin": "gremlin:embedded",
     "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
+    "asking": "asking:asked",
+    "wire": "wire:facts",
+    "agents": "wire:agents",
+    "answers": "answers:answers",
+    "remembered": "answers:remembered",
 }
 
 

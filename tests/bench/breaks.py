@@ -12,7 +12,7 @@ from skytrail.lab.breaks.kinds import KINDS
 from skytrail.lab.build import build, plan_of, remove
 from skytrail.lab.state import locked
 
-_NAME = "he2"
+_NAME = "breaks"
 _SEEDS = range(20)
 
 

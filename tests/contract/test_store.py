@@ -180,6 +180,17 @@ def test_the_next_process_of_a_holder_takes_over_at_once_and_shuts_out_the_one_b
     assert [one.state.metadata["n"] for one in store.between(T, T + 9) if one.state] == [1, 3]
 
 
+def test_where_processes_are_counted_a_later_one_takes_over_and_an_earlier_one_never_takes_back(store: Store) -> None:
+    first = store.lease("netlink@host1", "outbox/#9/hub1", 60.0)
+    second = store.lease("netlink@host1", "outbox/#10/hub2", 60.0)
+    assert second == first + 1
+    for holder in ("outbox/#9/hub1", "other/#11/hub1"):
+        with pytest.raises(StaleWriterError, match="outbox/#10/hub2"):
+            store.lease("netlink@host1", holder, 60.0)
+    assert store.lease("netlink@host1", "outbox/#10/hub2", 60.0) == second
+    assert store.lease("netlink@host1", "outbox/#11/hub1", 60.0) == second + 1
+
+
 def test_ranges_have_every_revision_that_they_touch(store: Store) -> None:
     apply(store, (A, 10, node(n=1)), (A, 20, node(n=2)), (B, 15, node(n=1)), (B, 25, None), (C, 40, node()))
 

@@ -21,9 +21,9 @@ from support.netlab import End, Net, in_netns, until
 from exporters.bpf import layout
 from exporters.drops import metrics
 from exporters.drops.collector import DropsCollector
-from exporters.drops.places import watched
+from exporters.drops.places import Places, watched
 from skytrail.kernel.links import LinkWatcher
-from skytrail.kernel.worker import NamespaceWorker
+from skytrail.kernel.worker import NamespaceWorker, current_cookie
 from skytrail.metrics import Metric
 
 Samples = dict[tuple[str, ...], float]
@@ -44,6 +44,23 @@ def collector(net: Net) -> Iterator[DropsCollector]:
         made.stop()
         watcher.stop()
         worker.close()
+
+
+def test_what_happens_in_namespaces_of_others_is_theirs(net: Net) -> None:
+    a, b = net.pair()
+    other, there = net.pair("c", "d")
+    names = {in_netns(end.netns, current_cookie): end.netns for end in (a, b)}
+    made = DropsCollector(lambda: Places(names, {}), interval=1e6, shared_kernel=True)
+    try:
+        made.start()
+        send_udp(other, there.ip4, 778, 3, 5000)
+        send_udp(a, b.ip4, 778, 2, 5000)
+        until(lambda: kernel_counter(net, b.netns, "UdpNoPorts") == 2 and kernel_counter(net, there.netns, "UdpNoPorts") == 3)
+        made.read()
+        told = made.of_flows(key(17, (a.ip4, 5000), (b.ip4, 778)), np.full(1, 4, np.uint8), np.zeros(1, np.uint8))
+    finally:
+        made.stop()
+    assert [one["Drops"]["NO_SOCKET"] for one in told] == [{"AB": 2, "BA": 0}]  # the same addresses are there twice
 
 
 def samples(collector: DropsCollector, metric: Metric, netns: str) -> Samples:
@@ -107,10 +124,15 @@ def test_drops_and_resets_by_names_and_on_their_flows(net: Net, collector: Drops
         )
     ):
         keys[at] = one[0]
+    at = {"Namespace": b.netns, "Interface": b.interface}
     assert collector.of_flows(keys, np.full(3, 4, np.uint8), np.array([0, 1, 0], np.uint8)) == [
-        {"Drops": {"NETFILTER_DROP": {"AB": 7, "BA": 0}}},
+        {
+            "Drops": {"NETFILTER_DROP": {"AB": 7, "BA": 0}},
+            "DropsAt": [{**at, "Reason": "NETFILTER_DROP", "AB": 7, "BA": 0}],
+        },
         {
             "Drops": {"NO_SOCKET": {"AB": 0, "BA": 1}},
+            "DropsAt": [{**at, "Reason": "NO_SOCKET", "AB": 0, "BA": 1}],
             "ResetsSent": {"AB": 1, "BA": 0},
             "ResetsReceived": {"AB": 1, "BA": 0},
         },

@@ -1,8 +1,9 @@
-"""Checks one fault of the laboratory by ordinary tools: it works before, suffers meanwhile, works after, and nothing is left."""
+"""Checks a fault of the laboratory by ordinary tools: it works before, suffers meanwhile, works after, nothing is left."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from skytrail.lab.breaks.breaking import Answer, break_it, mend
 from skytrail.lab.breaks.fault import Exchange, Fault
@@ -61,8 +62,8 @@ def suffers(lab: Lab, plan: Plan, fault: Fault) -> None:
             answered, asked = answered + ask(lab, plan, fault.victim, None), asked + 1
 
 
-def check_fault(lab: Lab, plan: Plan, kind: str, seed: int) -> Answer:
-    """Break, look, mend, look; gives what was broken."""
+def check_fault(lab: Lab, plan: Plan, kind: str, seed: int, meanwhile: Callable[[Fault], None] = lambda _: None) -> Answer:
+    """Break, look, mend, look; gives what was broken. ``meanwhile`` is called while it is."""
     fault = choose(plan, kind, seed)
     size = LARGE[fault.victim.proto] if fault.effect == "large" else None
     until(lambda: works(lab, plan, fault.victim, size), 10)
@@ -71,6 +72,7 @@ def check_fault(lab: Lab, plan: Plan, kind: str, seed: int) -> Answer:
     try:
         suffers(lab, plan, fault)
         assert works(lab, plan, answer.control, size), answer
+        meanwhile(fault)
     finally:
         mend(lab)
     until(lambda: works(lab, plan, fault.victim, size), 10)

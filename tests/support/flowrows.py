@@ -85,6 +85,7 @@ def random_rows(count: int, seed: int = 1, *, at: int = NOW, begin: Points | Non
     flow["vlans"], flow["ext"] = vlans, draw.choice([0, 0, 1, 20], count)
     flow["ended"], flow["initiator"] = draw.integers(0, 2, count), draw.integers(0, 3, count)
     flow["reversed"], flow["info"] = draw.integers(0, 2, count), draw.choice([0, 1, 1, 3, 5, 17], count)
+    flow["hooks"] = draw.integers(0, 16, count)
     flow["icmp_code"] = draw.integers(0, 4, count)
     rows["parent_uuid"] = np.where(draw.integers(0, 3, count)[:, None] == 0, draw.integers(0, 255, (count, 16)), 0)
     identify(rows, begin or points())

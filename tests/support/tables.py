@@ -53,6 +53,7 @@ class Tables:
         series: samples of interfaces, by the host's TID and the interface's.
         missing: who does not answer, and why.
         since: from when on they remember.
+        gaps: when none of them ran.
 
     Attributes:
         asked: what was asked, with the hosts that were.
@@ -66,7 +67,9 @@ class Tables:
         series: Mapping[str, Mapping[str, list[Json]]] | None = None,
         missing: Mapping[str, str] | None = None,
         since: int | None = None,
+        gaps: Iterable[Range] = (),
     ) -> None:
+        self._gaps = list(gaps)
         self._flows, self._sockets, self._series, self._since = flows, sockets, series or {}, since
         self._missing = missing or {}
         self.asked: list[tuple[Question, Collection[str] | None]] = []
@@ -88,7 +91,8 @@ class Tables:
             self.told += len(found)
             middle = len(found) // 2
             since = self._since if getattr(question, "when", None) else None
-            halves = (Part(some, since) for some in (found[:middle], found[middle:]))
+            gaps = [] if since is None else self._gaps
+            halves = (Part(some, since, gaps) for some in (found[:middle], found[middle:]))
             parts += [(tid, decode_part(encode_part(one))) for one in halves]
         return Answers(parts, {known[tid]: self._missing[known[tid]] for tid in wanted if known[tid] in self._missing})
 
@@ -124,8 +128,8 @@ def answered(question: FlowsQuestion, updates: Iterable[Json]) -> list[Json]:
     test = compiled(question.term) if question.term is not None else lambda _: True
     nodes = None if question.nodes is None else set(question.nodes)
     found = [one for one in found if test(one) and (nodes is None or one["NodeTID"] in nodes)]
+    found.sort(key=lambda one: one["UUID"])
     if question.sort is not None:
-        found.sort(key=lambda one: one["UUID"])
         there = [one for one in found if value_at(one, question.sort or "") is not None]
         there.sort(key=lambda one: _rank(value_at(one, question.sort or "")), reverse=question.descending)
         found = there + [one for one in found if value_at(one, question.sort or "") is None]
@@ -152,7 +156,7 @@ def _of_time(several: list[Json], when: Range | None, *, updates: bool) -> list[
     return known[-1:] or there[:1]
 
 
-def tables(missing: Mapping[str, str] | None = None, since: int | None = None) -> Tables:
+def tables(missing: Mapping[str, str] | None = None, since: int | None = None, gaps: Iterable[Range] = ()) -> Tables:
     """Three agents, one for each namespace of the recording."""
 
     def by_host(name: str) -> dict[str, list[Json]]:
@@ -165,7 +169,7 @@ def tables(missing: Mapping[str, str] | None = None, since: int | None = None) -
     for one in recorded("nodes"):
         if (sample := one["Metadata"].get("LastUpdateMetric")) is not None:
             series.setdefault(f"host/{one['Host']}", {})[one["Metadata"]["TID"]] = [sample]
-    return Tables(by_host("flows"), by_host("sockets"), series, missing, since)
+    return Tables(by_host("flows"), by_host("sockets"), series, missing, since, gaps)
 
 
 class _Then(FixedGraphs):

@@ -20,6 +20,7 @@ from topology.store.embedded.store import FILE, EmbeddedStore
 from topology.store.interface import Batch, StoreError
 
 LINKS, OTHERS = Source("netlink", "host1"), Source("docker", "host1")
+RULES = Source("rules", "host9", service="hub")
 ELSEWHERE = Source("netlink", "host2")
 
 
@@ -271,3 +272,16 @@ def test_a_host_that_was_renamed_is_the_same_and_leaves_no_ghosts(lab: Lab) -> N
     lab.restart()
     lab.report(*facts[:2], source=source, whole=True)
     assert facts[2].id not in {one.id for one in lab.store.current()}
+
+
+def test_what_is_said_of_the_whole_graph_is_taken_back_by_the_next_process_also_under_another_name(lab: Lab) -> None:
+    """Of nodes of any host: rules are applied by one hub, and then by another."""
+    lab.report(link("a"))
+    lab.report(link("b"), source=ELSEWHERE)
+    made = NodeFact("r", {"Name": "r", "Type": "office"})
+    lab.report(made, *(NodeFact(tid, {"Mark": "x"}, enriches=True) for tid in "ab"), source=RULES, whole=True)
+    assert [lab.names()[tid].get("Mark") for tid in "ab"] == ["x", "x"]
+    lab.restart()
+    elsewhere = Source("rules", "host8", service="hub")
+    lab.report(NodeFact("b", {"Mark": "x"}, enriches=True), source=elsewhere, whole=True)
+    assert {tid: metadata.get("Mark") for tid, metadata in lab.names().items()} == {"a": None, "b": "x"}

@@ -60,14 +60,22 @@ class Linkers:
         names: of those that run.
         host: Name of the host whose hub runs them.
         clock: µs since the epoch.
+        on_duty: whether they are ours to run; else another hub does.
 
     Attributes:
         failure: why they do not see the graph; None: they do.
     """
 
     def __init__(
-        self, store: Store, report: Callable[[Report], object], names: Collection[str], host: str, clock: Callable[[], int]
+        self,
+        store: Store,
+        report: Callable[[Report], object],
+        names: Collection[str],
+        host: str,
+        clock: Callable[[], int],
+        on_duty: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._on_duty = on_duty
         self._store, self._report, self._names, self._host, self._clock = store, report, names, host, clock
         self._running: list[_Running] = []
         self._interfaces = Interfaces()
@@ -95,7 +103,10 @@ class Linkers:
         wait = 0.0
         while not self._stopping.wait(wait):
             try:
-                self.step()
+                if self._on_duty():
+                    self.step()
+                else:
+                    self._sequence = None  # what others say meanwhile is not followed
                 wait, self.failure = _LOOK, None
             except SkytrailError as error:
                 self._fail(str(error))

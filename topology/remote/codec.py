@@ -68,6 +68,8 @@ def decode_report(data: bytes) -> Report:
         edges = (EdgeFact(one.parent, one.child, one.relation, _decode(one.metadata), one.key) for one in made.edges)
         facts: tuple[Fact, ...] = (*nodes, *edges)
         volatile = {id_: _decode(raw) for id_, raw in made.volatile.items()}
+    except RecursionError as error:
+        raise MalformedReportError("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, DecodeError) as error:
         raise MalformedReportError(str(error)) from error
     source = Source(made.source.probe, made.source.host, made.source.service, made.source.tid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -19,9 +20,11 @@ from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.methods import OPTIONS, OUTBOX, TID, handlers
+from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
+from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
 from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
+from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
 from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
@@ -33,6 +36,7 @@ RESOURCE = "agent"
 _KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
+_LOOK = 5.0  # seconds between two looks at whether who attends may still do so
 
 
 class _Mark(msgspec.Struct):
@@ -74,7 +78,9 @@ class Agent:
     noted: int = 0
     noted_at: int = 0
     source: Source | None = None
+    holder: str = ""
     call: object = field(default=None, repr=False)
+    peer: Peer | None = None
 
     def note(self, number: int) -> Note:
         """That its reports are taken up to a number."""
@@ -101,10 +107,12 @@ class Receiver:
         store: where it is noted what is taken.
         clock: µs since the epoch.
         bounds: of what agents answer when they are asked.
+        security: who may connect as whom.
 
     Attributes:
         asker: asks the agents.
         port: that is listened on.
+        session: names this process to agents.
     """
 
     def __init__(
@@ -114,11 +122,13 @@ class Receiver:
         store: Store,
         clock: Callable[[], int],
         bounds: AskBounds = AskBounds(),
+        security: HubSecurity = OPEN,
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
+        self._security, self._admission = security, Admission(security, store)
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
-        self._session = secrets.token_hex(8)
+        self.session = secrets.token_hex(8)
         self._room = RoomForPieces()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
@@ -152,6 +162,10 @@ class Receiver:
         with self._lock:
             return list(self._agents.values())
 
+    def connected(self) -> dict[str, str]:
+        """Names of the hosts of those that report now, by TID."""
+        return {agent.tid: agent.host for agent in self.agents() if agent.connected}
+
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
@@ -163,9 +177,9 @@ class Receiver:
 
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
-        server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
-        self.port = server.add_insecure_port(self._listen)
+        self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
         await self._ended.wait()
@@ -179,7 +193,10 @@ class Receiver:
         received = self._clock()
         try:
             version = agreed(greeting.oldest, greeting.newest)
-            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer())
+            peer = self._security.peer(context)
+            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer(), peer)
+        except PeerError as error:
+            await self._refuse(context, error)
         except WireError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except StoreError as error:
@@ -190,20 +207,29 @@ class Receiver:
             clock=self._clock(),
             taken=taken,
             received=received,
-            session=self._session,
+            session=self.session,
         )
 
-    def _known(self, greeting: wire.Greeting, version: int, peer: str) -> int:
+    @staticmethod
+    async def _refuse(context: Any, error: PeerError) -> None:  # noqa: ANN401 - grpc has no types
+        _log.warning("agent_refused", address=context.peer(), reason=str(error))
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+
+    def _known(self, greeting: wire.Greeting, version: int, address: str, peer: Peer | None) -> int:
         """Note who greets; says what is taken of its outbox."""
         if not greeting.tid or not greeting.outbox:
             raise WireError("a greeting says who greets: give the host an ID (host_id)")
+        self._admission.greet(peer, greeting.host, greeting.tid)
         with self._lock:
             agent = self._agents.get(greeting.tid)
+        noted = self._noted(greeting.tid)  # also of one that is known: another hub may have taken more meanwhile
+        taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
         if agent is None or agent.outbox != greeting.outbox:
-            noted = self._noted(greeting.tid)
-            taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
-            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, taken=taken, noted=taken)
-        agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, peer
+            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
+        if taken > agent.taken:
+            agent.taken = agent.noted = taken
+        agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self.session}" if greeting.connection else ""
+        agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
         with self._lock:
             self._agents[greeting.tid] = agent
@@ -229,12 +255,16 @@ class Receiver:
                 if agent.call is not context:
                     await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
                 try:
+                    self._security.check(agent.peer)
                     await self._loop.run_in_executor(self._pool, self._take_in, agent, pieces, reports)
+                except PeerError as error:
+                    await self._refuse(context, error)
                 except StoreError as error:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
                 yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
         finally:
-            pieces.drop()
+            with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
+                self._pool.submit(pieces.drop)
             if agent.call is context:
                 agent.connected, agent.call = False, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
@@ -247,11 +277,25 @@ class Receiver:
         if agent is None or agent.outbox != metadata.get(OUTBOX):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
         assert agent is not None, "aborting raises"
+        try:
+            peer = self._security.peer(context)
+            self._security.admit(peer, agent.host)
+            agent.peer = peer
+        except PeerError as error:
+            await self._refuse(context, error)
         return agent
 
     async def _attend(self, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
         agent = await self._who(context)
-        await self.asker.attend(agent.tid, answers, context)
+        attending = asyncio.ensure_future(self.asker.attend(agent.tid, answers, context))
+        try:
+            while not (await asyncio.wait({attending}, timeout=_LOOK))[0]:
+                self._security.check(agent.peer)
+            await attending
+        except PeerError as error:
+            await self._refuse(context, error)
+        finally:
+            attending.cancel()
 
     def _take_in(self, agent: Agent, pieces: Pieces, reports: wire.Reports) -> None:
         for one in reports.reports:
@@ -263,11 +307,14 @@ class Receiver:
                     continue
                 report = decode_report(data)
                 report = replace(report, observed=report.observed + reports.ahead + one.shift)
+                check_report(agent.peer, agent.tid, report)
             except MalformedReportError as error:  # sent again it would be no better
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")
             else:
                 agent.source = report.source
+                if self._claimed(agent, report.source) and one.number <= agent.taken:
+                    continue
                 if self._taker.take(report, agent.note(one.number)):
                     agent.noted = one.number
             agent.taken = one.number
@@ -275,6 +322,16 @@ class Receiver:
         agent.offset = -reports.ahead if agent.version >= CLOCKS else reports.clock - agent.heard
         if agent.heard - agent.noted_at >= _KEPT:
             self._note(agent)
+
+    def _claimed(self, agent: Agent, source: Source) -> bool:
+        """Write for an agent's source; whether it has turned out that another hub took more of its reports before."""
+        if not self._taker.claim(source, agent.holder):
+            return False
+        noted = self._noted(agent.tid)
+        if noted is None or noted.outbox != agent.outbox or noted.number <= agent.taken:
+            return False
+        agent.taken = agent.noted = noted.number
+        return True
 
     def _note(self, agent: Agent) -> None:
         """Keep in the store what is taken; where that fails, more is taken once more after a restart."""

@@ -16,8 +16,9 @@ from skytrail import __version__
 from skytrail.asking.asker import Answer
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendant import Attendant
-from skytrail.wire.methods import MAX_MESSAGE, OPTIONS, OUTBOX, TID, VERSION, greeting, reporting
+from skytrail.wire.methods import MAX_MESSAGE, OUTBOX, TID, VERSION, greeting, reporting
 from skytrail.wire.offset import Offset
+from skytrail.wire.security import INSECURE, Connect
 from skytrail.wire.versions import ATTENDS, NEWEST, OLDEST, PIECES, WireError
 from topology.facts import Report
 from topology.remote.outbox import Outbox, Waiting
@@ -25,7 +26,6 @@ from topology.store.interface import StoreError
 
 _log = structlog.get_logger(__name__)
 
-Connect = Callable[[str], grpc.Channel]
 _TOGETHER = 1 << 20  # bytes of reports in one message
 _PIECE = 4 << 20  # bytes of a piece of one that is larger
 _HEARTBEAT = 5.0  # seconds without a report after which it is said that we live
@@ -40,11 +40,6 @@ class Identity:
 
     host: str
     tid: str
-
-
-def insecure(address: str) -> grpc.Channel:
-    """A connection without TLS."""
-    return grpc.insecure_channel(address, [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)])
 
 
 class Sender:
@@ -75,7 +70,7 @@ class Sender:
         clock: Callable[[], int],
         answer: Answer,
         tell_all: Callable[[], None] = lambda: None,
-        connect: Connect = insecure,
+        connect: Connect = INSECURE,
     ) -> None:
         self._hubs, self.outbox, self._identity, self._clock, self._connect = hubs, outbox, identity, clock, connect
         self.attendant = Attendant(answer)

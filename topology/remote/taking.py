@@ -12,6 +12,16 @@ from topology.store.interface import AwayError, Note
 class Taker(Protocol):
     """Takes reports of agents, one after the other."""
 
+    def claim(self, source: Source, holder: str) -> bool:
+        """Write for a source from now on, as a holder; before its reports are taken.
+
+        Returns whether another hub may have taken reports meanwhile: the notes are to be read anew.
+
+        Raises:
+            StoreError: another one writes, or the store is away.
+        """
+        ...
+
     def take(self, report: Report, note: Note) -> bool:
         """Take a report; when this returns it is taken for good.
 
@@ -33,6 +43,10 @@ class Taking:
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
+
+    def claim(self, source: Source, holder: str) -> bool:
+        """As :class:`Taker` says."""
+        return self._reconciler.claim(source, holder)
 
     def take(self, report: Report, note: Note) -> bool:
         """One that is only held here until the store is there is not taken: the agent keeps it."""

@@ -17,6 +17,8 @@ class SnapshotStore:
         size: bytes of the file.
     """
 
+    shared = False
+
     def __init__(self, revisions: Sequence[Revision], size: int) -> None:
         self._revisions, self._size = revisions, size
 
@@ -31,6 +33,10 @@ class SnapshotStore:
     def apply(self, batch: Batch) -> int:  # noqa: ARG002
         """Nobody writes here."""
         raise _refusal()
+
+    def changed_by_others(self, after: int) -> tuple[int, set[str]]:
+        """Nobody writes here."""
+        return after, set()
 
     def current(self) -> Iterator[Revision]:
         """All that is in the snapshot."""

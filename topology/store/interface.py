@@ -35,6 +35,10 @@ class StaleWriterError(StoreError):
     """Another process took over as this writer (a later epoch): stop writing."""
 
 
+class BehindError(StoreError):
+    """Another process changed some of the same since the writer looked: look again, and write what is right then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """From ``at`` (µs since the epoch, observed) on the element ``id`` is so, or, with None, is no more."""
@@ -46,7 +50,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A resource, as :meth:`Store.put_resource` takes it, that is there when a batch is, and only then. It never goes."""
+    """A resource, as :meth:`Store.put_resource` takes it, that is there when a batch is, and only then. It never goes.
+
+    A batch with one never waits in a spool: who sends what it notes keeps that until it is in the store, and may go to another
+    hub with it.
+    """
 
     kind: str
     id: str
@@ -64,6 +72,7 @@ class Batch:
         recorded: the hub's clock, µs since the epoch.
         changes: in the order they happened.
         note: what is kept with them, in the place of the one of its ID.
+        seen: sequence of the feed up to which the writer knows what others changed; None: it is the only one.
     """
 
     writer: str
@@ -72,6 +81,7 @@ class Batch:
     recorded: int
     changes: tuple[Change, ...]
     note: Note | None = None
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +122,33 @@ class Health:
     waiting: int = 0
 
 
-def succeeds(holder: str, before: str) -> bool:
-    """Whether a holder is another process of the one that held a lease before it."""
-    return holder != before and holder.partition("/")[0] == before.partition("/")[0]
+def may_take(holder: str, before: str, *, expired: bool) -> bool:
+    """Whether a holder may take what another one held: that ran out, or it comes after it (:meth:`Store.lease`)."""
+    (owner, number), (owner_before, number_before) = _parts(holder), _parts(before)
+    return expired or (owner == owner_before and number >= number_before)
+
+
+def _parts(holder: str) -> tuple[str, int]:
+    owner, _, rest = holder.partition("/")
+    number = rest.partition("/")[0]
+    return owner, int(number[1:]) if number[:1] == "#" and number[1:].isdecimal() else 0
 
 
 class Store(Protocol):
-    """A graph with its history. For any thread. All methods raise StoreError where the store cannot answer."""
+    """A graph with its history. For any thread. All methods raise StoreError where the store cannot answer.
+
+    Attributes:
+        shared: whether other processes may write to it, too.
+    """
+
+    shared: bool
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
         """Become the one who writes as ``writer``, or stay it: returns the epoch.
 
         A holder is a process; what stands before a ``/`` in its name is whose process it is, who has one at a time. So one
-        of the same takes over at once, in a later epoch: what was on its way from the one before is refused then.
+        of the same takes over at once, in a later epoch: what was on its way from the one before is refused then. Where a
+        number follows (``outbox/#7/…``), processes are counted: one of a lower number does not take over from a higher.
 
         Raises:
             StaleWriterError: another holder's lease has not run out.
@@ -140,6 +164,7 @@ class Store(Protocol):
 
         Raises:
             StaleWriterError: the writer's lease has a later epoch.
+            BehindError: others changed some of these elements, or nodes of these edges, after what the writer has seen.
         """
         ...
 
@@ -165,6 +190,10 @@ class Store(Protocol):
 
     def feed(self, after: int, limit: int) -> list[Revision]:
         """Revisions and deletions recorded after that sequence, in order, at most so many."""
+        ...
+
+    def changed_by_others(self, after: int) -> tuple[int, set[str]]:
+        """Elements that other processes changed after a sequence; and up to which sequence that is."""
         ...
 
     def retain(self, before: int | None = None, size: int | None = None) -> Retained:

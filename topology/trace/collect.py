@@ -14,6 +14,7 @@ from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents,
 
 _ROUNDS = 4  # translations one behind the other that are followed
 _SECOND_LOOK = 0.5  # seconds
+_NOW = 1000  # ms that the end of a time may be past to mean now
 _ONGOING = 3000  # ms since the last packet within which more are awaited
 MOST = 10_000  # records of flows that are looked at
 
@@ -32,6 +33,7 @@ class Evidence:
         hosts: names by TID.
         missing: who did not answer, and why.
         since: from when on a host remembers, ms, where that is later than what was asked about; by name.
+        gaps: times in which no agent ran on a host, ms; by name.
     """
 
     flows: list[tuple[str, Flow]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Evidence:
     hosts: Mapping[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     turned: dict[str, Ends] = field(default_factory=dict)
 
 
@@ -51,12 +54,13 @@ class Collector:
 
     Args:
         asker: knows the agents.
-        when: about which time; None: now.
+        when: about which time.
         clock: ms since the epoch.
     """
 
-    def __init__(self, asker: Asker, when: Range | None, clock: Callable[[], int]) -> None:
+    def __init__(self, asker: Asker, when: Range, clock: Callable[[], int]) -> None:
         self._asker, self._when, self._clock = asker, when, clock
+        self._until_now = when.end >= clock() - _NOW
         self.evidence = Evidence(hosts=asker.hosts())
 
     def _ask(self, question: Question) -> list[tuple[str, Mapping[str, Any]]]:
@@ -64,16 +68,22 @@ class Collector:
         found: list[tuple[str, Mapping[str, Any]]] = []
         for host, part in answers.parts:
             found += [(host, one) for one in part.found]
-            if self._when is not None and part.since is not None and part.since > self._when.begin:
+            if part.gaps:
+                told = self.evidence.gaps.setdefault(self.evidence.hosts.get(host, host), set())
+                told.update((gap.begin, gap.end) for gap in part.gaps)
+            if part.since is not None and part.since > self._when.begin:
                 self.evidence.since[self.evidence.hosts.get(host, host)] = part.since
         self.evidence.missing.update(answers.missing)
         return found
 
-    def flows(self, term: Term, limit: int = 0) -> list[tuple[str, Flow]]:
-        """Records that meet a condition; with a limit the latest."""
-        return list(
-            self._ask(FlowsQuestion(self._when, term=term, sort="Last" if limit else None, descending=True, limit=limit))
-        )
+    def flows(self, term: Term) -> list[tuple[str, Flow]]:
+        """Records that meet a condition, the latest ones; of living flows as of now, where the time reaches until now."""
+        times = (None, self._when) if self._until_now else (self._when,)
+        found: dict[tuple[str, str], Flow] = {}
+        for when in times:
+            for host, flow in self._ask(FlowsQuestion(when, term=term, sort="Last", descending=True, limit=MOST)):
+                found.setdefault((host, str(flow["UUID"])), flow)
+        return [(host, flow) for (host, _), flow in found.items()]
 
     def conversation(self, tracking: str) -> Evidence:
         """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
@@ -83,7 +93,7 @@ class Collector:
             new = known - asked
             if not new:
                 break
-            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))), MOST)
+            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))))
             asked |= new
             known |= related(flow for _, flow in evidence.flows)
         self._around(asked)
@@ -94,23 +104,23 @@ class Collector:
         flows = [flow for _, flow in evidence.flows]
         evidence.turned = orientations(flows)
         evidence.carriers = self._carriers(parents(flows))
-        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))), MOST)
+        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))))
         evidence.drops = self._ask(DropsQuestion(self._of_drops(tracking)))
         for _, one in evidence.drops:  # of a conversation that never left the host there are only these
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
             if one["TrackingID"] in tracking:
                 evidence.turned.setdefault(str(one["TrackingID"]), turned)
-        evidence.sockets = self._ask(SocketsQuestion(self._when, self._of_ends()))
+        evidence.sockets = self._ask(SocketsQuestion(None if self._until_now else self._when, self._of_ends()))
         if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
             time.sleep(_SECOND_LOOK)
-            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))), MOST)
+            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
 
     def _carriers(self, uuids: set[str]) -> dict[str, tuple[str, Flow]]:
         """Tunnels in tunnels, too."""
         found: dict[str, tuple[str, Flow]] = {}
         while missing := uuids - found.keys():
-            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))), MOST)
+            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))))
             found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
             uuids = parents(flow for _, flow in told)
             if not told:

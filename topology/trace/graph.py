@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from itertools import pairwise
 
+from topology.path.devices import Address
 from topology.path.network import Network
+from topology.path.packets import Packet
+from topology.path.routing import Refused, Router
+from topology.path.walk import Walker
 
 
 class TracedGraph:
@@ -15,28 +20,96 @@ class TracedGraph:
     """
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self._network, self._walker = network, Walker(network)
         self._devices = {device.tid: device for device in network.devices.values()}
 
     def holds(self, node: str, address: str) -> bool | None:
         """Whether the namespace of an interface (its TID) has an address; None: the interface is not in the graph."""
-        device = self._devices.get(node)
+        device, parsed = self._devices.get(node), _parse(address)
         if device is None:
             return None
-        try:
-            holders = self._network.holders.get(ipaddress.ip_address(address), ())
-        except ValueError:  # a MAC
+        if parsed is None:
             return device.data.mac == address
-        return any(one.namespace is device.namespace for one in holders)
+        return any(one.namespace is device.namespace for one in self._network.holders.get(parsed, ()))
 
     def known(self, address: str) -> bool:
         """Whether any interface of the graph has an address; a MAC is somebody's."""
-        try:
-            return bool(self._network.holders.get(ipaddress.ip_address(address)))
-        except ValueError:
-            return True
+        parsed = _parse(address)
+        return parsed is None or bool(self._network.holders.get(parsed))
+
+    def is_host_of(self, node: str, address: str, mac: str) -> bool:
+        """Whether an interface's host has, in whatever namespace, an address or a MAC."""
+        device, parsed = self._devices.get(node), _parse(address)
+        if device is None:
+            return False
+        held = [*(self._network.holders.get(parsed, ()) if parsed else ()), *self._network.by_mac.get(mac, ())]
+        return any(one.namespace.host == device.namespace.host for one in held)
+
+    def holder(self, address: str) -> tuple[str, str] | None:
+        """Name of the host, and label of the namespace, that has an address; None: nobody, or several."""
+        parsed = _parse(address)
+        found = {one.namespace.id: one.namespace for one in self._network.holders.get(parsed, ())} if parsed else {}
+        if len(found) != 1:
+            return None
+        (namespace,) = found.values()
+        return namespace.host, namespace.name
 
     def type_of(self, node: str) -> str:
         """Type of an interface; empty: not known."""
         device = self._devices.get(node)
         return device.data.type if device else ""
+
+    def mtu_of(self, node: str) -> int:
+        """MTU of an interface; 0: not known."""
+        device = self._devices.get(node)
+        return device.data.mtu if device else 0
+
+    def place_of(self, node: str) -> tuple[str, str, str] | None:
+        """Host's name, namespace and name of an interface; None: it is not in the graph."""
+        device = self._devices.get(node)
+        return None if device is None else (device.namespace.host, device.namespace.name, device.name)
+
+    def named(self, host: str, namespace: str, interface: str) -> str:
+        """TID of an interface by the host's name, its namespace's and its own; empty: there is none."""
+        found = self._network.named.get(interface, ())
+        devices = (self._network.devices.get(one) for one in found)
+        return next((one.tid for one in devices if one and (one.namespace.host, one.namespace.name) == (host, namespace)), "")
+
+    def peer(self, node: str) -> str:
+        """TID of the other end of a pair; empty: it is not one, or the end is not in the graph."""
+        device = self._devices.get(node)
+        other = self._network.peers.get(device.id) if device else None
+        return other.tid if other else ""
+
+    def next(self, node: str, source: str, destination: str) -> str:
+        """TID of the interface that takes what an interface sends, by routes and links; empty: that is not known."""
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if device is None or packet is None:
+            return ""
+        hops = self._walker.send(device.namespace, packet, bound_to=None).hops
+        return next((after.tid for hop, after in pairwise(hops) if hop.tid == node), "")
+
+    def refuses(self, node: str, source: str, destination: str) -> str:
+        """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if device is None or packet is None:
+            return ""
+        route = Router(device.namespace).choose(packet)
+        return route.reason if isinstance(route, Refused) else ""
+
+    def tunnels(self, number: int) -> list[tuple[str, str, str]]:
+        """Host's name, namespace and name of the ends of tunnels with a VNI, or key."""
+        found = (one for one in self._devices.values() if one.tunnel and one.tunnel.id == number)
+        return [(one.namespace.host, one.namespace.name, one.name) for one in found]
+
+
+def _parse(address: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:  # a MAC
+        return None
+
+
+def _packet(source: str, destination: str) -> Packet | None:
+    src, dst = _parse(source), _parse(destination)
+    return None if src is None or dst is None else Packet(src, dst)

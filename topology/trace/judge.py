@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any
 
 from topology.trace.collect import Evidence
+from topology.trace.copies import without_copies
+from topology.trace.explain import no_route, why
+from topology.trace.graph import TracedGraph
 from topology.trace.losses import NO_SOCKET, Cause, Loss, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
@@ -19,27 +23,14 @@ ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
 """Ours, where the kernel tells none: it takes a SYN for consumed that a listener had no room for."""
 
 
+_BEGINNING = 1000
+"""ms after an agent's start within which a conversation that it saw may have begun before."""
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
 
-class Graph(Protocol):
-    """What is asked of the graph."""
-
-    def holds(self, node: str, address: str) -> bool | None:
-        """Whether the namespace of an interface (its TID) has an address; None: the interface is not in the graph."""
-        ...
-
-    def known(self, address: str) -> bool:
-        """Whether any interface of the graph has an address."""
-        ...
-
-    def type_of(self, node: str) -> str:
-        """Type of an interface; empty: not known."""
-        ...
-
-
-def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Sequence[str] = ()) -> Trace:
+def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations: Sequence[str] = ()) -> Trace:
     """The trace of a conversation."""
     turned = evidence.turned
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
@@ -47,31 +38,28 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
     later = _later(seen, evidence, carriers)
     outer = {_outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
-    ways = [in_order(seen, way) for way in (FORTH, BACK)]
-    found = [
-        losses(
-            ways[way],
-            way,
-            {id(one): later[id(one)][way] for one in seen if id(one) in later},
-            causes,
-            _holds(graph, seen),
-            graph.known,
-        )
-        for way in (FORTH, BACK)
-    ]
+    whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
+    ways, found = [], []
+    for way, target in ((FORTH, whole.destination.address), (BACK, whole.source.address)):
+        path = _on_the_way(in_order(seen, way), way, target, graph)
+        hosts = {one.host for one in path}
+        counts = {id(one): later[id(one)][way] for one in path if id(one) in later}
+        there = [cause for cause in causes if cause.place.host in hosts or not path]
+        ways.append(path)
+        found.append(losses(path, way, counts, there, End(target, 0), _holds(graph, seen), graph.known))
     shown = _Shown(evidence.hosts, graph)
-    said = [_way(shown, ways[way], way, found[way], graph) for way in (FORTH, BACK)]
+    said = [_way(shown, ways[way], way, found[way], arrives=_arrives(ways[way], whole, way, graph)) for way in (FORTH, BACK)]
     first = ways[FORTH][0] if ways[FORTH] else ways[BACK][-1] if ways[BACK] else None
     last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
     errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
-    ends = Ends(first.ends.source, last.ends.destination) if first and last else turned.get(tracking, _NOBODY)
+    begun = min((one.start for one in seen), default=0)
     dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
     return Trace(
         tracking,
         tuple(sorted(turned.keys() - {tracking})),
         _protocol(first, evidence),
-        str(ends.source),
-        str(ends.destination),
+        str(whole.source),
+        str(whole.destination),
         _process(shown, first, FORTH),
         _process(shown, last, BACK),
         min((one.start for one in seen), default=dropped),
@@ -80,10 +68,32 @@ def judged(tracking: str, evidence: Evidence, graph: Graph, conversations: Seque
         said[FORTH],
         said[BACK],
         errors,
-        _verdict(shown, ways, found, said, evidence, ends, errors),
+        _verdict(shown, ways, found, said, evidence, whole, errors),
         dict(evidence.missing),
-        dict(evidence.since),
+        {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
+        {host: sorted(gaps) for host, gaps in evidence.gaps.items() if any(end >= begun for _, end in gaps)},
         tuple(conversations),
+    )
+
+
+def _whole(flows: Sequence[Flow], turned: Mapping[str, Ends], tracking: str) -> Ends:
+    """Who opened the conversation, before any translation, and who was asked, behind all of them."""
+    made = {str(flow["TrackingID"]) for flow in flows if "From" in (flow.get("NAT") or {})}
+    becomes = {str(flow["TrackingID"]) for flow in flows if "To" in (flow.get("NAT") or {})}
+    own = turned.get(tracking, _NOBODY)
+    source = next((ends.source for one, ends in turned.items() if one not in made), own.source)
+    destination = next((ends.destination for one, ends in turned.items() if one not in becomes), own.destination)
+    return Ends(source, destination)
+
+
+def _on_the_way(path: Sequence[Sighting], way: int, target: str, graph: TracedGraph) -> list[Sighting]:
+    return without_copies(
+        path,
+        way,
+        lambda one: bool(graph.holds(one.node, target)),
+        lambda one: graph.is_host_of(one.node, target, one.macs[1 - way]),
+        graph.holds,
+        graph.peer,
     )
 
 
@@ -95,7 +105,7 @@ def _outer_ends(one: Sighting) -> Ends:
     return Ends(End(one.tunnel.source, 0), End(one.tunnel.destination, 0))
 
 
-def _holds(graph: Graph, seen: Sequence[Sighting]) -> Any:  # noqa: ANN401 - topology.trace.losses.Holds
+def _holds(graph: TracedGraph, seen: Sequence[Sighting]) -> Any:  # noqa: ANN401 - topology.trace.losses.Holds
     nodes: dict[tuple[str, str], list[str]] = {}
     for one in seen:
         nodes.setdefault(one.place, []).append(one.node)
@@ -137,7 +147,7 @@ def _protocol(first: Sighting | None, evidence: Evidence) -> str:
 class _Shown:
     """Words for places."""
 
-    def __init__(self, hosts: Mapping[str, str], graph: Graph) -> None:
+    def __init__(self, hosts: Mapping[str, str], graph: TracedGraph) -> None:
         self._hosts, self.graph = hosts, graph
 
     def host(self, tid: str) -> str:
@@ -155,7 +165,7 @@ class _Shown:
         return self.place(one.host, one.namespace, one.interface)
 
 
-def _way(shown: _Shown, path: Sequence[Sighting], way: int, found: Sequence[Loss], graph: Graph) -> Way:
+def _way(shown: _Shown, path: Sequence[Sighting], way: int, found: Sequence[Loss], *, arrives: bool | None) -> Way:
     numbers = {id(one): number for number, one in enumerate(path)}
     points = [_point(shown, one, way, before) for one, before in zip(path, [None, *path], strict=False)]
     told = tuple(
@@ -168,14 +178,11 @@ def _way(shown: _Shown, path: Sequence[Sighting], way: int, found: Sequence[Loss
         )
         for loss in found
     )
-    return Way(tuple(points), told, _arrives(path, way, graph))
+    return Way(tuple(points), told, arrives)
 
 
-def _arrives(path: Sequence[Sighting], way: int, graph: Graph) -> bool | None:
-    if not path:
-        return False
-    last = path[-1]
-    return graph.holds(last.node, (last.ends.destination if way == FORTH else last.ends.source).address)
+def _arrives(path: Sequence[Sighting], whole: Ends, way: int, graph: TracedGraph) -> bool | None:
+    return graph.holds(path[-1].node, (whole.destination if way == FORTH else whole.source).address) if path else False
 
 
 def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> Point:
@@ -254,7 +261,7 @@ def _verdict(
     silent = unanswered(*ways)
     bad = _refused(shown, found[FORTH], ends) or (_full(shown, evidence, ends) if silent else None)
     for way in (FORTH, BACK):
-        bad = bad or (_lost(shown, found[way], way, errors) if found[way] else None)
+        bad = bad or (_lost(shown, found[way], _translators(ways[FORTH]), errors) if found[way] else None)
     if bad is not None:
         return bad
     if silent:
@@ -264,7 +271,15 @@ def _verdict(
     return Verdict("well", "no loss is seen; an end lies where no agent looks")
 
 
+def _translators(path: Sequence[Sighting]) -> list[Sighting]:
+    """Points behind which the conversation has other addresses."""
+    return [one for one, other in pairwise(path) if one.tracking != other.tracking]
+
+
 def _unanswered(shown: _Shown, last: Sighting, *, arrives: bool) -> Verdict:
+    if arrives and (refused := no_route(last, BACK, shown.graph, shown.host(last.host))) is not None:
+        text = f"packets arrive at {shown.point(last)}, and there is no way back: {refused.reason} {refused.words}"
+        return Verdict("lost", text, "back", refused.host, refused.namespace, "", refused.reason)
     if arrives or last.hooks[FORTH] == "ingress":
         text = f"packets arrive at {shown.point(last)}, and nothing comes back"
     else:
@@ -299,14 +314,23 @@ def _full(shown: _Shown, evidence: Evidence, ends: Ends) -> Verdict | None:
     return None
 
 
-def _lost(shown: _Shown, found: Sequence[Loss], way: int, errors: Sequence[str]) -> Verdict:
+def _lost(shown: _Shown, found: Sequence[Loss], translators: Sequence[Sighting], errors: Sequence[str]) -> Verdict:
     loss = next((one for one in found if one.causes), found[0])
+    way = loss.way
     cause = max(loss.causes, key=lambda one: one.packets[way], default=None)
-    place = cause.place if cause else None
-    host = shown.host(place.host) if place else shown.host(loss.after.host) if loss.after else ""
-    namespace = place.namespace if place else loss.after.namespace if loss.after else None
-    interface = place.interface if place else loss.after.interface if loss.after else ""
-    text = _loss_text(shown, loss, way) + (f" ({errors[0]})" if errors else "")
+    after = loss.after
+    host, namespace, interface = "", None, ""
+    if cause is not None:
+        host, namespace, interface = shown.host(cause.place.host), cause.place.namespace, cause.place.interface
+    elif after is not None:
+        host, namespace, interface = shown.host(after.host), after.namespace, after.interface
+    said = _loss_text(shown, loss, way)
+    found_out = why(loss, shown.graph, host, translators)
+    if found_out is not None:
+        place = " ".join(word for word in found_out[1:4] if word)
+        text = f"{said}; {found_out.reason} in {place}: {found_out.words}"
+        return Verdict("lost", text, _WAYS[way], found_out.host, found_out.namespace, found_out.interface, found_out.reason)
+    text = said + (f" ({errors[0]})" if errors else "")
     return Verdict("lost", text, _WAYS[way], host, namespace, interface, cause.reason if cause else "")
 
 

@@ -8,11 +8,11 @@ it, further on, of a second look after it: what was on its way meanwhile is not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from topology.trace.sightings import BACK, FORTH, Ends, Sighting, Ways, ends_of
+from topology.trace.sightings import BACK, FORTH, End, Ends, Sighting, Ways, ends_of
 
 Drop: TypeAlias = Mapping[str, Any]
 """What happened to a conversation, as an agent tells it (``skytrail.asking.questions.DropsQuestion``)."""
@@ -77,6 +77,9 @@ _OF_ENDS = frozenset({"TCP_FLAGS", "TCP_RESET", "TCP_CLOSE", "TCP_FASTOPEN", "TC
     "TCP_ABORT_ON_MEMORY", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_DISORDER"})  # fmt: skip
 """Reasons of an end's TCP for a segment that came too late, twice or behind a reset: it arrived, and was not needed."""
 
+SAYS_NOTHING = "NOT_SPECIFIED"
+"""The kernel's word for a place in it that gives no reason."""
+
 NO_SOCKET = "NO_SOCKET"
 """Nobody listens there; once a connection was open the same as those."""
 
@@ -125,7 +128,13 @@ def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], car
 
 
 def losses(
-    path: Sequence[Sighting], way: int, later: Mapping[int, int], causes: Sequence[Cause], holds: Holds, known: Known
+    path: Sequence[Sighting],
+    way: int,
+    later: Mapping[int, int],
+    causes: Sequence[Cause],
+    target: End,
+    holds: Holds,
+    known: Known,
 ) -> list[Loss]:
     """What vanished on one way, in the order of the way.
 
@@ -134,6 +143,7 @@ def losses(
         way: which.
         later: packets that the second look counted, by the ``id()`` of the sighting; for those that are not in it the same.
         causes: what the kernel dropped.
+        target: who the packets are for in the end.
         holds: whose an address is.
         known: whether it is anybody's.
     """
@@ -143,23 +153,34 @@ def losses(
         missing = one.packets[way] - later.get(id(other), other.packets[way])
         here = [cause for cause in left if _between(cause, one, other)]
         if missing > 0:
-            found.append(Loss(way, one, other, missing, tuple(here)))
+            found.append(Loss(way, one, other, missing, _near(here, one)))
             left = [cause for cause in left if cause not in here]
     if path:
         last = path[-1]
-        end = last.ends.destination if way == FORTH else last.ends.source
         # what left for an address that nobody is known to have went where no agent looks
-        beyond = end.many or (last.hooks[way] != "ingress" and not known(end.address))
-        if not beyond and not holds(last.host, last.namespace, end.address):
+        beyond = target.many or (last.hooks[way] != "ingress" and not known(target.address))
+        if not beyond and not holds(last.host, last.namespace, target.address):
             here = [cause for cause in left if cause.place.host == last.host]
-            found.append(Loss(way, last, None, last.packets[way], tuple(here)))
+            found.append(Loss(way, last, None, last.packets[way], _near(here, last)))
             left = [cause for cause in left if cause not in here]
     for cause in left:
         if cause.outer:  # that may have been any conversation's in the tunnel
             continue
+        place = cause.place
+        if cause.reason == SAYS_NOTHING and holds(place.host, place.namespace or "", target.address):
+            continue  # it arrived: so ends a SYN that comes once more, and the like
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))
     return found
+
+
+def _near(causes: Sequence[Cause], after: Sighting) -> tuple[Cause, ...]:
+    """Of a tunnel's drops the interface is that of whichever conversation's came last: not this one's."""
+    here = Place(after.host, after.namespace, after.interface)
+    return tuple(
+        replace(cause, place=here) if cause.outer and (cause.place.host, cause.place.namespace) == after.place else cause
+        for cause in causes
+    )
 
 
 def _between(cause: Cause, one: Sighting, other: Sighting) -> bool:

@@ -155,6 +155,7 @@ class Trace(msgspec.Struct, frozen=True, rename=_key):
         verdict: what there is to say first.
         missing: who did not answer, and why.
         since: from when on a host remembers, ms, where that is later than what was asked about.
+        gaps: times, ms, in which no agent ran on a host while the conversation may have.
         conversations: tracking IDs of others that the question was about too, the latest first.
     """
 
@@ -174,4 +175,5 @@ class Trace(msgspec.Struct, frozen=True, rename=_key):
     verdict: Verdict
     missing: dict[str, str]
     since: dict[str, int]
+    gaps: dict[str, list[tuple[int, int]]]
     conversations: tuple[str, ...] = ()

@@ -16,9 +16,9 @@ from skytrail.moments import parse_moment
 from skytrail.settings.values import parse_duration
 from topology.path.network import Network
 from topology.store.interface import Store
-from topology.trace.collect import MOST, Collector, conversations
+from topology.trace.collect import Collector, conversations
 from topology.trace.graph import TracedGraph
-from topology.trace.judge import Graph, judged
+from topology.trace.judge import judged
 from topology.trace.result import Trace
 
 _ARGUMENTS = frozenset({"filter", "at", "duration"})
@@ -66,7 +66,7 @@ def trace_blueprint(
 
     def _found(term: Term, when: Range, moment: int | None) -> Trace:
         collector = Collector(asker, when, _milliseconds)
-        found = conversations([*collector.flows(term, MOST), *collector.drops(term)])
+        found = conversations([*collector.flows(term), *collector.drops(term)])
         if not found:
             return _traced(collector, graph(moment), "", ())
         return _traced(collector, graph(moment), found[0], found[1:])
@@ -83,7 +83,7 @@ def trace_blueprint(
     return blueprint
 
 
-def _traced(collector: Collector, graph: Graph, tracking: str, others: Sequence[str]) -> Trace:
+def _traced(collector: Collector, graph: TracedGraph, tracking: str, others: Sequence[str]) -> Trace:
     evidence = collector.conversation(tracking)
     own = evidence.turned.keys()
     return judged(tracking, evidence, graph, [one for one in others if one not in own])

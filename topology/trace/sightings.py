@@ -81,6 +81,14 @@ class Tunnel:
     ttl: Ways
     tracking: str
 
+    def end(self, way: int) -> str:
+        """Where the outer packets of a way go to."""
+        return self.destination if way == FORTH else self.source
+
+    def begin(self, way: int) -> str:
+        """Where they come from."""
+        return self.end(1 - way)
+
 
 @dataclass(slots=True)
 class Sighting:
@@ -102,6 +110,7 @@ class Sighting:
         last: ms since the epoch.
         rtt: ns, of the handshake or an echo: there to the one who was asked, and back; 0: not known.
         tunnel: that the packets were in; None: none.
+        macs: that the first packet was from and for, as if it went forth; empty: not known.
         drops: of the conversation on the whole host, by reason.
         records: the JSON of all.
     """
@@ -121,6 +130,7 @@ class Sighting:
     last: int = 0
     rtt: int = 0
     tunnel: Tunnel | None = None
+    macs: tuple[str, str] = ("", "")
     drops: dict[str, Ways] = field(default_factory=dict)
     records: list[Flow] = field(default_factory=list)
 
@@ -224,6 +234,10 @@ def _add(seen: Sighting, flow: Flow, carrier: Flow | None, way: int) -> None:
     for reason, counts in (flow.get("Drops") or {}).items():
         # of the whole host: each of its records says the same
         seen.drops[reason] = Ways(*(int(counts.get(name, 0)) for name in _turned(_NAMES, way)))
+    link = flow.get("Link") or {}
+    if link and not any(seen.macs):
+        source, destination = _turned((str(link.get("A", "")), str(link.get("B", ""))), way)
+        seen.macs = source, destination
     if carrier is not None and seen.tunnel is None:
         seen.tunnel = _tunnel(carrier, seen.hooks)
 

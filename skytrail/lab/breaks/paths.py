@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skytrail.lab.breaks.fault import Fault, Leg, legs
+from skytrail.lab.breaks.fault import Direction, Fault, Leg, legs
 from skytrail.lab.plan import Acts, Command, Plan
 
 _REFUSALS = {
@@ -48,27 +48,41 @@ def _routed(leg: Leg, why: str, do: str, undo: str) -> Fault:
 def narrow_cables(plan: Plan) -> Iterator[Fault]:
     """An interface takes, or a bridge forwards, less than what is sent: nobody is told."""
     for leg in legs(plan):
-        if leg.exchange.proto == "tcp" and leg.direction == "there":
-            continue  # what is asked for is small
-        hop, place = leg.hop, leg.hop.place
-        device = ""
-        if hop.acts is Acts.BRIDGE and not hop.out.startswith("br"):
-            device, why = hop.out, "the bridge does not forward more than {mtu} bytes to {device}"
-        elif hop.acts in (Acts.ROUTE, Acts.TUNNEL) and hop.into and not hop.into.startswith(("br", "vxlan")):
-            device, why = hop.into, "{device} does not take more than {mtu} bytes, though the other end of the cable sends more"
-        if device:
-            was = next((cable.mtu for cable in plan.cables if (place.node, device) in (cable.left, cable.right)), 1500)
-            yield Fault(
-                "mtu",
-                place,
-                device,
-                leg.direction,
-                leg.exchange,
-                "large",
-                why.format(mtu=_NARROW, device=device),
-                (Command(place, f"ip link set dev {device} mtu {_NARROW}"),),
-                (Command(place, f"ip link set dev {device} mtu {was}"),),
-            )
+        device = _narrowed(plan, leg)
+        if not device:
+            continue
+        place, is_port = leg.hop.place, leg.hop.acts is Acts.BRIDGE
+        cable = next((cable for cable in plan.cables if (place.node, device) in (cable.left, cable.right)), None)
+        way: Direction = leg.direction
+        why = f"{device} takes {_NARROW} bytes at most, though the other end of the cable sends more"
+        if is_port:
+            why = f"the bridge forwards {_NARROW} bytes at most to {device}"
+            way = way if device.startswith("vxlan") else "both"  # nor does a veth port take more from its other end
+        yield Fault(
+            "mtu",
+            place,
+            device,
+            way,
+            leg.exchange,
+            "large",
+            why,
+            (Command(place, f"ip link set dev {device} mtu {_NARROW}"),),
+            (Command(place, f"ip link set dev {device} mtu {cable.mtu if cable else 1500}"),),
+        )
+
+
+def _narrowed(plan: Plan, leg: Leg) -> str:
+    """The interface that takes too little here; empty: none, or one whose narrowness would be told to who sends."""
+    hop, tcp = leg.hop, leg.exchange.proto == "tcp"
+    if tcp and leg.direction == "there":
+        return ""  # what asks for much is small
+    if hop.acts is Acts.BRIDGE:
+        return "" if hop.out.startswith("br") else hop.out
+    if hop.acts not in (Acts.ROUTE, Acts.TUNNEL) or hop.into.startswith(("br", "vxlan")):
+        return ""
+    if hop.outer:  # what leaves by it, the other way, is fragmented by IPv4 alone
+        return hop.into if leg.family == 4 or (hop.place, hop.into) in plan.one_way else ""
+    return hop.into if tcp or leg.direction == "there" else ""
 
 
 def reverse_paths(plan: Plan) -> Iterator[Fault]:

@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from skytrail.lab.breaks.fault import Direction, Fault, Leg, legs
 from skytrail.lab.plan import Acts, Command, Plan
 
-_HOOKS = {
-    "input": "inet {table}; add chain inet {table} check {{ type filter hook input priority 0; }}; add rule inet {table} check",
-    "output": "inet {table}; add chain inet {table} check {{ type filter hook output priority 0; }}; add rule inet {table} check",
-    "forward": "inet {table}; add chain inet {table} check {{ type filter hook forward priority 0; }}; add rule inet {table} check",
-    "prerouting": "inet {table}; add chain inet {table} check {{ type filter hook prerouting priority -300; }}; "
-    "add rule inet {table} check",
-    "bridge": "bridge {table}; add chain bridge {table} check {{ type filter hook forward priority 0; }}; "
-    "add rule bridge {table} check",
-    "ingress": "netdev {table}; add chain netdev {table} check {{ type filter hook ingress device {device} priority 0; }}; "
-    "add rule netdev {table} check",
+_CHAINS = {
+    "input": ("inet", "hook input priority 0"),
+    "output": ("inet", "hook output priority 0"),
+    "forward": ("inet", "hook forward priority 0"),
+    "prerouting": ("inet", "hook prerouting priority -300"),
+    "bridge": ("bridge", "hook forward priority 0"),
+    "ingress": ("netdev", "hook ingress device {device} priority 0"),
 }
-_FAMILY_OF = {"bridge": "bridge", "ingress": "netdev"}
+"""Family of nftables and where its chain hangs, by what is broken."""
 _TABLES = ("filter", "site", "hardening")
 _SHARES = (30, 60)  # %
 
@@ -68,20 +65,21 @@ def _hooks(leg: Leg) -> tuple[str, ...]:
 
 
 def _rule(kind: str, leg: Leg, hook: str, table: str, share: str, part: str) -> Fault:
-    hop, family = leg.hop, _FAMILY_OF.get(hook, "inet")
-    head = _HOOKS[hook].format(table=table, device=hop.into)
+    hop, (family, where) = leg.hop, _CHAINS[hook]
     place = hop.place
-    device = hop.into if hook == "ingress" else ""
+    chain = f"{family} {table} check"
+    made = f"add table {family} {table}; add chain {chain} {{ type filter {where.format(device=hop.into)}; }}"
+    rule = " ".join(filter(None, (f"add rule {chain}", selector(leg), share, "counter drop")))
     return Fault(
         kind,
         place,
-        device,
+        hop.into if hook == "ingress" else "",
         leg.direction,
         leg.exchange,
         "lossy" if share else "dead",
         f"a rule of nftables ({family} {hook}) drops {part}packets {'of the tunnel ' if hop.outer else ''}"
         f"from {' to '.join(leg.addresses)}",
-        (Command(place, f"nft '{f'add table {head} {selector(leg)} {share}'.strip()} counter drop'"),),
+        (Command(place, f"nft '{made}; {rule}'"),),
         (Command(place, f"nft delete table {family} {table}"),),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scapy.contrib.geneve import GENEVE
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -22,6 +23,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 from support.capture import Captured
 from support.droplab import Drops, cookie_of
@@ -145,6 +147,33 @@ def test_drop_has_the_key_of_its_flow(name: str, pair: tuple[Net, End, End], cou
     assert owners.tolist() == [0]
     there = [1, 0] if not flow.flows["reversed"][0] else [0, 1]
     assert rows["packets"].tolist() == [there]
+
+
+@pytest.mark.parametrize(("kind", "back"), [("vxlan", False), ("vxlan", True), ("geneve", False)])
+@pytest.mark.parametrize("six", [False, True])
+def test_drop_in_a_tunnel_has_the_key_of_the_tunnels_flow(
+    kind: str, back: bool, six: bool, pair: tuple[Net, End, End], counted: Drops, libbpf_lab: Lab
+) -> None:
+    net, a, b = pair
+    outer = (SIX_BACK if back else SIX) if six else (BACK if back else FOUR)
+    inner = ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=6, dport=7) / bytes(20)
+    header = VXLAN(vni=0x123456, flags=8) if kind == "vxlan" else GENEVE(vni=0x123456, proto=0x6558)
+    frame = bytes(ETHER / outer / UDP(sport=50_000, dport={"vxlan": 4789, "geneve": 6081}[kind], chksum=0) / header / inner)
+    counted.programs.set_tunnel_ports({"vxlan": frozenset({4789}), "geneve": frozenset({6081})})
+    libbpf_lab.begin()
+    libbpf_lab.count([Captured(frame, 1, 1)])
+    flow = libbpf_lab.snapshot()
+    (tunnel,) = np.flatnonzero(flow.keys["port"][:, 1] != 7)
+
+    send(a, frame)
+
+    reading = dropped(net, b, counted)
+    assert reading.keys["id"].tolist() == [0x123456]
+    table = Conversations()
+    table.add(reading.keys, reading.flows, 0)
+    owners, rows = table.find(ends_of_flows(flow.keys, flow.family))
+    assert owners.tolist() == [tunnel]
+    assert rows["packets"].tolist() == [[0, 1] if flow.flows["reversed"][tunnel] else [1, 0]]
 
 
 def test_headers_that_are_not_in_the_linear_part(pair: tuple[Net, End, End], counted: Drops) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,10 +18,11 @@ from support.tables import Tables, graphs, last_time, recorded, tables
 
 from gremlin_api.execution import Executor
 from gremlin_api.http.endpoint import mounted
-from gremlin_api.http.notes import note_headers
+from gremlin_api.http.notes import note_attributes, note_headers
 from gremlin_api.http.topology import TopologyEndpoint
 from gremlin_api.notes import Notes
 from gremlin_api.skydive.answering import SkydiveAnswerer
+from skytrail.asking.questions import Range
 from skytrail.http import server as http_server
 from skytrail.http.guard import Receive, Scope, Send
 from skytrail.settings.tree import Http
@@ -90,6 +92,18 @@ def test_packets_are_a_file_that_tshark_reads(port: int, tmp_path: Path) -> None
     path.write_bytes(body)
     done = subprocess.run([tool("tshark", "tshark"), "-r", str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_when_agents_did_not_run_is_told() -> None:
+    gaps = [Range(END - 30_000, END - 20_000), Range(END - 90_000, END - 80_000)]
+    answerer = SkydiveAnswerer(graphs(), asker=tables(since=END - 200_000, gaps=gaps))
+    answer = answerer.answer(f"G.Context({END}, 60).V().Has('Name', 'p1').Flows()", threading.Event())
+    assert answer.notes.gaps == {"h3": [(END - 30_000, END - 20_000)]}
+    [(name, value)] = note_headers(answer.notes)
+    assert name == b"skytrail-history"
+    assert re.fullmatch(rb"h3: not 20\d\d-[^/]+Z/20\d\d-[^/]+Z", value)
+    [(key, told)] = note_attributes(answer.notes).items()
+    assert (key, dict(told.items())) == ("gaps", {"h3": [[END - 30_000, END - 20_000]]})
 
 
 @pytest.mark.parametrize("accept", [PCAP, "text/vnd.graphviz"])

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from gremlin_api.http.topology import TopologyEndpoint
 from gremlin_api.interpreter.run import Allowance
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from skytrail.http import server as http_server
+from skytrail.http.credentials import make_token
 from skytrail.http.guard import Receive, Scope, Send
 from skytrail.settings.tree import Http
 
@@ -165,3 +167,22 @@ def test_work_ends_when_its_client_has_gone(port: int, executor: Executor) -> No
     connection.close()
     time.sleep(0.2)  # so that it is the query that holds the only thread
     executor.submit(lambda _: None, threading.Event()).result(timeout=SECONDS / 2)
+
+
+def test_packets_themselves_need_the_role_of_capture(executor: Executor, tmp_path: Path) -> None:
+    made = {role: make_token(role, role) for role in ("read", "capture")}
+    tokens = tmp_path / "tokens"
+    tokens.write_text("\n".join(one.line for one in made.values()))
+    endpoint = TopologyEndpoint(SkydiveAnswerer(FixedGraphs(GRAPH), Allowance(seconds=SECONDS)), executor)
+    app = mounted({"/api/topology": endpoint}, {}, _nothing)
+    with http_server.serve(app, "127.0.0.1:0", Http(token_file=str(tokens))) as served:
+
+        def ask(role: str, query: str) -> tuple[int, bytes]:
+            sent = {"Authorization": f"Bearer {made[role].secret}"}
+            status, _, body = Client(served.port)({"GremlinQuery": query}, sent)
+            return status, body
+
+        refused = (403, b'{"error": "RawPackets needs the role capture", "status": 403}\n')
+        assert ask("read", "G.Flows().RawPackets()") == ask("read", "g.flows().limit(1).rawpackets()") == refused
+        assert ask("capture", "G.Flows().RawPackets()")[0] != 403
+        assert ask("read", "G.V().Has('Name', 'RawPackets').Count()")[0] == 200

@@ -186,3 +186,28 @@ def test_completion_offers_keys_to_sort_by() -> None:
     command = [Path(sys.executable).parent / "skytrail"]
     done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=30)
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == ["bytes", "packets", "last", "start", "rtt"]
+
+
+def test_names_and_addresses_are_shown_as_they_are_and_never_obeyed_by_the_terminal() -> None:
+    import io
+
+    from rich.console import Console
+
+    from skytrail.cli.flows import _table
+
+    flow = {
+        "UUID": "u",
+        "ParentUUID": "",
+        "Namespace": "",
+        "Interface": "\x1b]0;hi\x07[red]",
+        "Application": "TCP",
+        "Network": {"A": "fe80::1", "B": "fe80::2"},
+        "Transport": {"A": 1, "B": 80},
+        "Metric": {"ABPackets": 1, "ABBytes": 1, "BAPackets": 1, "BABytes": 1},
+        "TrackingID": "0" * 32,
+    }
+    out = io.StringIO()
+    Console(file=out, width=200, force_terminal=True, color_system=None).print(_table([flow], {}, 200))
+    assert "\\x1b]0;hi\\x07[red]" in out.getvalue()
+    assert "[fe80::1]:1" in out.getvalue()
+    assert "\x1b]" not in out.getvalue()

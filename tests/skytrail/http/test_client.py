@@ -16,7 +16,7 @@ from flask import Blueprint, Response, jsonify, request
 from skytrail.errors import AgentAwayError, RunError, UsageError
 from skytrail.http.app import as_asgi, create_app
 from skytrail.http.client import Client
-from skytrail.http.credentials import hash_password
+from skytrail.http.credentials import hash_password, make_token
 from skytrail.http.server import serve
 from skytrail.settings.tree import Agent, Http, Settings
 
@@ -92,7 +92,7 @@ def test_certificate_of_somebody_else_is_not_trusted(certificate: Http, tmp_path
 def test_users_alone_are_told_to_name_a_token(tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.write_text(f"anna:{hash_password('secret')}\n")
-    said = r"a token or a user .*: name a file with a token by --set http.token_file=…, or one with user:password"
+    said = r"a token or a user .*: name a file with a token, or with user:password, by --set http.login_file=…"
     with server(Http(users_file=str(users))) as settings, pytest.raises(RunError, match=said):
         Client(settings).get("/words", {})
 
@@ -103,6 +103,21 @@ def test_a_user_with_a_password_gets_in(tmp_path: Path) -> None:
     login.write_text("anna:secret\n")
     with server(Http(users_file=str(users), login_file=str(login))) as settings:
         assert Client(settings).get("/words", {"x": "y"}) == {"x": "y"}
+
+
+def test_a_token_of_which_the_server_has_the_hash_alone_gets_in(tmp_path: Path) -> None:
+    tokens, login, made = tmp_path / "tokens", tmp_path / "login", make_token("anna", "read")
+    tokens.write_text(made.line)
+    login.write_text(made.secret + "\n")
+    with server(Http(token_file=str(tokens), login_file=str(login))) as settings:
+        with pytest.raises(RunError, match="this needs the role admin; anna has read"):
+            Client(settings).get("/words", {})
+        assert Client(settings).get("/api/status", {}) == {}
+    with (
+        server(Http(token_file=str(tokens))) as settings,
+        pytest.raises(RunError, match=r"a token or a user .*http\.login_file"),
+    ):
+        Client(settings).get("/api/status", {})
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"version": "1"}'])

@@ -8,7 +8,17 @@ import pytest
 from werkzeug.security import check_password_hash
 
 from skytrail.errors import ListenError
-from skytrail.http.credentials import Credentials, OverloadError, hash_password, parse_tokens, parse_users
+from skytrail.http.credentials import (
+    Credentials,
+    Known,
+    OverloadError,
+    User,
+    hash_password,
+    make_token,
+    parse_tokens,
+    parse_users,
+)
+from skytrail.http.roles import Role
 from skytrail.settings.tree import Http
 
 HASH = "pbkdf2:sha256:1$salt$e6fcb1d80b8e8ae3ad1eb2f2ee1dba0e2fbd0f2e8f4e5a8d5a4e1a0f4a8c7b6d"
@@ -28,15 +38,37 @@ def test_hash_is_salted_and_verifies() -> None:
     first, second = hash_password("hunter2"), hash_password("hunter2")
     assert first != second
     assert check_password_hash(first, "hunter2")
-    assert parse_users(f"alice:{first}") == {"alice": first}
+    assert parse_users(f"alice:{first}") == {"alice": User(first, Role.ADMIN)}
 
 
 def test_comments_and_empty_lines_are_skipped() -> None:
     assert len(parse_tokens("# two tokens\n\n one \ntwo\n")) == 2
-    assert parse_users(f"# one user\nalice:{HASH}\n") == {"alice": HASH}
+    assert parse_users(f"# one user\nalice:{HASH}\n") == {"alice": User(HASH, Role.ADMIN)}
 
 
-@pytest.mark.parametrize("text", ["", "# nobody\n", "alice:plain", ":x", "alice", "alice:md5$salt$00"])
+def test_users_and_tokens_have_the_roles_of_their_lines() -> None:
+    assert parse_users(f"alice:read:{HASH}\nbob:capture:{HASH}\neve:{HASH}") == {
+        "alice": User(HASH, Role.READ),
+        "bob": User(HASH, Role.CAPTURE),
+        "eve": User(HASH, Role.ADMIN),
+    }
+    made = make_token("scraper", "read")
+    tokens = parse_tokens(f"{made.line}\nplain:token\n")
+    assert [(one.name, one.role) for one in tokens] == [("scraper", Role.READ), ("token", Role.ADMIN)]
+    assert made.secret not in made.line
+
+
+@pytest.mark.parametrize(
+    "line", ["a:read:sha256$00", "a:boss:sha256$" + "0" * 64, "sha256$" + "0" * 64, ":read:sha256$" + "0" * 64]
+)
+def test_hashed_tokens_that_are_none_are_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="is none that skytrail token writes"):
+        parse_tokens(line)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nobody\n", "alice:plain", ":x", "alice", "alice:md5$salt$00", f"alice:boss:{HASH}", "alice:read:plain"]
+)
 def test_users_that_are_none_are_refused_without_their_hash(text: str) -> None:
     with pytest.raises(ValueError, match="user") as error:
         parse_users(text)
@@ -57,11 +89,11 @@ def test_each_token_of_the_file_is_good_and_no_other(tmp_path: Path) -> None:
     path.write_text("old-token\nnew-token\n")
     credentials = Credentials(Http(token_file=str(path)))
 
-    def check(value: bytes) -> bool:
+    def check(value: bytes) -> Known | None:
         return asyncio.run(credentials.check(value))
 
-    assert check(b"Bearer old-token")
-    assert check(b"bearer new-token")
+    assert check(b"Bearer old-token") == Known("token", Role.ADMIN)
+    assert check(b"bearer new-token") == Known("token", Role.ADMIN)
     for wrong in (b"", b"Bearer", b"Bearer ", b"Bearer old-toke", b"Bearer old-token2", b"Basic old-token", b"old-token"):
         assert not check(wrong), wrong
 
@@ -71,7 +103,7 @@ def test_password_is_checked_for_its_own_user_only(tmp_path: Path) -> None:
 
     async def check() -> list[bool]:
         pairs = [("alice", "hunter2"), ("alice", "hunter2"), ("bob", "hunter2"), ("eve", "hunter2"), ("alice", "")]
-        return [await credentials.check(basic(*pair)) for pair in pairs]
+        return [await credentials.check(basic(*pair)) is not None for pair in pairs]
 
     assert asyncio.run(check()) == [True, True, False, False, False]
 
@@ -87,13 +119,13 @@ def test_changed_file_counts_at_once_and_revokes(tmp_path: Path) -> None:
     credentials = Credentials(Http(users_file=str(path)))
 
     async def check() -> list[bool]:
-        before = await credentials.check(basic("alice", "old"))
+        before = await credentials.check(basic("alice", "old")) is not None
         fresh = tmp_path / "fresh"
         fresh.write_text(f"alice:{hash_password('new')}\n")
         fresh.replace(path)
-        after = [await credentials.check(basic("alice", word)) for word in ("old", "new")]
+        after = [await credentials.check(basic("alice", word)) is not None for word in ("old", "new")]
         path.unlink()
-        return [before, *after, await credentials.check(basic("alice", "new"))]
+        return [before, *after, await credentials.check(basic("alice", "new")) is not None]
 
     assert asyncio.run(check()) == [True, False, True, False]
 
@@ -101,10 +133,23 @@ def test_changed_file_counts_at_once_and_revokes(tmp_path: Path) -> None:
 def test_flood_of_wrong_passwords_is_bounded(tmp_path: Path) -> None:
     credentials = users(tmp_path, alice="hunter2")
 
-    async def flood() -> list[bool | BaseException]:
+    async def flood() -> list[Known | BaseException | None]:
         attempts = [credentials.check(basic("alice", str(number))) for number in range(40)]
         return await asyncio.gather(*attempts, return_exceptions=True)
 
     answers = asyncio.run(flood())
     assert sum(isinstance(answer, OverloadError) for answer in answers) == 24
-    assert answers.count(False) == 16
+    assert answers.count(None) == 16
+
+
+def test_a_remembered_password_counts_with_the_role_of_now(tmp_path: Path) -> None:
+    path, hashed = tmp_path / "users", hash_password("word")
+    path.write_text(f"alice:admin:{hashed}\n")
+    credentials = Credentials(Http(users_file=str(path)))
+
+    async def check() -> list[Known | None]:
+        before = [await credentials.check(basic("alice", "word")) for _ in range(2)]
+        path.write_text(f"alice:read:{hashed}\n")
+        return [*before, *[await credentials.check(basic("alice", "word")) for _ in range(2)]]
+
+    assert asyncio.run(check()) == [Known("alice", Role.ADMIN)] * 2 + [Known("alice", Role.READ)] * 2

@@ -190,6 +190,22 @@ def test_renewed_certificate_is_used_without_a_restart(issue: Issue, tmp_path: P
         assert common_name(server) == "second"
 
 
+def test_renewed_certificate_cuts_no_connection(issue: Issue) -> None:
+    chain, key = issue("first")
+    context = ssl.create_default_context(cafile=chain)
+    with serve(hello, "127.0.0.1:0", Http(tls_cert=chain, tls_key=key)) as server:
+        connection = http.client.HTTPSConnection("localhost", server.port, timeout=10, context=context)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"hello"
+        before = connection.sock
+        issue("second")
+        assert common_name(server) == "second"
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"hello"
+        assert connection.sock is before
+        connection.close()
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_tls_is_refused(issue: Issue) -> None:
     chain, key = issue("first")

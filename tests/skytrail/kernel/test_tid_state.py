@@ -45,6 +45,7 @@ def test_a_virtual_device_keeps_its_first_tid_through_a_rename_and_a_restart(tmp
     first = registry(tmp_path)
     tid = first.tid_of(VETH, BLUE)
     assert tid == "host/node-1/netns/name/blue/link/veth/v0"
+    assert (first.devices(BLUE.cookie), first.devices(OWN.cookie)) == ({5: tid}, {})
     renamed = replace(VETH, name="wan", mac=b"\2\0\0\0\0\1", master=3)
     assert first.tid_of(renamed, BLUE) == tid
     first.close()

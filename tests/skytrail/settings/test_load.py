@@ -222,3 +222,25 @@ def test_secret_value_is_not_shown_in_an_error(key: str, value: object) -> None:
 def test_values_that_do_not_fit_together_are_refused(flags: dict[str, object], key: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{key}: "):
         load(None, {}, flags)
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("word of the file\n")
+    name = "SKYTRAIL_TOPOLOGY_JANUSGRAPH_PASSWORD"
+    assert load(None, {f"{name}_FILE": str(secret)}, {}).topology.janusgraph.password == "word of the file"
+    secret.write_text("authorization=Bearer x\n")
+    assert load(None, {"SKYTRAIL_OTLP_HEADERS_FILE": str(secret)}, {}).otlp.headers == {"authorization": "Bearer x"}
+    said = refusal(environ={f"{name}_FILE": str(secret), name: "x"})
+    assert said == f"{name}_FILE: given beside {name}: give one of them"
+    assert f"{name}_FILE: {tmp_path}/none: cannot be read" in refusal(environ={f"{name}_FILE": f"{tmp_path}/none"})
+    assert "unknown variable" in refusal(environ={"SKYTRAIL_LOG_LEVEL_FILE": str(secret)})
+
+
+@pytest.mark.parametrize("given", [{"cert"}, {"cert", "key"}, {"key", "ca"}, {"ca"}])
+def test_mutual_tls_needs_all_of_its_files(given: set[str]) -> None:
+    assert "mutual TLS needs cert, key and ca" in refusal(flags={f"wire.tls_{name}": "f" for name in given})
+
+
+def test_revoked_certificates_without_tls_are_refused() -> None:
+    assert "wire.tls_crl: given without" in refusal(flags={"wire.tls_crl": "f"})

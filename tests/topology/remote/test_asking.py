@@ -53,6 +53,9 @@ class Site:
         self.receiver.start()
         return self.receiver
 
+    def claim(self, _: Source, __: str) -> bool:
+        return False
+
     def take(self, one: Report, _: Note) -> bool:
         self.taken.append(one)
         return True
@@ -244,6 +247,17 @@ def test_who_is_not_there_is_told_with_the_time_of_his_last_word(site: Site) -> 
     assert missing["a"].startswith("its agent is not connected; last heard of at 20")
     assert missing["tid/b"] == "no agent of this host has greeted since the hub's start"
     assert site.receiver.asker.hosts() == {"tid/a": "a"}
+
+
+def test_an_agent_of_another_hub_is_told_with_that_hub(site: Site) -> None:
+    site.hub()
+    site.agent("a", saying(flows(1)))
+    site.attended("a")
+    site.receiver.asker.elsewhere = lambda: {"tid/b": ("b", "hub2"), "tid/a": ("a", "hub2")}  # it has come from there
+    answers = site.ask()
+    assert answers.missing == {"b": "its agent reports to the hub on hub2: ask that one"}
+    assert uuids(answers) == {"tid/a": ["1"]}
+    assert site.receiver.asker.hosts() == {"tid/a": "a", "tid/b": "b"}
 
 
 def test_hosts_of_one_name_are_told_by_their_tids(site: Site) -> None:

@@ -29,7 +29,7 @@ from topology.store.embedded.schema import connect, prepare
 from topology.store.embedded.soundness import RESTORE, Soundness, refuse_lost
 from topology.store.embedded.writing import Live, Writing
 from topology.store.folder import hold
-from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, succeeds
+from topology.store.interface import Batch, Difference, Health, Retained, StaleWriterError, StoreError, may_take
 from topology.store.traversal import Moment
 
 T = TypeVar("T")
@@ -61,6 +61,8 @@ class EmbeddedStore:
     Raises:
         StoreError: another process has it, or the file cannot be read or written.
     """
+
+    shared = False
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class EmbeddedStore:
             elif found[1] == holder:
                 epoch = int(found[0])
                 self._database.execute("UPDATE writer SET until = ? WHERE name = ?", (until, writer))
-            elif found[2] > now and writer in self._leased and not succeeds(holder, found[1]):
+            elif not may_take(holder, found[1], expired=found[2] <= now or writer not in self._leased):
                 raise StaleWriterError(f"{writer} is written by {found[1]}: stop that one, or wait {seconds:g} s")
             else:
                 epoch = int(found[0]) + 1
@@ -196,6 +198,10 @@ class EmbeddedStore:
     def feed(self, after: int, limit: int) -> list[Revision]:
         """Revisions and deletions recorded after that sequence."""
         return self._read(lambda database: reading.feed(database, after, limit))
+
+    def changed_by_others(self, after: int) -> tuple[int, set[str]]:  # noqa: ARG002 - the interface's
+        """Nobody: we have it alone."""
+        return self._sequence, set()
 
     def retain(self, before: int | None = None, size: int | None = None) -> Retained:
         """Remove what ended before a time, and the oldest that ended while there are more bytes than ``size``."""

@@ -20,13 +20,14 @@ from gremlin_python.process.traversal import P
 from msgspec import structs
 
 from topology.elements import Kind
-from topology.store.interface import Batch, StaleWriterError, StoreError, succeeds
+from topology.store.interface import Batch, BehindError, StaleWriterError, StoreError, may_take
 from topology.store.janusgraph import resources, write
 from topology.store.janusgraph.connection import ConflictError, Connections
 from topology.store.janusgraph.histories import histories
 from topology.store.janusgraph.log import Head, Log, bucket, read_head
 from topology.store.janusgraph.mirror import Mirror
 from topology.store.janusgraph.projection import project
+from topology.store.janusgraph.read import entries_after
 from topology.store.janusgraph.records import Entry, chunks, pack
 from topology.store.janusgraph.recovery import await_turn, finish
 from topology.store.janusgraph.schema import EDGE, NODE, odd_keys
@@ -64,6 +65,33 @@ class Lease(msgspec.Struct, frozen=True):
     number: int = 0
 
 
+class Ranges:
+    """Sequences, as ranges in order. Never changed: any thread may look."""
+
+    def __init__(self, ranges: tuple[range, ...] = ()) -> None:
+        self._ranges = ranges
+
+    def and_then(self, first: int, last: int) -> Ranges:
+        """These and those from first to last, which come after them; there may be none."""
+        if last < first:
+            return self
+        before = self._ranges
+        if before and before[-1].stop == first:
+            return Ranges((*before[:-1], range(before[-1].start, last + 1)))
+        return Ranges((*before, range(first, last + 1)))
+
+    def after(self, sequence: int) -> Ranges:
+        """Those of them that come after one."""
+        left = (range(max(one.start, sequence + 1), one.stop) for one in self._ranges if one.stop > sequence + 1)
+        return Ranges(tuple(left))
+
+    def __contains__(self, sequence: int) -> bool:
+        return any(sequence in one for one in self._ranges)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ranges))
+
+
 class Committer:
     """Writes batches and leases. Not for several threads at once.
 
@@ -79,6 +107,7 @@ class Committer:
         mirror: what is there now.
         vertices: their IDs.
         conflicts: transactions that another hub's came before.
+        ours: sequences that this process wrote, of late.
     """
 
     def __init__(
@@ -101,6 +130,7 @@ class Committer:
         self.conflicts = 0
         self._head: Head | None = None
         self._leases: dict[str, Lease] = {}
+        self.ours = Ranges()
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
         """As the interface says."""
@@ -191,8 +221,8 @@ class Committer:
     def _lease(self, writer: str, holder: str, seconds: float) -> int:
         _, lease = self.state(writer)
         now = self.clock()
-        others = lease.holder and lease.holder != holder and not succeeds(holder, lease.holder)
-        if others and lease.until > now:
+        others = lease.holder and lease.holder != holder
+        if others and not may_take(holder, lease.holder, expired=lease.until <= now):
             raise StaleWriterError(f"{writer} is written by {lease.holder}: stop that one, or wait {seconds:g} s")
         until = now + int(seconds * 1e6)
         new = structs.replace(lease, until=until) if lease.holder == holder else Lease(lease.epoch + 1, holder, until)
@@ -206,6 +236,8 @@ class Committer:
             raise StaleWriterError(f"{batch.writer} is written by a later process (epoch {lease.epoch}, ours {batch.epoch})")
         if batch.epoch == lease.epoch and batch.number <= lease.number:
             return head.committed
+        if batch.seen is not None:
+            self._look(batch, batch.seen, head.committed)
         new = structs.replace(lease, number=batch.number)
         if batch.epoch > lease.epoch:
             new = Lease(batch.epoch, "", 0, batch.number)
@@ -237,6 +269,7 @@ class Committer:
             self.log.append([entry for entry, _ in part])
             documents = {entry.sequence: document for entry, document in part}
             self._keep(f"bucket/{bucket(part[0][0].sequence)}", documents, sets["committed"])
+        self.ours = self.ours.and_then(head.committed + 1, sets["committed"])
         self.mirror.take(planned.works, sets["committed"])
         if not small:
             self._apply_elements(planned.works)
@@ -244,6 +277,18 @@ class Committer:
             if work.tail is None:
                 self.vertices.forget(work.id)
         return sets["committed"]
+
+    def _look(self, batch: Batch, seen: int, committed: int) -> None:
+        """Raise BehindError where others changed what a batch builds on."""
+        self.ours = self.ours.after(seen)
+        if committed - seen == len(self.ours):
+            return
+        changed = {one.id for one in entries_after(self.log, seen) if one.sequence not in self.ours}
+        built_on = {
+            id_ for one in batch.changes for id_ in (one.id, *((one.state.parent, one.state.child) if one.state else ()))
+        }
+        if changed & built_on:
+            raise BehindError("another hub changed the same: look again")
 
     def _at_once(self, noted: Fill, planned: Plan, parts: list[tuple[str, str]], sets: dict[str, int]) -> None:
         rows = project(planned.works, self.vertices.known)

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from topology.elements import decode_state, encode_state
-from topology.store.interface import AwayError, Batch, Change, Note, StaleWriterError, StoreError
+from topology.store.interface import AwayError, Batch, Change, StaleWriterError, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -71,13 +71,18 @@ class Spool:
 
         Raises:
             StoreError: the store refused it, or is away and the spool is full or cannot be written.
+            AwayError: it has a note, and would have to wait.
         """
         with self._lock:
             behind = self.waiting > 0
+        if behind and batch.note is not None:
+            raise AwayError(self.failure or "what waits in the spool is written first")
         if not behind:
             try:
                 self._sequence = self._sink(batch)
             except AwayError as error:
+                if batch.note is not None:
+                    raise
                 self.failure = str(error)
             else:
                 return self._sequence
@@ -166,20 +171,18 @@ class Spool:
 
 
 class _Waiting(msgspec.Struct, array_like=True):
-    """A batch, its states as the stores have them."""
+    """A batch, its states as the stores have them. What its writer had seen is not kept: later nobody can look again for it."""
 
     writer: str
     epoch: int
     number: int
     recorded: int
     changes: list[tuple[str, int, bytes]]
-    note: tuple[str, str, bytes] | None = None  # missing in what an earlier release left
 
 
 def _encode(batch: Batch) -> bytes:
     changes = [(one.id, one.at, b"" if one.state is None else encode_state(one.state)) for one in batch.changes]
-    note = (batch.note.kind, batch.note.id, batch.note.body) if batch.note else None
-    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes, note))
+    return msgspec.msgpack.encode(_Waiting(batch.writer, batch.epoch, batch.number, batch.recorded, changes))
 
 
 def _decode(data: bytes, path: Path) -> Batch:
@@ -188,5 +191,4 @@ def _decode(data: bytes, path: Path) -> Batch:
         changes = tuple(Change(id_, at, decode_state(state) if state else None) for id_, at, state in found.changes)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the spool {path} is damaged ({error}): stop, and move it away") from error
-    note = Note(*found.note) if found.note else None
-    return Batch(found.writer, found.epoch, found.number, found.recorded, changes, note)
+    return Batch(found.writer, found.epoch, found.number, found.recorded, changes)

@@ -56,6 +56,8 @@ class JanusGraphStore:
         StoreError: the schema cannot be made. A server that is away is no error where there is a spool.
     """
 
+    shared = True
+
     def __init__(
         self,
         url: str,
@@ -218,6 +220,13 @@ class JanusGraphStore:
     def feed(self, after: int, limit: int) -> list[Revision]:
         """As the interface says."""
         return self._read(lambda head: self._complete(head, read.recorded_after(self._log, after, limit)))
+
+    def changed_by_others(self, after: int) -> tuple[int, set[str]]:
+        """As the interface says."""
+        with self._reading:
+            head = self._refresh()
+            ours = self._committer.ours
+            return head.committed, {one.id for one in read.entries_after(self._log, after) if one.sequence not in ours}
 
     def retain(self, before: int | None = None, size: int | None = None) -> Retained:
         """As the interface says."""

@@ -1,0 +1,158 @@
+"""Questions about flows now, to a real table, against a plain selection of all that it shows."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from support.needs import root
+
+from exporters.bpf import layout, syscall
+from exporters.bpf.libbpf import LibbpfLoader
+from exporters.bpf.program import FlowProgram
+from exporters.flows.answering import PART_ROWS, LiveFlows
+from exporters.flows.applications import Applications
+from exporters.flows.collector import FlowsCollector
+from exporters.flows.points import Point, Points
+from exporters.flows.query import Query
+from exporters.flows.table import Timeouts
+from skytrail.asking.questions import FlowsQuestion
+from skytrail.asking.terms import Compare, Either, Not, Term, compiled
+from skytrail.errors import UsageError
+from skytrail.kernel.host import clock_offset_ns
+
+pytestmark = pytest.mark.kernel
+
+Flow = dict[str, Any]
+FLOWS = 1_200
+
+
+class Table:
+    """A collector that reads maps which the test fills."""
+
+    def __init__(self) -> None:
+        self.program = FlowProgram(LibbpfLoader(), max_flows=4096, max_points=8)
+        points, applications = Points(), Applications()
+        for name in ("eth0", "eth1"):
+            points.add(Point(name, "", f"tid-{name}"))
+        self.collector = FlowsCollector(self.program, points, applications, Timeouts(), clock_offset_ns)
+        self.live = LiveFlows(self.collector, points, applications)
+        self.write(range(FLOWS))
+
+    def write(self, numbers: range) -> None:
+        draw = np.random.default_rng(5)
+        count = len(numbers)
+        keys, flows = np.zeros(count, layout.KEY4), np.zeros(count, layout.FLOW)
+        keys["tags"] = draw.choice([6 << 8, 17 << 8], count)
+        keys["point"] = draw.integers(1, 3, count)
+        keys["addr"][:, :, 0], keys["addr"][:, :, 3] = 10, draw.integers(1, 30, (count, 2))
+        keys["port"][:, 0] = 10_000 + np.array(numbers)
+        keys["port"][:, 1] = draw.choice([53, 80], count)
+        flows["id"] = layout.FIRST_ID + np.array(numbers)
+        flows["dir"]["packets"] = draw.integers(1, 1000, (count, 2))
+        flows["dir"]["bytes"] = flows["dir"]["packets"] * np.uint64(100)
+        flows["first"] = flows["last"] = time.monotonic_ns()
+        flows["rtt"][:, 0] = draw.choice([0, 5000], count)
+        flows["reversed"], flows["info"] = draw.integers(0, 2, count), 1
+        syscall.map_update_batch(self.program._main.maps["flows4"], keys, flows)
+
+    def ask(self, **words: Any) -> list[Flow]:
+        parts = list(self.live.answer(FlowsQuestion(**words)))
+        assert all(0 < len(part) <= PART_ROWS for part in parts)
+        return [flow for part in parts for flow in part]
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    root()
+    made = Table()
+    yield made
+    made.program.close()
+
+
+def same(found: list[Flow], expected: list[Flow]) -> None:
+    def by_uuid(flow: Flow) -> str:
+        return str(flow["UUID"])
+
+    assert sorted(found, key=by_uuid) == sorted(expected, key=by_uuid)
+
+
+def test_terms_choose_as_on_what_is_shown(table: Table) -> None:
+    shown = table.collector.flows(Query())
+    assert len(shown) == FLOWS
+    one = random.Random(1).choice(shown)
+    terms: list[Term] = [
+        Compare("Network.A", "within", (one["Network"]["A"],)),
+        Either((Compare("Network.A", "within", ("10.0.0.7",)), Compare("Network.B", "within", ("10.0.0.7",)))),
+        Compare("UUID", "within", (one["UUID"],)),
+        Compare("TrackingID", "without", (one["TrackingID"],)),
+        Not(Compare("Metric.RTT", "there")),
+        Compare("CommunityID", "within", (one["CommunityID"],)),
+        Compare("TCPMetric.ABFlags", "there"),
+        Compare("Metric.ABBytes", "gte", (50_000,)),
+    ]
+    for term in terms:
+        expected = [flow for flow in shown if compiled(term)(flow)]
+        assert 0 < len(expected) < FLOWS, term
+        same(table.ask(term=term), expected)
+    same(table.ask(nodes=("tid-eth1", "elsewhere")), [flow for flow in shown if flow["NodeTID"] == "tid-eth1"])
+    assert table.ask(nodes=()) == []
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("limit", [0, 1, 7, FLOWS + 1])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Metric.ABBytes", lambda flow: flow["Metric"]["ABBytes"]),
+        ("Metric.RTT", lambda flow: flow["Metric"].get("RTT")),
+        ("Network.B", lambda flow: flow["Network"]["B"]),
+        ("CommunityID", lambda flow: flow["CommunityID"]),
+        ("TCPMetric.SynAckRTT", lambda _: None),
+    ],
+)
+def test_order_and_limit(table: Table, key: str, value: Any, limit: int, descending: bool) -> None:
+    values = [value(flow) for flow in table.collector.flows(Query())]
+    there = sorted((one for one in values if one is not None), reverse=descending)
+    expected = [*there, *[None] * (len(values) - len(there))][: limit or None]
+    found = table.ask(sort=key, descending=descending, limit=limit)
+    assert [value(flow) for flow in found] == expected
+
+
+def test_fields_are_those_that_were_asked_for(table: Table) -> None:
+    found = table.ask(fields=("UUID", "Metric", "ICMP"), limit=600)
+    assert len(found) == 600
+    assert all(flow.keys() == {"UUID", "Metric"} for flow in found)
+
+
+def test_a_condition_that_cannot_be_is_refused(table: Table) -> None:
+    with pytest.raises(UsageError, match="takes 1 values, not 0"):
+        table.ask(term=Compare("UUID", "lt"))
+
+
+def test_a_question_reads_the_kernel_but_many_at_once_read_it_once(table: Table) -> None:
+    time.sleep(0.11)
+    table.write(range(FLOWS, FLOWS + 1))
+    assert len(table.ask()) == FLOWS + 1
+    drains = table.collector.table.counters.drains
+    began = time.monotonic()
+    table.ask(limit=1)
+    table.ask(limit=1)
+    assert table.collector.table.counters.drains - drains <= (time.monotonic() - began) / 0.1 + 1
+
+
+def test_what_was_counted_since_the_last_update_is_an_update_as_of_now(table: Table) -> None:
+    now = time.time_ns()
+    found = list(table.live.pending(FlowsQuestion(nodes=("tid-eth0",)), 0, now))
+    shown = {flow["UUID"]: flow for flow in table.ask(nodes=("tid-eth0",))}
+    assert {flow["UUID"] for flow in found} == shown.keys()
+    for flow in found:
+        metric, update = flow["Metric"], flow["LastUpdateMetric"]
+        assert {key: metric[key] for key in ("ABPackets", "ABBytes", "BAPackets", "BABytes")}.items() <= update.items()
+        assert (update["Start"], update["Last"] >= now // 1_000_000) == (metric["Start"], True)
+        assert shown[flow["UUID"]]["LastUpdateMetric"] is None  # the table itself has not turned its windows
+    assert list(table.live.pending(FlowsQuestion(), now + 3600 * 10**9, now + 3600 * 10**9)) == []

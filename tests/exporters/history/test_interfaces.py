@@ -1,0 +1,152 @@
+"""What went through interfaces: real counters of a real veth, and counters as they may come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.netlab import NETNS, Net, in_netns
+
+from exporters.history.interfaces import GROWS, KIND, InterfaceHistory
+from exporters.history.store import History
+from exporters.interfaces import tables
+from exporters.interfaces.source import read_counters
+from skytrail.asking.questions import InterfacesQuestion, Range
+from skytrail.kernel.linkcounters import LINK_COUNTERS
+from skytrail.kernel.namespaces import Namespace
+from skytrail.kernel.netlink import Answer
+from skytrail.kernel.worker import NamespaceWorker, current_cookie
+
+SECOND = 1_000_000_000
+START = 1_795_000_000 * SECOND
+
+
+class Scene:
+    """A history whose counters the test sets."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = START
+        self.counters: dict[int, dict[str, int]] = {}
+        self.tids = {1: "one", 2: "two"}
+        monkeypatch.setattr(tables, "counters", lambda _: self._rows())
+        self.store = History(folder, 1 << 20, 3600, {KIND: GROWS}, lambda: self.now)
+        self.store.write()
+        self.history = InterfaceHistory(
+            self.store, lambda _: Answer(), lambda: [Namespace(7, 1, 1)], lambda _: self.tids, 30, lambda: self.now
+        )
+
+    def _rows(self) -> tuple[Any, Any]:
+        rows = [[of_one.get(name, 0) for name in LINK_COUNTERS] for of_one in self.counters.values()]
+        return np.array(list(self.counters), np.int64), np.array(rows, np.uint64)
+
+    def sample(self, seconds: int, **counters: int) -> None:
+        self.now = START + seconds * SECOND
+        self.counters[1] = counters
+        self.history.sample()
+
+    def ask(self, begin: int | None = None, end: int = 0, nodes: tuple[str, ...] | None = None) -> dict[str, list[Any]]:
+        when = None if begin is None else Range(START // 1_000_000 + begin * 1000, START // 1_000_000 + end * 1000)
+        found = [one for part in self.history.answer(InterfacesQuestion(when, nodes)) for one in part]
+        assert len({one["TID"] for one in found}) == len(found)
+        return {
+            one["TID"]: [
+                {key: value - START // 1_000_000 if key in ("Start", "Last") else value for key, value in metric.items()}
+                for metric in one["Metrics"]
+            ]
+            for one in found
+        }
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(tmp_path, monkeypatch)
+
+
+def test_growth_between_samples_without_what_is_nothing(scene: Scene) -> None:
+    scene.sample(0, RxPackets=5, RxBytes=500)
+    assert scene.ask() == {}  # nothing to compare with
+    scene.sample(30, RxPackets=7, RxBytes=700, TxDropped=1)
+    first = {"RxPackets": 2, "RxBytes": 200, "TxDropped": 1, "Start": 0, "Last": 30_000}
+    assert scene.ask() == {"one": [first]}
+    scene.sample(60, RxPackets=7, RxBytes=700, TxDropped=1)
+    assert scene.ask() == {}
+    scene.sample(90, RxPackets=2**64 - 1, RxBytes=700, TxDropped=1)
+    last = {"RxPackets": 2**64 - 1 - 7, "Start": 60_000, "Last": 90_000}
+    assert scene.ask(-100, 100) == {"one": [first, last]}
+    scene.store.write()
+    assert scene.ask(-100, 100) == {"one": [first, last]}
+    assert scene.ask(31, 59) == {}
+    assert scene.ask(15, 16) == {"one": [first]}
+    assert scene.ask(-100, 100, ("two",)) == {}
+
+
+def test_counters_that_fall_are_no_negative_growth(scene: Scene) -> None:
+    scene.sample(0, RxPackets=100, TxPackets=5)
+    scene.sample(30, RxPackets=3, TxPackets=6)
+    scene.sample(60, RxPackets=4, TxPackets=6)
+    assert scene.ask(0, 60) == {
+        "one": [
+            {"TxPackets": 1, "Start": 0, "Last": 30_000},
+            {"RxPackets": 1, "Start": 30_000, "Last": 60_000},
+        ]
+    }
+
+
+def test_interfaces_that_come_go_and_have_no_identity_yet(scene: Scene) -> None:
+    scene.counters[2] = {"RxPackets": 9}
+    scene.counters[3] = {"RxPackets": 1}  # the registry does not know it
+    scene.sample(0, RxPackets=1)
+    scene.counters[2] = {"RxPackets": 10}
+    scene.sample(30, RxPackets=2)
+    del scene.counters[2], scene.counters[3]
+    scene.sample(60, RxPackets=3)
+    scene.counters[2] = {"RxPackets": 50}
+    scene.sample(90, RxPackets=3)
+    found = scene.ask(0, 90)
+    assert [metric["RxPackets"] for metric in found["one"]] == [1, 1]
+    assert found["two"] == [{"RxPackets": 1, "Start": 0, "Last": 30_000}]
+    assert found.keys() == {"one", "two"}
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    made = Net()
+    yield made
+    made.close()
+
+
+@pytest.mark.kernel
+def test_samples_are_what_ip_says(tmp_path: Path, net: Net) -> None:
+    left, right = net.pair()
+    status = (NETNS / left.netns).stat()
+    cookie = in_netns(left.netns, current_cookie)
+    namespace = Namespace(cookie, status.st_ino, status.st_dev, left.netns, path=str(NETNS / left.netns))
+    index = int(net.link(left.netns, left.interface)["ifindex"])
+    worker = NamespaceWorker()
+    store = History(tmp_path, 1 << 20, 3600, {KIND: GROWS})
+    history = InterfaceHistory(
+        store,
+        lambda one: worker.run(one, read_counters),
+        lambda: [namespace],
+        lambda of: {index: "tid"} if of == cookie else {},
+    )
+    try:
+        net.ping(left.netns, right.ip4, count=3)
+        history.sample()
+        before = net.packets(left)
+        net.ping(left.netns, right.ip4, count=5)
+        history.sample()
+        grown = [after - then for after, then in zip(net.packets(left), before, strict=True)]
+    finally:
+        worker.close()
+    now = time.time_ns() // 1_000_000
+    [[found]] = history.answer(InterfacesQuestion(Range(now - 60_000, now)))
+    [metric] = found["Metrics"]
+    assert found["TID"] == "tid"
+    assert [metric["RxPackets"], metric["TxPackets"]] == grown
+    assert metric["RxBytes"] >= 5 * 98
+    assert now - 60_000 < metric["Start"] < metric["Last"] <= now

@@ -1,0 +1,142 @@
+"""The flow table's records in a file: what a killed agent leaves, and what is nobody's to take."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.flowrows import points, random_rows
+
+from exporters.flows.table import ROW, Rows, whole
+from exporters.history import rescue
+from exporters.history.rescue import Rescue
+
+
+def filled(folder: Path) -> tuple[Rescue, Rows, Rows]:
+    """One whose table has records; those, and the table."""
+    made = Rescue(folder, points(), 7)
+    assert made.left() is None
+    rows = random_rows(50, 3)
+    rows["reported"][10:20] = rows["flow"]["dir"][10:20]  # nothing new
+    table = made.allocate(64)
+    assert not whole(table).view(np.uint8).any()
+    whole(table)[5:55] = whole(rows)
+    made.note()
+    return made, rows, table
+
+
+def killed(made: Rescue) -> None:
+    """The kernel closes its files, and nothing else happens."""
+    assert made._lock is not None
+    os.close(made._lock)
+
+
+def test_what_had_grown_is_left_as_a_last_record(tmp_path: Path) -> None:
+    made, rows, table = filled(tmp_path)
+    killed(made)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    run, known, batch = found
+    grown = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
+    assert (run, known.all, len(table)) == (7, points().all, 64)
+    assert 0 < len(grown) < 50
+    assert batch.rows["id"].tolist() == grown["id"].tolist()
+    assert (batch.rows["uuid"] == grown["uuid"]).all()
+    assert (batch.rows["reported"] == batch.rows["flow"]["dir"]).all()
+    assert (batch.rows["previous"] == grown["reported"]).all()
+    assert (batch.rows["previous_at"] == grown["reported_at"]).all()
+    assert batch.ended.tolist() == (grown["flow"]["ended"] > 0).tolist()
+
+
+def test_it_is_left_once(tmp_path: Path) -> None:
+    made, _, _ = filled(tmp_path)
+    killed(made)
+    assert Rescue(tmp_path, points(), 8).left()
+    assert {path.name for path in tmp_path.iterdir()} == {"lock"}
+
+
+def test_an_agent_that_stops_leaves_nothing(tmp_path: Path) -> None:
+    made, _, _ = filled(tmp_path)
+    made.close()
+    assert Rescue(tmp_path, points(), 8).left() is None
+
+
+def test_what_a_living_agent_has_is_its_own(tmp_path: Path) -> None:
+    made, _, _ = filled(tmp_path)
+    other = Rescue(tmp_path, points(), 8)
+    assert other.left() is None
+    assert len(other.allocate(3)) == 3  # in memory
+    other.close()
+    killed(made)
+    assert Rescue(tmp_path, points(), 9).left()
+
+
+def test_another_release_s_records_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _, _ = filled(tmp_path)
+    killed(made)
+    monkeypatch.setattr(rescue, "_LAYOUT", "another")
+    assert Rescue(tmp_path, points(), 8).left() is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"run":1'])
+def test_damaged_notes_are_passed_over(tmp_path: Path, damage: bytes) -> None:
+    made, _, _ = filled(tmp_path)
+    killed(made)
+    (tmp_path / "about.json").write_bytes(damage)
+    assert Rescue(tmp_path, points(), 8).left() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"lock"}
+
+
+def test_records_that_were_cut_are_read_as_far_as_they_go(tmp_path: Path) -> None:
+    made, _, _ = filled(tmp_path)
+    killed(made)
+    os.truncate(tmp_path / "flows", ROW.itemsize * 20 + 7)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert 0 < len(found[2].rows) <= 15
+
+
+@pytest.mark.kernel
+def test_where_there_is_no_room_records_are_in_memory(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
+    try:
+        made = Rescue(tmp_path, points(), 7)
+        assert made.left() is None
+        table = made.allocate(1_000)
+        whole(table)[:] = whole(random_rows(1_000))  # writing to a page without room would be a SIGBUS
+        assert table["id"].all()
+        assert {path.name for path in tmp_path.iterdir()} == {"lock"}
+        made.close()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_a_growing_table_keeps_its_records_through_sigkill(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from support.flowrows import points, random_rows
+from exporters.flows.table import whole
+from exporters.history.rescue import Rescue
+made = Rescue(Path(sys.argv[1]), points(), 7)
+made.left()
+table = made.allocate(10)
+rows = random_rows(40)
+whole(table)[:] = whole(rows)[:10]
+larger = made.allocate(40)
+whole(larger)[:10] = whole(table)
+whole(larger)[10:] = whole(rows)[10:]
+made.note()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], check=False, cwd=Path(__file__).parents[3])
+    assert done.returncode == -9
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    rows = random_rows(40)
+    assert found[2].rows["id"].tolist() == rows["id"][(rows["flow"]["dir"] != rows["reported"]).any(axis=1)].tolist()

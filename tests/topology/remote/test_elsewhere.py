@@ -1,0 +1,39 @@
+"""Hubs tell each other which agents report to them, by a store that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from topology.remote.elsewhere import Elsewhere
+from topology.store.embedded.store import EmbeddedStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
+    made = EmbeddedStore(tmp_path / "graph")
+    made.shared = True
+    yield made
+    made.close()
+
+
+def test_each_knows_the_agents_of_the_others_until_these_go_or_are_not_heard_of(store: EmbeddedStore) -> None:
+    now = [1_000_000_000]
+    first, second = (
+        Elsewhere(store, f"hub{n}", f"session{n}", lambda n=n: {f"tid/{n}": f"host{n}"}, lambda: now[0]) for n in range(2)
+    )
+    first.renew()
+    assert first.agents() == {}
+    second.renew()
+    first.renew()
+    assert second.agents() == {"tid/0": ("host0", "hub0")}
+    assert first.agents() == {"tid/1": ("host1", "hub1")}
+    now[0] += 31_000_000
+    first.renew()
+    assert first.agents() == {}
+    assert store.resources("hub").keys() == {"session0"}
+    second.start()
+    second.stop()
+    assert store.resources("hub").keys() == {"session0"}

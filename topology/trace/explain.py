@@ -1,0 +1,117 @@
+"""Why packets vanished where the kernel says no reason, or where its reason is another's fault: by the graph. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from topology.trace.graph import TracedGraph
+from topology.trace.losses import NO_SOCKET, SAYS_NOTHING, Cause, Loss
+from topology.trace.sightings import BACK, FORTH, End, Sighting
+
+NO_SUCH_NETWORK = "VXLAN_VNI_NOT_FOUND"
+"""The kernel's, of a VNI that it has no device for."""
+
+MTU, NO_ROUTE, VNI, NOT_TRANSLATED = "MTU", "NO_ROUTE", "VNI", "NOT_TRANSLATED"
+"""Ours: too long for the next interface; routes that lead nowhere; a tunnel's end with a number that no other one has; an
+answer that reached the translator and was not translated back."""
+
+_ETHERNET = 14
+_OVERHEAD = {"VXLAN": (36, 56), "Geneve": (36, 56), "GRE": (24, 44)}
+"""Bytes of IP and what is behind it before the inner frame, over IPv4 and IPv6, by the kind of tunnel."""
+
+
+class Why(NamedTuple):
+    """A reason, and where it lies.
+
+    Attributes:
+        reason: the kernel's word, or ours; empty: not known.
+        host: Name.
+        namespace: label.
+        interface: name; empty: none in particular.
+        words: what there is to say of it; empty: the reason says it all.
+    """
+
+    reason: str
+    host: str
+    namespace: str
+    interface: str
+    words: str = ""
+
+
+def why(loss: Loss, graph: TracedGraph, name: str, translators: Sequence[Sighting]) -> Why | None:
+    """What explains a loss better than its first cause; None: nothing does.
+
+    Args:
+        loss: what vanished.
+        graph: as of then.
+        name: of the host where it vanished.
+        translators: points behind which the way forth had other addresses.
+    """
+    reasons = {cause.reason for cause in loss.causes} - {SAYS_NOTHING}
+    after = loss.after
+    if after is None:
+        return None
+    if NO_SUCH_NETWORK in reasons and after.tunnel:
+        return _odd_number(loss.way, after, graph, name)
+    if loss.way == BACK and reasons <= {NO_SOCKET} and any(one.place == after.place for one in translators):
+        return Why(
+            NOT_TRANSLATED, name, after.namespace, after.interface, f"the answer to {_end(after, BACK)} is not translated back"
+        )
+    if reasons:
+        return None
+    return _too_long(loss, graph) or no_route(after, loss.way, graph, name)
+
+
+def _end(one: Sighting, way: int) -> End:
+    return one.ends.destination if way == FORTH else one.ends.source
+
+
+def _odd_number(way: int, after: Sighting, graph: TracedGraph, name: str) -> Why | None:
+    """The sender's tunnel, where nobody else has its number; else it is the receiver's that is another."""
+    assert after.tunnel
+    number = after.tunnel.number
+    sender = graph.holder(after.tunnel.begin(way))
+    others = [one for one in graph.tunnels(number) if sender is None or one[0] != sender[0]]
+    if sender is None or others:
+        return None
+    mine = next((one for one in graph.tunnels(number) if one[0] == sender[0]), (*sender, ""))
+    return Why(VNI, *mine, f"nobody else has a tunnel with the number {number}, and {name} drops it")
+
+
+def _too_long(loss: Loss, graph: TracedGraph) -> Why | None:
+    """An interface that takes only shorter packets than those that are missing."""
+    after, before, way = loss.after, loss.before, loss.way
+    assert after
+    packets = after.packets[way] - (before.packets[way] if before else 0)
+    length = (after.bytes[way] - (before.bytes[way] if before else 0)) / max(packets, 1) - _ETHERNET
+    source, destination = _end(after, 1 - way).address, _end(after, way).address
+    if after.tunnel:
+        six = ":" in after.tunnel.source
+        length += (
+            _ETHERNET + _OVERHEAD.get(after.tunnel.kind, (0, 0))[six] - (0 if after.tunnel.kind in _OVERHEAD else _ETHERNET)
+        )
+        source, destination = after.tunnel.begin(way), after.tunnel.end(way)
+    told = [_node_of(cause, graph, after) for cause in loss.causes]
+    nodes = [*told, *map(graph.peer, told), after.node, graph.peer(after.node), before.node if before else ""]
+    for node in (*nodes, graph.next(after.node, source, destination)):
+        mtu, place = graph.mtu_of(node), graph.place_of(node)
+        if node and mtu and place and length > mtu:
+            return Why(MTU, *place, f"{place[2]} takes no more than {mtu} bytes, and {length:.0f} were sent")
+    return None
+
+
+def _node_of(cause: Cause, graph: TracedGraph, near: Sighting) -> str:
+    place = graph.place_of(near.node)
+    if place is None or cause.place.host != near.host or cause.place.namespace is None:
+        return ""
+    return graph.named(place[0], cause.place.namespace, cause.place.interface)
+
+
+def no_route(one: Sighting, way: int, graph: TracedGraph, name: str) -> Why | None:
+    """Routes of a point's namespace that lead nowhere, of what is to be sent from there on a way."""
+    source, destination = _end(one, 1 - way).address, _end(one, way).address
+    if one.tunnel:
+        source, destination = one.tunnel.begin(way), one.tunnel.end(way)
+    refused = graph.refuses(one.node, source, destination)
+    return Why(NO_ROUTE, name, one.namespace, "", f"to {destination}: {refused}") if refused else None
