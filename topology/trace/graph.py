@@ -89,6 +89,22 @@ class TracedGraph:
         hops = self._walker.send(device.namespace, packet, bound_to=None).hops
         return next((after.tid for hop, after in pairwise(hops) if hop.tid == node), "")
 
+    def has_mac(self, node: str, mac: str) -> bool:
+        """Whether an interface of the same namespace has a MAC; any has none."""
+        device = self._devices.get(node)
+        return device is not None and (not mac or any(one.data.mac == mac for one in device.namespace.devices.values()))
+
+    def tunnel_from(self, node: str) -> tuple[str, str, str] | None:
+        """Of the end of a tunnel: the interface (TID) with its outer address, the kind, the address; None: it is none."""
+        device = self._devices.get(node)
+        tunnel = device.tunnel if device else None
+        local = _parse(tunnel.local) if tunnel else None
+        if device is None or local is None:
+            return None
+        beneath = self._network.beneath(device)
+        found = (one for one in self._network.holders.get(local, ()) if one.namespace is beneath)
+        return next(((one.tid, device.data.type, str(local)) for one in found), None)
+
     def refuses(self, node: str, source: str, destination: str) -> str:
         """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""
         device, packet = self._devices.get(node), _packet(source, destination)

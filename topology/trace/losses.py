@@ -59,7 +59,7 @@ class Loss:
     Attributes:
         way: forth or back.
         after: the last capture point that saw them; None: none did.
-        before: the next one, which saw fewer; None: none did.
+        before: the next one, which saw fewer, or, being the first, saw that some were missing; None: none did.
         packets: how many are missing; 0: that is not to be told from counts.
         causes: what the kernel says of it there; none: nothing.
     """
@@ -149,6 +149,8 @@ def losses(
         known: whether it is anybody's.
     """
     found: list[Loss] = []
+    if path and path[0].hooks[way] == "ingress" and path[0].gone[way]:
+        found.append(Loss(way, None, path[0], path[0].gone[way], ()))
     left = [cause for cause in causes if cause.packets[way]]
     for one, other in pairwise(path):
         missing = one.packets[way] - later.get(id(other), other.packets[way])
