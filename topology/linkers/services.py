@@ -27,6 +27,7 @@ NAME = "service"
 """As the settings have it."""
 
 _PERIOD = 30.0  # seconds between two questions
+_LOOK = 1.0  # seconds
 _KEPT = 10  # questions for which a pair stays that is not seen any more
 _MOST = 5000  # pairs
 _QUESTION = SocketsQuestion(
@@ -128,13 +129,25 @@ class ServiceMap:
         report: takes what is found.
         host: Name of the host whose hub asks.
         clock: µs since the epoch.
+        on: whether it is wanted; else only what it found while it was is taken back.
+        on_duty: whether it is ours to run; else another hub does.
 
     Attributes:
         left_out: pairs that were too many, at the last question.
     """
 
-    def __init__(self, asker: Asker, report: Callable[[Report], object], host: str, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        report: Callable[[Report], object],
+        host: str,
+        clock: Callable[[], int],
+        *,
+        on: bool = True,
+        on_duty: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._asker, self._report, self._clock = asker, report, clock
+        self._on, self._on_duty = on, on_duty
         self._source = Source(f"linker/{NAME}", host, service="hub")
         self._seen: dict[Pair, int] = {}  # when last: the number of the question
         self._number = 0
@@ -147,10 +160,6 @@ class ServiceMap:
         """Begin."""
         self._thread.start()
 
-    def nothing(self) -> Report:
-        """What is said where it does not run: what it found while it did is gone."""
-        return Report(self._source, self._clock(), whole=True)
-
     def stop(self) -> None:
         """Ask no more; what was found stays."""
         self._stopping.set()
@@ -158,9 +167,15 @@ class ServiceMap:
             self._thread.join()
 
     def _follow(self) -> None:
-        while not self._stopping.wait(_PERIOD):
+        while not self._stopping.wait(_PERIOD if self._on else _LOOK):
             try:
-                self.step()
+                if not self._on_duty():
+                    self._said = None  # who is says what there is
+                elif self._on:
+                    self.step()
+                else:
+                    self._report(Report(self._source, self._clock(), whole=True))
+                    return
             except SkytrailError as error:
                 _log.warning("services_not_asked", reason=str(error))
             except Exception:  # noqa: BLE001 - whatever one agent answers, it is asked again

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from typing import Any
 
 import pytest
+from support.netlab import until
 
 from skytrail.asking.asker import Answers
 from skytrail.asking.questions import Part, Question
@@ -103,3 +105,23 @@ def test_more_pairs_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -
     asked.step()
     assert asked.left_out == 3
     assert sum(isinstance(one, EdgeFact) and one.relation == "connection" for one in reports[0].facts) == 2
+
+
+def test_where_it_is_off_what_it_found_is_taken_back_by_the_hub_on_duty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "_LOOK", 0.01)
+    duty, reports, asked = threading.Event(), list[Report](), threading.Event()
+
+    def on_duty() -> bool:
+        asked.set()
+        return duty.is_set()
+
+    made = ServiceMap(Agents(), reports.append, "hub", lambda: 0, on=False, on_duty=on_duty)
+    made.start()
+    try:
+        assert asked.wait(5)
+        assert not reports
+        duty.set()
+        until(lambda: reports, 5)
+    finally:
+        made.stop()
+    assert [(one.whole, one.facts) for one in reports] == [(True, ())]
