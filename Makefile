@@ -34,7 +34,7 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-host test-graph
 
 # What asks this kernel, whose tests see each other; and beside it what does not.
-GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store
+GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings
 test-host:
 	$(BIN)/pytest $(addprefix --ignore=,$(GRAPH_TESTS))
 
