@@ -105,7 +105,8 @@ class Misfit:
     def words(self) -> str:
         """Both ports and what they have; one, that does not take what comes in by it."""
         if self.odd is self.other:
-            return f"{self.odd} has {self.odd.vlans}, and takes no frames {f'of VLAN {self.vlan}' if self.vlan else 'without a tag'}"
+            refused = f"of VLAN {self.vlan}" if self.vlan else "without a tag"
+            return f"{self.odd} has {self.odd.vlans}, and takes no frames {refused}"
         odd, other = str(self.odd.vlans), str(self.other.vlans)
         if odd.startswith("VLAN ") and other.startswith("VLAN "):
             other = other.removeprefix("VLAN ")
@@ -174,11 +175,13 @@ def _reached(port: Port, frame: Frame, between: tuple[Port, Port] | None, passed
             if between is not None:  # two faults at once
                 continue
             refused = (to, port) if vlan is not None else (port, port)
-        out = _given(to.vlans, vlan or 0, inner)
-        if to.peer is not None and id(to.peer) not in passed:
-            yield from _reached(to.peer, out, refused, passed | {id(one) for one in (*to.ports, to.peer)})
-        elif to.devices:
-            yield Reached(to, out, vlan if vlan is not None else next(iter(frame.vlans), 0), refused)
+        # with other VLANs it might leave with a tag, or without
+        leaving = [_given(to.vlans, vlan or 0, inner), *([inner] if refused is not between else [])]
+        for out in dict.fromkeys(leaving):
+            if to.peer is not None and id(to.peer) not in passed:
+                yield from _reached(to.peer, out, refused, passed | {id(one) for one in (*to.ports, to.peer)})
+            elif to.devices:
+                yield Reached(to, out, vlan if vlan is not None else next(iter(frame.vlans), 0), refused)
 
 
 def _taken(vlans: VlanSettings, frame: Frame) -> tuple[int | None, Frame]:
@@ -232,7 +235,7 @@ def misfit(
 def _odd(
     port: Port, peers: Mapping[str, Device], holders: Mapping[Address, list[Device]], of: Mapping[str, Port]
 ) -> bool | None:
-    """Whether most others of its segment have another tag; None: it leads to nobody with an address, or there are no others."""
+    """Whether most others of its segment have another tag; None: it has none, or leads to nobody with an address, or is alone."""
     ends = {id_: end for id_ in of if (end := peers.get(id_)) is not None}
     networks = {
         ipaddress.ip_network((address, length), strict=False)
@@ -242,13 +245,12 @@ def _odd(
         for address, length in end.addresses.items()
         if not address.is_link_local
     }
-    if not networks:
+    if not networks or port.vlans.mode not in _ONE_VLAN:
         return None
     within = {one.id for address, held in holders.items() if any(address in network for network in networks) for one in held}
-    tags = Counter(
-        of[id_].vlans.tag for id_ in of if of[id_] is not port and (id_ in within or (id_ in ends and ends[id_].id in within))
-    )
+    others = (one for id_, one in of.items() if one is not port and (id_ in within or (id_ in ends and ends[id_].id in within)))
+    tags = Counter(one.vlans.native for one in others if one.vlans.mode in _ONE_VLAN)
     if not tags:
         return None
-    most, count = tags.most_common(1)[0]
-    return most != port.vlans.tag and count > tags[port.vlans.tag]
+    [(_, count)] = tags.most_common(1)
+    return count > tags[port.vlans.native]

@@ -98,9 +98,10 @@ class TracedGraph:
         return route.reason if isinstance(route, Refused) else ""
 
     def misfit(self, node: str, source: str, destination: str) -> tuple[str, str, str, str] | None:
-        """VLANs of two ports of Open vSwitch that do not go together, on the way of a packet from its sender, or from an interface.
+        """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.
 
-        Host's name, namespace and name of the interface that is the odd one, and words; None: there are none on the way.
+        Host's name, namespace and name of the port's interface, and words for both ports whose VLANs do not go together; None:
+        those of all ports on the way do.
         """
         device, packet = self._devices.get(node), _packet(source, destination)
         if packet is None or packet.src is None:
