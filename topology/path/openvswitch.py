@@ -235,7 +235,7 @@ def misfit(
 def _odd(
     port: Port, peers: Mapping[str, Device], holders: Mapping[Address, list[Device]], of: Mapping[str, Port]
 ) -> bool | None:
-    """Whether most others of its segment have another tag; None: it has none, or leads to nobody with an address, or is alone."""
+    """Whether most others of its segment have another tag; None: it has no tag, or there are no others, or no addresses."""
     ends = {id_: end for id_ in of if (end := peers.get(id_)) is not None}
     networks = {
         ipaddress.ip_network((address, length), strict=False)

@@ -133,7 +133,8 @@ class DatabaseSource:
             try:
                 self._follow()
             except ImportError:
-                self.failure = "its library is missing: pip install 'skytrail[ovs]'"
+                self.failure = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.remote to null"
+                _log.warning("ovsdb_not_read", remote=self._remote, reason=self.failure)
                 return
             except Exception as error:  # noqa: BLE001 - whatever the library makes of an answer: begin anew
                 self.failure = f"{self._remote}: {error}"
