@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from itertools import pairwise
 
-from topology.path.devices import Address
+from topology.path.devices import Address, Device
 from topology.path.network import Network
 from topology.path.packets import Packet
 from topology.path.routing import Refused, Router
+from topology.path.switching import fellow_ports
 from topology.path.walk import Walker
 
 
@@ -90,12 +91,17 @@ class TracedGraph:
         return next((after.tid for hop, after in pairwise(hops) if hop.tid == node), "")
 
     def refuses(self, node: str, source: str, destination: str) -> str:
-        """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""
+        """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on, or the interface asks none."""
         device, packet = self._devices.get(node), _packet(source, destination)
-        if device is None or packet is None:
+        if device is None or packet is None or self._hands_on(device):
             return ""
         route = Router(device.namespace).choose(packet)
         return route.reason if isinstance(route, Refused) else ""
+
+    def _hands_on(self, device: Device) -> bool:
+        """Whether it is a port of a bridge or switch, which hands frames on, whatever routes there are."""
+        bridge = device.master is not None and device.master.data.type == "bridge"
+        return bridge or device.id in self._network.switch_ports or fellow_ports(device) is not None
 
     def misfit(self, node: str, source: str, destination: str) -> tuple[str, str, str, str] | None:
         """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.

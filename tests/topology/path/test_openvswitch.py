@@ -5,44 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.pathgraph import Graph
+from support.pathgraph import Graph, Switched, switched_fabric
 
 from topology.path.find import Question, find_path
 from topology.path.result import Path
 
 Vlans = dict[str, Any]
 ALL: Vlans = {}
-
-
-class Switched(Graph):
-    """Hosts with a bridge ``br-int`` of Open vSwitch each."""
-
-    def switch(self, name: str) -> str:
-        tid = self.host(name)
-        bridge = self.node(f"{tid}/ovs", name, {"Type": "ovsbridge", "Name": "br-int"})
-        self.edge(tid, bridge, "ownership")
-        return tid
-
-    def port(self, switch: str, name: str, vlans: Vlans, *addresses: str, kind: str = "system") -> str:
-        device = self.device(switch, name, "tun" if kind == "internal" else "veth", *addresses, Ovs={"Type": kind})
-        self._port(switch, name, vlans, device)
-        return device
-
-    def patch(self, switch: str, bridge: str, name: str, vlans: Vlans) -> str:
-        end = self.node(f"{switch}/patch/{name}", switch.removeprefix("host/"), {"Type": "patch", "Name": name})
-        self._port(switch, name, vlans, end, bridge)
-        return end
-
-    def _port(self, switch: str, name: str, vlans: Vlans, interface: str, bridge: str = "") -> None:
-        host = switch.removeprefix("host/")
-        port = self.node(f"{switch}/port/{name}", host, {"Type": "ovsport", "Name": name, "Ovs": vlans})
-        for relation in ("ownership", "layer2"):
-            self.edge(bridge or f"{switch}/ovs", port, relation)
-        self.edge(port, interface, "layer2")
-
-    def workload(self, switch: str, name: str, vlans: Vlans, address: str) -> None:
-        inside = self.device(self.netns(switch, name), "eth0", "veth", address)
-        self.pair(inside, self.port(switch, name, vlans))
 
 
 def path(graph: Graph, src: str = "10.0.0.1", dst: str = "10.0.0.2") -> Path:
@@ -58,23 +27,6 @@ def one_switch(left: Vlans, right: Vlans) -> Graph:
     switch = graph.switch("s")
     graph.workload(switch, "a", left, "10.0.0.1/24")
     graph.workload(switch, "b", right, "10.0.0.2/24")
-    return graph
-
-
-def fabric(**wrong: int) -> Graph:
-    """Two tenants on three hosts, whose switches are joined by a pair for each tenant between the first and each other one."""
-    graph = Switched()
-    hosts = [graph.switch(f"h{number}") for number in (1, 2, 3)]
-    for name, vlan, net in (("red", 10, 10), ("blue", 20, 20)):
-        for number, host in enumerate(hosts, 1):
-            own = f"{name}{number}"
-            graph.workload(host, own, {"Tag": wrong.get(own, vlan)}, f"10.0.{net}.{number}/24")
-        for number, host in enumerate(hosts[1:], 2):
-            here, there = f"t{vlan}x{number}", f"t{vlan}"
-            graph.pair(
-                graph.port(hosts[0], here, {"Tag": wrong.get(here, vlan)}),
-                graph.port(host, there, {"Tag": wrong.get(f"{there}h{number}", vlan)}),
-            )
     return graph
 
 
@@ -142,7 +94,7 @@ def test_patch_ports_lead_to_another_bridge(tag: int, reason: str) -> None:
 
 
 def test_tenants_are_kept_apart_between_switches() -> None:
-    graph = fabric()
+    graph = switched_fabric()
     assert names(path(graph, "10.0.10.1", "10.0.10.2")) == ["eth0", "red1", "t10x2", "t10", "red2", "eth0"]
     assert names(path(graph, "10.0.20.3", "10.0.20.1")) == ["eth0", "blue3", "t20", "t20x3", "blue1", "eth0"]
 
@@ -161,5 +113,5 @@ def test_tenants_are_kept_apart_between_switches() -> None:
 def test_the_port_that_is_not_as_the_rest_of_its_segment_is_named(
     port: str, wrong: int, host: str, name: str, reason: str, source: int
 ) -> None:
-    found = path(fabric(**{port: wrong}), f"10.0.10.{source}", f"10.0.10.{3 - source}")
+    found = path(switched_fabric(**{port: wrong}), f"10.0.10.{source}", f"10.0.10.{3 - source}")
     assert (found.end.kind, found.end.host, found.end.interface, found.end.reason) == ("stops", host, name, reason)
