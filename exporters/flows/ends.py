@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from exporters.bpf import layout
 from exporters.flows.identify import tracking_of
 
+_UDP = 17
+
 ENDS = np.dtype(
     [
         ("addr", "u1", (2, 16)),
@@ -43,10 +45,12 @@ def seen(flows: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def tracking_of_ends(ends: NDArray[Any]) -> NDArray[np.uint8]:
-    """Tracking IDs of conversations without a tunnel's header (:data:`ENDS`): uint8[n, 16]."""
+    """Tracking IDs of conversations (:data:`ENDS`), of UDP tunnels where the first port is 0 and the id a VNI: uint8[n, 16]."""
     keys = np.zeros(len(ends), layout.KEY6)
     for name in ("addr", "port", "id"):
         keys[name] = ends[name]
-    kind = np.where(ends["way"] > 0, layout.KIND_ONE_WAY, layout.KIND_PLAIN).astype(np.uint64)
+    tunnel = (ends["proto"] == _UDP) & (ends["port"][:, 0] == 0)
+    kinds = [layout.KIND_ONE_WAY, layout.KIND_VXLAN]
+    kind = np.select([ends["way"] > 0, tunnel], kinds, layout.KIND_PLAIN).astype(np.uint64)
     keys["tags"] = ends["proto"].astype(np.uint64) << np.uint64(8) | kind
     return tracking_of(keys, ends["family"])

@@ -156,7 +156,7 @@ async def _once(task: Task, counts: Counter[str]) -> None:
 
 async def _repeat(task: Task, until: float, seed: int) -> Counter[str]:
     """As often as it says, at times that the seed gives."""
-    counts: Counter[str] = Counter()
+    counts = Counter(asked=0, answered=0, failed=0, bytes=0)
     when = random.Random(f"{seed} {task}")  # noqa: S311 - traffic, no secrets
     running: set[asyncio.Task[None]] = set()
     while (wait := when.expovariate(task.rate)) < until - time.monotonic():

@@ -89,11 +89,27 @@ def the_lab(name: str) -> Lab:
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[int]:
     """Hold a laboratory's lock; gives its descriptor, for processes to hold it until they are recorded."""
-    folder_of(name)
+    folder = folder_of(name)
     ROOT.mkdir(mode=0o755, exist_ok=True)
-    lock = os.open(ROOT / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = ROOT / f"{name}.lock"
+    while not _is_at(lock := _locked(path), path):  # who had it has removed the file
+        os.close(lock)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:
+        if not folder.exists():
+            path.unlink()
         os.close(lock)
+
+
+def _locked(path: Path) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False

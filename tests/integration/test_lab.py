@@ -92,6 +92,13 @@ def test_what_programs_counted_is_what_flows_say(two_hosts: Built) -> None:
     until(lambda: seen() >= asked, 20)
 
 
+def test_traffic_is_told_of(two_hosts: Built) -> None:
+    told = skytrail("traffic", "--name", two_hosts[0].name, "--seconds", "1", "--bulk", "0.01")
+    assert told.returncode == 0, told.stderr
+    assert sum(" → " in line for line in told.stdout.splitlines()) == 4 * 3 * 4 * 2  # workloads, others, kinds, families
+    assert told.stdout.splitlines()[-1].endswith(" answered")
+
+
 @pytest.mark.parametrize(("kind", "seed"), [("drop-rule", 0), ("no-route", 1), ("closed-port", 2), ("nat", 3), ("mtu", 4)])
 def test_a_fault_and_its_mending(two_hosts: Built, kind: str, seed: int) -> None:
     check_fault(*two_hosts, kind, seed)
@@ -118,7 +125,7 @@ def test_twice_beside_another_and_down_twice(two_hosts: Built) -> None:
     assert skytrail("down", "--name", name).stdout == f"there is no laboratory '{name}'\n"
     assert lab.link not in links()
     assert holders(name) == []
-    assert not (ROOT / name).exists()
+    assert not list(ROOT.glob(f"{name}*"))
 
 
 @pytest.mark.parametrize("when", ["nodes", "lab.json", "hub/hub.pid"])

@@ -105,7 +105,8 @@ class Collector:
         evidence.turned = orientations(flows)
         evidence.carriers = self._carriers(parents(flows))
         evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))))
-        evidence.drops = self._ask(DropsQuestion(self._of_drops(tracking)))
+        outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()}
+        evidence.drops = self.drops(Compare("TrackingID", "within", tuple(sorted(tracking | outer))))
         for _, one in evidence.drops:  # of a conversation that never left the host there are only these
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
@@ -126,20 +127,6 @@ class Collector:
             if not told:
                 break
         return found
-
-    def _of_drops(self, tracking: set[str]) -> Term:
-        """The conversation's, and those of tunnels: by their ends, which is all that the kernel tells there."""
-        terms: list[Term] = [Compare("TrackingID", "within", tuple(sorted(tracking)))]
-        for _, flow in self.evidence.carriers.values():
-            network, port = flow["Network"], int((flow.get("Transport") or {}).get("B", 0))
-            ends = (str(network["A"]), str(network["B"]))
-            term: Term = Every(tuple(Compare(f"Network.{side}", "within", ends) for side in "AB"))
-            if port:
-                ports = Either(tuple(Compare(f"Transport.{side}", "within", (port,)) for side in "AB"))
-                term = Every((term, ports))
-            if term not in terms:
-                terms.append(term)
-        return Either(tuple(terms))
 
     def _of_ends(self) -> Term:
         """Sockets that are an end, or listen where the conversation goes."""

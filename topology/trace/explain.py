@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from topology.trace.graph import TracedGraph
@@ -17,7 +18,7 @@ MTU, NO_ROUTE, VNI, VLAN, NOT_TRANSLATED = "MTU", "NO_ROUTE", "VNI", "VLAN", "NO
 Open vSwitch whose VLANs do not go together; an answer that reached the translator and was not translated back."""
 
 _ETHERNET = 14
-_OVERHEAD = {"VXLAN": (36, 56), "Geneve": (36, 56), "GRE": (24, 44)}
+_OVERHEAD = {"vxlan": (36, 56), "geneve": (36, 56), "gre": (24, 44), "gretap": (24, 44)}
 """Bytes of IP and what is behind it before the inner frame, over IPv4 and IPv6, by the kind of tunnel."""
 
 
@@ -39,28 +40,40 @@ class Why(NamedTuple):
     words: str = ""
 
 
-def why(loss: Loss, graph: TracedGraph, name: str, translators: Sequence[Sighting]) -> Why | None:
+def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sighting]]) -> Why | None:
     """What explains a loss better than its first cause; None: nothing does.
 
     Args:
         loss: what vanished.
         graph: as of then.
         name: of the host where it vanished.
-        translators: points behind which the way forth had other addresses.
+        ways: the points forth and back, in order.
     """
+    forth, path = ways[FORTH], ways[loss.way]
     reasons = {cause.reason for cause in loss.causes} - {SAYS_NOTHING}
     after = loss.after
     if after is None:
-        return None
+        return _too_long_before(loss, graph, path)
     if NO_SUCH_NETWORK in reasons and after.tunnel:
         return _odd_number(loss.way, after, graph, name)
-    if loss.way == BACK and reasons <= {NO_SOCKET} and any(one.place == after.place for one in translators):
+    translated = {(one.place, other.tracking) for one, other in pairwise(forth) if one.tracking != other.tracking}
+    if loss.way == BACK and reasons <= {NO_SOCKET} and (after.place, after.tracking) in translated:
         return Why(
             NOT_TRANSLATED, name, after.namespace, after.interface, f"the answer to {_end(after, BACK)} is not translated back"
         )
     if reasons:
         return None
     return _too_long(loss, graph) or _wrong_vlan(after, loss.way, graph) or no_route(after, loss.way, graph, name)
+
+
+def _too_long_before(loss: Loss, graph: TracedGraph, path: Sequence[Sighting]) -> Why | None:
+    """The first interface that is looked at takes less than the next one: what is longer never came in."""
+    first = loss.before
+    behind = [graph.mtu_of(one.node) for one in path if one is not first and one.tunnel is None]
+    place = graph.place_of(first.node) if first else None
+    if first is None or place is None or not 0 < graph.mtu_of(first.node) < max(behind, default=0):
+        return None
+    return Why(MTU, *place, f"{place[2]} takes no more than {graph.mtu_of(first.node)} bytes, what is behind it more")
 
 
 def _end(one: Sighting, way: int) -> End:
@@ -87,11 +100,13 @@ def _too_long(loss: Loss, graph: TracedGraph) -> Why | None:
     length = (after.bytes[way] - (before.bytes[way] if before else 0)) / max(packets, 1) - _ETHERNET
     source, destination = _end(after, 1 - way).address, _end(after, way).address
     if after.tunnel:
-        six = ":" in after.tunnel.source
-        length += (
-            _ETHERNET + _OVERHEAD.get(after.tunnel.kind, (0, 0))[six] - (0 if after.tunnel.kind in _OVERHEAD else _ETHERNET)
-        )
+        length += _around(after.tunnel.kind, after.tunnel.source)
         source, destination = after.tunnel.begin(way), after.tunnel.end(way)
+    elif (local := graph.tunnel_from(after.node)) is not None:  # it is to go into a tunnel there
+        node, kind, address = local
+        mtu, place, whole = graph.mtu_of(node), graph.place_of(node), length + _around(kind, address)
+        if mtu and place and whole > mtu:
+            return Why(MTU, *place, f"{place[2]} takes no more than {mtu} bytes, and {whole:.0f} were to be sent")
     told = [_node_of(cause, graph, after) for cause in loss.causes]
     nodes = [*told, *map(graph.peer, told), after.node, graph.peer(after.node), before.node if before else ""]
     for node in (*nodes, graph.next(after.node, source, destination)):
@@ -107,6 +122,12 @@ def _wrong_vlan(after: Sighting, way: int, graph: TracedGraph) -> Why | None:
     return Why(VLAN, *found) if found else None
 
 
+def _around(kind: str, address: str) -> int:
+    """Bytes that a tunnel puts around an IP packet that came in an Ethernet frame, without its own Ethernet header."""
+    overhead = _OVERHEAD.get(kind.lower())
+    return 0 if overhead is None else _ETHERNET + overhead[":" in address]
+
+
 def _node_of(cause: Cause, graph: TracedGraph, near: Sighting) -> str:
     place = graph.place_of(near.node)
     if place is None or cause.place.host != near.host or cause.place.namespace is None:
@@ -114,10 +135,12 @@ def _node_of(cause: Cause, graph: TracedGraph, near: Sighting) -> str:
     return graph.named(place[0], cause.place.namespace, cause.place.interface)
 
 
-def no_route(one: Sighting, way: int, graph: TracedGraph, name: str) -> Why | None:
-    """Routes of a point's namespace that lead nowhere, of what is to be sent from there on a way."""
+def no_route(one: Sighting, way: int, graph: TracedGraph, name: str, *, own: bool = False) -> Why | None:
+    """Routes of a point's namespace that lead nowhere, of what it is to send on a way; ``own``: as its sender."""
     source, destination = _end(one, 1 - way).address, _end(one, way).address
     if one.tunnel:
         source, destination = one.tunnel.begin(way), one.tunnel.end(way)
+    elif not own and not graph.has_mac(one.node, one.macs[1 - way]):  # it is bridged here
+        return None
     refused = graph.refuses(one.node, source, destination)
     return Why(NO_ROUTE, name, one.namespace, "", f"to {destination}: {refused}") if refused else None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ipaddress
 from itertools import pairwise
 
-from topology.path.devices import Address, Device
+from topology.path.devices import Address
 from topology.path.network import Network
 from topology.path.packets import Packet
 from topology.path.routing import Refused, Router
-from topology.path.switching import fellow_ports
 from topology.path.walk import Walker
 
 
@@ -90,18 +89,29 @@ class TracedGraph:
         hops = self._walker.send(device.namespace, packet, bound_to=None).hops
         return next((after.tid for hop, after in pairwise(hops) if hop.tid == node), "")
 
+    def has_mac(self, node: str, mac: str) -> bool:
+        """Whether an interface of the same namespace has a MAC; any has none."""
+        device = self._devices.get(node)
+        return device is not None and (not mac or any(one.data.mac == mac for one in device.namespace.devices.values()))
+
+    def tunnel_from(self, node: str) -> tuple[str, str, str] | None:
+        """Of the end of a tunnel: the interface (TID) with its outer address, the kind, the address; None: it is none."""
+        device = self._devices.get(node)
+        tunnel = device.tunnel if device else None
+        local = _parse(tunnel.local) if tunnel else None
+        if device is None or local is None:
+            return None
+        beneath = self._network.beneath(device)
+        found = (one for one in self._network.holders.get(local, ()) if one.namespace is beneath)
+        return next(((one.tid, device.data.type, str(local)) for one in found), None)
+
     def refuses(self, node: str, source: str, destination: str) -> str:
-        """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on, or the interface asks none."""
+        """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""
         device, packet = self._devices.get(node), _packet(source, destination)
-        if device is None or packet is None or self._hands_on(device):
+        if device is None or packet is None:
             return ""
         route = Router(device.namespace).choose(packet)
         return route.reason if isinstance(route, Refused) else ""
-
-    def _hands_on(self, device: Device) -> bool:
-        """Whether it is a port of a bridge or switch, which hands frames on, whatever routes there are."""
-        bridge = device.master is not None and device.master.data.type == "bridge"
-        return bridge or device.id in self._network.switch_ports or fellow_ports(device) is not None
 
     def misfit(self, node: str, source: str, destination: str) -> tuple[str, str, str, str] | None:
         """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.

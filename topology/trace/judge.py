@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from topology.trace.collect import Evidence
@@ -36,7 +35,7 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {_outer_ends(one) for one in seen if one.tunnel}
+    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
     whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
     ways, found = [], []
@@ -233,7 +232,7 @@ def _where(shown: _Shown, loss: Loss) -> str:
         place = loss.causes[0].place
         return f"in {shown.place(place.host, place.namespace, place.interface)}"
     if loss.after is None:
-        return "before any capture point"
+        return f"before {shown.point(loss.before)}" if loss.before else "before any capture point"
     if loss.before is None:
         return f"after {shown.point(loss.after)}"
     if loss.after.place == loss.before.place:
@@ -261,7 +260,7 @@ def _verdict(
     silent = unanswered(*ways)
     bad = _refused(shown, found[FORTH], ends) or (_full(shown, evidence, ends) if silent else None)
     for way in (FORTH, BACK):
-        bad = bad or (_lost(shown, found[way], _translators(ways[FORTH]), errors) if found[way] else None)
+        bad = bad or (_lost(shown, found[way], ways, errors) if found[way] else None)
     if bad is not None:
         return bad
     if silent:
@@ -271,13 +270,8 @@ def _verdict(
     return Verdict("well", "no loss is seen; an end lies where no agent looks")
 
 
-def _translators(path: Sequence[Sighting]) -> list[Sighting]:
-    """Points behind which the conversation has other addresses."""
-    return [one for one, other in pairwise(path) if one.tracking != other.tracking]
-
-
 def _unanswered(shown: _Shown, last: Sighting, *, arrives: bool) -> Verdict:
-    if arrives and (refused := no_route(last, BACK, shown.graph, shown.host(last.host))) is not None:
+    if arrives and (refused := no_route(last, BACK, shown.graph, shown.host(last.host), own=True)) is not None:
         text = f"packets arrive at {shown.point(last)}, and there is no way back: {refused.reason} {refused.words}"
         return Verdict("lost", text, "back", refused.host, refused.namespace, "", refused.reason)
     if arrives or last.hooks[FORTH] == "ingress":
@@ -314,7 +308,7 @@ def _full(shown: _Shown, evidence: Evidence, ends: Ends) -> Verdict | None:
     return None
 
 
-def _lost(shown: _Shown, found: Sequence[Loss], translators: Sequence[Sighting], errors: Sequence[str]) -> Verdict:
+def _lost(shown: _Shown, found: Sequence[Loss], ways: Sequence[Sequence[Sighting]], errors: Sequence[str]) -> Verdict:
     loss = next((one for one in found if one.causes), found[0])
     way = loss.way
     cause = max(loss.causes, key=lambda one: one.packets[way], default=None)
@@ -322,10 +316,10 @@ def _lost(shown: _Shown, found: Sequence[Loss], translators: Sequence[Sighting],
     host, namespace, interface = "", None, ""
     if cause is not None:
         host, namespace, interface = shown.host(cause.place.host), cause.place.namespace, cause.place.interface
-    elif after is not None:
-        host, namespace, interface = shown.host(after.host), after.namespace, after.interface
+    elif (near := after or loss.before) is not None:
+        host, namespace, interface = shown.host(near.host), near.namespace, near.interface
     said = _loss_text(shown, loss, way)
-    found_out = why(loss, shown.graph, host, translators)
+    found_out = why(loss, shown.graph, host, ways)
     if found_out is not None:
         place = " ".join(word for word in found_out[1:4] if word)
         text = f"{said}; {found_out.reason} in {place}: {found_out.words}"

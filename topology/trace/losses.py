@@ -59,7 +59,7 @@ class Loss:
     Attributes:
         way: forth or back.
         after: the last capture point that saw them; None: none did.
-        before: the next one, which saw fewer; None: none did.
+        before: the next one, which saw fewer, or, being the first, saw that some were missing; None: none did.
         packets: how many are missing; 0: that is not to be told from counts.
         causes: what the kernel says of it there; none: nothing.
     """
@@ -103,23 +103,24 @@ def happened(drops: Iterable[tuple[str, Drop]], seen: Iterable[Sighting], *, ope
     ]
 
 
-def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Iterable[Ends]) -> list[Cause]:
+def causes_of(drops: Iterable[tuple[str, Drop]], turned: Mapping[str, Ends], carriers: Mapping[str, Ends]) -> list[Cause]:
     """Drops turned as the conversation is.
 
     Args:
         drops: each with the TID of its host.
         turned: who opened each conversation, by tracking ID.
-        carriers: the ends of tunnels, forth; their destination's port is the tunnel's.
+        carriers: the ends of tunnels, forth, by tracking ID.
     """
     found = []
-    ways = {(one.source.address, one.destination.address): True for one in carriers}
-    ways |= {(destination, source): False for source, destination in ways}
     for host, one in drops:
         tracking, said = str(one["TrackingID"]), ends_of(one)
         ends = turned.get(tracking)
-        # of a tunnel the kernel tells a source port of the packet's own, and no VNI: only the addresses tell which way
-        same = said.source == ends.source if ends else ways.get((said.source.address, said.destination.address))
-        if same is None:
+        carrier = carriers.get(tracking)
+        if ends is not None:
+            same = said.source == ends.source
+        elif carrier is not None:  # the port of its source is each packet's own
+            same = said.source.address == carrier.source.address
+        else:
             continue
         counts = Ways(int(one["AB"]), int(one["BA"]))
         place = Place(host, one.get("Namespace"), str(one.get("Interface", "")))
@@ -148,6 +149,8 @@ def losses(
         known: whether it is anybody's.
     """
     found: list[Loss] = []
+    if path and path[0].hooks[way] == "ingress" and path[0].gone[way]:
+        found.append(Loss(way, None, path[0], path[0].gone[way], ()))
     left = [cause for cause in causes if cause.packets[way]]
     for one, other in pairwise(path):
         missing = one.packets[way] - later.get(id(other), other.packets[way])

@@ -111,6 +111,7 @@ class Sighting:
         rtt: ns, of the handshake or an echo: there to the one who was asked, and back; 0: not known.
         tunnel: that the packets were in; None: none.
         macs: that the first packet was from and for, as if it went forth; empty: not known.
+        gone: TCP's packets that were missing when later ones came, and never did: by sequence numbers.
         drops: of the conversation on the whole host, by reason.
         records: the JSON of all.
     """
@@ -131,6 +132,7 @@ class Sighting:
     rtt: int = 0
     tunnel: Tunnel | None = None
     macs: tuple[str, str] = ("", "")
+    gone: Ways = _NONE
     drops: dict[str, Ways] = field(default_factory=dict)
     records: list[Flow] = field(default_factory=list)
 
@@ -231,6 +233,7 @@ def _add(seen: Sighting, flow: Flow, carrier: Flow | None, way: int) -> None:
     seen.first = min(seen.first, int(flow.get("FirstMonotonic", 0)))
     seen.start, seen.last = min(seen.start, int(flow["Start"])), max(seen.last, int(flow["Last"]))
     seen.rtt = seen.rtt or int(metric.get("RTT", 0))
+    seen.gone = _sum(seen.gone, Ways(*(_gone(flow.get("TCPMetric") or {}, name) for name in _turned(_NAMES, way))))
     for reason, counts in (flow.get("Drops") or {}).items():
         # of the whole host: each of its records says the same
         seen.drops[reason] = Ways(*(int(counts.get(name, 0)) for name in _turned(_NAMES, way)))
@@ -254,6 +257,12 @@ def _tunnel(carrier: Flow, hooks: tuple[str, str]) -> Tunnel:
         Ways(int(network.get(f"{first}TTL", 0)), int(network.get(f"{second}TTL", 0))),
         str(carrier["TrackingID"]),
     )
+
+
+def _gone(tcp: Mapping[str, Any], name: str) -> int:
+    """What was skipped and did not come later: as what was missing, or as if it came again."""
+    skipped, late, again = (int(tcp.get(f"{name}Segment{what}", 0)) for what in ("Skipped", "OutOfOrder", "Repeated"))
+    return max(0, skipped - late - again)
 
 
 def _turned_alike(theirs: Mapping[str, str], hooks: tuple[str, str]) -> bool:

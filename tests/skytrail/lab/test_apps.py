@@ -74,12 +74,14 @@ def test_load_counts_what_it_does(port: int) -> None:
         ("tcp", "127.0.0.1", port, 100, 50.0),
         ("udp", "127.0.0.1", port, 60, 50.0),
         ("tcp", "127.0.0.1", free_port(), 9, 20.0),
+        ("tcp", "127.0.0.1", port, 100, 0.000001),
     ]
     done = subprocess.run(
         [*PROGRAM, "load", "--seconds", "1", "--seed", "3"], input=json.dumps(rows), capture_output=True, text=True, check=True
     )
-    http, dns, nobody = json.loads(done.stdout)
+    http, dns, nobody, seldom = json.loads(done.stdout)
     assert http["asked"] == http["answered"] > 10
     assert http["bytes"] == 100 * http["answered"]
     assert dns["bytes"] == 60 * dns["answered"] > 0
+    assert [seldom[key] for key in ("asked", "answered", "failed", "bytes")] == [0, 0, 0, 0]
     assert nobody["failed"] == nobody["asked"] > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.pathgraph import Graph, Switched, switched_fabric
+from support.pathgraph import Graph, switched_fabric
 
 from topology.path.network import Network
 from topology.trace.graph import TracedGraph
@@ -33,14 +33,3 @@ def test_the_port_with_the_wrong_vlan_is_found_from_wherever_packets_were_seen_l
 def test_of_a_switch_whose_vlans_go_together_nothing_is_said() -> None:
     graph = switched_fabric()
     assert TracedGraph(Network(graph.revisions)).misfit(tid(graph, "h1", "red1"), *RED) is None
-
-
-def test_what_a_port_hands_on_asks_no_routes() -> None:
-    graph = Switched()
-    switch = graph.switch("s")
-    of_switch = graph.port(switch, "p", {"Tag": 1})
-    bridge = graph.device(switch, "br0", "bridge")
-    of_bridge = graph.device(switch, "q", "veth", MasterIndex=graph.index(switch))
-    traced = TracedGraph(Network(graph.revisions))
-    said = [bool(traced.refuses(one, *RED)) for one in (of_switch, of_bridge, bridge)]
-    assert said == [False, False, True]  # what comes to the bridge itself is routed
