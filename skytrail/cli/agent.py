@@ -564,6 +564,7 @@ class AgentProcess:
             "failures": self.collector.capture.failures() if self.collector.capture else [],
             "runtimes": [asdict(one) for one in self._runtimes.status()],
             **({"hub": self._hub_status(self._sender)} if self._sender else {}),
+            **({"probes": self._probes.status()} if self._sender and self._probes else {}),
         }
 
     @staticmethod
@@ -587,6 +588,7 @@ class AgentProcess:
             "links": None if capture.following else "the link watcher has ended: see the log",
             "collectors": self._collectors_wait(),
             "tls": self._certificates.waiting(),
+            **(self._probes.waiting() if self._sender and self._probes else {}),  # else the hub in this process says so
         }
 
     def _collectors_wait(self) -> str | None:
