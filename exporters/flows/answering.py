@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,10 @@ class LiveFlows:
         ids = self._collector.table.choose(pick, identified=not _IDENTITIES.isdisjoint(keys))
         return finish(self._found(ids, test, question), question, sorted_already=by_column)
 
+    def still(self) -> AbstractContextManager[object]:
+        """Nothing is reported meanwhile: of a flow there is what was reported before, and its record now."""
+        return self._collector.still()
+
     def rows(self, question: FlowsQuestion, end: int) -> Rows:
         """Records as of now of flows that began by ``end`` (ns since the epoch) and may meet what never changes of them."""
         self._collector.drain_if_older(_FRESH)
@@ -68,14 +73,14 @@ class LiveFlows:
         ids = self._collector.table.choose(pick, identified=not _IDENTITIES.isdisjoint(keys_of(question.term)))
         return self._collector.foreign(self._collector.table.rows(ids))
 
-    def pending(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
+    def pending(self, question: FlowsQuestion, begin: int, end: int) -> Rows:
         """What flows have counted since their last update, as an update as of now, where its time touches a range (ns)."""
         rows = self.rows(question, end)
         now = time.time_ns()
         grown = (rows["flow"]["dir"] != rows["reported"]).any(axis=1)
         rows = rows[grown & (rows["reported_at"] <= end)] if now >= begin else rows[:0]
         turn_window(rows, np.full(len(rows), now))
-        yield from self.shown(rows)
+        return rows
 
     def shown(self, rows: Rows) -> Iterator[Flow]:
         """Flow JSON of records."""

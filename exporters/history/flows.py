@@ -10,6 +10,7 @@ has none by then as of its first record after that, which has counted all since 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf.program import FlowProgram
-from exporters.flows.answering import LiveFlows, finish, of_nodes
+from exporters.flows.answering import PART_ROWS, LiveFlows, finish, of_nodes
 from exporters.flows.applications import Applications
 from exporters.flows.collector import Fates, add_fate
 from exporters.flows.columns import FlowColumns, id_number
@@ -299,20 +300,25 @@ class FlowHistory:
         yield from finish((flow for flow in found if test is None or test(flow)), question, sorted_already=False)
 
     def _updates(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
-        with self._history.reading(KIND, begin, end + self._horizon) as tables:
+        with contextlib.ExitStack() as closers:
+            with self._live.still():
+                recent = end + self._horizon >= self._clock()
+                pending = self._live.pending(question, begin, end) if recent else np.zeros(0, ROW)
+                tables = closers.enter_context(self._history.reading(KIND, begin, end + self._horizon))
             for table in tables():
                 kept = _Kept(table)
                 within = (kept("reported_at") >= begin) & (kept("previous_at") <= end)
                 places = np.flatnonzero(within & self._may_be(kept, question, stable=False))
                 yield from self._render(table, places)
-        if end + self._horizon >= self._clock():
-            yield from self._live.pending(question, begin, end)
+            yield from self._live.shown(pending)
 
     def _last(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
-        now = self._clock()
-        living = self._live.rows(question, end) if end + self._horizon >= now else np.zeros(0, ROW)
-        found = [self._of_living(living, begin, now)]
-        with self._history.reading(KIND, begin - self._horizon, end + self._horizon) as tables:
+        with contextlib.ExitStack() as closers:
+            with self._live.still():
+                now = self._clock()
+                living = self._live.rows(question, end) if end + self._horizon >= now else np.zeros(0, ROW)
+                tables = closers.enter_context(self._history.reading(KIND, begin - self._horizon, end + self._horizon))
+            found = [self._of_living(living, begin, now)]
             for number, table in enumerate(tables()):
                 found.append(self._of_table(number, table, question, begin, end))
                 if sum(map(len, found)) > _MOST:
@@ -381,41 +387,51 @@ def _latest(found: _Found, end: int) -> _Found:
 
 
 def restore(table: Table | Packed, places: NDArray[np.int64], applications: Applications) -> Iterator[Flow]:
-    """Flow JSON of some records of a table, as it was when they were made."""
-    kept, rows = _Kept(table), np.zeros(len(places), ROW)
-    for name in _RESTORED:
-        _field(rows, name)[:] = kept(name)[places]
-    rows["point"] = kept("point")[places]
-    points = Points()
-    points.all[:] = _points_of(table)
-    identify(rows, points)
-    codes = {name: kept(name)[places] for name in ("process", "end", "latency", "retransmits", "socket")}
-    whose = [decode_whose(word) for word in table.words["process"]]
-    ends = [msgspec.json.decode(word) for word in table.words["end"]]
-    known: dict[int, Known] = {}
-    described: dict[int, list[tuple[int, Whose]]] = {}
-    for at, side in np.argwhere(codes["socket"]).tolist():
-        process, latency, sent = (int(codes[name][at, side]) for name in ("process", "latency", "retransmits"))
-        of = whose[process]
-        cookie = 2 * at + side + 1
-        rows["flow"]["socket"][at, side] = cookie
-        known[cookie] = Known(
-            of.process() if of.pid else NOBODY,
-            latency - 1 if latency else None,
-            ends[int(codes["end"][at, side])],
-            sent - 1 if sent else None,
-        )
-        if of.more:
-            described.setdefault(at, []).append((side, of))
-    flows = Renderer(points, applications).render(rows, sockets=known)
-    more = [_MORE.decode(word) for word in table.words["more"]]
-    clock = kept("clock")[places].tolist()
-    for at, (flow, code) in enumerate(zip(flows, kept("more")[places].tolist(), strict=True)):
-        flow["FirstMonotonic"] -= clock[at]
-        for side, of in described.get(at, ()):
-            letter = "A" if side == int(rows["flow"]["reversed"][at]) else "B"
-            for key, told in of.more.items():
-                flow.setdefault(key, {})[letter] = told
-        add_fate(flow, more[code].fate)
-        flow.update(more[code].told)
-        yield flow
+    """Flow JSON of some records of a table, as it was when they were made; a part of them stands in memory at a time."""
+    restorer = _Restorer(table, applications)
+    for at in range(0, len(places), PART_ROWS):
+        yield from restorer.flows(places[at : at + PART_ROWS])
+
+
+class _Restorer:
+    def __init__(self, table: Table | Packed, applications: Applications) -> None:
+        self._kept, self._points = _Kept(table), Points()
+        self._points.all[:] = _points_of(table)
+        self._renderer = Renderer(self._points, applications)
+        self._whose = [decode_whose(word) for word in table.words["process"]]
+        self._ends = [msgspec.json.decode(word) for word in table.words["end"]]
+        self._more = [_MORE.decode(word) for word in table.words["more"]]
+
+    def flows(self, places: NDArray[np.int64]) -> Iterator[Flow]:
+        kept, rows = self._kept, np.zeros(len(places), ROW)
+        for name in _RESTORED:
+            _field(rows, name)[:] = kept(name)[places]
+        rows["point"] = kept("point")[places]
+        identify(rows, self._points)
+        codes = {name: kept(name)[places] for name in ("process", "end", "latency", "retransmits", "socket")}
+        known: dict[int, Known] = {}
+        described: dict[int, list[tuple[int, Whose]]] = {}
+        for at, side in np.argwhere(codes["socket"]).tolist():
+            process, latency, sent = (int(codes[name][at, side]) for name in ("process", "latency", "retransmits"))
+            of = self._whose[process]
+            cookie = 2 * at + side + 1
+            rows["flow"]["socket"][at, side] = cookie
+            known[cookie] = Known(
+                of.process() if of.pid else NOBODY,
+                latency - 1 if latency else None,
+                self._ends[int(codes["end"][at, side])],
+                sent - 1 if sent else None,
+            )
+            if of.more:
+                described.setdefault(at, []).append((side, of))
+        flows = self._renderer.render(rows, sockets=known)
+        clock = kept("clock")[places].tolist()
+        for at, (flow, code) in enumerate(zip(flows, kept("more")[places].tolist(), strict=True)):
+            flow["FirstMonotonic"] -= clock[at]
+            for side, of in described.get(at, ()):
+                letter = "A" if side == int(rows["flow"]["reversed"][at]) else "B"
+                for key, told in of.more.items():
+                    flow.setdefault(key, {})[letter] = told
+            add_fate(flow, self._more[code].fate)
+            flow.update(self._more[code].told)
+            yield flow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,8 +73,36 @@ class NoFlows:
     def shown(self, _rows: Rows) -> Iterator[Flow]:
         return iter(())
 
-    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Iterator[Flow]:
-        return iter(())
+    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Rows:
+        return np.zeros(0, ROW)
+
+    def still(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+
+class Reporting(NoFlows):
+    """A table with flows of which each is reported, and leaves, as soon as the table is not held still."""
+
+    def __init__(self, kept: Kept, rows: Rows) -> None:
+        self._kept, self._left = kept, rows
+
+    def rows(self, _question: FlowsQuestion, _end: int) -> Rows:
+        return self._left
+
+    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Rows:
+        return self._left
+
+    def shown(self, rows: Rows) -> Iterator[Flow]:
+        return iter(shown(rows, np.zeros(len(rows), np.bool_)))
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        yield
+        self.report()
+
+    def report(self) -> None:
+        gone, self._left = self._left, self._left[:0]
+        self._kept.recorder.take(Batch(gone, np.ones(len(gone), np.bool_), self._kept.now))
 
 
 class Kept:
@@ -222,6 +251,25 @@ def test_ranges_and_terms_are_those_of_the_plain_rule(kept: Kept, seed: int) -> 
             times = [flow["LastUpdateMetric"]["Last"] for flow in found if flow["UUID"] == uuid]
             assert times == sorted(times)
     assert some, "nothing was found at all"
+
+
+@pytest.mark.parametrize("updates", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+def test_what_is_reported_while_an_answer_is_made_is_told_once(kept: Kept, updates: bool, before: bool) -> None:
+    older, rows = drawn(700, 1), drawn(20, 2)
+    kept.take(older, np.zeros(700, np.bool_))
+    live: Any = Reporting(kept, rows)
+    kept.asked._live = live
+    if before:
+        live.report()
+    begin, end = NOW // MS - 100_000, NOW // MS
+    question = FlowsQuestion(Range(begin, end), updates=updates)
+    answer = kept.asked.answer(question, Range(begin, end))
+    found = next(answer)
+    live.report()
+    found += [flow for part in answer for flow in part]
+    told = [flow["UUID"] for flow in found]
+    assert len(set(told)) == len(told) == len(kept.ask(begin, end, updates=updates))
 
 
 def test_order_limit_nodes_and_fields(kept: Kept) -> None:
