@@ -79,6 +79,20 @@ CARRIERS = {
     )
 }
 
+# hosts that bridge others' packets into a tunnel, and out of it
+BRIDGED = [
+    ("vm1", flow("e1", 5, "egress", (64, 64), rtt=900)),
+    ("left", flow("tap1", 10, "ingress", (64, 64), rtt=800)),
+    ("left", flow("vx1", 20, "egress", (64, 64), rtt=790)),
+    ("left", flow("eth0", 30, "egress", (64, 64), parent="p1", rtt=780)),
+    ("leaf", flow("l1", 9, "ingress", (64, 64), parent="p2", rtt=700)),
+    ("leaf", flow("l2", 10, "egress", (64, 64), parent="p3", rtt=690)),
+    ("right", flow("eth1", 1, "ingress", (64, 64), parent="p4", rtt=300)),
+    ("right", flow("vx2", 2, "ingress", (64, 64), rtt=290)),
+    ("right", flow("tap2", 3, "egress", (64, 64), rtt=280)),
+    ("vm2", flow("e2", 3, "ingress", (64, 64), rtt=200)),
+]
+
 # out of a host and back, by a gateway
 HAIRPIN = [
     ("h1", flow("w1", 100, "egress", (64, 62))),
@@ -90,7 +104,7 @@ HAIRPIN = [
 ]
 
 
-@pytest.mark.parametrize("flows", [ROUTED, TUNNELLED, HAIRPIN], ids=["routed", "tunnelled", "hairpin"])
+@pytest.mark.parametrize("flows", [ROUTED, TUNNELLED, BRIDGED, HAIRPIN], ids=["routed", "tunnelled", "bridged", "hairpin"])
 @pytest.mark.parametrize("seed", range(5))
 def test_both_ways_are_put_in_order(flows: list[tuple[str, dict[str, Any]]], seed: int) -> None:
     expected = [record["Interface"] for _, record in flows]
