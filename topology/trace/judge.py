@@ -203,7 +203,10 @@ class _Shown:
 
 def _way(shown: _Shown, path: Sequence[Sighting], way: int, found: Sequence[Loss], *, arrives: bool | None) -> Way:
     numbers = {id(one): number for number, one in enumerate(path)}
-    points = [_point(shown, one, way, before) for one, before in zip(path, [None, *path], strict=False)]
+    lost = {id(loss.before) for loss in found}
+    points = [
+        _point(shown, one, way, before, same=id(one) not in lost) for one, before in zip(path, [None, *path], strict=False)
+    ]
     told = tuple(
         ShownLoss(
             loss.packets,
@@ -221,16 +224,18 @@ def _arrives(path: Sequence[Sighting], whole: Ends, way: int, graph: TracedGraph
     return graph.holds(path[-1].node, (whole.destination if way == FORTH else whole.source).address) if path else False
 
 
-def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> Point:
+def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None, *, same: bool) -> Point:
+    """``same``: what was seen first here was so before, too."""
     source, destination = one.ends if way == FORTH else one.ends[::-1]
     tunnel = one.tunnel
     since = round_trip = None
     if before is not None and before.host == one.host:
         # the first packet went forth: of the way back there is no time of its own
-        if way == FORTH and 0 < before.first <= one.first:
+        if way == FORTH and same and 0 < before.first <= one.first:
             since = one.first - before.first
     elif before is not None and before.rtt and one.rtt:
-        round_trip = abs(before.rtt - one.rtt)
+        nearer = before.rtt - one.rtt if way == FORTH else one.rtt - before.rtt
+        round_trip = nearer if nearer >= 0 else None  # of a SYN that came twice, and the like
     return Point(
         shown.host(one.host),
         one.namespace,

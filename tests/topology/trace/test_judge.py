@@ -201,3 +201,22 @@ def test_who_does_not_listen_to_a_broadcast_refuses_nothing() -> None:
         seen(host, name, "ingress", (5, 0), to="10.0.2.255", proto="UDP") for host, name in (("h2", "eth9"), ("r", "arm"))
     ]
     assert verdict(flows, drops=[drop("r", "NO_SOCKET", "10.0.2.255")])[0] == "well"
+
+
+def test_time_between_points_is_that_of_one_packet() -> None:
+    first, second = seen("h2", "eth9", "ingress"), seen("h2", "veth1", "egress", FirstMonotonic=1_000_000_001)
+    assert [point.since for point in trace([first, second]).forth.points] == [None, 1_000_000_000]
+    fewer = second[1] | {"Metric": {"ABPackets": 4, "ABBytes": 100, "BAPackets": 4, "BABytes": 100}}
+    assert [point.since for point in trace([first, ("host/h2", fewer)]).forth.points] == [None, None]
+
+
+def test_a_round_trip_that_grows_towards_its_end_tells_no_latency() -> None:
+    def round_trips(there: int, here: int) -> list[list[int | None]]:
+        flows = [seen("h1", "eth0", "egress", ttl=(64, 63)), seen("h2", "eth9", "ingress", ttl=(63, 64))]
+        for (_, flow), rtt in zip(flows, (there, here), strict=True):
+            flow["Metric"]["RTT"] = rtt
+        said = trace(flows)
+        return [[point.round_trip for point in way.points] for way in (said.forth, said.back)]
+
+    assert round_trips(900, 500) == [[None, 400], [None, 400]]
+    assert round_trips(500, 900) == [[None, None], [None, None]]
