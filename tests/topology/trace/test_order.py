@@ -178,5 +178,16 @@ def test_translated_conversations_are_turned_the_same_way() -> None:
     assert [str(end) for end in turned["u"]] == ["203.0.113.1:50001", "10.0.2.1:80"]
 
 
+def test_who_saw_only_answers_does_not_say_who_asked_whatever_its_clock() -> None:
+    asked, answered = flow("eth0", 1, "egress", (64, 64)), flow("up2", 1, "ingress", (64, 64), Start=-1_800_000)
+    answered["Network"] |= {"A": SERVER[0], "B": CLIENT[0]}
+    answered["Transport"] |= {"A": SERVER[1], "B": CLIENT[1]}
+    answered |= {"Metric": {"ABPackets": 4, "ABBytes": 400, "BAPackets": 0, "BABytes": 0}}
+    for one in (asked, answered):
+        del one["Initiator"]
+
+    assert [str(end) for end in orientations([answered, asked])["t"]] == ["10.0.1.1:40000", "10.0.2.1:80"]
+
+
 def names(seen: list[Sighting]) -> list[str]:
     return [one.interface for one in seen]
