@@ -61,7 +61,7 @@ def find_path(revisions: Iterable[Revision], question: Question) -> Path:
     start = _end(network, "src", question.src, to.address)
     if start.namespace is None:
         raise UsageError(f"src: no interface in the graph has the address {question.src[:60]}")
-    dst = to.address or _address_of("dst", question.dst, to, start.address)
+    dst = to.address or _address_of(network, "dst", question.dst, to, start.address)
     src = start.address if start.address is not None and start.address.version == dst.version else None
     if start.address is not None and src is None:
         raise UsageError(f"src {start.address} and dst {dst} are not of the same IP version")
@@ -159,13 +159,24 @@ def _usable(addresses: Iterable[Address], other: Address | None) -> Sequence[Add
     return sorted((one for one in found if other is None or one.version == other.version), key=lambda one: one.version)
 
 
-def _address_of(name: str, text: str, end: _End, other: Address | None) -> Address:
-    """The address of a node that was named. Raises UsageError."""
+def _address_of(network: Network, name: str, text: str, end: _End, other: Address | None) -> Address:
+    """The address of a node that was named: rather one that nobody else has, of what leads on. Raises UsageError."""
     devices = [end.device] if end.device else list(end.namespace.devices.values()) if end.namespace else []
-    found = _usable((address for device in devices for address in device.addresses), other)
+    found = [(one, device) for device in devices for one in _usable(device.addresses, other)]
     if not found:
         raise UsageError(f"{name}: {text[:60]} has no address that could be reached")
-    return found[0]
+
+    def doubt(one: tuple[Address, Device]) -> tuple[int, bool, bool]:
+        address, device = one
+        shared = any(holder.namespace is not device.namespace for holder in network.holders[address])
+        return address.version, shared, not _leads_on(device)
+
+    return min(found, key=doubt)[0]
+
+
+def _leads_on(device: Device) -> bool:
+    """Whether a route by a gateway leads through it."""
+    return any(hop.ip for table in device.data.routing_tables for route in table.routes for hop in route.next_hops)
 
 
 def _narrowest(hops: Sequence[Hop]) -> Narrowest | None:

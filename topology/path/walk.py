@@ -329,6 +329,9 @@ class Walker:
         if isinstance(route, Refused):
             yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops)
             return
+        if not route.hops:
+            yield _lost(by, f"ipvlan in mode l3: route {route.words()} leads nowhere", hops)
+            return
         hop, device = route.hops[0]
         first = _hop(device, "out", f"route {route.words()}", around, routed=True)
         way, _ = self._over_link(device, Frame(packet, _parse(hop.ip) or packet.dst), (*hops, first), around)
