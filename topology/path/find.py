@@ -56,7 +56,6 @@ def find_path(revisions: Iterable[Revision], question: Question) -> Path:
     if not 0 <= question.port <= 65535:
         raise UsageError(f"port: {question.port} is none: 1 to 65535")
     network = Network(revisions)
-    walker = Walker(network)
     to = _end(network, "dst", question.dst, None)
     start = _end(network, "src", question.src, to.address)
     if start.namespace is None:
@@ -66,11 +65,11 @@ def find_path(revisions: Iterable[Revision], question: Question) -> Path:
     if start.address is not None and src is None:
         raise UsageError(f"src {start.address} and dst {dst} are not of the same IP version")
     packet = Packet(src, dst, PROTOCOLS[question.proto], question.port)
-    path, trip = _walk(walker, start, packet, to)
+    path, trip = _walk(Walker(network), start, packet, to)
     if not question.back or trip.at is None or trip.packet.src is None:
         return path
     arrived = _End(trip.at, None, dst)
-    back, _ = _walk(walker, arrived, trip.packet.back, _End(start.namespace, None, trip.packet.src))
+    back, _ = _walk(Walker(network), arrived, trip.packet.back, _End(start.namespace, None, trip.packet.src))
     return msgspec.structs.replace(path, back=back, same_back=_same(path.hops, back.hops) and path.end.kind == back.end.kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -337,3 +338,21 @@ def test_a_host_is_meant_by_the_interface_that_leads_on() -> None:
     other = graph.device(host, "eth0", "veth", "10.0.0.2/24", routes=[via("0.0.0.0/0", "10.0.0.254")])
     graph.pair(graph.device(graph.host("web"), "eth0", "veth", "10.0.0.1/24"), other)
     assert path(graph, "web", "db").destination.address == "10.0.0.2"
+
+
+def test_ways_of_equal_cost_that_meet_again_are_each_followed_once() -> None:
+    """Six stages of eight parallel routers: a quarter of a million ways there, and as many back."""
+    graph, stages, there, back = Graph(), 6, "172.16.2.1/32", "172.16.1.1/32"
+    routers = [graph.host(f"r{stage}") for stage in range(stages + 1)]
+    for owner, address in ((routers[0], back), (routers[-1], there)):
+        graph.device(owner, "stub", "dummy", address)
+    for stage, one in itertools.product(range(stages), range(8)):
+        net, middle = f"10.{stage}.{one}", graph.host(f"m{stage}-{one}")
+        left = graph.device(routers[stage], f"out{one}", "veth", f"{net}.1/30", routes=[via(there, f"{net}.2")])
+        near = graph.device(middle, "near", "veth", f"{net}.2/30", routes=[via(back, f"{net}.1")])
+        far = graph.device(middle, "far", "veth", f"{net}.5/30", routes=[via(there, f"{net}.6")])
+        right = graph.device(routers[stage + 1], f"in{one}", "veth", f"{net}.6/30", routes=[via(back, f"{net}.5")])
+        graph.pair(left, near)
+        graph.pair(far, right)
+    found = path(graph, "172.16.1.1", "172.16.2.1")
+    assert (found.end.kind, found.back and found.back.end.kind, found.warnings) == ("arrives", "arrives", ())
