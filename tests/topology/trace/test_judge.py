@@ -134,6 +134,13 @@ def test_what_is_given_to_a_namespace_that_is_not_looked_at_is_not_lost() -> Non
     assert verdict(flows) == ("well", "no loss is seen; an end lies where no agent looks")
 
 
+def test_what_leaves_for_an_address_that_nobody_has_is_not_lost() -> None:
+    out = [seen("h1", "eth0", "egress", to="203.0.113.2"), seen("r", "arm", "egress", to="203.0.113.2", ttl=(63, 64))]
+    assert verdict(out) == ("well", "no loss is seen; an end lies where no agent looks")
+    into = [out[0], seen("r", "arm", "ingress", to="203.0.113.2")]
+    assert verdict(into)[1].startswith("5 packets forth lost after r arm")
+
+
 def test_what_ends_before_the_namespace_is_lost() -> None:
     flows = [seen("h1", "eth0", "egress", to="172.17.0.2"), seen("h2", "eth9", "ingress", to="172.17.0.2")]
     assert verdict(flows)[1] == "5 packets forth lost after h2 eth9: the kernels say no reason"
