@@ -17,7 +17,7 @@ from exporters.drops import metrics
 from exporters.drops.conversations import Conversations
 from exporters.drops.places import Places
 from exporters.drops.reasons import Reasons
-from exporters.drops.told import ours, told
+from exporters.drops.told import told
 from exporters.drops.totals import Totals
 from exporters.flows.ends import ends_of_flows
 from skytrail.metrics import Family
@@ -182,9 +182,6 @@ class DropsCollector:
         """
         with self._lock:
             owners, rows = self._conversations.find(ends_of_flows(keys, family))
-        if len(rows):
-            here = ours(rows, self._places())
-            owners, rows = owners[here], rows[here]
         found: list[dict[str, Any]] = [{} for _ in range(len(keys))]
         places = self._places() if len(rows) else None
         key, packets = rows["key"], rows["packets"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import drops
@@ -27,21 +26,14 @@ KINDS = {
 _MS = 1_000_000
 
 
-def ours(rows: NDArray[Any], places: Places) -> NDArray[np.bool_]:
-    """Which rows tell of namespaces that are known, or of none."""
-    known = np.fromiter(places.namespaces, np.uint64, len(places.namespaces))
-    netns = rows["key"]["netns"]
-    return np.asarray(np.isin(netns, known) | (netns == 0))
-
-
 def told(rows: NDArray[Any], reasons: Reasons, places: Places, offset: int) -> Iterator[dict[str, Any]]:
     """One object for each row.
 
     Args:
         rows: of :data:`exporters.drops.conversations.ROW`.
         reasons: the kernel's.
-        places: names of now. What happened in a namespace that is not among them is not told: that is another agent's, who may
-            share this kernel. A device that has no name any more is left out of the object.
+        places: names of now. A namespace or device that has none any more, as where a container has ended, is left out of the
+            object.
         offset: ns from the clock of ``last`` to the epoch.
 
     Yields:
@@ -49,7 +41,6 @@ def told(rows: NDArray[Any], reasons: Reasons, places: Places, offset: int) -> I
         {"Protocol", "A", "B"}, "Namespace": …, "Interface": …, "AB": packets, "BA": packets, "Last": ms}``; A is the
         conversation's lower end.
     """
-    rows = rows[ours(rows, places)]
     keys = rows["key"]
     tracking = tracking_of_ends(keys["ends"])
     for row, identity in zip(rows, tracking, strict=True):
