@@ -128,13 +128,21 @@ class ServiceMap:
         report: takes what is found.
         host: Name of the host whose hub asks.
         clock: µs since the epoch.
+        on_duty: whether it is ours to ask; else another hub does.
 
     Attributes:
         left_out: pairs that were too many, at the last question.
     """
 
-    def __init__(self, asker: Asker, report: Callable[[Report], object], host: str, clock: Callable[[], int]) -> None:
-        self._asker, self._report, self._clock = asker, report, clock
+    def __init__(
+        self,
+        asker: Asker,
+        report: Callable[[Report], object],
+        host: str,
+        clock: Callable[[], int],
+        on_duty: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._asker, self._report, self._clock, self._on_duty = asker, report, clock, on_duty
         self._source = Source(f"linker/{NAME}", host, service="hub")
         self._seen: dict[Pair, int] = {}  # when last: the number of the question
         self._number = 0
@@ -167,10 +175,15 @@ class ServiceMap:
                 _log.exception("services_failed")
 
     def step(self) -> None:
-        """Ask once. Raises SkytrailError: it cannot be, or the answer is too large."""
+        """Ask once, if it is ours to. Raises SkytrailError: it cannot be, or the answer is too large."""
+        if not self._on_duty():
+            self._said = None  # what others say meanwhile is not followed
+            return
         self._number += 1
         answers = self._asker.ask(_QUESTION)
         now = pairs((host, told) for host, part in answers.parts for told in part.found)
+        away = {tid for tid, name in self._asker.hosts().items() if name in answers.missing}
+        now |= {pair for pair in self._seen if not away.isdisjoint((pair[0].host, pair[1].host))}  # not seen is not gone
         self._seen |= dict.fromkeys(now, self._number)
         kept = [pair for pair, number in self._seen.items() if self._number - number < _KEPT]
         latest = sorted(kept, key=lambda pair: (-self._seen[pair], pair))

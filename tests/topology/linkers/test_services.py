@@ -63,12 +63,13 @@ class Agents:
 
     def __init__(self) -> None:
         self.sockets: list[Told] = []
+        self.missing: dict[str, str] = {}
 
     def hosts(self) -> dict[str, str]:
-        return {}
+        return {A: "a", B: "b"}
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:  # noqa: ARG002
-        return Answers([(host, Part([one])) for host, one in self.sockets])
+        return Answers([(host, Part([one])) for host, one in self.sockets], self.missing)
 
 
 def test_a_pair_stays_for_a_while_and_is_told_once() -> None:
@@ -103,3 +104,27 @@ def test_more_pairs_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -
     asked.step()
     assert asked.left_out == 3
     assert sum(isinstance(one, EdgeFact) and one.relation == "connection" for one in reports[0].facts) == 2
+
+
+def test_pairs_of_who_does_not_answer_stay() -> None:
+    agents, reports = Agents(), list[Report]()
+    asked = ServiceMap(agents, reports.append, "hub", lambda: 0)
+    agents.sockets = [LISTEN, SERVER, CLIENT]
+    asked.step()
+    agents.sockets, agents.missing = [CLIENT], {"b": "did not answer within 5 s"}
+    for _ in range(services._KEPT + 1):
+        asked.step()
+    assert len(reports) == 1
+
+
+def test_who_is_not_on_duty_says_nothing_and_all_when_it_is_again() -> None:
+    agents, reports, duty = Agents(), list[Report](), [True]
+    asked = ServiceMap(agents, reports.append, "hub", lambda: 0, lambda: duty[0])
+    agents.sockets = [LISTEN, SERVER, CLIENT]
+    asked.step()
+    duty[0] = False
+    asked.step()
+    assert len(reports) == 1
+    duty[0] = True
+    asked.step()
+    assert [one.facts for one in reports] == [reports[0].facts] * 2
