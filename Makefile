@@ -20,11 +20,11 @@ $(STAMP): pyproject.toml
 	$(LAB)/packages.sh run
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,ovs]'
 	touch $@
 
 $(VENV)/.installed-dev: $(STAMP)
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,janusgraph,dev]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,ovs,janusgraph,dev]'
 	touch $@
 
 test: $(VENV)/.installed-dev
@@ -34,7 +34,7 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-host test-graph
 
 # What asks this kernel, whose tests see each other; and beside it what does not.
-GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store
+GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings
 test-host:
 	$(BIN)/pytest $(addprefix --ignore=,$(GRAPH_TESTS))
 

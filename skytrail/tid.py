@@ -11,6 +11,7 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/device/mac/<permanent MAC>``     a physical device; ``/<bus address>`` follows if another has that MAC
 ``host/<host_id>/device/bus/<bus address>``       one without a permanent MAC; ``/port/<port>`` if several share it
 ``<namespace's TID>/link/<kind>/<name>``          a virtual device, by where it was first seen
+``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
 ``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
 ================================================  =======================================================================
 
@@ -95,6 +96,11 @@ def device_tid(
 ) -> str:
     """The TID of a device that shares its marks with no other: the first of :func:`device_tids`."""
     return next(device_tids(host, namespace, kind=kind, name=name, perm_mac=perm_mac, bus=bus, phys_port=phys_port))
+
+
+def ovs_tid(host: str, uuid: str) -> str:
+    """The TID of what a row of Open vSwitch's database on a host says."""
+    return _under(host, "ovs", uuid)
 
 
 @functools.lru_cache(_REMEMBERED)

@@ -309,7 +309,7 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        probes = HostProbes(self._host, tids, follow, outbox.put, clock)
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings.topology.ovsdb)
         answer = self._answering.answer
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
@@ -564,6 +564,7 @@ class AgentProcess:
             "failures": self.collector.capture.failures() if self.collector.capture else [],
             "runtimes": [asdict(one) for one in self._runtimes.status()],
             **({"hub": self._hub_status(self._sender)} if self._sender else {}),
+            **({"probes": self._probes.status()} if self._sender and self._probes else {}),
         }
 
     @staticmethod
@@ -587,6 +588,7 @@ class AgentProcess:
             "links": None if capture.following else "the link watcher has ended: see the log",
             "collectors": self._collectors_wait(),
             "tls": self._certificates.waiting(),
+            **(self._probes.waiting() if self._sender and self._probes else {}),  # else the hub in this process says so
         }
 
     def _collectors_wait(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import tempfile
@@ -30,7 +31,13 @@ def check(session: Session, *, as_json: bool) -> None:
     from exporters.bpf.features import examine  # noqa: PLC0415 - --help needs no kernel
     from skytrail.cli.checksecurity import security_findings  # noqa: PLC0415
 
-    findings = [*examine(), *_host(session.settings), *security_findings(session.settings), *_interfaces(session.settings)]
+    findings = [
+        *examine(),
+        *_host(session.settings),
+        *_ovsdb(session.settings),
+        *security_findings(session.settings),
+        *_interfaces(session.settings),
+    ]
     for finding in findings:
         if as_json:
             click.echo(json.dumps(finding._asdict()))
@@ -39,6 +46,19 @@ def check(session: Session, *, as_json: bool) -> None:
             click.echo(f"{_MARKS[finding.state]}  {finding.name}: {finding.found}{remedy}")
     if any(finding.state == "missing" for finding in findings):
         click.get_current_context().exit(1)
+
+
+def _ovsdb(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+
+    remote = settings.topology.ovsdb.remote
+    if remote is None:
+        return []
+    if remote.startswith("unix:") and not Path(remote.removeprefix("unix:")).exists():
+        return [Finding("Open vSwitch", "optional", f"no database at {remote}", "set topology.ovsdb.remote, if there is one")]
+    if importlib.util.find_spec("ovs") is None:
+        return [Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")]
+    return [Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")]
 
 
 def _host(settings: Settings) -> list[Finding]:

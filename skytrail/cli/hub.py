@@ -149,7 +149,7 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock)
+            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings.topology.ovsdb)
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:
@@ -267,12 +267,10 @@ class HubProcess:
         self.linkers = Linkers(self.store, report, names, host, clock, lambda: self.duty.ours)
         self._closers.callback(self.linkers.stop)
         self.linkers.start()
-        services = ServiceMap(self.asker, report, host, clock, lambda: self.duty.ours)
-        if NAME in names:
-            self._closers.callback(services.stop)
-            services.start()
-        elif self.duty.ours:
-            report(services.nothing())
+        on_duty = lambda: self.duty.ours  # noqa: E731 - it is asked each time
+        services = ServiceMap(self.asker, report, host, clock, on=NAME in names, on_duty=on_duty)
+        self._closers.callback(services.stop)
+        services.start()
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
+    from skytrail.settings.tree import Ovsdb
     from topology.facts import Report
     from topology.probes.netlink.probe import NetlinkProbe
+    from topology.probes.ovsdb.probe import OvsdbProbe
 
 _CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 
@@ -25,6 +27,7 @@ class HostProbes:
         follow: takes the events of links that the netlink probe has taken.
         report: takes reports.
         clock: µs since the epoch.
+        ovsdb: where Open vSwitch's database is.
     """
 
     def __init__(
@@ -34,10 +37,13 @@ class HostProbes:
         follow: Callable[[Sequence[Event]], None],
         report: Callable[[Report], object],
         clock: Callable[[], int],
+        ovsdb: Ovsdb,
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
+        self._ovsdb_settings = ovsdb
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
+        self.ovsdb: OvsdbProbe | None = None
 
     def start(self) -> None:
         """Report the host, and begin to watch."""
@@ -54,9 +60,35 @@ class HostProbes:
         for one in (worker, reader):
             self._closers.callback(one.close)
         source = Source("netlink", name, tid=tid)
-        self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._follow)
+        self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._followed)
         self._closers.callback(self.probe.stop)
+        self.ovsdb = self._ovsdb(name, tid)
         self.probe.start()
+        if self.ovsdb:
+            self._closers.callback(self.ovsdb.stop)
+            self.ovsdb.start()
+
+    def _ovsdb(self, name: str, tid: str) -> OvsdbProbe | None:
+        """Raises UsageError: ssl without its files."""
+        from skytrail.errors import UsageError  # noqa: PLC0415 - only where probes run
+        from topology.facts import Source  # noqa: PLC0415
+        from topology.probes.ovsdb.probe import OvsdbProbe  # noqa: PLC0415
+
+        given = self._ovsdb_settings
+        if given.remote is None:
+            return None
+        tls = (given.tls_key, given.tls_cert, given.tls_ca) if given.tls_key and given.tls_cert and given.tls_ca else None
+        if given.remote.startswith("ssl:") and tls is None:
+            raise UsageError("topology.ovsdb: ssl needs tls_key, tls_cert and tls_ca: set all three")
+        source = Source("ovsdb", name, tid=tid)
+        return OvsdbProbe(self._report, source, tid, self.probe.own_devices, given.remote, self._clock, tls)
+
+    def _followed(self, events: Sequence[Event]) -> None:
+        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run
+
+        self._follow(events)
+        if self.ovsdb and any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
+            self.ovsdb.devices_changed()
 
     def _tell_host(self) -> None:
         from skytrail.tid import host_tid  # noqa: PLC0415 - only where probes run
@@ -71,24 +103,28 @@ class HostProbes:
         """Report all that is there once more: to one who does not know what the store does not have."""
         self._tell_host()
         self.probe.tell_all()
+        if self.ovsdb:
+            self.ovsdb.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""
         self.probe.watcher.catch_up(_CATCH_UP)
 
     def waiting(self) -> dict[str, str | None]:
-        """Why a probe does not see what it watches, by its name; None: it does."""
-        return {
-            "netlink": self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
-        }
+        """Why a probe does not see what it watches, by its name; None: it does, or there is nothing of the kind."""
+        of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
+        return {"netlink": of_kernel, **({"ovsdb": self.ovsdb.failure} if self.ovsdb else {})}
 
     def status(self) -> dict[str, object]:
         """How each probe is, by its name."""
-        return {"netlink": self.probe.status()}
+        return {"netlink": self.probe.status(), **({"ovsdb": self.ovsdb.status()} if self.ovsdb else {})}
 
     def shown(self) -> dict[str, object]:
-        """The same as Skydive's clients read it."""
-        return {"netlink": {"Status": self.probe.failure or "active"}}
+        """The same as Skydive's clients read it; of those that have something to watch."""
+        shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}}
+        if self.ovsdb and (self.ovsdb.active or self.ovsdb.failure):
+            shown["ovsdb"] = {"Status": self.ovsdb.failure or "active"}
+        return shown
 
     def stop(self) -> None:
         """Watch no more."""

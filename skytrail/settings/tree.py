@@ -11,7 +11,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from skytrail.settings.values import check_address, check_addresses, check_endpoint, check_interfaces, check_subnets
+from skytrail.settings.values import (
+    check_address,
+    check_addresses,
+    check_database,
+    check_endpoint,
+    check_interfaces,
+    check_subnets,
+)
 
 YEAR = 365 * 86400.0
 
@@ -316,6 +323,24 @@ class JanusGraph(Section, frozen=True):
     ] = 256 << 20
 
 
+class Ovsdb(Section, frozen=True):
+    """Open vSwitch's database on this host."""
+
+    remote: Annotated[
+        str | None,
+        key(
+            "where it is: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; null: it is not asked",
+            reason="where Open vSwitch has it; while nothing is there, it is waited for",
+            check=check_database,
+        ),
+    ] = "unix:/run/openvswitch/db.sock"
+    tls_cert: Annotated[str | None, key("file with our certificate (PEM), for ssl", reason="null: no TLS")] = None
+    tls_key: Annotated[str | None, key("file with the certificate's key (PEM), for ssl", reason="null: no TLS")] = None
+    tls_ca: Annotated[
+        str | None, key("file with the authorities that the database's certificate must be of (PEM)", reason="null: no TLS")
+    ] = None
+
+
 class Topology(Section, frozen=True):
     """The graph and its history."""
 
@@ -325,6 +350,7 @@ class Topology(Section, frozen=True):
         key("where the graph is kept: a file below state_dir, or JanusGraph", reason="needs no server"),
     ] = "embedded"
     janusgraph: JanusGraph = JanusGraph()
+    ovsdb: Ovsdb = Ovsdb()
     synchronous: Annotated[
         Literal["normal", "full"],
         key(

@@ -99,6 +99,16 @@ def check_addresses(values: Sequence[str]) -> None:
         raise ValueError("an address stands there twice")
 
 
+def check_database(value: str) -> None:
+    """Refuse what is no remote of an OVSDB."""
+    kind, _, where = value.partition(":")
+    if kind == "unix" and where.startswith("/"):
+        return
+    if kind not in ("tcp", "ssl"):
+        raise ValueError("expected unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT")
+    parse_address(where)
+
+
 def check_interfaces(patterns: Sequence[str]) -> None:
     """Refuse an empty list or pattern, and a regular expression that does not compile."""
     if not patterns:

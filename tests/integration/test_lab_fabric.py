@@ -23,7 +23,7 @@ from skytrail.lab.state import Lab
 pytestmark = pytest.mark.timeout(240)
 
 Built = tuple[Lab, Plan]
-_SEEDS = (2, 5, 11)
+_SEEDS = (5,)  # all twenty: tests/bench/traces.py
 
 
 @pytest.fixture(scope="module")

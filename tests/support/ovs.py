@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from support.needs import tool
 from support.netlab import Net, until
@@ -18,28 +20,49 @@ class Switch:
         net: where its processes belong.
         netns: the host's namespace.
         folder: for database, sockets and logs; its path must be short (108 bytes for a socket's).
+
+    Attributes:
+        remote: of the database.
     """
 
     def __init__(self, net: Net, netns: str, folder: Path) -> None:
         self._net, self._netns, self._folder = net, netns, folder
         tool("ovs-vswitchd", "openvswitch-switch")
         folder.mkdir()
-        database, socket = folder / "conf.db", folder / "db.sock"
-        self._db, self._control = f"unix:{socket}", folder / "vswitchd.ctl"
-        subprocess.run(["ovsdb-tool", "create", database, _SCHEMA], check=True)
-        for word in ("ovsdb-server", "ovs-vswitchd"):
-            own = [str(database), f"--remote=punix:{socket}"] if word == "ovsdb-server" else [self._db]
-            quiet = [f"--unixctl={folder / word.removeprefix('ovs-')}.ctl", f"--log-file={folder / word}.log", "-vconsole:off"]
-            net.spawn(netns, "env", f"OVS_RUNDIR={folder}", word, *own, f"--pidfile={folder / word}.pid", *quiet)
-            until(socket.exists)
-            if word == "ovsdb-server":
-                self.vsctl("--no-wait", "init")
+        self._database, self._socket = folder / "conf.db", folder / "db.sock"
+        self.remote, self._control = f"unix:{self._socket}", folder / "vswitchd.ctl"
+        subprocess.run(["ovsdb-tool", "create", self._database, _SCHEMA], check=True)
+        self.start_database()
+        self.vsctl("--no-wait", "init")
+        self._daemon("ovs-vswitchd", self.remote)
         until(self._control.exists)
+
+    def start_database(self) -> None:
+        """Start ovsdb-server, once more after it was killed."""
+        self._socket.unlink(missing_ok=True)
+        self._server = self._daemon("ovsdb-server", str(self._database), f"--remote=punix:{self._socket}")
+        until(self._socket.exists)
+
+    def kill_database(self) -> None:
+        """Kill ovsdb-server; its socket stays, as it does then."""
+        self._server.kill()
+        self._server.wait()
+
+    def _daemon(self, word: str, *own: str) -> subprocess.Popen[str]:
+        folder = self._folder
+        quiet = [f"--unixctl={folder / word.removeprefix('ovs-')}.ctl", f"--log-file={folder / word}.log", "-vconsole:off"]
+        command = ["env", f"OVS_RUNDIR={folder}", word, *own, f"--pidfile={folder / word}.pid", *quiet]
+        return self._net.spawn(self._netns, *command)
 
     def vsctl(self, *words: str) -> str:
         """Run ``ovs-vsctl``; words that hold a blank are split. Returns when the switch has done it."""
         split = [part for word in words for part in word.split()]
-        return self._run("ovs-vsctl", "--timeout=10", f"--db={self._db}", *split)
+        return self._run("ovs-vsctl", "--timeout=10", f"--db={self.remote}", *split)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """A table as ``ovs-vsctl list`` shows it: sets as lists, maps as mappings, UUIDs as text."""
+        told = json.loads(self.vsctl("--format=json", "list", table))
+        return [dict(zip(told["headings"], map(_plain, row), strict=True)) for row in told["data"]]
 
     def flows(self, bridge: str, *flows: str) -> None:
         """Replace a bridge's OpenFlow rules."""
@@ -55,3 +78,15 @@ class Switch:
     def _run(self, *command: str) -> str:
         # its daemons look for the sockets of bridges here
         return self._net.run(self._netns, "env", f"OVS_RUNDIR={self._folder}", *command)
+
+
+def _plain(value: Any) -> Any:
+    """RFC 7047's values."""
+    match value:
+        case ["set", members]:
+            return [_plain(one) for one in members]
+        case ["map", pairs]:
+            return {_plain(key): _plain(one) for key, one in pairs}
+        case ["uuid", text]:
+            return text
+    return value

@@ -92,3 +92,51 @@ def _through(route: Json, index: int) -> Json:
 def via(prefix: str, *gateways: str, metric: int = 0) -> Json:
     """A route through the interface that it stands at."""
     return {"Prefix": prefix, "NextHops": [{"IP": gateway, "Priority": metric} for gateway in gateways]}
+
+
+class Switched(Graph):
+    """Hosts with a bridge ``br-int`` of Open vSwitch each."""
+
+    def switch(self, name: str) -> str:
+        tid = self.host(name)
+        bridge = self.node(f"{tid}/ovs", name, {"Type": "ovsbridge", "Name": "br-int"})
+        self.edge(tid, bridge, "ownership")
+        return tid
+
+    def port(self, switch: str, name: str, vlans: Json, *addresses: str, kind: str = "system") -> str:
+        device = self.device(switch, name, "tun" if kind == "internal" else "veth", *addresses, Ovs={"Type": kind})
+        self._port(switch, name, vlans, device)
+        return device
+
+    def patch(self, switch: str, bridge: str, name: str, vlans: Json) -> str:
+        end = self.node(f"{switch}/patch/{name}", switch.removeprefix("host/"), {"Type": "patch", "Name": name})
+        self._port(switch, name, vlans, end, bridge)
+        return end
+
+    def _port(self, switch: str, name: str, vlans: Json, interface: str, bridge: str = "") -> None:
+        host = switch.removeprefix("host/")
+        port = self.node(f"{switch}/port/{name}", host, {"Type": "ovsport", "Name": name, "Ovs": vlans})
+        for relation in ("ownership", "layer2"):
+            self.edge(bridge or f"{switch}/ovs", port, relation)
+        self.edge(port, interface, "layer2")
+
+    def workload(self, switch: str, name: str, vlans: Json, address: str) -> None:
+        inside = self.device(self.netns(switch, name), "eth0", "veth", address)
+        self.pair(inside, self.port(switch, name, vlans))
+
+
+def switched_fabric(**wrong: int) -> Graph:
+    """Two tenants on three hosts, whose switches are joined by a pair for each tenant between the first and each other one."""
+    graph = Switched()
+    hosts = [graph.switch(f"h{number}") for number in (1, 2, 3)]
+    for name, vlan, net in (("red", 10, 10), ("blue", 20, 20)):
+        for number, host in enumerate(hosts, 1):
+            own = f"{name}{number}"
+            graph.workload(host, own, {"Tag": wrong.get(own, vlan)}, f"10.0.{net}.{number}/24")
+        for number, host in enumerate(hosts[1:], 2):
+            here, there = f"t{vlan}x{number}", f"t{vlan}"
+            graph.pair(
+                graph.port(hosts[0], here, {"Tag": wrong.get(here, vlan)}),
+                graph.port(host, there, {"Tag": wrong.get(f"{there}h{number}", vlan)}),
+            )
+    return graph

@@ -19,7 +19,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "drop-rule": ("NETFILTER_DROP", "NETFILTER_INGRESS"),
     "mtu": ("MTU", "PKT_TOO_BIG"),
     "no-route": ("IP_OUTNOROUTES", "IP_INNOROUTES", "NO_ROUTE"),
-    "wrong-vlan": ("",),  # Open vSwitch drops it, and tells no kernel: only the place is known
+    "wrong-vlan": ("VLAN",),
     "wrong-vni": ("VXLAN_VNI_NOT_FOUND", "VNI"),
     "closed-port": ("NO_SOCKET",),
     "backlog": ("ACCEPT_QUEUE_FULL",),

@@ -27,6 +27,7 @@ NAME = "service"
 """As the settings have it."""
 
 _PERIOD = 30.0  # seconds between two questions
+_LOOK = 1.0  # seconds
 _KEPT = 10  # questions for which a pair stays that is not seen any more
 _MOST = 5000  # pairs
 _QUESTION = SocketsQuestion(
@@ -128,7 +129,8 @@ class ServiceMap:
         report: takes what is found.
         host: Name of the host whose hub asks.
         clock: µs since the epoch.
-        on_duty: whether it is ours to ask; else another hub does.
+        on: whether it is wanted; else only what it found while it was is taken back.
+        on_duty: whether it is ours to run; else another hub does.
 
     Attributes:
         left_out: pairs that were too many, at the last question.
@@ -140,9 +142,12 @@ class ServiceMap:
         report: Callable[[Report], object],
         host: str,
         clock: Callable[[], int],
+        *,
+        on: bool = True,
         on_duty: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._asker, self._report, self._clock, self._on_duty = asker, report, clock, on_duty
+        self._asker, self._report, self._clock = asker, report, clock
+        self._on, self._on_duty = on, on_duty
         self._source = Source(f"linker/{NAME}", host, service="hub")
         self._seen: dict[Pair, int] = {}  # when last: the number of the question
         self._number = 0
@@ -155,10 +160,6 @@ class ServiceMap:
         """Begin."""
         self._thread.start()
 
-    def nothing(self) -> Report:
-        """What is said where it does not run: what it found while it did is gone."""
-        return Report(self._source, self._clock(), whole=True)
-
     def stop(self) -> None:
         """Ask no more; what was found stays."""
         self._stopping.set()
@@ -166,19 +167,22 @@ class ServiceMap:
             self._thread.join()
 
     def _follow(self) -> None:
-        while not self._stopping.wait(_PERIOD):
+        while not self._stopping.wait(_PERIOD if self._on else _LOOK):
             try:
-                self.step()
+                if not self._on_duty():
+                    self._said = None  # who is says what there is
+                elif self._on:
+                    self.step()
+                else:
+                    self._report(Report(self._source, self._clock(), whole=True))
+                    return
             except SkytrailError as error:
                 _log.warning("services_not_asked", reason=str(error))
             except Exception:  # noqa: BLE001 - whatever one agent answers, it is asked again
                 _log.exception("services_failed")
 
     def step(self) -> None:
-        """Ask once, if it is ours to. Raises SkytrailError: it cannot be, or the answer is too large."""
-        if not self._on_duty():
-            self._said = None  # what others say meanwhile is not followed
-            return
+        """Ask once. Raises SkytrailError: it cannot be, or the answer is too large."""
         self._number += 1
         answers = self._asker.ask(_QUESTION)
         now = pairs((host, told) for host, part in answers.parts for told in part.found)

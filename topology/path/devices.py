@@ -164,6 +164,12 @@ class NetConfs(_Read, frozen=True, gc=False):
     ipv6: NetConf = msgspec.field(default=NetConf(), name="IPv6")
 
 
+class Ovs(_Read, frozen=True, gc=False):
+    """What Open vSwitch says of an interface of its own."""
+
+    type: str = ""
+
+
 class Data(_Read, frozen=True, gc=False):
     """An interface's keys that a path depends on."""
 
@@ -199,6 +205,7 @@ class Data(_Read, frozen=True, gc=False):
     neighbors: tuple[Entry, ...] = ()
     fdb: tuple[Entry, ...] = ()
     net_conf: NetConfs = NetConfs()
+    ovs: Ovs = Ovs()
 
     @property
     def tunnel_data(self) -> Tunnel | None:

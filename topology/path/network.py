@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from topology.elements import Kind, Revision, State
+from topology.path import openvswitch
 from topology.path.devices import Address, Data, Device, Namespace, Owner, parse_addresses
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Network:
         peers: the other end of a pair, by ID.
         lowers: what a stacked device stands on, by ID.
         uppers: what stands on a device, by ID.
+        switch_ports: ports of Open vSwitch that its database tells of, by their interfaces' IDs.
     """
 
     def __init__(self, revisions: Iterable[Revision]) -> None:
@@ -74,17 +76,21 @@ class Network:
         links: list[tuple[str, str, str]] = []
         found: dict[str, tuple[State, Data]] = {}
         owned: list[tuple[str, str]] = []
+        switched: dict[str, openvswitch.Element] = {}
+        layers: list[tuple[str, str]] = []
         for revision in revisions:
             state = revision.state
             if state is None:
                 continue
             if state.kind is Kind.NODE:
-                self._node(revision.id, state, found)
+                self._node(revision.id, state, found, switched)
             elif (edge := read_state(state, EdgeKeys)) is not None:
                 if edge.relation_type == "ownership":
                     owned.append((state.child, state.parent))
-                elif edge.relation_type == "layer2" and edge.type:
+                elif edge.relation_type == "layer2" and edge.type not in ("", openvswitch.PATCH):
                     links.append((edge.type, state.parent, state.child))
+                elif edge.relation_type == "layer2":
+                    layers.append((state.parent, state.child))
         owners = {child: parent for child, parent in owned if parent in self.namespaces}
         for id_, (state, data) in found.items():
             namespace = self.namespaces.get(owners.get(id_, ""))
@@ -92,8 +98,11 @@ class Network:
                 self._device(id_, state, data, namespace)
         for kind, parent, child in links:
             self._link(kind, self.devices.get(parent), self.devices.get(child))
+        self.switch_ports = openvswitch.ports(switched, layers, self.devices)
 
-    def _node(self, id_: str, state: State, found: dict[str, tuple[State, Data]]) -> None:
+    def _node(
+        self, id_: str, state: State, found: dict[str, tuple[State, Data]], switched: dict[str, openvswitch.Element]
+    ) -> None:
         kind = read_state(state, KindKeys)
         if kind is None:
             return
@@ -102,6 +111,8 @@ class Network:
             if owner is not None:
                 self.namespaces[id_] = Namespace(id_, state.tid, state.host, owner)
                 self._name(id_, owner.name, state.tid)
+        elif kind.type in openvswitch.KINDS and (element := read_state(state, openvswitch.Element)) is not None:
+            switched[id_] = element
         elif kind.if_index is not None and (data := read_state(state, Data)) is not None:
             found[id_] = state, data
 

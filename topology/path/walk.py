@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from topology.path import bridging, encapsulation, switching
+from topology.path import bridging, encapsulation, openvswitch, switching
 from topology.path.devices import BROADCAST, Address, Device, Namespace
 from topology.path.network import PAIRS, Network
 from topology.path.packets import Frame, Packet
@@ -20,8 +20,9 @@ _DEEPEST = 8  # tunnels in each other
 _MOST_ROUTERS = 64  # the usual TTL
 _MOST_SWITCHES = 2  # Open vSwitches on one link: that of the sender and that of the receiver
 _PROBED = 16  # next hops of one route whose ways are looked at
-_ASSUMED = "by Open vSwitch, whose flows are not in the graph: assumed"
-_NOT_FOR_US, _UNKNOWN, _HARD = range(3)
+_ASSUMED = ", whose flows are not in the graph: assumed"
+_INTERNAL = "internal"  # Open vSwitch's type of a port that is the host's own interface
+_NOT_FOR_US, _UNKNOWN, _HARD, _MISFIT = range(4)
 
 Hops: TypeAlias = "tuple[Hop, ...]"
 
@@ -37,11 +38,19 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A way that does not lead there. ``rank``: how much its reason says."""
+    """A way that does not lead there.
+
+    Attributes:
+        hops: the interfaces.
+        end: how it ends.
+        rank: how much its reason says.
+        misfit: the VLANs for which it ends, if that is why: it would lead there.
+    """
 
     hops: Hops
     end: End
     rank: int
+    misfit: openvswitch.Misfit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ class Trip:
         at: the namespace where it arrives; None: it does not.
         packet: with the source that it left with.
         warnings: what may fail.
+        misfit: the VLANs of Open vSwitch's ports for which it does not arrive, if that is why.
     """
 
     hops: Hops
@@ -61,6 +71,7 @@ class Trip:
     at: Namespace | None
     packet: Packet
     warnings: tuple[str, ...] = ()
+    misfit: openvswitch.Misfit | None = None
 
 
 Way: TypeAlias = "Arrival | Lost"
@@ -72,10 +83,14 @@ def _ended(kind: Ending, reason: str, device: Device | None, namespace: Namespac
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What is around a packet: how many tunnels, and the bytes of their headers."""
+    """What is around a packet: how many tunnels, and the bytes of their headers.
+
+    ``misfit``: VLANs that do not go together were passed over, to see whether the way would lead there.
+    """
 
     depth: int = 0
     overhead: int = 0
+    misfit: bool = False
 
 
 class Walker:
@@ -146,7 +161,7 @@ class Walker:
         first = _hop(device, "out", f"route {route.words(number)}", around, routed=True)
         way, warnings = self._over_link(device, Frame(packet, target, sender=device.data.mac), (first,), around)
         if isinstance(way, Lost):
-            return Trip(way.hops, way.end, None, packet, warnings)
+            return Trip(way.hops, way.end, None, packet, warnings, way.misfit)
         here = way.device.id, packet, around  # ways of equal cost part and meet again: each is followed once
         onward = self._onward.get(here) or self._receive(way.device, packet, around, seen)
         if onward.at is not None:
@@ -292,7 +307,9 @@ class Walker:
                 yield from self._next(one.device, one.frame, (*hops, through), around, "", guessed=one.flooded)
 
     def _to_nowhere(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
-        _ = frame, around
+        if device.data.ovs.type == _INTERNAL and device.id in self._network.switch_ports:
+            yield from self._to_switch(device, frame, hops, around)
+            return
         yield _lost(device, _ENDS[device.data.type], hops, kind="stops" if device.data.type == "dummy" else "unknown")
 
     def _to_uplink(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
@@ -389,7 +406,7 @@ class Walker:
         assert tunnel is not None, "it is a tunnel's end"
         label, port = encapsulation.label_words(kind, remote.label), encapsulation.port(device, tunnel)
         more = encapsulation.overhead(device, tunnel, remote.address, len(frame.vlans))
-        outside = _Around(around.depth + 1, around.overhead + more)
+        outside = _Around(around.depth + 1, around.overhead + more, around.misfit)
         said = " ".join(word for word in (kind, label, f"to {remote.address} ({remote.why})") if word)
         sent = (*hops[:-1], msgspec.structs.replace(hops[-1], decision=_joined(hops[-1].decision, said)))
         proto = encapsulation.KINDS[kind].proto
@@ -397,7 +414,8 @@ class Walker:
         trip = self.send(beneath, outer, outside, beneath.devices.get(tunnel.link) if tunnel.link else None)
         way = (*sent, *trip.hops)
         if trip.at is None:
-            yield Lost(way, trip.end, _HARD if trip.end.kind == "stops" else _UNKNOWN)
+            rank = _MISFIT if trip.misfit else _HARD if trip.end.kind == "stops" else _UNKNOWN
+            yield Lost(way, trip.end, rank, trip.misfit)
             return
         src = trip.packet.src
         here = self._tunnels().get(trip.at.id, [])
@@ -464,8 +482,8 @@ class Walker:
                 yield from self._take(tagged[0], frame.untagged(), hops, around, f"VLAN {frame.vlans[0]}")
                 return
         ports = switching.fellow_ports(device)
-        if ports is not None:
-            yield from self._switched(device, ports, frame, hops, around)
+        if ports is not None or device.id in self._network.switch_ports:
+            yield from self._switched(device, ports or [], frame, hops, around)
             return
         master = device.master
         receive = self._RECEIVERS.get(master.data.type) if master else None
@@ -513,15 +531,46 @@ class Walker:
 
     def _switched(self, device: Device, ports: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """Open vSwitch: it is taken to hand frames to whichever port leads there, since its flows are not in the graph."""
-        more = _assumptions(hops) < _MOST_SWITCHES
-        for port in self._likely(ports, frame) if more else ():
-            if port.data.type != switching.DATAPATH:
-                yield from self._next(port, frame, hops, around, _ASSUMED, guessed=True)
-            elif not _passed(hops, port, "in", frame, around):
-                yield from self._to_uppers(
-                    port, [], frame, (*hops, _hop(port, "in", _ASSUMED, around, frame.vlans, guessed=True)), around
-                )
+        more, entered = _assumptions(hops) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
+        if more and entered is not None:
+            yield from self._by_vlans(entered, frame, hops, around)
+        elif more:
+            for port in self._likely(ports, frame):
+                yield from self._out_of_switch(port, frame, hops, around, f"by Open vSwitch{_ASSUMED}")
         yield _lost(device, "what Open vSwitch does with it is not in the graph", hops, kind="unknown")
+
+    def _by_vlans(self, entered: openvswitch.Port, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """By the ports that its VLAN is let out of; where none leads there, those that would if their VLANs were others."""
+        arrived = False
+        for one in openvswitch.reached(entered, frame):
+            if one.between is not None and (arrived or around.misfit):
+                return
+            inside = around if one.between is None else replace(around, misfit=True)
+            vlan = f" in VLAN {one.vlan}" if one.vlan else ""
+            why = f"by Open vSwitch{vlan} of {one.port.bridge}{_ASSUMED}"
+            to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
+            for way in self._out_of_switch(to, one.frame, hops, inside, why):
+                there = isinstance(way, Arrival) and _answers(way, frame)
+                arrived = arrived or there
+                if one.between is None:
+                    yield way
+                elif there:
+                    yield self._misfit(one, hops)
+
+    def _misfit(self, reached: openvswitch.Reached, hops: Hops) -> Lost:
+        network = self._network
+        found = openvswitch.misfit(reached, network.peers, network.holders, network.switch_ports)
+        device = next(iter((*found.odd.devices, *found.other.devices)))
+        return Lost(hops, _ended("stops", found.words, device, device.namespace), _MISFIT, found)
+
+    def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+        """A frame leaves Open vSwitch by a port; by an internal one it comes to the host."""
+        if port.data.type != switching.DATAPATH and port.data.ovs.type != _INTERNAL:
+            yield from self._next(port, frame, hops, around, why, guessed=True)
+        elif not _passed(hops, port, "in", frame, around):
+            yield from self._to_uppers(
+                port, [], frame, (*hops, _hop(port, "in", why, around, frame.vlans, guessed=True)), around
+            )
 
     _Sender: TypeAlias = "Callable[[Walker, Device, Frame, Hops, _Around], Iterator[Way]]"
     _Receiver: TypeAlias = "Callable[[Walker, Device, Device, Frame, Hops, _Around], Iterator[Way]]"
@@ -608,12 +657,19 @@ def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[s
         warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
         return meant[0], warnings
     lost = [way for way in ways if isinstance(way, Lost)]
-    best = max(lost, key=lambda way: (way.rank, len(way.hops)), default=None)
+    best = max(lost, key=_worth, default=None)
     if best is not None and best.rank > _NOT_FOR_US:
         return best, ()
     who = f"{frame.target} has no neighbour entry at {device.name}, and" if not frame.mac else f"{frame.mac}:"
     hops = best.hops if best is not None and len(lost) == 1 else _until(device, ways)
     return _lost(device, f"{who} nobody on this link answers for {frame.target}", hops), ()
+
+
+def _worth(way: Lost) -> tuple[int, int, int]:
+    """How much it says: of VLANs that do not go together those that are surely so, and the first on the way."""
+    if way.misfit is not None:
+        return way.rank, way.misfit.certainty, -len(way.hops)
+    return way.rank, 0, len(way.hops)
 
 
 def _doubt(way: Arrival, frame: Frame) -> tuple[bool, int, int]:
@@ -627,7 +683,7 @@ def _has_learned(ports: Iterable[Device], mac: str) -> bool:
 
 def _assumptions(hops: Hops) -> int:
     """How often a frame was taken to pass Open vSwitch."""
-    return sum(hop.decision == _ASSUMED for hop in hops)
+    return sum(hop.decision.endswith(_ASSUMED) for hop in hops)
 
 
 def _until(device: Device, ways: list[Way]) -> Hops:

@@ -13,9 +13,9 @@ from topology.trace.sightings import BACK, FORTH, End, Sighting
 NO_SUCH_NETWORK = "VXLAN_VNI_NOT_FOUND"
 """The kernel's, of a VNI that it has no device for."""
 
-MTU, NO_ROUTE, VNI, NOT_TRANSLATED = "MTU", "NO_ROUTE", "VNI", "NOT_TRANSLATED"
-"""Ours: too long for the next interface; routes that lead nowhere; a tunnel's end with a number that no other one has; an
-answer that reached the translator and was not translated back."""
+MTU, NO_ROUTE, VNI, VLAN, NOT_TRANSLATED = "MTU", "NO_ROUTE", "VNI", "VLAN", "NOT_TRANSLATED"
+"""Ours: too long for the next interface; routes that lead nowhere; a tunnel's end with a number that no other one has; ports of
+Open vSwitch whose VLANs do not go together; an answer that reached the translator and was not translated back."""
 
 _ETHERNET = 14
 _OVERHEAD = {"vxlan": (36, 56), "geneve": (36, 56), "gre": (24, 44), "gretap": (24, 44)}
@@ -63,7 +63,7 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
         )
     if reasons:
         return None
-    return _too_long(loss, graph) or no_route(after, loss.way, graph, name)
+    return _too_long(loss, graph) or _wrong_vlan(after, loss.way, graph) or no_route(after, loss.way, graph, name)
 
 
 def _too_long_before(loss: Loss, graph: TracedGraph, path: Sequence[Sighting]) -> Why | None:
@@ -114,6 +114,12 @@ def _too_long(loss: Loss, graph: TracedGraph) -> Why | None:
         if node and mtu and place and length > mtu:
             return Why(MTU, *place, f"{place[2]} takes no more than {mtu} bytes, and {length:.0f} were sent")
     return None
+
+
+def _wrong_vlan(after: Sighting, way: int, graph: TracedGraph) -> Why | None:
+    """Open vSwitch, which tells no kernel what it drops, lets the packets through by no port that leads there."""
+    found = graph.misfit(after.node, _end(after, 1 - way).address, _end(after, way).address)
+    return Why(VLAN, *found) if found else None
 
 
 def _around(kind: str, address: str) -> int:

@@ -125,6 +125,22 @@ class TracedGraph:
         route = Router(device.namespace).choose(packet)
         return route.reason if isinstance(route, Refused) else ""
 
+    def misfit(self, node: str, source: str, destination: str) -> tuple[str, str, str, str] | None:
+        """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.
+
+        Host's name, namespace and name of the port's interface, and words for both ports whose VLANs do not go together; None:
+        those of all ports on the way do.
+        """
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if packet is None or packet.src is None:
+            return None
+        begin = [one.namespace for one in self._network.holders.get(packet.src, ())]
+        for namespace in dict.fromkeys((*begin, *([device.namespace] if device else ()))):
+            trip = self._walker.send(namespace, packet)
+            if trip.misfit is not None:
+                return trip.end.host, trip.end.namespace, trip.end.interface, trip.misfit.words
+        return None
+
     def tunnels(self, number: int) -> list[tuple[str, str, str]]:
         """Host's name, namespace and name of the ends of tunnels with a VNI, or key."""
         found = (one for one in self._devices.values() if one.tunnel and one.tunnel.id == number)

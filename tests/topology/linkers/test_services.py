@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from typing import Any
 
 import pytest
+from support.netlab import until
 
 from skytrail.asking.asker import Answers
 from skytrail.asking.questions import Part, Question
@@ -106,6 +108,26 @@ def test_more_pairs_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -
     assert sum(isinstance(one, EdgeFact) and one.relation == "connection" for one in reports[0].facts) == 2
 
 
+def test_where_it_is_off_what_it_found_is_taken_back_by_the_hub_on_duty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "_LOOK", 0.01)
+    duty, reports, asked = threading.Event(), list[Report](), threading.Event()
+
+    def on_duty() -> bool:
+        asked.set()
+        return duty.is_set()
+
+    made = ServiceMap(Agents(), reports.append, "hub", lambda: 0, on=False, on_duty=on_duty)
+    made.start()
+    try:
+        assert asked.wait(5)
+        assert not reports
+        duty.set()
+        until(lambda: reports, 5)
+    finally:
+        made.stop()
+    assert [(one.whole, one.facts) for one in reports] == [(True, ())]
+
+
 def test_pairs_of_who_does_not_answer_stay() -> None:
     agents, reports = Agents(), list[Report]()
     asked = ServiceMap(agents, reports.append, "hub", lambda: 0)
@@ -115,16 +137,3 @@ def test_pairs_of_who_does_not_answer_stay() -> None:
     for _ in range(services._KEPT + 1):
         asked.step()
     assert len(reports) == 1
-
-
-def test_who_is_not_on_duty_says_nothing_and_all_when_it_is_again() -> None:
-    agents, reports, duty = Agents(), list[Report](), [True]
-    asked = ServiceMap(agents, reports.append, "hub", lambda: 0, lambda: duty[0])
-    agents.sockets = [LISTEN, SERVER, CLIENT]
-    asked.step()
-    duty[0] = False
-    asked.step()
-    assert len(reports) == 1
-    duty[0] = True
-    asked.step()
-    assert [one.facts for one in reports] == [reports[0].facts] * 2

@@ -113,6 +113,13 @@ class NetlinkProbe:
             if not self._first:
                 self._report(self._clock(), {}, {}, set())
 
+    def own_devices(self) -> dict[str, str] | None:
+        """TIDs of our own namespace's links by name; None: before the first look."""
+        with self._lock:
+            if self._first:
+                return None
+            return {known.link.name: known.tid for key, known in self._links.by_key.items() if key[0] == self._own}
+
     def stop(self) -> None:
         """End the watching."""
         self.watcher.stop()
