@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,13 +13,18 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from exporters.flows.collector import FlowsCollector
-from exporters.flows.query import largest, read_query, read_wait
+from exporters.flows.filter_questions import question_of
+from exporters.flows.query import Query, largest, read_query, read_wait
 from exporters.sockets.collector import SocketsCollector
 from skytrail.asking.asker import Answer
 from skytrail.asking.questions import FlowsQuestion, Part, Range, SocketsQuestion
+from skytrail.asking.terms import Term, compiled
 from skytrail.errors import BusyError, UsageError
 from skytrail.moments import parse_moment
 from skytrail.settings.values import parse_duration
+
+MOST_TOLD = 50_000
+"""Flows of the past in one answer: some 300 MB while it is made."""
 
 _WAITERS = 2  # of the few threads that answer
 _ASKERS = 2  # the others are for scrapes and status
@@ -59,8 +65,8 @@ def flows_blueprint(collector: FlowsCollector, answer: Answer) -> Blueprint:
         try:
             lines = "application/x-ndjson" in request.headers.get("Accept", "")
             if when:
-                found = _Past(answer(FlowsQuestion(when)))
-                batches, headers = iter([largest(found, query)]), found.headers
+                found = _Past(answer(FlowsQuestion(when, term=_narrowed(query))))
+                batches, headers = iter([_largest(found, query)]), found.headers
             else:
                 batches = collector.flow_batches(query)
             body = _encoded(batches, lines=lines)
@@ -105,6 +111,27 @@ def sockets_blueprint(collector: SocketsCollector | None, answer: Answer) -> Blu
         return Response(body, content_type="application/x-ndjson" if lines else "application/json", headers=headers)
 
     return blueprint
+
+
+def _narrowed(query: Query) -> Term | None:
+    """What every flow that a filter wants meets, for the search; None: nothing is known of it."""
+    if query.filter is None or "~" in query.filter.text:  # a pattern may be one of numbers
+        return None
+    try:
+        term = question_of(query.filter.text)
+        if term is not None:
+            compiled(term)
+    except UsageError:  # what can only be seen of a flow as a whole
+        return None
+    return term
+
+
+def _largest(found: Iterable[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
+    """As :func:`largest`, but never all of a long time. Raises UsageError."""
+    told = largest(found, query if query.limit else replace(query, limit=MOST_TOLD + 1))
+    if len(told) > MOST_TOLD:
+        raise UsageError(f"more than {MOST_TOLD} flows: ask for a shorter time, or for less by filter and limit")
+    return told
 
 
 class _Past:

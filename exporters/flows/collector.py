@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import structlog
@@ -92,7 +93,7 @@ class FlowsCollector:
         self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=sinks, rows=records)
         self._renderer = Renderer(points, applications, program.sampling, described)
         self._sinks: list[Sink] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._seen = -1
         self._drained_at = -math.inf  # monotonic seconds
         self._stop = threading.Event()
@@ -132,8 +133,13 @@ class FlowsCollector:
 
     def drain_if_older(self, seconds: float) -> None:
         """As :meth:`drain`, unless that has begun less than so long ago: many who ask at once cost one reading."""
-        if time.monotonic() - self._drained_at >= seconds:
-            self.drain()
+        with self._lock:  # what another one reads is with the outputs before anybody looks at what it left
+            if time.monotonic() - self._drained_at >= seconds:
+                self.drain()
+
+    def still(self) -> AbstractContextManager[object]:
+        """Nothing is reported meanwhile but by who holds it: what outputs have and what the table has are all, each once."""
+        return self._lock
 
     def drain(self) -> None:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""

@@ -5,11 +5,13 @@ the time: interface, processes, containers, drops, translations. What follows fr
 somebody asks; of tracking ID and UUID three bytes are kept, to look for them.
 
 A flow lived from its first packet to its last. Of a range it is shown as of its last record until the range's end; one that
-has none by then as of its first record after that, which has counted all since its beginning.
+has none by then as of its first record after that, which has counted all since its beginning. One whose time had not run out
+by then has not finished.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf.program import FlowProgram
-from exporters.flows.answering import LiveFlows, finish, of_nodes
+from exporters.flows.answering import PART_ROWS, LiveFlows, finish, of_nodes
 from exporters.flows.applications import Applications
 from exporters.flows.collector import Fates, add_fate
 from exporters.flows.columns import FlowColumns, id_number
@@ -43,6 +45,7 @@ KIND = "flows"
 GROWS = frozenset({"id", "start"})
 
 _MS = 1_000_000
+_STAY = 100 * _MS  # ns; how exactly it is kept how long a flow without packets stayed in the table
 _MOST = 1_000_000  # flows of one question: 40 MB while they are looked for
 _KEPT = (
     "id", "family", "key.tags", "key.addr", "key.port", "key.id", "parent_uuid",
@@ -121,6 +124,7 @@ class FlowRecorder:
             "previous": rows["previous_at"] - start,
             "asked": np.where(flow["asked"] > 0, asked << 1 | 1, 0),
             "ended": batch.ended | (flow["ended"] > 0),
+            "stayed": np.where(batch.ended, np.maximum(batch.now - rows["reported_at"], 0) // _STAY, 0).astype(np.uint32),
             "tracking": _marks(rows["tracking"]),
             "uuid": _marks(rows["uuid"]),
             **{what: np.ascontiguousarray(rows["reported"][what]) for what in ("packets", "bytes")},
@@ -196,13 +200,19 @@ def _mark(text: str) -> int | None:
     return None if number is None else number >> 104
 
 
-class _Kept:
-    """The fields of ``ROW`` that a kept table has, or from which they follow; each made once."""
+class Kept:
+    """The fields of ``ROW`` that a kept table has, or from which they follow; each made once.
 
-    def __init__(self, table: Table | Packed) -> None:
-        self.table, self._made = table, dict[str, NDArray[Any]]()
+    Args:
+        table: that it is.
+        until: as of when, ns; None: as it was reported.
+    """
+
+    def __init__(self, table: Table | Packed, until: int | None = None) -> None:
+        self.table, self.until, self._made = table, until, dict[str, NDArray[Any]]()
 
     def __call__(self, name: str) -> NDArray[Any]:
+        """One field of all rows."""
         found = self._made.get(name)
         if found is None:
             made = _DERIVED.get(name)
@@ -210,14 +220,23 @@ class _Kept:
         return found
 
 
-_DERIVED: dict[str, Callable[[_Kept], NDArray[Any]]] = {
+def _ended(kept: Kept) -> NDArray[np.bool_]:
+    ended = kept.table.column("ended").astype(np.bool_)
+    if kept.until is None:
+        return ended
+    closed = kept("flow.rst").any(axis=1) | kept("flow.fin").all(axis=1)
+    left = kept("reported_at") + kept.table.column("stayed").astype(np.int64) * _STAY
+    return ended & (closed | (left <= kept.until))
+
+
+_DERIVED: dict[str, Callable[[Kept], NDArray[Any]]] = {
     "offset": lambda kept: np.zeros(len(kept.table), np.int64),  # the kernel's times are made ones of the epoch
     "flow.first": lambda kept: kept("start") + kept.table.column("first"),
     "flow.last": lambda kept: kept("start") + kept.table.column("last"),
     "reported_at": lambda kept: kept("flow.last") + kept.table.column("reported"),
     "previous_at": lambda kept: kept("start") + kept.table.column("previous"),
     "flow.asked": lambda kept: _asked(kept.table.column("asked"), kept("start")),
-    "flow.ended": lambda kept: kept.table.column("ended"),
+    "flow.ended": _ended,
     **{
         f"{of}.{what}": lambda kept, what=what: kept.table.column(what)  # type: ignore[misc]
         for of in ("flow.dir", "reported")
@@ -299,20 +318,25 @@ class FlowHistory:
         yield from finish((flow for flow in found if test is None or test(flow)), question, sorted_already=False)
 
     def _updates(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
-        with self._history.reading(KIND, begin, end + self._horizon) as tables:
+        with contextlib.ExitStack() as closers:
+            with self._live.still():
+                recent = end + self._horizon >= self._clock()
+                pending = self._live.pending(question, begin, end) if recent else np.zeros(0, ROW)
+                tables = closers.enter_context(self._history.reading(KIND, begin, end + self._horizon))
             for table in tables():
-                kept = _Kept(table)
+                kept = Kept(table)
                 within = (kept("reported_at") >= begin) & (kept("previous_at") <= end)
                 places = np.flatnonzero(within & self._may_be(kept, question, stable=False))
-                yield from self._render(table, places)
-        if end + self._horizon >= self._clock():
-            yield from self._live.pending(question, begin, end)
+                yield from self._render(kept, places)
+            yield from self._live.shown(pending)
 
     def _last(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
-        now = self._clock()
-        living = self._live.rows(question, end) if end + self._horizon >= now else np.zeros(0, ROW)
-        found = [self._of_living(living, begin, now)]
-        with self._history.reading(KIND, begin - self._horizon, end + self._horizon) as tables:
+        with contextlib.ExitStack() as closers:
+            with self._live.still():
+                now = self._clock()
+                living = self._live.rows(question, end) if end + self._horizon >= now else np.zeros(0, ROW)
+                tables = closers.enter_context(self._history.reading(KIND, begin - self._horizon, end + self._horizon))
+            found = [self._of_living(living, begin, now)]
             for number, table in enumerate(tables()):
                 found.append(self._of_table(number, table, question, begin, end))
                 if sum(map(len, found)) > _MOST:
@@ -326,10 +350,11 @@ class FlowHistory:
             for number, table in enumerate(tables() if numbers - {-1} else ()):
                 if number in numbers:
                     places = chosen.place[chosen.table == number]
-                    may = self._may_be(_Kept(table), question, stable=False)
-                    yield from self._render(table, places[may[places]])
+                    kept = Kept(table, end)
+                    may = self._may_be(kept, question, stable=False)
+                    yield from self._render(kept, places[may[places]])
 
-    def _may_be(self, kept: _Kept, question: FlowsQuestion, *, stable: bool) -> NDArray[np.bool_]:
+    def _may_be(self, kept: Kept, question: FlowsQuestion, *, stable: bool) -> NDArray[np.bool_]:
         points = _points_of(kept.table)
         columns = _Columns(kept, len(kept.table), points, self._applications)
         maybe = bounds(question.term, columns.stable if stable else columns.column, len(kept.table)).maybe
@@ -338,7 +363,7 @@ class FlowHistory:
         return maybe
 
     def _of_table(self, number: int, table: Table | Packed, question: FlowsQuestion, begin: int, end: int) -> _Found:
-        kept = _Kept(table)
+        kept = Kept(table)
         reported = kept("reported_at")
         near = (reported >= begin - self._horizon) & (reported <= end + self._horizon) & (kept("start") <= end)
         places = np.flatnonzero(near & self._may_be(kept, question, stable=True)) if near.any() else np.flatnonzero(near)
@@ -357,9 +382,9 @@ class FlowHistory:
         run, reported = np.full(len(rows), self._run), np.full(len(rows), now)
         return _Found(np.full(len(rows), -1, np.int64), every, run, rows["id"], reported, last >= begin)
 
-    def _render(self, table: Table | Packed, places: NDArray[np.int64]) -> Iterator[Flow]:
+    def _render(self, kept: Kept, places: NDArray[np.int64]) -> Iterator[Flow]:
         if len(places):
-            yield from restore(table, places, self._applications)
+            yield from restore(kept, places, self._applications)
 
 
 def _joined(found: Sequence[_Found]) -> _Found:
@@ -380,42 +405,53 @@ def _latest(found: _Found, end: int) -> _Found:
     return chosen
 
 
-def restore(table: Table | Packed, places: NDArray[np.int64], applications: Applications) -> Iterator[Flow]:
-    """Flow JSON of some records of a table, as it was when they were made."""
-    kept, rows = _Kept(table), np.zeros(len(places), ROW)
-    for name in _RESTORED:
-        _field(rows, name)[:] = kept(name)[places]
-    rows["point"] = kept("point")[places]
-    points = Points()
-    points.all[:] = _points_of(table)
-    identify(rows, points)
-    codes = {name: kept(name)[places] for name in ("process", "end", "latency", "retransmits", "socket")}
-    whose = [decode_whose(word) for word in table.words["process"]]
-    ends = [msgspec.json.decode(word) for word in table.words["end"]]
-    known: dict[int, Known] = {}
-    described: dict[int, list[tuple[int, Whose]]] = {}
-    for at, side in np.argwhere(codes["socket"]).tolist():
-        process, latency, sent = (int(codes[name][at, side]) for name in ("process", "latency", "retransmits"))
-        of = whose[process]
-        cookie = 2 * at + side + 1
-        rows["flow"]["socket"][at, side] = cookie
-        known[cookie] = Known(
-            of.process() if of.pid else NOBODY,
-            latency - 1 if latency else None,
-            ends[int(codes["end"][at, side])],
-            sent - 1 if sent else None,
-        )
-        if of.more:
-            described.setdefault(at, []).append((side, of))
-    flows = Renderer(points, applications).render(rows, sockets=known)
-    more = [_MORE.decode(word) for word in table.words["more"]]
-    clock = kept("clock")[places].tolist()
-    for at, (flow, code) in enumerate(zip(flows, kept("more")[places].tolist(), strict=True)):
-        flow["FirstMonotonic"] -= clock[at]
-        for side, of in described.get(at, ()):
-            letter = "A" if side == int(rows["flow"]["reversed"][at]) else "B"
-            for key, told in of.more.items():
-                flow.setdefault(key, {})[letter] = told
-        add_fate(flow, more[code].fate)
-        flow.update(more[code].told)
-        yield flow
+def restore(kept: Kept, places: NDArray[np.int64], applications: Applications) -> Iterator[Flow]:
+    """Flow JSON of some records, as it was when they were made; a part of them stands in memory at a time."""
+    restorer = _Restorer(kept, applications)
+    for at in range(0, len(places), PART_ROWS):
+        yield from restorer.flows(places[at : at + PART_ROWS])
+
+
+class _Restorer:
+    def __init__(self, kept: Kept, applications: Applications) -> None:
+        table = kept.table
+        self._kept, self._points = kept, Points()
+        self._points.all[:] = _points_of(table)
+        self._renderer = Renderer(self._points, applications)
+        self._whose = [decode_whose(word) for word in table.words["process"]]
+        self._ends = [msgspec.json.decode(word) for word in table.words["end"]]
+        self._more = [_MORE.decode(word) for word in table.words["more"]]
+
+    def flows(self, places: NDArray[np.int64]) -> Iterator[Flow]:
+        kept, rows = self._kept, np.zeros(len(places), ROW)
+        for name in _RESTORED:
+            _field(rows, name)[:] = kept(name)[places]
+        rows["point"] = kept("point")[places]
+        identify(rows, self._points)
+        codes = {name: kept(name)[places] for name in ("process", "end", "latency", "retransmits", "socket")}
+        known: dict[int, Known] = {}
+        described: dict[int, list[tuple[int, Whose]]] = {}
+        for at, side in np.argwhere(codes["socket"]).tolist():
+            process, latency, sent = (int(codes[name][at, side]) for name in ("process", "latency", "retransmits"))
+            of = self._whose[process]
+            cookie = 2 * at + side + 1
+            rows["flow"]["socket"][at, side] = cookie
+            known[cookie] = Known(
+                of.process() if of.pid else NOBODY,
+                latency - 1 if latency else None,
+                self._ends[int(codes["end"][at, side])],
+                sent - 1 if sent else None,
+            )
+            if of.more:
+                described.setdefault(at, []).append((side, of))
+        flows = self._renderer.render(rows, sockets=known)
+        clock = kept("clock")[places].tolist()
+        for at, (flow, code) in enumerate(zip(flows, kept("more")[places].tolist(), strict=True)):
+            flow["FirstMonotonic"] -= clock[at]
+            for side, of in described.get(at, ()):
+                letter = "A" if side == int(rows["flow"]["reversed"][at]) else "B"
+                for key, told in of.more.items():
+                    flow.setdefault(key, {})[letter] = told
+            add_fate(flow, self._more[code].fate)
+            flow.update(self._more[code].told)
+            yield flow

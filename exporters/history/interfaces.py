@@ -100,6 +100,8 @@ class InterfaceHistory:
                 failed.add(namespace.label)
                 if namespace.label not in self._failed:
                     _log.warning("interface_counters_not_read", namespace=namespace.label, error=str(error))
+                # the next reading is compared with the last that there was: nothing that they counted is left out
+                found |= {tid: self._before[tid] for tid in self._tids(namespace.cookie).values() if tid in self._before}
                 continue
             at, tids = self._clock(), self._tids(namespace.cookie)
             for ifindex, row in zip(ifindexes.tolist(), counters, strict=True):

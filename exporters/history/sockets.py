@@ -1,6 +1,7 @@
 """Sockets of the past: from which pass to which each was there, in the same state and of the same process.
 
-What a socket counted is as of the last pass that saw it so. Sockets that nobody has open any more are not among them.
+What a socket counted is as of the last pass that saw it so, or as of a note of it, every five minutes, whichever comes first
+after the time that is asked about. Sockets that nobody has open any more are not among them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from exporters.sockets.known import Whose
 from exporters.sockets.shown import Described, socket_json, undescribed
 from skytrail.asking.questions import Range, SocketsQuestion
 from skytrail.asking.terms import compiled
+from skytrail.errors import UsageError
 
 KIND = "sockets"
 GROWS = frozenset({"from", "cookie", "inode"})
@@ -29,6 +31,7 @@ GROWS = frozenset({"from", "cookie", "inode"})
 _MS = 1_000_000
 _NOTED = 300 * 1_000_000_000  # ns; so often those that are still there are written too, for an agent that is killed
 _PART = 500
+_MOST = 400_000  # rows that are looked at together: some 150 MB
 _FIELDS = (
     "owner.started", "owner.pid", "owner.uid",
     *(f"ends.{name}" for name in ("netns", "inode", "addr", "port", "family", "state", "proto")),
@@ -112,7 +115,11 @@ class SocketHistory:
         return Table(columns, {"process": list(known), "namespace": [encode(names.get(one)) for one in spaces.tolist()]})
 
     def answer(self, question: SocketsQuestion, when: Range) -> Iterator[list[Found]]:
-        """Sockets that were there in a range, each as it was last in it; part by part. Raises UsageError: a wrong condition."""
+        """Sockets that were there in a range, each as it was last in it; part by part.
+
+        Raises:
+            UsageError: a wrong condition; too many sockets.
+        """
         test = compiled(question.term) if question.term else None
         begin, end = when.begin * _MS, when.end * _MS + _MS - 1
         parts: list[Table] = []
@@ -123,13 +130,15 @@ class SocketHistory:
                 chosen = _during(table, begin, end)
                 if chosen.any():
                     parts.append((table.table() if isinstance(table, Packed) else table).rows(chosen))
+                    if sum(map(len, parts)) > _MOST:
+                        parts = [_fewer(joined(parts), end)]
         if there is not None:
             now = Table({**there.columns, "to": np.full(len(there), max(self._clock(), end))}, there.words)
             parts.append(now.rows(_during(now, begin, end)))
         if not parts:
             return
         found = joined(parts)
-        found = found.rows(_last(found))
+        found = found.rows(_last(found, end))
         part: list[Found] = []
         for socket in _restored(found):
             if test is None or test(socket):
@@ -162,10 +171,18 @@ def _during(table: Table | Packed, begin: int, end: int) -> NDArray[np.bool_]:
     return np.asarray((table.column("from") <= end) & (table.column("to") >= begin))
 
 
-def _last(table: Table) -> NDArray[np.intp]:
-    """Of each socket the row that tells the latest of it."""
-    keys = _keys(table, state=False)
-    order = np.lexsort((table.column("to"), table.column("from"), keys))
+def _fewer(table: Table, end: int) -> Table:
+    found = table.rows(_last(table, end))
+    if len(found) > _MOST:
+        raise UsageError(f"more than {_MOST} sockets: ask for a shorter time")
+    return found
+
+
+def _last(table: Table, end: int) -> NDArray[np.intp]:
+    """Of each socket the row that tells of it at the end of a range: what was noted next after it, or else the last before."""
+    keys, to = _keys(table, state=False), table.column("to")
+    after = to >= end
+    order = np.lexsort((np.where(after, -to, to), after, table.column("from"), keys))
     last = np.ones(len(order), np.bool_)
     last[:-1] = keys[order[1:]] != keys[order[:-1]]
     return np.sort(order[last])

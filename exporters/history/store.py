@@ -1,8 +1,8 @@
 """Keeps tables of records on disk, bounded in bytes and age, and finds those of a range of time.
 
 One SQLite file: what came in the last seconds is a small table, small ones become large ones. A process that is killed loses
-what it had not written: a second. A host that crashes loses no more than the last seconds, either, or, if its disk
-lied, the whole file, which is made anew.
+what it had not written, of a fraction of a second. A host that crashes loses no more than the last seconds, either, or, if its
+disk lied, the whole file, which is made anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from skytrail.metrics import Family
 _log = structlog.get_logger(__name__)
 
 _FILE = "history.sqlite"
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = f"""
 CREATE TABLE segment (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -41,6 +41,7 @@ PRAGMA user_version = {_VERSION};
 """  # times are ns since the epoch
 _MS = 1_000_000
 _PAUSE = 1.0  # seconds between two writings
+_BREATH = 0.2  # seconds that one waits at least for another
 _LARGE = 20_000  # rows of a table that is not joined with others any more
 _SMALL_AGE = 600.0  # seconds; older small tables are joined, however few rows they have
 _MOST_WAITING = 400_000  # rows that wait to be written: of flows some 200 MB
@@ -95,7 +96,7 @@ class History:
         self._waiting = {kind: _Waiting() for kind in kinds}
         self._lock = threading.Lock()  # of what waits, and of the moment when it becomes what is written
         self._writing = threading.Lock()
-        self._stop = threading.Event()
+        self._stop, self._came = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._database: sqlite3.Connection | None = None
         self._retry_at = 0.0
@@ -115,6 +116,7 @@ class History:
     def stop(self) -> None:
         """Write all, and say that no more comes: what follows is no gap of a killed agent."""
         self._stop.set()
+        self._came.set()
         if self._thread.ident is not None:
             self._thread.join()
         self.write(stopped=True)
@@ -123,7 +125,7 @@ class History:
             self._database = None
 
     def add(self, kind: str, table: Table, first: int, last: int) -> None:
-        """Records to be kept; never waits for the disk.
+        """Records to be kept; written at once, but this never waits for the disk.
 
         Args:
             kind: one of the kinds.
@@ -137,6 +139,7 @@ class History:
             waiting = self._waiting[kind]
             waiting.tables.append((first, last, table))
             waiting.rows += len(table)
+            self._came.set()
             while waiting.rows > _MOST_WAITING and len(waiting.tables) > 1:
                 _, gone, oldest = waiting.tables.pop(0)
                 waiting.rows -= len(oldest)
@@ -187,7 +190,9 @@ class History:
     # Writing
 
     def _run(self) -> None:
-        while not self._stop.wait(_PAUSE):
+        while not self._stop.wait(_BREATH):
+            self._came.wait(_PAUSE)
+            self._came.clear()
             self._beside()
             self.write()
 
@@ -200,6 +205,8 @@ class History:
                     self._write(self._database, stopped=stopped)
                     self.failure = self._said = None
             except (OSError, sqlite3.Error) as error:
+                if type(error) is sqlite3.DatabaseError:  # no file of SQLite's any more; its kin say what else is wrong
+                    self._begin_anew(error)
                 self._say(str(error))
             except Exception as error:  # noqa: BLE001 - whatever it was, counting goes on, and the next writing is tried
                 self._say(f"{type(error).__name__}: {error}")
@@ -316,10 +323,19 @@ class History:
         except sqlite3.OperationalError:
             raise  # locked, full, read-only: making it anew would not help
         except sqlite3.DatabaseError as error:
-            _log.warning("history_damaged", path=str(self._path), error=str(error), remedy="none: it is made anew")
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._begin_anew(error)
             self._database = self._connect()
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Remove the file; what waits goes into another."""
+        _log.warning("history_damaged", path=str(self._path), error=str(error), remedy="none: it is made anew")
+        if self._database is not None:
+            with self._lock:
+                self._database.close()
+                self._database, self._retry_at = None, 0.0
+                self._since = dict.fromkeys(self._kinds, self._clock())
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
     def _connect(self) -> sqlite3.Connection:
         with contextlib.ExitStack() as on_failure:

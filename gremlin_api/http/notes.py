@@ -14,6 +14,7 @@ MISSING, HISTORY = "Skytrail-Missing", "Skytrail-History"
 not remember all of the time."""
 
 _MOST = 4_000  # bytes of a header: servers and clients take 8 KB and more
+_LONGEST = 1_000  # characters of what is said of one host
 
 
 def note_headers(notes: Notes) -> Headers:
@@ -33,13 +34,17 @@ def note_attributes(notes: Notes) -> Mapping[str, Value]:
 
 
 def _moment(when: int) -> str:
-    """As ``At()`` takes it."""
-    return datetime.fromtimestamp(when / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """As ``At()`` takes it; what no year is told of is in ms: agents say it."""
+    try:
+        return datetime.fromtimestamp(when / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return str(when)
 
 
 def _plain(text: str) -> str:
-    """On one line, and with nothing that parts what is said of hosts."""
-    return " ".join(text.replace(";", ",").split())
+    """On one line, with nothing that parts what is said of hosts or that a header may not have; cut where it is very long."""
+    told = " ".join("".join(one if one.isprintable() else " " for one in text.replace(";", ",")).split())
+    return told if len(told) <= _LONGEST else f"{told[:_LONGEST]}..."
 
 
 def _joined(said: Iterable[str]) -> bytes:

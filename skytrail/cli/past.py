@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from skytrail.settings.tree import Settings
 
+_PATIENCE = 120.0  # seconds: an hour of a busy host is looked through in ten, and told in as many more
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -37,7 +39,7 @@ def ask_past(
     except ValueError as error:
         raise click.UsageError(f"--duration: {error}") from error
     when = {"at": str(end), "duration": f"{end - begin}ms"}
-    found, headers = Client(settings).get_with_headers(path, {**arguments, **when})
+    found, headers = Client(settings, timeout=_PATIENCE).get_with_headers(path, {**arguments, **when})
     since = int(headers.get("Skytrail-Since", 0))
     if since > begin:
         click.echo(f"skytrail: the agent remembers from {_text(since)} on", err=True)

@@ -14,6 +14,7 @@ import structlog
 
 from skytrail import __version__
 from skytrail.asking.asker import Answer
+from skytrail.asking.clocks import by_clock_of_hub
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendant import Attendant
 from skytrail.wire.methods import MAX_MESSAGE, OUTBOX, TID, VERSION, greeting, reporting
@@ -73,7 +74,7 @@ class Sender:
         connect: Connect = INSECURE,
     ) -> None:
         self._hubs, self.outbox, self._identity, self._clock, self._connect = hubs, outbox, identity, clock, connect
-        self.attendant = Attendant(answer)
+        self.attendant = Attendant(by_clock_of_hub(answer, lambda: round(self._offset.ahead / 1000)))
         self._stopping = threading.Event()
         self._cancel: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="wire", daemon=True)

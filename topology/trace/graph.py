@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from itertools import pairwise
 
-from topology.path.devices import Address
+from topology.path.devices import Address, parse_network
 from topology.path.network import Network
 from topology.path.packets import Packet
 from topology.path.routing import Refused, Router
@@ -36,6 +36,18 @@ class TracedGraph:
         """Whether any interface of the graph has an address; a MAC is somebody's."""
         parsed = _parse(address)
         return parsed is None or bool(self._network.holders.get(parsed))
+
+    def is_broadcast(self, address: str) -> bool:
+        """Whether it is for all of a network that an interface of the graph is in."""
+        parsed = _parse(address)
+        own = (one for device in self._devices.values() for one in device.addresses.items()) if parsed else ()
+        networks = (parse_network(f"{one}/{length}") for one, length in own if one.version == 4 and length < 31)
+        return any(network is not None and network.broadcast_address == parsed for network in networks)
+
+    def hosts_of(self, address: str) -> set[str]:
+        """Names of the hosts that have an address."""
+        parsed = _parse(address)
+        return {one.namespace.host for one in self._network.holders.get(parsed, ())} if parsed else set()
 
     def is_host_of(self, node: str, address: str, mac: str) -> bool:
         """Whether an interface's host has, in whatever namespace, an address or a MAC."""

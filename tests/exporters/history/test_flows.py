@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,18 +17,21 @@ from exporters.flows.applications import Applications
 from exporters.flows.collector import add_fate
 from exporters.flows.identify import identify
 from exporters.flows.records import Renderer
-from exporters.flows.table import ROW, Batch, Rows
+from exporters.flows.table import ROW, Batch, Rows, turn_window
 from exporters.history import flows as history_of_flows
 from exporters.history.flows import GROWS, KIND, FlowHistory, FlowRecorder, restore
+from exporters.history.flows import Kept as KeptTable
 from exporters.history.packing import Packed, joined, pack
 from exporters.history.store import History
 from exporters.sockets.known import Known
 from exporters.sockets.processes import NOBODY, Process
 from skytrail.asking.questions import FlowsQuestion, Range
-from skytrail.asking.terms import Compare, Every, Not, Term, compiled
+from skytrail.asking.terms import Compare, Every, Not, Term, compiled, value_at
 from skytrail.errors import UsageError
 
 Flow = dict[str, Any]
+Update = tuple[int, int, int, Flow]
+"""A record: its window, when it was told, and as what."""
 MS = 1_000_000
 _KNOWN = [
     Known(Process(7, "näme", "/bin/x", "/pod/a"), 0, None, 0),
@@ -72,8 +76,36 @@ class NoFlows:
     def shown(self, _rows: Rows) -> Iterator[Flow]:
         return iter(())
 
-    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Iterator[Flow]:
-        return iter(())
+    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Rows:
+        return np.zeros(0, ROW)
+
+    def still(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+
+class Reporting(NoFlows):
+    """A table with flows of which each is reported, and leaves, as soon as the table is not held still."""
+
+    def __init__(self, kept: Kept, rows: Rows) -> None:
+        self._kept, self._left = kept, rows
+
+    def rows(self, _question: FlowsQuestion, _end: int) -> Rows:
+        return self._left
+
+    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Rows:
+        return self._left
+
+    def shown(self, rows: Rows) -> Iterator[Flow]:
+        return iter(shown(rows, np.zeros(len(rows), np.bool_)))
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        yield
+        self.report()
+
+    def report(self) -> None:
+        gone, self._left = self._left, self._left[:0]
+        self._kept.recorder.take(Batch(gone, np.ones(len(gone), np.bool_), self._kept.now))
 
 
 class Kept:
@@ -85,11 +117,12 @@ class Kept:
         self.recorder = FlowRecorder(self.history, points(), None, known, described, fates)
         live: Any = NoFlows()
         self.asked = FlowHistory(self.history, self.recorder, live, Applications(), horizon, lambda: self.now)
-        self.updates: list[tuple[int, int, Flow]] = []  # window of each
+        self.updates: list[Update] = []
 
     def take(self, rows: Rows, ended: NDArray[np.bool_]) -> None:
         self.recorder.take(Batch(rows, ended, self.now))
-        self.updates += zip(rows["previous_at"].tolist(), rows["reported_at"].tolist(), shown(rows, ended), strict=True)
+        windows = rows["previous_at"].tolist(), rows["reported_at"].tolist()
+        self.updates += zip(*windows, [self.now] * len(rows), shown(rows, ended), strict=True)
 
     def ask(self, begin: int, end: int, term: Term | None = None, **more: Any) -> list[Flow]:
         question = FlowsQuestion(Range(begin, end), term=term, **more)
@@ -108,7 +141,7 @@ def test_what_is_restored_is_what_was_shown(kept: Kept, packed: bool) -> None:
     ended = [np.arange(300) % 3 == 0, np.zeros(300, np.bool_)]
     tables = [kept.recorder.table(Batch(rows, ends, NOW)) for rows, ends in zip(parts, ended, strict=True)]
     table = joined(tables)
-    found = restore(Packed(pack(table, GROWS)) if packed else table, np.arange(600), Applications())
+    found = restore(KeptTable(Packed(pack(table, GROWS)) if packed else table), np.arange(600), Applications())
     expected = [
         flow for rows, ends in zip(parts, ended, strict=True) for flow in shown(rows, ends | (rows["flow"]["ended"] > 0))
     ]
@@ -162,11 +195,12 @@ def lives(kept: Kept, count: int, draw: random.Random) -> None:
             kept.history.write()
 
 
-def as_of(updates: list[tuple[int, int, Flow]], begin: int, end: int) -> list[Flow]:
+def as_of(updates: list[Update], begin: int, end: int) -> list[Flow]:
     """The rule, plainly: of flows that lived the last record until the end, else the first after it."""
     found: dict[str, list[tuple[int, Flow]]] = {}
-    for _, reported, flow in updates:
-        found.setdefault(flow["UUID"], []).append((reported, flow))
+    for _, reported, told, flow in updates:
+        waited = flow["FinishType"] == "TIMEOUT" and told > end * MS + MS - 1
+        found.setdefault(flow["UUID"], []).append((reported, {**flow, "FinishType": "NOT_FINISHED"} if waited else flow))
     answer = []
     for records in found.values():
         records.sort(key=lambda one: one[0])
@@ -193,6 +227,7 @@ _TERMS: list[Callable[[list[Flow]], Term | None]] = [
     lambda _: Every((Compare("Process.A.Name", "within", ("näme",)), Not(Compare("Interface", "within", ("eth0",))))),
     lambda _: Compare("LastUpdateMetric.Start", "there"),
     lambda _: Compare("FinishType", "without", ("NOT_FINISHED",)),
+    lambda _: Compare("FinishType", "within", ("NOT_FINISHED",)),
 ]
 
 
@@ -200,7 +235,7 @@ _TERMS: list[Callable[[list[Flow]], Term | None]] = [
 def test_ranges_and_terms_are_those_of_the_plain_rule(kept: Kept, seed: int) -> None:
     draw = random.Random(seed)
     lives(kept, 60, draw)
-    flows = [flow for _, _, flow in kept.updates]
+    flows = [flow for *_, flow in kept.updates]
     began = NOW // MS
     some = 0
     for _ in range(40):
@@ -213,7 +248,7 @@ def test_ranges_and_terms_are_those_of_the_plain_rule(kept: Kept, seed: int) -> 
         some += len(expected)
         within = [
             flow
-            for previous, reported, flow in kept.updates
+            for previous, reported, _, flow in kept.updates
             if reported >= begin * MS and previous <= end * MS + MS - 1 and test(flow)
         ]
         found = kept.ask(begin, end, term, updates=True)
@@ -222,6 +257,48 @@ def test_ranges_and_terms_are_those_of_the_plain_rule(kept: Kept, seed: int) -> 
             times = [flow["LastUpdateMetric"]["Last"] for flow in found if flow["UUID"] == uuid]
             assert times == sorted(times)
     assert some, "nothing was found at all"
+
+
+@pytest.mark.parametrize("updates", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+def test_what_is_reported_while_an_answer_is_made_is_told_once(kept: Kept, updates: bool, before: bool) -> None:
+    older, rows = drawn(700, 1), drawn(20, 2)
+    kept.take(older, np.zeros(700, np.bool_))
+    live: Any = Reporting(kept, rows)
+    kept.asked._live = live
+    if before:
+        live.report()
+    begin, end = NOW // MS - 100_000, NOW // MS
+    question = FlowsQuestion(Range(begin, end), updates=updates)
+    answer = kept.asked.answer(question, Range(begin, end))
+    found = next(answer)
+    live.report()
+    found += [flow for part in answer for flow in part]
+    told = [flow["UUID"] for flow in found]
+    assert len(set(told)) == len(told) == len(kept.ask(begin, end, updates=updates))
+
+
+@pytest.mark.parametrize("seconds", [100, 200, 309])
+def test_a_moment_at_which_a_flow_waited_for_packets_has_it_whenever_it_is_asked(kept: Kept, seconds: int) -> None:
+    """A TCP flow without packets from 10 s on, that leaves the table after 310 s."""
+    rows = drawn(1)
+    for name in ("ended", "fin", "rst"):
+        rows["flow"][name] = 0
+    uptime = 5_000 * SECOND
+    rows["offset"], rows["flow"]["first"], rows["flow"]["last"] = NOW - uptime, uptime, uptime + 10 * SECOND
+    rows["start"] = rows["reported_at"] = rows["previous_at"] = NOW
+    rows["reported"], rows["identified"] = 0, False
+    identify(rows, points())
+    for told, over in ((60, False), (310, True)):
+        kept.now = NOW + told * SECOND
+        turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64) if over else np.array([kept.now]))
+        kept.take(rows.copy(), np.array([over]))
+        if kept.now >= NOW + seconds * SECOND or not over:
+            moment = NOW // MS + seconds * 1_000
+            [found] = kept.ask(moment - 600_000, moment)
+            assert found["FinishType"] == "NOT_FINISHED"
+    [found] = kept.ask(NOW // MS, NOW // MS + 310_000)
+    assert found["FinishType"] == "TIMEOUT"
 
 
 def test_order_limit_nodes_and_fields(kept: Kept) -> None:
@@ -239,6 +316,21 @@ def test_order_limit_nodes_and_fields(kept: Kept) -> None:
     of_node = kept.ask(begin, end, nodes=("tid-b",))
     same(of_node, [flow for flow in everything if flow["NodeTID"] == "tid-b"])
     assert 0 < len(of_node) < len(everything)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("key", ["Transport.Protocol", "Metric.ABPackets", "TCPMetric.SynAckRTT"])
+def test_of_equals_the_first_by_uuid_are_told(kept: Kept, key: str, descending: bool) -> None:
+    kept.take(drawn(400), np.zeros(400, np.bool_))
+    begin, end = NOW // MS - 100_000, NOW // MS
+    everything = sorted(kept.ask(begin, end), key=lambda flow: str(flow["UUID"]))
+    there = [flow for flow in everything if value_at(flow, key) is not None]
+    there.sort(key=lambda flow: value_at(flow, key), reverse=descending)
+    expected = there + [flow for flow in everything if value_at(flow, key) is None]
+    assert len({str(value_at(flow, key)) for flow in there}) < len(there)
+    for limit in (3, len(there) + 5, 0):
+        found = kept.ask(begin, end, sort=key, descending=descending, limit=limit)
+        assert [flow["UUID"] for flow in found] == [flow["UUID"] for flow in expected[: limit or None]]
 
 
 def test_a_run_s_flows_are_not_those_of_another_with_the_same_numbers(kept: Kept) -> None:

@@ -66,6 +66,19 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(tmp_path, monkeypatch)
 
 
+def test_what_grew_while_nobody_could_read_is_told_with_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.sample(0, RxPackets=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.history, "_read", failing)
+        scene.sample(30, RxPackets=200)
+    scene.sample(60, RxPackets=300)
+    assert scene.ask(-100, 100) == {"one": [{"RxPackets": 200, "Start": 0, "Last": 60_000}]}
+
+
+def failing(_: Namespace) -> Answer:
+    raise OSError("busy")
+
+
 def test_growth_between_samples_without_what_is_nothing(scene: Scene) -> None:
     scene.sample(0, RxPackets=5, RxBytes=500)
     assert scene.ask() == {}  # nothing to compare with

@@ -11,12 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from exporters.bpf.sockets import RECORD
+from exporters.history import sockets
 from exporters.history.sockets import GROWS, KIND, SocketHistory
 from exporters.history.store import History
 from exporters.sockets.processes import NOBODY, Process
 from exporters.sockets.shown import socket_json
 from skytrail.asking.questions import Range, SocketsQuestion
 from skytrail.asking.terms import Compare
+from skytrail.errors import UsageError
 
 Found = dict[str, Any]
 SECOND = 1_000_000_000
@@ -102,6 +104,29 @@ def test_of_a_range_each_is_shown_as_it_was_last(scene: Scene) -> None:
     found = scene.ask(0, 40, Compare("State", "within", ("LISTEN",)))
     assert [one["Cookie"] for one in found] == [2]
     assert scene.ask(-10, -1) == []
+
+
+def test_of_a_moment_it_is_told_what_was_noted_next(scene: Scene) -> None:
+    for second in range(0, 3_601, 15):
+        rows, which = rows_of((1, 1, 1))
+        rows["send_queue"] = second
+        scene.look(second, rows, which)
+        scene.store.write()
+    for moment in (10, 700, 1_799, 3_590):
+        [found] = scene.ask(moment)
+        assert moment <= found["SendQueue"] <= moment + 300
+
+
+def test_very_many_sockets_are_looked_at_part_by_part_or_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for second in range(0, 1_000, 15):
+        scene.look(second, *rows_of(*((cookie, 1, 1) for cookie in range(1, 31))))
+        scene.store.write()
+    expected = scene.ask(0, 1_000)
+    monkeypatch.setattr(sockets, "_MOST", 40)
+    assert scene.ask(0, 1_000) == expected
+    monkeypatch.setattr(sockets, "_MOST", 20)
+    with pytest.raises(UsageError, match="more than 20 sockets: ask for a shorter time"):
+        scene.ask(0, 1_000)
 
 
 def test_a_killed_agent_knows_what_was_noted(scene: Scene) -> None:

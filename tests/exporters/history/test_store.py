@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.netlab import until
 
 from exporters.history import store
 from exporters.history.packing import Packed, Table, joined, pack
@@ -147,6 +148,33 @@ def test_damaged_file_is_made_anew(tmp_path: Path) -> None:
     add(again, [2], clock.now)
     again.write()
     assert (numbers(again), again.failure) == ([2], None)
+
+
+def test_file_that_is_damaged_while_it_is_written_is_made_anew(tmp_path: Path) -> None:
+    clock = Clock()
+    history = opened(tmp_path, clock)
+    add(history, [1], clock.now)
+    history.stop()
+    file = tmp_path / "history.sqlite"
+    data = bytearray(file.read_bytes())
+    data[2 * 4096 : 5 * 4096] = bytes(3 * 4096)  # indexes, into which nobody looks when it is opened
+    file.write_bytes(data)
+    clock.now += SECOND
+    again = opened(tmp_path, clock)
+    assert again.failure == "the history cannot be kept: database disk image is malformed"
+    for number in (100, 101):
+        add(again, [number], clock.now)
+        again.write()
+    assert (numbers(again), again.failure, again.since(KIND)) == ([100, 101], None, clock.now)
+
+
+def test_what_comes_is_written_without_waiting_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_PAUSE", 3600.0)
+    history = History(tmp_path, 64 << 20, 3600.0, {KIND: {"number"}}, Clock())
+    history.start()
+    add(history, [1], START)
+    until(lambda: history.failure is None and told(history)["skytrail_history_written_records_total", KIND] == 1)
+    history.stop()
 
 
 def test_gaps_between_runs_are_known_and_told_apart(tmp_path: Path) -> None:
