@@ -560,7 +560,7 @@ class Walker:
     def _misfit(self, reached: openvswitch.Reached, hops: Hops) -> Lost:
         network = self._network
         found = openvswitch.misfit(reached, network.peers, network.holders, network.switch_ports)
-        device = next(iter((*found.odd.devices, *found.other.devices)))
+        device = next(iter((*found.odd.devices, *found.other.devices, *reached.port.devices)))  # patch ports have none
         return Lost(hops, _ended("stops", found.words, device, device.namespace), _MISFIT, found)
 
     def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
