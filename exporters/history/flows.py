@@ -5,7 +5,8 @@ the time: interface, processes, containers, drops, translations. What follows fr
 somebody asks; of tracking ID and UUID three bytes are kept, to look for them.
 
 A flow lived from its first packet to its last. Of a range it is shown as of its last record until the range's end; one that
-has none by then as of its first record after that, which has counted all since its beginning.
+has none by then as of its first record after that, which has counted all since its beginning. One whose time had not run out
+by then has not finished.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ KIND = "flows"
 GROWS = frozenset({"id", "start"})
 
 _MS = 1_000_000
+_STAY = 100 * _MS  # ns; how exactly it is kept how long a flow without packets stayed in the table
 _MOST = 1_000_000  # flows of one question: 40 MB while they are looked for
 _KEPT = (
     "id", "family", "key.tags", "key.addr", "key.port", "key.id", "parent_uuid",
@@ -122,6 +124,7 @@ class FlowRecorder:
             "previous": rows["previous_at"] - start,
             "asked": np.where(flow["asked"] > 0, asked << 1 | 1, 0),
             "ended": batch.ended | (flow["ended"] > 0),
+            "stayed": np.where(batch.ended, np.maximum(batch.now - rows["reported_at"], 0) // _STAY, 0).astype(np.uint32),
             "tracking": _marks(rows["tracking"]),
             "uuid": _marks(rows["uuid"]),
             **{what: np.ascontiguousarray(rows["reported"][what]) for what in ("packets", "bytes")},
@@ -197,11 +200,16 @@ def _mark(text: str) -> int | None:
     return None if number is None else number >> 104
 
 
-class _Kept:
-    """The fields of ``ROW`` that a kept table has, or from which they follow; each made once."""
+class Kept:
+    """The fields of ``ROW`` that a kept table has, or from which they follow; each made once.
 
-    def __init__(self, table: Table | Packed) -> None:
-        self.table, self._made = table, dict[str, NDArray[Any]]()
+    Args:
+        table: that it is.
+        until: as of when, ns; None: as it was reported.
+    """
+
+    def __init__(self, table: Table | Packed, until: int | None = None) -> None:
+        self.table, self.until, self._made = table, until, dict[str, NDArray[Any]]()
 
     def __call__(self, name: str) -> NDArray[Any]:
         found = self._made.get(name)
@@ -211,14 +219,14 @@ class _Kept:
         return found
 
 
-_DERIVED: dict[str, Callable[[_Kept], NDArray[Any]]] = {
+_DERIVED: dict[str, Callable[[Kept], NDArray[Any]]] = {
     "offset": lambda kept: np.zeros(len(kept.table), np.int64),  # the kernel's times are made ones of the epoch
     "flow.first": lambda kept: kept("start") + kept.table.column("first"),
     "flow.last": lambda kept: kept("start") + kept.table.column("last"),
     "reported_at": lambda kept: kept("flow.last") + kept.table.column("reported"),
     "previous_at": lambda kept: kept("start") + kept.table.column("previous"),
     "flow.asked": lambda kept: _asked(kept.table.column("asked"), kept("start")),
-    "flow.ended": lambda kept: kept.table.column("ended"),
+    "flow.ended": lambda kept: _ended(kept),
     **{
         f"{of}.{what}": lambda kept, what=what: kept.table.column(what)  # type: ignore[misc]
         for of in ("flow.dir", "reported")
@@ -230,6 +238,15 @@ _DERIVED: dict[str, Callable[[_Kept], NDArray[Any]]] = {
     },
 }
 _RESTORED = (*_KEPT, "start", *_DERIVED)
+
+
+def _ended(kept: Kept) -> NDArray[np.bool_]:
+    ended = kept.table.column("ended").astype(np.bool_)
+    if kept.until is None:
+        return ended
+    closed = kept("flow.rst").any(axis=1) | kept("flow.fin").all(axis=1)
+    left = kept("reported_at") + kept.table.column("stayed").astype(np.int64) * _STAY
+    return ended & (closed | (left <= kept.until))
 
 
 def _asked(kept: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -306,10 +323,10 @@ class FlowHistory:
                 pending = self._live.pending(question, begin, end) if recent else np.zeros(0, ROW)
                 tables = closers.enter_context(self._history.reading(KIND, begin, end + self._horizon))
             for table in tables():
-                kept = _Kept(table)
+                kept = Kept(table)
                 within = (kept("reported_at") >= begin) & (kept("previous_at") <= end)
                 places = np.flatnonzero(within & self._may_be(kept, question, stable=False))
-                yield from self._render(table, places)
+                yield from self._render(kept, places)
             yield from self._live.shown(pending)
 
     def _last(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
@@ -332,10 +349,11 @@ class FlowHistory:
             for number, table in enumerate(tables() if numbers - {-1} else ()):
                 if number in numbers:
                     places = chosen.place[chosen.table == number]
-                    may = self._may_be(_Kept(table), question, stable=False)
-                    yield from self._render(table, places[may[places]])
+                    kept = Kept(table, end)
+                    may = self._may_be(kept, question, stable=False)
+                    yield from self._render(kept, places[may[places]])
 
-    def _may_be(self, kept: _Kept, question: FlowsQuestion, *, stable: bool) -> NDArray[np.bool_]:
+    def _may_be(self, kept: Kept, question: FlowsQuestion, *, stable: bool) -> NDArray[np.bool_]:
         points = _points_of(kept.table)
         columns = _Columns(kept, len(kept.table), points, self._applications)
         maybe = bounds(question.term, columns.stable if stable else columns.column, len(kept.table)).maybe
@@ -344,7 +362,7 @@ class FlowHistory:
         return maybe
 
     def _of_table(self, number: int, table: Table | Packed, question: FlowsQuestion, begin: int, end: int) -> _Found:
-        kept = _Kept(table)
+        kept = Kept(table)
         reported = kept("reported_at")
         near = (reported >= begin - self._horizon) & (reported <= end + self._horizon) & (kept("start") <= end)
         places = np.flatnonzero(near & self._may_be(kept, question, stable=True)) if near.any() else np.flatnonzero(near)
@@ -363,9 +381,9 @@ class FlowHistory:
         run, reported = np.full(len(rows), self._run), np.full(len(rows), now)
         return _Found(np.full(len(rows), -1, np.int64), every, run, rows["id"], reported, last >= begin)
 
-    def _render(self, table: Table | Packed, places: NDArray[np.int64]) -> Iterator[Flow]:
+    def _render(self, kept: Kept, places: NDArray[np.int64]) -> Iterator[Flow]:
         if len(places):
-            yield from restore(table, places, self._applications)
+            yield from restore(kept, places, self._applications)
 
 
 def _joined(found: Sequence[_Found]) -> _Found:
@@ -386,16 +404,17 @@ def _latest(found: _Found, end: int) -> _Found:
     return chosen
 
 
-def restore(table: Table | Packed, places: NDArray[np.int64], applications: Applications) -> Iterator[Flow]:
-    """Flow JSON of some records of a table, as it was when they were made; a part of them stands in memory at a time."""
-    restorer = _Restorer(table, applications)
+def restore(kept: Kept, places: NDArray[np.int64], applications: Applications) -> Iterator[Flow]:
+    """Flow JSON of some records, as it was when they were made; a part of them stands in memory at a time."""
+    restorer = _Restorer(kept, applications)
     for at in range(0, len(places), PART_ROWS):
         yield from restorer.flows(places[at : at + PART_ROWS])
 
 
 class _Restorer:
-    def __init__(self, table: Table | Packed, applications: Applications) -> None:
-        self._kept, self._points = _Kept(table), Points()
+    def __init__(self, kept: Kept, applications: Applications) -> None:
+        table = kept.table
+        self._kept, self._points = kept, Points()
         self._points.all[:] = _points_of(table)
         self._renderer = Renderer(self._points, applications)
         self._whose = [decode_whose(word) for word in table.words["process"]]

@@ -26,7 +26,7 @@ from skytrail.metrics import Family
 _log = structlog.get_logger(__name__)
 
 _FILE = "history.sqlite"
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = f"""
 CREATE TABLE segment (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, rows INTEGER NOT NULL,

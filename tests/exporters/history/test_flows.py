@@ -17,9 +17,10 @@ from exporters.flows.applications import Applications
 from exporters.flows.collector import add_fate
 from exporters.flows.identify import identify
 from exporters.flows.records import Renderer
-from exporters.flows.table import ROW, Batch, Rows
+from exporters.flows.table import ROW, Batch, Rows, turn_window
 from exporters.history import flows as history_of_flows
 from exporters.history.flows import GROWS, KIND, FlowHistory, FlowRecorder, restore
+from exporters.history.flows import Kept as KeptTable
 from exporters.history.packing import Packed, joined, pack
 from exporters.history.store import History
 from exporters.sockets.known import Known
@@ -29,6 +30,8 @@ from skytrail.asking.terms import Compare, Every, Not, Term, compiled
 from skytrail.errors import UsageError
 
 Flow = dict[str, Any]
+Update = tuple[int, int, int, Flow]
+"""A record: its window, when it was told, and as what."""
 MS = 1_000_000
 _KNOWN = [
     Known(Process(7, "näme", "/bin/x", "/pod/a"), 0, None, 0),
@@ -114,11 +117,12 @@ class Kept:
         self.recorder = FlowRecorder(self.history, points(), None, known, described, fates)
         live: Any = NoFlows()
         self.asked = FlowHistory(self.history, self.recorder, live, Applications(), horizon, lambda: self.now)
-        self.updates: list[tuple[int, int, Flow]] = []  # window of each
+        self.updates: list[Update] = []
 
     def take(self, rows: Rows, ended: NDArray[np.bool_]) -> None:
         self.recorder.take(Batch(rows, ended, self.now))
-        self.updates += zip(rows["previous_at"].tolist(), rows["reported_at"].tolist(), shown(rows, ended), strict=True)
+        windows = rows["previous_at"].tolist(), rows["reported_at"].tolist()
+        self.updates += zip(*windows, [self.now] * len(rows), shown(rows, ended), strict=True)
 
     def ask(self, begin: int, end: int, term: Term | None = None, **more: Any) -> list[Flow]:
         question = FlowsQuestion(Range(begin, end), term=term, **more)
@@ -137,7 +141,7 @@ def test_what_is_restored_is_what_was_shown(kept: Kept, packed: bool) -> None:
     ended = [np.arange(300) % 3 == 0, np.zeros(300, np.bool_)]
     tables = [kept.recorder.table(Batch(rows, ends, NOW)) for rows, ends in zip(parts, ended, strict=True)]
     table = joined(tables)
-    found = restore(Packed(pack(table, GROWS)) if packed else table, np.arange(600), Applications())
+    found = restore(KeptTable(Packed(pack(table, GROWS)) if packed else table), np.arange(600), Applications())
     expected = [
         flow for rows, ends in zip(parts, ended, strict=True) for flow in shown(rows, ends | (rows["flow"]["ended"] > 0))
     ]
@@ -191,11 +195,12 @@ def lives(kept: Kept, count: int, draw: random.Random) -> None:
             kept.history.write()
 
 
-def as_of(updates: list[tuple[int, int, Flow]], begin: int, end: int) -> list[Flow]:
+def as_of(updates: list[Update], begin: int, end: int) -> list[Flow]:
     """The rule, plainly: of flows that lived the last record until the end, else the first after it."""
     found: dict[str, list[tuple[int, Flow]]] = {}
-    for _, reported, flow in updates:
-        found.setdefault(flow["UUID"], []).append((reported, flow))
+    for _, reported, told, flow in updates:
+        waited = flow["FinishType"] == "TIMEOUT" and told > end * MS + MS - 1
+        found.setdefault(flow["UUID"], []).append((reported, {**flow, "FinishType": "NOT_FINISHED"} if waited else flow))
     answer = []
     for records in found.values():
         records.sort(key=lambda one: one[0])
@@ -222,6 +227,7 @@ _TERMS: list[Callable[[list[Flow]], Term | None]] = [
     lambda _: Every((Compare("Process.A.Name", "within", ("näme",)), Not(Compare("Interface", "within", ("eth0",))))),
     lambda _: Compare("LastUpdateMetric.Start", "there"),
     lambda _: Compare("FinishType", "without", ("NOT_FINISHED",)),
+    lambda _: Compare("FinishType", "within", ("NOT_FINISHED",)),
 ]
 
 
@@ -229,7 +235,7 @@ _TERMS: list[Callable[[list[Flow]], Term | None]] = [
 def test_ranges_and_terms_are_those_of_the_plain_rule(kept: Kept, seed: int) -> None:
     draw = random.Random(seed)
     lives(kept, 60, draw)
-    flows = [flow for _, _, flow in kept.updates]
+    flows = [flow for *_, flow in kept.updates]
     began = NOW // MS
     some = 0
     for _ in range(40):
@@ -242,7 +248,7 @@ def test_ranges_and_terms_are_those_of_the_plain_rule(kept: Kept, seed: int) -> 
         some += len(expected)
         within = [
             flow
-            for previous, reported, flow in kept.updates
+            for previous, reported, _, flow in kept.updates
             if reported >= begin * MS and previous <= end * MS + MS - 1 and test(flow)
         ]
         found = kept.ask(begin, end, term, updates=True)
@@ -270,6 +276,29 @@ def test_what_is_reported_while_an_answer_is_made_is_told_once(kept: Kept, updat
     found += [flow for part in answer for flow in part]
     told = [flow["UUID"] for flow in found]
     assert len(set(told)) == len(told) == len(kept.ask(begin, end, updates=updates))
+
+
+@pytest.mark.parametrize("seconds", [100, 200, 309])
+def test_a_moment_at_which_a_flow_waited_for_packets_has_it_whenever_it_is_asked(kept: Kept, seconds: int) -> None:
+    """A TCP flow without packets from 10 s on, that leaves the table after 310 s."""
+    rows = drawn(1)
+    for name in ("ended", "fin", "rst"):
+        rows["flow"][name] = 0
+    uptime = 5_000 * SECOND
+    rows["offset"], rows["flow"]["first"], rows["flow"]["last"] = NOW - uptime, uptime, uptime + 10 * SECOND
+    rows["start"] = rows["reported_at"] = rows["previous_at"] = NOW
+    rows["reported"], rows["identified"] = 0, False
+    identify(rows, points())
+    for told, over in ((60, False), (310, True)):
+        kept.now = NOW + told * SECOND
+        turn_window(rows, rows["offset"] + rows["flow"]["last"].astype(np.int64) if over else np.array([kept.now]))
+        kept.take(rows.copy(), np.array([over]))
+        if kept.now >= NOW + seconds * SECOND or not over:
+            moment = NOW // MS + seconds * 1_000
+            [found] = kept.ask(moment - 600_000, moment)
+            assert found["FinishType"] == "NOT_FINISHED"
+    [found] = kept.ask(NOW // MS, NOW // MS + 310_000)
+    assert found["FinishType"] == "TIMEOUT"
 
 
 def test_order_limit_nodes_and_fields(kept: Kept) -> None:
