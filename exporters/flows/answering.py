@@ -45,17 +45,20 @@ class LiveFlows:
         test = compiled(question.term) if question.term else None
         self._collector.drain_if_older(_FRESH)
         keys = {*keys_of(question.term), question.sort}
-        by_column = False
+        by_column, first = False, question.sort is not None
 
         def pick(rows: Rows) -> NDArray[np.intp]:
             nonlocal by_column
             columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
             places = np.flatnonzero(self._may_be(rows, question, columns.column))
+            if first:  # of equals those are told that the hub would put first
+                high, low = rows["uuid"][places].view(">u8").T
+                places = places[np.lexsort((low, high))]
             column = columns.column(question.sort) if question.sort else None
             by_column = isinstance(column, ORDERED)
             return ordered(places, column, descending=question.descending) if column and by_column else places
 
-        ids = self._collector.table.choose(pick, identified=not _IDENTITIES.isdisjoint(keys))
+        ids = self._collector.table.choose(pick, identified=first or not _IDENTITIES.isdisjoint(keys))
         return finish(self._found(ids, test, question), question, sorted_already=by_column)
 
     def still(self) -> AbstractContextManager[object]:
@@ -126,18 +129,20 @@ def finish(flows: Iterable[Flow], question: FlowsQuestion, *, sorted_already: bo
 
 
 def _in_order(flows: Iterable[Flow], key: str, limit: int, *, descending: bool) -> Iterator[Flow]:
-    """In order, those that have nothing there last; at most so many are held at once, if that is not 0."""
+    """In order, equals by UUID, those that have nothing there last; of a limit some three times as many are held at once."""
     absent: list[Flow] = []
 
-    def there() -> Iterator[tuple[tuple[bool, Any], Flow]]:
+    def there() -> Iterator[tuple[tuple[bool, Any, int], Flow]]:
         for flow in flows:
-            value = value_at(flow, key)
+            value, place = value_at(flow, key), _place(flow)
             if isinstance(value, (str, int, float)):
-                yield (isinstance(value, str), value), flow
-            elif not limit or len(absent) < limit:
-                absent.append(flow)
+                yield (isinstance(value, str), value, -place if descending else place), flow
+                continue
+            absent.append(flow)
+            if limit and len(absent) > 2 * limit + PART_ROWS:
+                absent[:] = heapq.nsmallest(limit, absent, key=_place)
 
-    def rank(one: tuple[tuple[bool, Any], Flow]) -> tuple[bool, Any]:
+    def rank(one: tuple[tuple[bool, Any, int], Flow]) -> tuple[bool, Any, int]:
         return one[0]
 
     if limit:
@@ -145,4 +150,9 @@ def _in_order(flows: Iterable[Flow], key: str, limit: int, *, descending: bool) 
     else:
         found = sorted(there(), key=rank, reverse=descending)
     yield from (flow for _, flow in found)
-    yield from absent
+    yield from sorted(absent, key=_place)
+
+
+def _place(flow: Flow) -> int:
+    """Its place among equals."""
+    return int(flow["UUID"], 16)

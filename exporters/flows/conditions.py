@@ -180,8 +180,8 @@ class Names:
 
     def order(self) -> tuple[NDArray[Any], Mask]:
         """As :class:`Column` says."""
-        rank = np.zeros(len(self._texts) + 1, np.int64)
-        rank[np.argsort(np.array([*self._texts, ""], object)[:-1], kind="stable")] = np.arange(len(self._texts))
+        places = {text: place for place, text in enumerate(sorted(set(self._texts)))}
+        rank = np.array([*(places[text] for text in self._texts), 0], np.int64)
         return rank[self._codes], np.asarray(self._codes >= 0)
 
 
@@ -335,8 +335,10 @@ ORDERED: tuple[type, ...] = (Numbers, Names, Octets)
 
 
 def ordered(places: NDArray[np.intp], column: Column, *, descending: bool) -> NDArray[np.intp]:
-    """Rows in the order of a column; those that have nothing there last."""
+    """Rows in the order of a column, equals as they are; those that have nothing there last."""
     values, present = column.order()
     there = places[present[places]]
-    ranks = np.argsort(values[there], kind="stable")
-    return np.concatenate([there[ranks[::-1] if descending else ranks], places[~present[places]]])
+    if descending:  # backwards twice, so that equals stay
+        there = there[::-1]
+    ranked = there[np.argsort(values[there], kind="stable")]
+    return np.concatenate([ranked[::-1] if descending else ranked, places[~present[places]]])

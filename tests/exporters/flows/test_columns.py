@@ -104,6 +104,8 @@ def test_what_only_tcp_has_is_not_looked_for_elsewhere() -> None:
 def test_order_by_a_column_is_that_of_the_values(key: str, descending: bool) -> None:
     column = columns().column(key)
     assert column
-    found = [values_at(key)[at] for at in ordered(np.arange(len(_ROWS)), column, descending=descending)]
-    there = [value for value in values_at(key) if value is not None]
-    assert found == sorted(there, reverse=descending) + [None] * (len(found) - len(there))
+    values = values_at(key)
+    there = [at for at, value in enumerate(values) if value is not None]
+    expected = sorted(there, key=lambda at: values[at], reverse=descending)  # equals stay as they are
+    absent = [at for at, value in enumerate(values) if value is None]
+    assert ordered(np.arange(len(_ROWS)), column, descending=descending).tolist() == expected + absent

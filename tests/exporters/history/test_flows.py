@@ -26,7 +26,7 @@ from exporters.history.store import History
 from exporters.sockets.known import Known
 from exporters.sockets.processes import NOBODY, Process
 from skytrail.asking.questions import FlowsQuestion, Range
-from skytrail.asking.terms import Compare, Every, Not, Term, compiled
+from skytrail.asking.terms import Compare, Every, Not, Term, compiled, value_at
 from skytrail.errors import UsageError
 
 Flow = dict[str, Any]
@@ -316,6 +316,21 @@ def test_order_limit_nodes_and_fields(kept: Kept) -> None:
     of_node = kept.ask(begin, end, nodes=("tid-b",))
     same(of_node, [flow for flow in everything if flow["NodeTID"] == "tid-b"])
     assert 0 < len(of_node) < len(everything)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("key", ["Transport.Protocol", "Metric.ABPackets", "TCPMetric.SynAckRTT"])
+def test_of_equals_the_first_by_uuid_are_told(kept: Kept, key: str, descending: bool) -> None:
+    kept.take(drawn(400), np.zeros(400, np.bool_))
+    begin, end = NOW // MS - 100_000, NOW // MS
+    everything = sorted(kept.ask(begin, end), key=lambda flow: str(flow["UUID"]))
+    there = [flow for flow in everything if value_at(flow, key) is not None]
+    there.sort(key=lambda flow: value_at(flow, key), reverse=descending)
+    expected = there + [flow for flow in everything if value_at(flow, key) is None]
+    assert len({str(value_at(flow, key)) for flow in there}) < len(there)
+    for limit in (3, len(there) + 5, 0):
+        found = kept.ask(begin, end, sort=key, descending=descending, limit=limit)
+        assert [flow["UUID"] for flow in found] == [flow["UUID"] for flow in expected[: limit or None]]
 
 
 def test_a_run_s_flows_are_not_those_of_another_with_the_same_numbers(kept: Kept) -> None:
