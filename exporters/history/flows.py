@@ -212,11 +212,21 @@ class Kept:
         self.table, self.until, self._made = table, until, dict[str, NDArray[Any]]()
 
     def __call__(self, name: str) -> NDArray[Any]:
+        """One field of all rows."""
         found = self._made.get(name)
         if found is None:
             made = _DERIVED.get(name)
             found = self._made[name] = made(self) if made else self.table.column(name)
         return found
+
+
+def _ended(kept: Kept) -> NDArray[np.bool_]:
+    ended = kept.table.column("ended").astype(np.bool_)
+    if kept.until is None:
+        return ended
+    closed = kept("flow.rst").any(axis=1) | kept("flow.fin").all(axis=1)
+    left = kept("reported_at") + kept.table.column("stayed").astype(np.int64) * _STAY
+    return ended & (closed | (left <= kept.until))
 
 
 _DERIVED: dict[str, Callable[[Kept], NDArray[Any]]] = {
@@ -226,7 +236,7 @@ _DERIVED: dict[str, Callable[[Kept], NDArray[Any]]] = {
     "reported_at": lambda kept: kept("flow.last") + kept.table.column("reported"),
     "previous_at": lambda kept: kept("start") + kept.table.column("previous"),
     "flow.asked": lambda kept: _asked(kept.table.column("asked"), kept("start")),
-    "flow.ended": lambda kept: _ended(kept),
+    "flow.ended": _ended,
     **{
         f"{of}.{what}": lambda kept, what=what: kept.table.column(what)  # type: ignore[misc]
         for of in ("flow.dir", "reported")
@@ -238,15 +248,6 @@ _DERIVED: dict[str, Callable[[Kept], NDArray[Any]]] = {
     },
 }
 _RESTORED = (*_KEPT, "start", *_DERIVED)
-
-
-def _ended(kept: Kept) -> NDArray[np.bool_]:
-    ended = kept.table.column("ended").astype(np.bool_)
-    if kept.until is None:
-        return ended
-    closed = kept("flow.rst").any(axis=1) | kept("flow.fin").all(axis=1)
-    left = kept("reported_at") + kept.table.column("stayed").astype(np.int64) * _STAY
-    return ended & (closed | (left <= kept.until))
 
 
 def _asked(kept: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:

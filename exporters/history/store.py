@@ -1,8 +1,8 @@
 """Keeps tables of records on disk, bounded in bytes and age, and finds those of a range of time.
 
 One SQLite file: what came in the last seconds is a small table, small ones become large ones. A process that is killed loses
-what it had not written: what came within a fraction of a second. A host that crashes loses no more than the last seconds, either, or, if its disk
-lied, the whole file, which is made anew.
+what it had not written, of a fraction of a second. A host that crashes loses no more than the last seconds, either, or, if its
+disk lied, the whole file, which is made anew.
 """
 
 from __future__ import annotations

@@ -52,8 +52,10 @@ def _range(when: Range, by: int) -> Range:
 
 def _term(term: Term, by: int) -> Term:
     match term:
+        case Compare() if term.key in _KEYS:
+            return Compare(term.key, term.operator, tuple(_value(one, by) for one in term.values))
         case Compare():
-            return Compare(term.key, term.operator, tuple(_value(one, by) for one in term.values)) if term.key in _KEYS else term
+            return term
         case Every() | Either():
             return type(term)(tuple(_term(one, by) for one in term.terms))
         case Not():

@@ -66,7 +66,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(tmp_path, monkeypatch)
 
 
-def test_what_grew_while_counters_could_not_be_read_is_told_with_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_grew_while_nobody_could_read_is_told_with_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.sample(0, RxPackets=100)
     with monkeypatch.context() as patch:
         patch.setattr(scene.history, "_read", failing)
