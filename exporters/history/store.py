@@ -47,6 +47,7 @@ _SMALL_AGE = 600.0  # seconds; older small tables are joined, however few rows t
 _MOST_WAITING = 400_000  # rows that wait to be written: of flows some 200 MB
 _RETRY = 10.0  # seconds until a file that could not be opened is tried again
 _SPARE = 16  # a part of the size that stays free, for what is written next
+_PATIENCE = 0.5  # seconds that who asks for metrics waits for the disk
 _PAGE = 4096
 _JOURNAL = 4 << 20  # bytes of the journal after which it is taken into the file
 
@@ -105,6 +106,7 @@ class History:
         self._unsettled = 0  # bytes in the journal
         self._begun = clock()
         self._since = dict.fromkeys(kinds, self._begun)
+        self._has = 0, dict.fromkeys(kinds, 0)  # bytes, and records of each kind, in the file
         self.gaps: list[Gap] = []
         self.failure: str | None = None
 
@@ -383,12 +385,13 @@ class History:
         return sum(column.nbytes for table in tables for column in table.columns.values())
 
     def families(self) -> Iterable[Family]:
-        """All metrics."""
-        with self._writing:
-            used, rows = 0, dict.fromkeys(self._kinds, 0)
-            if self._database is not None:
-                used = self._used(self._database)
-                rows |= dict(self._database.execute("SELECT kind, sum(rows) FROM segment GROUP BY kind").fetchall())
+        """All metrics; while the disk lets others wait, what the file has as of the last time."""
+        if self._writing.acquire(timeout=_PATIENCE):
+            try:
+                self._look()
+            finally:
+                self._writing.release()
+        used, rows = self._has
         with self._lock:
             waiting = {kind: (one.rows, one.written, one.dropped) for kind, one in self._waiting.items()}
         yield Family(metrics.BYTES, [((), float(used))])
@@ -400,6 +403,11 @@ class History:
         yield Family(metrics.GAPS, [((reason,), float(len(found))) for reason, found in gaps.items()])
         lasted = {reason: sum(gap.end - gap.begin for gap in found) / 1e9 for reason, found in gaps.items()}
         yield Family(metrics.GAP_SECONDS, [((reason,), seconds) for reason, seconds in lasted.items()])
+
+    def _look(self) -> None:
+        if self._database is not None:
+            rows = dict(self._database.execute("SELECT kind, sum(rows) FROM segment GROUP BY kind").fetchall())
+            self._has = self._used(self._database), dict.fromkeys(self._kinds, 0) | rows
 
 
 _REASONS = {"killed": False, "stopped": True}

@@ -89,14 +89,16 @@ def test_flows_that_ended_and_flows_that_live_are_both_there(net: Net, start_age
     net.ping(left.netns, right.ip4, count=2)
     [first, *_] = agent.wait_flows(2, "icmp")
     until(lambda: agent.flows("icmp") == [])
+    gone = now()
     net.ping(left.netns, right.ip4, count=1, identifier=77)
     living = agent.wait_flows(2, "icmp")
 
-    found, _ = past(agent, first["Last"], 1)
-    icmp = [flow for flow in found if flow.get("ICMP", {}).get("ID") == 4660]
-    assert len(icmp) == 2
-    assert {flow["FinishType"] for flow in icmp} == {"TIMEOUT"}
-    assert {flow["Metric"]["ABPackets"] for flow in icmp} == {2}
+    for at, finish in ((first["Last"], "NOT_FINISHED"), (gone, "TIMEOUT")):  # its time had not run out at its last packet
+        found, _ = past(agent, at, at - first["Last"] + 1)
+        icmp = [flow for flow in found if flow.get("ICMP", {}).get("ID") == 4660]
+        assert len(icmp) == 2
+        assert {flow["FinishType"] for flow in icmp} == {finish}
+        assert {flow["Metric"]["ABPackets"] for flow in icmp} == {2}
     found, _ = past(agent, now(), 60_000)
     assert by_uuid(living).keys() <= by_uuid(found).keys()
     assert len([flow for flow in found if "ICMP" in flow]) == 4

@@ -555,13 +555,12 @@ class Walker:
                 if one.between is None:
                     yield way
                 elif there:
-                    yield self._misfit(one, hops)
+                    yield self._misfit(one, hops, to.namespace)
 
-    def _misfit(self, reached: openvswitch.Reached, hops: Hops) -> Lost:
+    def _misfit(self, reached: openvswitch.Reached, hops: Hops, namespace: Namespace) -> Lost:
         network = self._network
         found = openvswitch.misfit(reached, network.peers, network.holders, network.switch_ports)
-        device = next(iter((*found.odd.devices, *found.other.devices)))
-        return Lost(hops, _ended("stops", found.words, device, device.namespace), _MISFIT, found)
+        return Lost(hops, End("stops", found.words, namespace.host, namespace.name, found.odd.name), _MISFIT, found)
 
     def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
         """A frame leaves Open vSwitch by a port; by an internal one it comes to the host."""

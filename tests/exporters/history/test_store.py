@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,23 @@ def test_bytes_are_bounded_and_the_oldest_leave_first(tmp_path: Path) -> None:
     history.stop()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= size * 1.1
     assert opened(tmp_path, clock).since(KIND) == forgotten
+
+
+def test_metrics_do_not_wait_for_the_disk(tmp_path: Path) -> None:
+    clock = Clock()
+    history = opened(tmp_path, clock)
+    add(history, [1, 2, 3], clock.now)
+    history.write()
+    before = told(history)
+    asked: list[dict[tuple[str, ...], float | Histogram]] = []
+    with history._writing:  # a disk that hangs
+        add(history, [4], clock.now)
+        who = threading.Thread(target=lambda: asked.append(told(history)), daemon=True)
+        who.start()
+        who.join(60)
+    records = "skytrail_history_records", KIND
+    assert (before[records], asked[0][records]) == (3, 4)
+    assert asked[0]["skytrail_history_bytes",] == before["skytrail_history_bytes",]
 
 
 def test_what_is_old_is_forgotten(tmp_path: Path) -> None:
