@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import structlog
 
 from skytrail.metrics import Family, Kind, Metric
 
 _T = TypeVar("_T")
+
+Signature: TypeAlias = tuple[int, int, int, int]
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _INTEGER, _SEQUENCE, _UTC_TIME, _GENERAL_TIME, _VERSION = 0x02, 0x30, 0x17, 0x18, 0xA0
@@ -152,7 +154,7 @@ class Reloading(Generic[_T]):
         value = self._make()
         return value, read_validity(self._files[0].read_bytes())
 
-    def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def _signature(self) -> tuple[Signature | None, ...]:
         return tuple(file_signature(path) for path in self._files)
 
 
@@ -161,13 +163,13 @@ def load_pair(context: ssl.SSLContext, chain: Path, key: Path) -> None:
     context.load_cert_chain(chain, key, password=lambda: b"")
 
 
-def file_signature(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when the file does (time, size, inode), or None when there is none."""
+def file_signature(path: Path) -> Signature | None:
+    """Return what changes when the file does, or who may read it (times, size, inode), or None when there is none."""
     try:
         stat = path.stat()
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 def reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """A certificate authority for a small installation, in a folder: makes, renews and revokes certificates of hubs and agents.
 
-The folder holds ``ca.crt``, ``ca.key``, ``ca.crl`` (what is revoked), ``hubs/NAME.{crt,key}`` and ``agents/NAME.{crt,key}``.
+The folder holds ``ca.crt``, ``ca.key``, ``ca.crl`` (what is revoked), ``hubs/NAME.{crt,key}`` and ``agents/NAME.{crt,key}``;
+and ``former/SERIAL.crt``, those that were replaced: they are good until they end, and revoked with those that follow them.
 Keys are EC P-256, readable by their owner alone. An agent's certificate says who it is by the URI ``skytrail://agent/HOST``.
 """
 
@@ -121,6 +122,7 @@ class Authority:
         names = _alternative(before)
         if use is None or not names:
             raise PkiError(f"{path} is no certificate of a hub's or an agent's: 'skytrail pki init' makes a new authority")
+        self._keep(before)
         key = ec.generate_private_key(ec.SECP256R1())
         _replace(path.with_suffix(".key"), _key_bytes(key))
         _replace(path, self._signed(before.subject, names, use, key, days).public_bytes(serialization.Encoding.PEM))
@@ -133,17 +135,23 @@ class Authority:
                 yield path
 
     def revoke(self, path: Path) -> Path:
-        """Add a certificate to the list of those that are no good any more; gives the list's path."""
+        """Add a certificate, and those that it replaced, to the list of what is no good any more; gives the list's path."""
         certificate = _read_certificate(path)
         authority, key = self._authority()
         if certificate.issuer != authority.subject:
             raise PkiError(f"{path} is of another authority than {self.folder}: give its folder by --dir")
         listed = self.folder / "ca.crl"
         known = list(x509.load_pem_x509_crl(_read(listed))) if listed.exists() else []
-        if all(one.serial_number != certificate.serial_number for one in known):
-            made = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(_now())
-            known.append(made.build())
+        former = map(_read_certificate, sorted(self.folder.glob("former/*.crt")))
+        serials = {one.serial_number for one in former if _whose(one) == _whose(certificate)} | {certificate.serial_number}
+        for serial in serials - {one.serial_number for one in known}:
+            known.append(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_now()).build())
         return self._write_revoked(authority, key, known)
+
+    def _keep(self, certificate: x509.Certificate) -> None:
+        """Of one that is replaced: it can be revoked all the same."""
+        path = self.folder / "former" / f"{certificate.serial_number:x}.crt"
+        _replace(path, certificate.public_bytes(serialization.Encoding.PEM))
 
     def _issue(self, where: str, name: str, names: list[x509.GeneralName], use: x509.ObjectIdentifier, days: int) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -188,6 +196,9 @@ class Authority:
         there = [one for one in (path, path.with_suffix(".key")) if one.exists()]
         if there and not self._force:
             raise PkiError(f"{there[0]} is there: 'skytrail pki renew' replaces a certificate that ends, --force any")
+        if path.exists():
+            with contextlib.suppress(PkiError):  # what is none needs no keeping
+                self._keep(_read_certificate(path))
         _replace(path.with_suffix(".key"), _key_bytes(key))
         _replace(path, certificate.public_bytes(serialization.Encoding.PEM))
         return path
@@ -273,6 +284,10 @@ def _only_use(certificate: x509.Certificate) -> x509.ObjectIdentifier | None:
     except x509.ExtensionNotFound:
         return None
     return uses[0] if len(uses) == 1 else None
+
+
+def _whose(certificate: x509.Certificate) -> tuple[object, ...]:
+    return certificate.issuer, certificate.subject, _only_use(certificate)
 
 
 def _named(name: str) -> str:

@@ -26,15 +26,23 @@ import itertools
 import os
 import uuid
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 _KIND_OF_NONE = "device"
+_LONGEST_ID = 255  # bytes of a host_id that others take
 _REMEMBERED = 1 << 16  # IDs: each is asked for again and again
 
 
 def host_tid(host_id: str) -> str:
     """The TID of the host with that ``host_id`` (setting, or derived from the machine-id)."""
     return _join("host", host_id)
+
+
+def is_host_tid(tid: str) -> bool:
+    """Whether a TID is as :func:`host_tid` makes it: of a host, and nothing that is on one."""
+    kind, _, rest = tid.partition("/")
+    host_id = unquote_to_bytes(rest)
+    return kind == "host" and 0 < len(host_id) <= _LONGEST_ID and tid == host_tid(os.fsdecode(host_id))
 
 
 def namespace_tid(

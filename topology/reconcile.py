@@ -113,11 +113,11 @@ class Reconciler:
         self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
-        self._owed: dict[tuple[str, str], list[str]] = {}  # (probe, host) → elements whose changes the store did not take
+        self._owed: dict[tuple[str, str], list[str]] = {}  # source → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
         self._followed = 0  # elements that others changed
         self._seen = 0  # sequence up to which we know what others changed
-        self._ours: dict[tuple[str, str], _Ours] = {}  # (probe, host) → a source that reports here
+        self._ours: dict[tuple[str, str], _Ours] = {}  # source → it, if it reports here
         self._held = Held()
         self._taken_in = False  # the last report was
         self._begun = False
@@ -259,7 +259,7 @@ class Reconciler:
 
     def _settle(self, report: Report, taken: list[str], note: Note | None) -> int:
         """Write what is otherwise than in the store; looks again where others were first."""
-        key = report.source.probe, report.source.host
+        key = _key_of(report.source)
         touched = dict.fromkeys(taken)
         for left in reversed(range(_TRIES)):
             touched = dict.fromkeys([*self._owed.pop(key, ()), *touched])
@@ -283,7 +283,7 @@ class Reconciler:
 
     def _speak_for(self, source: Source, holder: str = "") -> bool:
         """Have the lease of a source; where another may have had it since, forget what was said, and follow. Returns that."""
-        key = source.probe, source.host
+        key = _key_of(source)
         ours = self._ours.get(key)
         try:
             writer = self._writer(_writer_of(source), holder or (ours.holder if ours else self._holder))
@@ -301,14 +301,17 @@ class Reconciler:
 
     def _lose(self, source: Source) -> None:
         """Speak no more for a source: what it says is as the store has it."""
-        key = source.probe, source.host
+        key = _key_of(source)
         self._writers.pop(_writer_of(source), None)
         self._adopted.discard(source)
         if (ours := self._ours.pop(key, None)) is None:
             return
         self._owed.pop(key, None)
         with self._looking:
-            for id_ in sorted(self._said.pop(key, set()) | ours.unsaid):
+            said = self._said.get((source.probe, ours.source.host), set())
+            mine = {id_ for id_ in said if self._may_end(id_, source)}
+            said -= mine
+            for id_ in sorted(mine | ours.unsaid):
                 self._merge(id_)
 
     def _keep_up(self) -> None:
@@ -470,10 +473,10 @@ class Reconciler:
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
-        gone = set(report.gone) - now if not report.whole else {id_ for id_ in said - now if self._may_end(id_, source)}
+        gone = {id_ for id_ in (said if report.whole else set(report.gone)) - now if self._may_end(id_, source)}
         for id_ in gone & said:
             self._take_back(source, id_)
-        if ours := self._ours.get((source.probe, source.host)):
+        if ours := self._ours.get(_key_of(source)):
             ours.unsaid |= gone & said
             ours.unsaid -= now
             ours.said |= now
@@ -599,7 +602,7 @@ class Reconciler:
         self.counters.changes += len(changes)
 
     def _apply(self, source: Source, changes: tuple[Change, ...], note: Note | None) -> None:
-        ours = self._ours.get((source.probe, source.host))
+        ours = self._ours.get(_key_of(source))
         writer = self._writer(_writer_of(source), ours.holder if ours else self._holder)
         seen = self._seen if self._store.shared else None
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
@@ -635,6 +638,11 @@ class Reconciler:
 
     def __len__(self) -> int:
         return len(self._there)
+
+
+def _key_of(source: Source) -> tuple[str, str]:
+    """The probe, and whose it is: hosts may share a name."""
+    return source.probe, source.tid or source.host
 
 
 def _writer_of(source: Source) -> str:

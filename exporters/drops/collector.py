@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from exporters.drops import metrics
 from exporters.drops.conversations import Conversations
 from exporters.drops.places import Places
 from exporters.drops.reasons import Reasons
-from exporters.drops.told import ours, told
+from exporters.drops.told import told
 from exporters.drops.totals import Totals
 from exporters.flows.ends import ends_of_flows
 from skytrail.metrics import Family
@@ -156,7 +156,7 @@ class DropsCollector:
         with self._lock:
             return self._conversations.memory()
 
-    def conversations(self) -> list[dict[str, Any]]:
+    def conversations(self, wanted: Collection[str] | None = None) -> list[dict[str, Any]]:
         """What happened to conversations in the last minutes, as of now: :func:`exporters.drops.told.told`."""
         with self._lock:
             if self._programs is None:
@@ -164,7 +164,7 @@ class DropsCollector:
             self._read()
             rows = self._conversations.all()
         offset = time.time_ns() - time.monotonic_ns()
-        return list(told(rows, self._reasons, self._places(), offset))
+        return list(told(rows, self._reasons, self._places(), offset, wanted))
 
     def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], reverse: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """What a flow's JSON says of its drops, on this whole host; empty where nothing happened.
@@ -182,9 +182,6 @@ class DropsCollector:
         """
         with self._lock:
             owners, rows = self._conversations.find(ends_of_flows(keys, family))
-        if len(rows):
-            here = ours(rows, self._places())
-            owners, rows = owners[here], rows[here]
         found: list[dict[str, Any]] = [{} for _ in range(len(keys))]
         places = self._places() if len(rows) else None
         key, packets = rows["key"], rows["packets"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,33 +26,33 @@ KINDS = {
 """``What`` happened, by the program's number."""
 
 _MS = 1_000_000
+_ID = "S16"  # equal up to zeros at the end, which all have as many of
+_TRACKING = re.compile("[0-9a-f]{32}")
 
 
-def ours(rows: NDArray[Any], places: Places) -> NDArray[np.bool_]:
-    """Which rows tell of namespaces that are known, or of none."""
-    known = np.fromiter(places.namespaces, np.uint64, len(places.namespaces))
-    netns = rows["key"]["netns"]
-    return np.asarray(np.isin(netns, known) | (netns == 0))
-
-
-def told(rows: NDArray[Any], reasons: Reasons, places: Places, offset: int) -> Iterator[dict[str, Any]]:
+def told(
+    rows: NDArray[Any], reasons: Reasons, places: Places, offset: int, wanted: Collection[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """One object for each row.
 
     Args:
         rows: of :data:`exporters.drops.conversations.ROW`.
         reasons: the kernel's.
-        places: names of now. What happened in a namespace that is not among them is not told: that is another agent's, who may
-            share this kernel. A device that has no name any more is left out of the object.
+        places: names of now. A namespace or device that has none any more, as where a container has ended, is left out of the
+            object.
         offset: ns from the clock of ``last`` to the epoch.
+        wanted: tracking IDs, of conversations; None: all.
 
     Yields:
         ``{"What": "Drop", "Reason": …, "TrackingID": …, "Network": {"Protocol", "A", "B", "IPProtocol"}, "Transport":
         {"Protocol", "A", "B"}, "Namespace": …, "Interface": …, "AB": packets, "BA": packets, "Last": ms}``; A is the
         conversation's lower end.
     """
-    rows = rows[ours(rows, places)]
-    keys = rows["key"]
-    tracking = tracking_of_ends(keys["ends"])
+    tracking = tracking_of_ends(rows["key"]["ends"])
+    if wanted is not None:
+        known = np.array([bytes.fromhex(one) for one in wanted if _TRACKING.fullmatch(one)], _ID)
+        there = np.isin(np.ascontiguousarray(tracking).view(_ID)[:, 0], known)
+        rows, tracking = rows[there], tracking[there]
     for row, identity in zip(rows, tracking, strict=True):
         key, ends = row["key"], row["key"]["ends"]
         family, proto, kind = int(ends["family"]), int(ends["proto"]), int(key["kind"])

@@ -18,7 +18,8 @@ class Answers:
 
     Attributes:
         parts: with the TID of the host that answered, in the order in which they came.
-        missing: why a host's answer is not there, or not whole, by its name (its TID, where several have that name).
+        missing: why a host's answer is not there, or not whole, by its name (its TID, where several have that name). Known
+            when the parts are read.
     """
 
     parts: Iterable[tuple[str, Part]] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -47,15 +47,15 @@ class Room:
 class Collected:
     """Parts, with the TID of who answered each; an iterable that reads them anew each time. Holds its room as long as it lives.
 
-    Reading raises RunError where a part is none.
-
     Attributes:
         drop: gives the room back at once.
+        unreadable: takes the TID of one whose part is none, and why, as that is read; all others' are given.
     """
 
     def __init__(self, room: Room) -> None:
         self._room, self._size = room, _Size()
         self._parts: list[tuple[str, bytes]] = []
+        self.unreadable: Callable[[str, str], None] = lambda _tid, _reason: None
         self.drop = weakref.finalize(self, _give, room, self._size)
 
     def add(self, tid: str, data: bytes) -> None:
@@ -72,8 +72,8 @@ class Collected:
         for tid, data in self._parts:
             try:
                 yield tid, decode_part(data)
-            except msgspec.MsgspecError as error:
-                raise RunError(f"the answer of {tid} cannot be read ({error}): upgrade its agent and the hub") from error
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                self.unreadable(tid, f"its answer cannot be read ({error}): upgrade its agent and the hub")
 
     def __len__(self) -> int:
         return len(self._parts)

@@ -20,7 +20,7 @@ from exporters.history.rescue import Rescue
 from exporters.history.sockets import SocketHistory
 from exporters.history.store import History
 from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQuestion, Part, Question, Range, SocketsQuestion
-from skytrail.asking.terms import compiled
+from skytrail.asking.terms import Compare, compiled
 from skytrail.errors import RunError
 from skytrail.metrics import Family
 
@@ -184,8 +184,12 @@ class Answering:
     def _dropped(self, question: DropsQuestion) -> Found:
         if self._drops is None:
             raise RunError("this agent does not count drops: see its log, and agent.collectors")
-        test = compiled(question.term) if question.term else None
-        return [one for one in self._drops.conversations() if test is None or test(one)]
+        term = question.term
+        test = compiled(term) if term else None
+        wanted = None
+        if isinstance(term, Compare) and (term.key, term.operator) == ("TrackingID", "within"):
+            wanted = set(map(str, term.values))  # there may be many, of which few are told
+        return [one for one in self._drops.conversations(wanted) if test is None or test(one)]
 
     def _known(self, question: OfTime, when: Range) -> Part:
         if self.history is None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from skytrail.settings.tree import Settings
 
 _READABLE = 0o077
+_PAGE = "see the page on security in the documentation"
 
 
 def security_findings(settings: Settings) -> Iterator[Finding]:
@@ -26,14 +27,20 @@ def security_findings(settings: Settings) -> Iterator[Finding]:
 
 def _certificates(settings: Settings) -> Iterator[Finding]:
     from exporters.bpf.features import Finding  # noqa: PLC0415
+    from skytrail.errors import ListenError  # noqa: PLC0415
+    from skytrail.http.server import http_certificate  # noqa: PLC0415
 
     for key, path in (("http.tls_cert", settings.http.tls_cert), ("wire.tls_cert", settings.wire.tls_cert)):
         if path is None:
             continue
         try:
             good, words = left(read_validity(Path(path).read_bytes()))
+            if key == "http.tls_cert":
+                http_certificate(settings.http)
         except (OSError, ValueError) as error:
             yield Finding("certificate", "missing", f"{key} {path}: {reason(error)}", "name another file")
+        except ListenError as error:
+            yield Finding("certificate", "missing", str(error), _PAGE)
         else:
             state = "ok" if good else "note" if words.startswith("good") else "missing"
             yield Finding("certificate", state, f"{key} {path}: {words}", "renew it: 'skytrail pki renew', for one of its own")
@@ -44,19 +51,18 @@ def _wire(settings: Settings) -> Iterator[Finding]:
     from skytrail.errors import SkytrailError  # noqa: PLC0415
     from skytrail.wire.exposure import check_hubs  # noqa: PLC0415
 
-    if not settings.agent.hubs:
-        return
+    wire, hubs = settings.wire, settings.agent.hubs
     try:
         check_hubs(settings)
-        if settings.wire.tls_cert:
-            from skytrail.wire.security import wire_files  # noqa: PLC0415 - an extra
+        if wire.tls_cert:
+            from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
 
-            wire_files(settings.wire)
+            HubSecurity(wire_files(wire), wire.tls_crl)
     except SkytrailError as error:
-        yield Finding("hubs", "missing", str(error), "see the page on security in the documentation")
+        yield Finding("hubs" if hubs else "wire", "missing", str(error), _PAGE)
     else:
-        how = "mutual TLS" if settings.wire.tls_cert else "no TLS"
-        yield Finding("hubs", "ok", f"{', '.join(settings.agent.hubs)}: {how}", "")
+        if hubs:
+            yield Finding("hubs", "ok", f"{', '.join(hubs)}: {'mutual TLS' if wire.tls_cert else 'no TLS'}", "")
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:

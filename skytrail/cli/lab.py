@@ -140,7 +140,7 @@ def break_(name: str, kind: str | None, *, seed: int, answer: Path | None) -> No
     from skytrail.lab.breaks.breaking import break_it, truth  # noqa: PLC0415
     from skytrail.lab.breaks.kinds import KINDS  # noqa: PLC0415
     from skytrail.lab.build import plan_of  # noqa: PLC0415
-    from skytrail.lab.state import the_lab  # noqa: PLC0415
+    from skytrail.lab.state import locked, the_lab  # noqa: PLC0415
 
     if kind is None:
         click.echo("\n".join(KINDS))
@@ -148,7 +148,8 @@ def break_(name: str, kind: str | None, *, seed: int, answer: Path | None) -> No
     if kind not in KINDS:
         raise UsageError(f"there is no fault {kind!r}: {', '.join(KINDS)}")
     found = the_lab(name)
-    done = truth(break_it(found, plan_of(found), kind, seed))
+    with locked(name):
+        done = truth(break_it(found, plan_of(found), kind, seed))
     if answer is not None:
         answer.write_text(json.dumps(done, indent=2) + "\n")
         click.echo(
@@ -163,9 +164,11 @@ def break_(name: str, kind: str | None, *, seed: int, answer: Path | None) -> No
 def mend(name: str) -> None:
     """Undo what was broken."""
     from skytrail.lab.breaks.breaking import mend as undo  # noqa: PLC0415
-    from skytrail.lab.state import the_lab  # noqa: PLC0415
+    from skytrail.lab.state import locked, the_lab  # noqa: PLC0415
 
-    undone = undo(the_lab(name))
+    found = the_lab(name)
+    with locked(name):
+        undone = undo(found)
     click.echo("nothing is broken" if undone is None else f"mended: {undone.fault.why} ({undone.fault.place})")
 
 

@@ -232,6 +232,8 @@ class Credentials:
         finally:
             self._waiting -= 1
         if right and found:
+            if self._right_of is not users:  # the file was read again meanwhile
+                return Known(user, found.role)
             if len(self._right) >= _REMEMBERED:
                 self._right.clear()
             self._right.add(digest)

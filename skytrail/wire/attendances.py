@@ -38,7 +38,7 @@ class _Attendance:
     def __init__(self, tid: str) -> None:
         self.tid = tid
         self.open: dict[int, _Asked] = {}
-        self.sending: asyncio.Queue[wire.Question | None] = asyncio.Queue()  # two for each question that is open, at most
+        self.sending: asyncio.Queue[wire.Question | None] = asyncio.Queue()  # bounded by who puts in
 
 
 class _Asked:
@@ -147,16 +147,22 @@ class Attendances:
         if asked.over is not None:
             asked.collected.drop()
             raise asked.over
-        return Answers(asked.collected, _by_name(asked.failures, self.hosts()))
+        hosts = self.hosts()
+        missing = _by_name(asked.failures, hosts)
+        asked.collected.unreadable = lambda tid, reason: missing.update(_by_name({tid: reason}, hosts))
+        return Answers(asked.collected, missing)
 
     def _choose(self, asked: _Asked, tid: str, agent: Known | None, elsewhere: tuple[str, str] | None) -> None:
         there = self._there.get(tid)
-        if there is not None and len(there.open) < MOST_OPEN:
+        reads = there is not None and there.sending.qsize() < 2 * MOST_OPEN
+        if there is not None and reads and len(there.open) < MOST_OPEN:
             asked.waiting[tid] = there
             there.open[asked.number] = asked
             return
         asked.results[AWAY] += 1
-        if there is not None:
+        if there is not None and not reads:
+            asked.failures[tid] = "its agent does not hear what it is asked: see its log"
+        elif there is not None:
             asked.failures[tid] = f"is asked {MOST_OPEN} questions already: ask again later"
         elif elsewhere is not None and not (agent and agent.connected):
             asked.failures[tid] = f"its agent reports to the hub on {elsewhere[1]}: ask that one"

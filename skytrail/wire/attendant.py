@@ -74,7 +74,7 @@ class Attendant:
         """The parts of the answer as JSON. Raises RunError: why it is not whole."""
         try:
             asked = decode_question(question.body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RunError(f"does not know this question ({error}): upgrade its agent") from error
         for _, data in parts_of(self._answer, asked, bounds):
             yield data

@@ -134,6 +134,27 @@ def test_revoked_ones_openssl_refuses(authority: Authority, tmp_path: Path) -> N
     assert "certificate revoked" in refused(*verify, bad)
 
 
+@pytest.mark.parametrize("replace", ["renew", "force"])
+def test_one_that_was_replaced_is_revoked_with_what_follows_it(replace: str, authority: Authority, tmp_path: Path) -> None:
+    """It may have been stolen before it was renewed, and is good until it ends."""
+    path, other, hub = authority.agent(["node"]), authority.agent(["other"]), authority.hub(["node"])
+    stolen = tmp_path / "stolen.crt"
+    stolen.write_bytes(path.read_bytes())
+    for _ in range(2):
+        if replace == "renew":
+            for one in (path, other, hub):
+                authority.renew(one)
+        else:
+            Authority(authority.folder, force=True).agent(["node"])
+    listed = authority.revoke(path)
+    assert openssl("crl", "-in", listed, "-noout", "-text").count("Serial Number:") == 3
+    verify = ("verify", "-CAfile", authority.folder / "ca.crt", "-crl_check", "-CRLfile", listed)
+    for one in (stolen, path):
+        assert "certificate revoked" in refused(*verify, one)
+    for one in (other, hub):
+        assert openssl(*verify, one).endswith(": OK\n")
+
+
 def test_another_authoritys_are_left_alone(authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other")
     other.init()

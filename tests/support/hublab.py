@@ -54,6 +54,7 @@ class Hub:
             "hub.listen": f"127.0.0.1:{self.port}",
             "hub.wire": f"127.0.0.1:{self.wire}",
             "flow.interfaces": _NO_INTERFACE,
+            "topology.linkers": "[]",  # they add edges to what probes see
             **(settings or {}),
         }
         self.process: subprocess.Popen[bytes]

@@ -250,6 +250,27 @@ def test_two_hubs_write_for_two_hosts_of_one_name(lab: Lab) -> None:
     assert lab.names().keys() == {"host/a/a", "host/b/b", "host/a/a2", "host/b/b2"}
 
 
+def test_two_hosts_of_one_name_at_one_of_several_hubs_are_each_known(tmp_path: Path) -> None:
+    """Each has its own lease; what is volatile of one is not forgotten when the other reports."""
+    store = EmbeddedStore(tmp_path / "graph", clock=lambda: T)
+    store.shared = True  # type: ignore[misc]
+    hub = Reconciler(store, "hub1", lambda: T)
+    sources = [Source("netlink", "localhost", tid=f"host/{letter}") for letter in "ab"]
+    for number in range(3):
+        claims = []
+        for one in sources:
+            claims.append(hub.claim(one, f"outbox-{one.tid}/#1"))
+            fact = NodeFact(f"{one.tid}/link", {"Name": "l", "Type": "veth", "n": number}, {"Metric": number})
+            assert hub.report(Report(one, T + number, (fact,))) == 1
+        assert claims == [number == 0] * 2
+        assert [volatile["Metric"] for volatile in hub.volatile().values()] == [number] * 2
+    hub.report(Report(sources[0], T, gone=(node_id("host/b/link"),)))  # it is nothing of its
+    hub.report(Report(sources[0], T, whole=True))
+    assert [one.state.tid for one in store.current() if one.state] == ["host/b/link"]
+    hub.close()
+    store.close()
+
+
 def test_a_host_that_was_renamed_is_the_same_and_leaves_no_ghosts(lab: Lab) -> None:
     """By its TID: what the probe said under the old name and does not say any more is gone, and nobody else's."""
 

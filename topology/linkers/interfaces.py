@@ -94,8 +94,9 @@ class Interfaces:
         if kind.type in OWNERS:
             owner = read_state(state, Owner)
             place = self._owners.setdefault(id_, _Place())
+            before = place.host, place.name
             place.host, place.name = host_of(state.tid), owner.name if owner and owner.type != "host" else ""
-            return set()
+            return set() if (place.host, place.name) == before else set(self._tunnels.get(place.host, ()))
         data = read_state(state, Data) if kind.if_index is not None else None
         if data is None:
             return self._forget(id_)
@@ -128,14 +129,26 @@ class Interfaces:
         edge = self._ownership.pop(id_, None)
         if edge is not None:
             owner, child = edge
-            self._owners[owner].interfaces.discard(child)
+            if (place := self._owners.get(owner)) is not None:
+                place.interfaces.discard(child)
+                self._drop(owner, place)
             if self._owner_of.get(child) == owner:
                 del self._owner_of[child]
             known = self.by_id.get(child)
             return self._put(Interface(known.id, known.tid, known.data)) if known else set()
+        if (place := self._owners.get(id_)) is not None:
+            tunnels = set(self._tunnels.get(place.host, ()))
+            place.host = place.name = ""
+            self._drop(id_, place)
+            return tunnels
         interface = self.by_id.pop(id_, None)
         if interface is None:
             return set()
         tunnels = self._tunnels.get(interface.host, set())
         tunnels.discard(id_)
         return {id_, *tunnels}
+
+    def _drop(self, owner: str, place: _Place) -> None:
+        """Forget an owner of whom nothing is known any more."""
+        if not place.host and not place.interfaces:
+            del self._owners[owner]

@@ -7,6 +7,7 @@ all the time.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,22 +46,35 @@ def read(interface: Interface, _: Interfaces) -> Iterator[tuple[Key, Evidence]]:
 
 def join(_: Key, evidence: list[Evidence]) -> Iterator[EdgeFact]:
     """One edge for each pair of interfaces of two hosts, whichever looks for the other; the parent's TID is the lesser."""
-    holders = [one for one in evidence if one.own]
+    everybody, of_ip = _Holders(), defaultdict[str, _Holders](_Holders)
+    for one in evidence:
+        if one.own:
+            for holders in (everybody, *(of_ip[ip] for ip in one.ips)):
+                holders.add(one)
     for seeker in evidence:
-        if seeker.own:
-            continue
-        holder = _holder(seeker, holders)
-        if holder is not None and host_of(holder.tid) != host_of(seeker.tid):
-            parent, child = sorted([holder.tid, seeker.tid])
-            yield EdgeFact(parent, child, "neighbour")
+        if not seeker.own:
+            (ip,) = seeker.ips
+            holder = (of_ip.get(ip) or everybody).meant_by(seeker)
+            if holder is not None and host_of(holder.tid) != host_of(seeker.tid):
+                parent, child = sorted([holder.tid, seeker.tid])
+                yield EdgeFact(parent, child, "neighbour")
 
 
-def _holder(seeker: Evidence, holders: list[Evidence]) -> Evidence | None:
-    """The one that is meant: with the IP, on the same host if one is there; None: it is not clear."""
-    others = [one for one in holders if one.tid != seeker.tid]
-    candidates = [one for one in others if seeker.ips <= one.ips] or others
-    near = [one for one in candidates if host_of(one.tid) == host_of(seeker.tid)] or candidates
-    return near[0] if len(near) == 1 else None
+class _Holders:
+    """Interfaces with one MAC: of containers, thousands may have the same."""
+
+    def __init__(self) -> None:
+        self._all: list[Evidence] = []
+        self._of_host: dict[str, list[Evidence]] = {}
+
+    def add(self, one: Evidence) -> None:
+        self._all.append(one)
+        self._of_host.setdefault(host_of(one.tid), []).append(one)
+
+    def meant_by(self, seeker: Evidence) -> Evidence | None:
+        """The one on the same host, if there are some; None: it is not clear."""
+        near = self._of_host.get(host_of(seeker.tid)) or self._all
+        return near[0] if len(near) == 1 else None
 
 
 NEIGHBOUR = Linker("neighbour", read, join)

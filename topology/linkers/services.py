@@ -186,6 +186,8 @@ class ServiceMap:
         self._number += 1
         answers = self._asker.ask(_QUESTION)
         now = pairs((host, told) for host, part in answers.parts for told in part.found)
+        away = {tid for tid, name in self._asker.hosts().items() if not answers.missing.keys().isdisjoint((name, tid))}
+        now |= {pair for pair in self._seen if not away.isdisjoint((pair[0].host, pair[1].host))}  # not seen is not gone
         self._seen |= dict.fromkeys(now, self._number)
         kept = [pair for pair, number in self._seen.items() if self._number - number < _KEPT]
         latest = sorted(kept, key=lambda pair: (-self._seen[pair], pair))

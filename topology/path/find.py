@@ -56,21 +56,20 @@ def find_path(revisions: Iterable[Revision], question: Question) -> Path:
     if not 0 <= question.port <= 65535:
         raise UsageError(f"port: {question.port} is none: 1 to 65535")
     network = Network(revisions)
-    walker = Walker(network)
     to = _end(network, "dst", question.dst, None)
     start = _end(network, "src", question.src, to.address)
     if start.namespace is None:
         raise UsageError(f"src: no interface in the graph has the address {question.src[:60]}")
-    dst = to.address or _address_of("dst", question.dst, to, start.address)
+    dst = to.address or _address_of(network, "dst", question.dst, to, start.address)
     src = start.address if start.address is not None and start.address.version == dst.version else None
     if start.address is not None and src is None:
         raise UsageError(f"src {start.address} and dst {dst} are not of the same IP version")
     packet = Packet(src, dst, PROTOCOLS[question.proto], question.port)
-    path, trip = _walk(walker, start, packet, to)
+    path, trip = _walk(Walker(network), start, packet, to)
     if not question.back or trip.at is None or trip.packet.src is None:
         return path
     arrived = _End(trip.at, None, dst)
-    back, _ = _walk(walker, arrived, trip.packet.back, _End(start.namespace, None, trip.packet.src))
+    back, _ = _walk(Walker(network), arrived, trip.packet.back, _End(start.namespace, None, trip.packet.src))
     return msgspec.structs.replace(path, back=back, same_back=_same(path.hops, back.hops) and path.end.kind == back.end.kind)
 
 
@@ -159,13 +158,24 @@ def _usable(addresses: Iterable[Address], other: Address | None) -> Sequence[Add
     return sorted((one for one in found if other is None or one.version == other.version), key=lambda one: one.version)
 
 
-def _address_of(name: str, text: str, end: _End, other: Address | None) -> Address:
-    """The address of a node that was named. Raises UsageError."""
+def _address_of(network: Network, name: str, text: str, end: _End, other: Address | None) -> Address:
+    """The address of a node that was named: rather one that nobody else has, of what leads on. Raises UsageError."""
     devices = [end.device] if end.device else list(end.namespace.devices.values()) if end.namespace else []
-    found = _usable((address for device in devices for address in device.addresses), other)
+    found = [(one, device) for device in devices for one in _usable(device.addresses, other)]
     if not found:
         raise UsageError(f"{name}: {text[:60]} has no address that could be reached")
-    return found[0]
+
+    def doubt(one: tuple[Address, Device]) -> tuple[int, bool, bool]:
+        address, device = one
+        shared = any(holder.namespace is not device.namespace for holder in network.holders[address])
+        return address.version, shared, not _leads_on(device)
+
+    return min(found, key=doubt)[0]
+
+
+def _leads_on(device: Device) -> bool:
+    """Whether a route by a gateway leads through it."""
+    return any(hop.ip for table in device.data.routing_tables for route in table.routes for hop in route.next_hops)
 
 
 def _narrowest(hops: Sequence[Hop]) -> Narrowest | None:

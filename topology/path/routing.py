@@ -56,7 +56,7 @@ class Chosen:
     def words(self, number: int = 0) -> str:
         """As ``ip route`` writes it, by way of one of its hops."""
         if not self.hops:
-            return f"{self.type} {self.prefix}, table {table_name(self.table)}"
+            return f"{self.type} {self.prefix}, table {table_name(self.table)}".lstrip()
         hop, device = self.hops[number]
         gateway = f" via {hop.ip}" if hop.ip else ""
         kind = f"{self.type} " if self.type else ""
@@ -177,12 +177,14 @@ class Router:
         if route.ours:
             return packet.dst
         version = packet.dst.version
-        if route.src is not None and route.src.version == version:
-            return route.src
-        hop, device = route.hops[0]
+        hop, device = route.hops[0] if route.hops else (NextHop(), None)
+        own = [(one, length) for one, length in (device.addresses if device else {}).items() if one.version == version]
         target = parse_address(hop.ip) or packet.dst
-        own = [(one, length) for one, length in device.addresses.items() if one.version == version]
         near = [one for one, length in own if target in (parse_network(f"{one}/{length}") or ())]
+        # it is that of the table's first route that has one: of another route than this, where its network is not the target's
+        said = route.src if route.src is not None and route.src.version == version else None
+        if said is not None and (said in near or not near or (hop.ip and device and said not in device.addresses)):
+            return said
         others = [one for other in self._namespace.devices.values() for one in other.addresses if one.version == version]
         return next(iter([*near, *(one for one, _ in own), *(one for one in others if not one.is_loopback)]), None)
 

@@ -104,6 +104,7 @@ class Walker:
         self._network = network
         self._routers: dict[str, Router] = {}
         self._steps = 0
+        self._onward: dict[tuple[str, Packet, _Around], Trip] = {}
         self._uplinks: list[Device] | None = None
         self._tunnel_ends: dict[str, list[Device]] | None = None
 
@@ -161,7 +162,10 @@ class Walker:
         way, warnings = self._over_link(device, Frame(packet, target, sender=device.data.mac), (first,), around)
         if isinstance(way, Lost):
             return Trip(way.hops, way.end, None, packet, warnings, way.misfit)
-        onward = self._receive(way.device, packet, around, seen)
+        here = way.device.id, packet, around  # ways of equal cost part and meet again: each is followed once
+        onward = self._onward.get(here) or self._receive(way.device, packet, around, seen)
+        if onward.at is not None:
+            self._onward[here] = onward
         return replace(onward, hops=(*way.hops, *onward.hops), warnings=(*warnings, *onward.warnings))
 
     def _receive(self, device: Device, packet: Packet, around: _Around, seen: tuple[tuple[str, Packet], ...]) -> Trip:
@@ -346,6 +350,9 @@ class Walker:
         if isinstance(route, Refused):
             yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops)
             return
+        if not route.hops:
+            yield _lost(by, f"ipvlan in mode l3: route {route.words()} leads nowhere", hops)
+            return
         hop, device = route.hops[0]
         first = _hop(device, "out", f"route {route.words()}", around, routed=True)
         way, _ = self._over_link(device, Frame(packet, _parse(hop.ip) or packet.dst), (*hops, first), around)
@@ -464,12 +471,8 @@ class Walker:
         self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = False
     ) -> Iterator[Way]:
         """A frame comes in by a device."""
-        self._steps += 1
-        if self._steps > _MOST_STEPS or _passed(hops, device, "in", frame, around):
-            yield _lost(device, "the frame goes round in a loop", hops)
-            return
-        if device.failure:  # it sees nothing
-            yield _lost(device, device.failure, hops)
+        if (lost := self._not_taken(device, frame, hops, around)) is not None:
+            yield lost
             return
         hops = (*hops, _hop(device, "in", why, around, frame.vlans, guessed=guessed))
         uppers = self._network.uppers.get(device.id, [])
@@ -491,6 +494,15 @@ class Walker:
             yield _lost(device, f"no device takes VLAN {frame.vlans[0]} here", hops)
             return
         yield from self._to_uppers(device, uppers, frame, hops, around)
+
+    def _not_taken(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Lost | None:
+        """Why a frame does not come in by a device; None: it does."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            return _lost(device, f"the search ended after {_MOST_STEPS} steps", hops, kind="unknown")
+        if _passed(hops, device, "in", frame, around):
+            return _lost(device, "the frame goes round in a loop", hops)
+        return _lost(device, device.failure, hops) if device.failure else None  # it sees nothing
 
     def _to_uppers(self, device: Device, uppers: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """A macvlan's or ipvlan's part of what comes in; else it is the device's own, if the MAC says so."""
@@ -543,13 +555,12 @@ class Walker:
                 if one.between is None:
                     yield way
                 elif there:
-                    yield self._misfit(one, hops)
+                    yield self._misfit(one, hops, to.namespace)
 
-    def _misfit(self, reached: openvswitch.Reached, hops: Hops) -> Lost:
+    def _misfit(self, reached: openvswitch.Reached, hops: Hops, namespace: Namespace) -> Lost:
         network = self._network
         found = openvswitch.misfit(reached, network.peers, network.holders, network.switch_ports)
-        device = next(iter((*found.odd.devices, *found.other.devices)))
-        return Lost(hops, _ended("stops", found.words, device, device.namespace), _MISFIT, found)
+        return Lost(hops, End("stops", found.words, namespace.host, namespace.name, found.odd.name), _MISFIT, found)
 
     def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
         """A frame leaves Open vSwitch by a port; by an internal one it comes to the host."""

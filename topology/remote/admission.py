@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import structlog
 
+from skytrail.tid import is_host_tid
 from skytrail.wire.security import HubSecurity, Peer, PeerError
 from topology.facts import EdgeFact, Report
 from topology.remote.codec import MalformedReportError
@@ -15,6 +16,7 @@ from topology.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
+_SHOWN = 100  # characters of what is refused
 _LATEST = 4_102_444_800_000_000  # the year 2100, µs since the epoch
 RESOURCE = "agent_name"
 MOST_IDS = 64
@@ -36,6 +38,8 @@ class Admission:
         """Let an agent in as a host. Raises PeerError: it is not that host; StoreError."""
         if peer is None:
             return
+        if not is_host_tid(tid):  # what others' begin with, or what is on their hosts
+            raise PeerError(f"{tid[:_SHOWN]!r} is no host ID: set host_id to another, and upgrade the agent")
         bound = self._store.resources(RESOURCE)
         known = bound[tid].decode() if tid in bound else None
         self._security.admit(peer, host, known)

@@ -18,7 +18,7 @@ _HOLDS = 30_000_000  # µs; a hub that is gone without a word is forgotten then
 
 
 class _List(msgspec.Struct):
-    """What a hub keeps: the name of its host, its agents' hosts by TID, and until when that holds, µs since the epoch."""
+    """What a hub keeps: the name of its host, its agents' hosts by TID, and until when that holds, by its own clock, in µs."""
 
     hub: str
     agents: dict[str, str]
@@ -43,6 +43,7 @@ class Elsewhere:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elsewhere", daemon=True)
         self._others: dict[str, tuple[str, str]] = {}
+        self._heard: dict[str, tuple[int, int]] = {}  # session → until when its list holds, and when we saw that first
 
     def start(self) -> None:
         """Begin."""
@@ -73,17 +74,23 @@ class Elsewhere:
                 return
 
     def renew(self) -> None:
-        """Write our list, read the others', and clear away what is out of date. Raises StoreError."""
+        """Write our list, read the others', and clear away those that are renewed no more. Raises StoreError.
+
+        Clocks of hubs may differ by anything: times of others are compared with each other alone.
+        """
         now = self._clock()
         ours = _List(self._hub, self._here(), now + _HOLDS)
         self._store.put_resource(_KIND, self._session, msgspec.json.encode(ours))
         others: dict[str, tuple[str, str]] = {}
+        heard: dict[str, tuple[int, int]] = {}
         for session, body in self._store.resources(_KIND).items():
             if session == self._session:
                 continue
             found = msgspec.json.decode(body, type=_List)
-            if found.until < now:
+            until, since = self._heard.get(session, (0, now))
+            heard[session] = found.until, since if found.until == until else now
+            if now - heard[session][1] > _HOLDS:
                 self._store.put_resource(_KIND, session, None)
             else:
                 others |= {tid: (host, found.hub) for tid, host in found.agents.items()}
-        self._others = others
+        self._others, self._heard = others, heard

@@ -35,6 +35,7 @@ _SCHEMA = (
 
 _AT_ONCE = 50  # µs within which two clocks are read, if nobody comes between
 _TRIES = 5
+_NUMBERS_OF_BOOT = 1 << 32  # of reports and connections, more than any boot has
 _STEADY = 10_000  # µs: by less it is not known that a clock was set
 
 
@@ -138,9 +139,20 @@ class Outbox:
             found = secrets.token_hex(8), self._clocks.boot
             self._database.execute("INSERT INTO outbox (name, boot) VALUES (?, ?)", found)
         elif found[1] != self._clocks.boot:
-            self._database.execute("UPDATE waiting SET base = NULL")
-            self._database.execute("UPDATE outbox SET boot = ?", (self._clocks.boot,))
+            self._begin_boot()
         return str(found[0])
+
+    def _begin_boot(self) -> None:
+        """The last that was written before may be lost with the power: numbers that a hub knows are not given once more."""
+        self._database.execute("BEGIN")
+        self._database.execute("UPDATE waiting SET base = NULL")
+        self._database.execute("UPDATE outbox SET boot = ?, connection = connection + ?", (self._clocks.boot, _NUMBERS_OF_BOOT))
+        self._database.execute(
+            "REPLACE INTO sqlite_sequence (rowid, name, seq) SELECT min(rowid), 'waiting', coalesce(max(seq), 0) + ? "
+            "FROM sqlite_sequence WHERE name = 'waiting'",
+            (_NUMBERS_OF_BOOT,),
+        )
+        self._database.execute("COMMIT")
 
     def connect(self) -> int:
         """The number of a new connection: higher than those before. Raises StoreError: the file cannot be written."""
@@ -235,7 +247,7 @@ class Outbox:
                     "SELECT count(*), coalesce(sum(length(report)), 0) FROM waiting WHERE number <= ?", (number,)
                 ).fetchone()
                 self._database.execute("DELETE FROM waiting WHERE number <= ?", (number,))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:  # a number that no report has
                 raise self._failed(error) from error
             self.waiting -= gone[0]
             self.size -= gone[1]

@@ -308,6 +308,8 @@ class Receiver:
                 report = decode_report(data)
                 report = replace(report, observed=report.observed + reports.ahead + one.shift)
                 check_report(agent.peer, agent.tid, report)
+                # whatever its clock says: times go on from the latest, also those of what is between hosts
+                report = replace(report, observed=min(report.observed, self._clock()))
             except MalformedReportError as error:  # sent again it would be no better
                 agent.refused += 1
                 _log.error("report_refused", agent=agent.tid, number=one.number, error=str(error), remedy="report this")

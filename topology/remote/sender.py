@@ -80,6 +80,7 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
         self.hub: str | None = None
         self.failure: str | None = "no hub was reached yet"
+        self._away = set[str]()  # hubs of which that was said since one was reached
         self._offset = Offset()
         self._tell_all = tell_all
         self._session = ""  # of the hub that was told
@@ -127,8 +128,9 @@ class Sender:
         if self._stopping.is_set():
             return
         told = f"{error.code().name.lower()}: {error.details()}" if isinstance(error, grpc.Call) else str(error)
-        if self.hub is not None or self.failure is None or not self.failure.startswith(address):
+        if self.hub is not None or address not in self._away:
             _log.warning("hub_away", hub=address, reason=told, meanwhile="what is seen waits in the outbox")
+        self._away.add(address)
         self.hub, self.failure = None, f"{address}: {told}"
 
     def _talk(self, address: str) -> None:
@@ -150,6 +152,7 @@ class Sender:
             if self._stopping.is_set():  # it was said before we could be cancelled
                 return
             self.hub, self.failure = address, None
+            self._away.clear()
             self._meet(welcome.session)
             _log.info("hub_reached", hub=address, release=welcome.release, waiting=self.outbox.waiting)
             for taken in answers:

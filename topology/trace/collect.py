@@ -16,7 +16,10 @@ _ROUNDS = 4  # translations one behind the other that are followed
 _SECOND_LOOK = 0.5  # seconds
 _NOW = 1000  # ms that the end of a time may be past to mean now
 _ONGOING = 3000  # ms since the last packet within which more are awaited
-MOST = 10_000  # records of flows that are looked at
+_SLACK = 1000  # ms between two clocks that are not read at once
+MOST = 10_000  # records of flows of each host that are looked at
+_LATEST = 1000  # of them, where only the latest conversations are looked for
+_NAMED_BY = ("UUID", "ParentUUID", "TrackingID", "Last")
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Evidence:
         missing: who did not answer, and why.
         since: from when on a host remembers, ms, where that is later than what was asked about; by name.
         gaps: times in which no agent ran on a host, ms; by name.
+        until: ms: records are as they were then; None: as they are now.
     """
 
     flows: list[tuple[str, Flow]] = field(default_factory=list)
@@ -47,6 +51,7 @@ class Evidence:
     since: dict[str, int] = field(default_factory=dict)
     gaps: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     turned: dict[str, Ends] = field(default_factory=dict)
+    until: int | None = None
 
 
 class Collector:
@@ -61,7 +66,7 @@ class Collector:
     def __init__(self, asker: Asker, when: Range, clock: Callable[[], int]) -> None:
         self._asker, self._when, self._clock = asker, when, clock
         self._until_now = when.end >= clock() - _NOW
-        self.evidence = Evidence(hosts=asker.hosts())
+        self.evidence = Evidence(hosts=asker.hosts(), until=None if self._until_now else when.end)
 
     def _ask(self, question: Question) -> list[tuple[str, Mapping[str, Any]]]:
         answers = self._asker.ask(question)
@@ -76,14 +81,19 @@ class Collector:
         self.evidence.missing.update(answers.missing)
         return found
 
-    def flows(self, term: Term) -> list[tuple[str, Flow]]:
+    def flows(self, term: Term, limit: int = MOST, fields: tuple[str, ...] | None = None) -> list[tuple[str, Flow]]:
         """Records that meet a condition, the latest ones; of living flows as of now, where the time reaches until now."""
         times = (None, self._when) if self._until_now else (self._when,)
         found: dict[tuple[str, str], Flow] = {}
         for when in times:
-            for host, flow in self._ask(FlowsQuestion(when, term=term, sort="Last", descending=True, limit=MOST)):
+            question = FlowsQuestion(when, term=term, sort="Last", descending=True, limit=limit, fields=fields)
+            for host, flow in self._ask(question):
                 found.setdefault((host, str(flow["UUID"])), flow)
         return [(host, flow) for (host, _), flow in found.items()]
+
+    def latest(self, term: Term) -> Sequence[str]:
+        """Tracking IDs of conversations that meet a condition, the latest first."""
+        return conversations([*self.flows(term, _LATEST, _NAMED_BY), *self.drops(term)])
 
     def conversation(self, tracking: str) -> Evidence:
         """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
@@ -140,8 +150,9 @@ class Collector:
         return Either(tuple(terms))
 
     def drops(self, term: Term) -> list[tuple[str, Mapping[str, Any]]]:
-        """What happened to conversations that meet a condition."""
-        return self._ask(DropsQuestion(term))
+        """What happened to conversations that meet a condition, within the time: agents tell of the last minutes as a whole."""
+        begin, end = self._when.begin - _SLACK, float("inf") if self._until_now else self._when.end + _SLACK
+        return [(host, one) for host, one in self._ask(DropsQuestion(term)) if begin <= int(one["Last"]) <= end]
 
 
 def conversations(flows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:

@@ -13,6 +13,9 @@ from topology.trace.sightings import BACK, FORTH, End, Sighting
 NO_SUCH_NETWORK = "VXLAN_VNI_NOT_FOUND"
 """The kernel's, of a VNI that it has no device for."""
 
+NO_WAY_OUT = "NO_TX_TARGET"
+"""The kernel's, of a tunnel or bridge that knows no receiver for a frame."""
+
 MTU, NO_ROUTE, VNI, VLAN, NOT_TRANSLATED = "MTU", "NO_ROUTE", "VNI", "VLAN", "NOT_TRANSLATED"
 """Ours: too long for the next interface; routes that lead nowhere; a tunnel's end with a number that no other one has; ports of
 Open vSwitch whose VLANs do not go together; an answer that reached the translator and was not translated back."""
@@ -52,8 +55,9 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
     forth, path = ways[FORTH], ways[loss.way]
     reasons = {cause.reason for cause in loss.causes} - {SAYS_NOTHING}
     after = loss.after
+    wrong = _wrong_vlan(loss, graph, name, path)
     if after is None:
-        return _too_long_before(loss, graph, path)
+        return _too_long_before(loss, graph, path) or wrong
     if NO_SUCH_NETWORK in reasons and after.tunnel:
         return _odd_number(loss.way, after, graph, name)
     translated = {(one.place, other.tracking) for one, other in pairwise(forth) if one.tracking != other.tracking}
@@ -62,8 +66,8 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
             NOT_TRANSLATED, name, after.namespace, after.interface, f"the answer to {_end(after, BACK)} is not translated back"
         )
     if reasons:
-        return None
-    return _too_long(loss, graph) or _wrong_vlan(after, loss.way, graph) or no_route(after, loss.way, graph, name)
+        return wrong
+    return _too_long(loss, graph) or wrong or no_route(after, loss.way, graph, name)
 
 
 def _too_long_before(loss: Loss, graph: TracedGraph, path: Sequence[Sighting]) -> Why | None:
@@ -116,10 +120,18 @@ def _too_long(loss: Loss, graph: TracedGraph) -> Why | None:
     return None
 
 
-def _wrong_vlan(after: Sighting, way: int, graph: TracedGraph) -> Why | None:
-    """Open vSwitch, which tells no kernel what it drops, lets the packets through by no port that leads there."""
-    found = graph.misfit(after.node, _end(after, 1 - way).address, _end(after, way).address)
-    return Why(VLAN, *found) if found else None
+def _wrong_vlan(loss: Loss, graph: TracedGraph, name: str, path: Sequence[Sighting]) -> Why | None:
+    """Open vSwitch, which tells no kernel what it drops, lets the packets through by no port that leads there.
+
+    What the kernel says counts for more, unless it is of a place where the packets have no business: they are in another VLAN.
+    """
+    one, way = loss.after or next(iter(path), None), loss.way
+    found = graph.misfit(one.node, _end(one, 1 - way).address, _end(one, way).address) if one else None
+    if found is None:
+        return None
+    said = [cause for cause in loss.causes if cause.reason != SAYS_NOTHING]
+    strayed = (cause.reason == NO_WAY_OUT or (name, cause.place.namespace) not in found.passed for cause in said)
+    return Why(VLAN, *found.place, found.words) if all(strayed) else None
 
 
 def _around(kind: str, address: str) -> int:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 from itertools import pairwise
+from typing import NamedTuple
 
-from topology.path.devices import Address
+from topology.path.devices import Address, parse_network
 from topology.path.network import Network
 from topology.path.packets import Packet
 from topology.path.routing import Refused, Router
 from topology.path.walk import Walker
+
+
+class WrongVlan(NamedTuple):
+    """Two ports of Open vSwitch whose VLANs do not go together.
+
+    Attributes:
+        place: host's name, namespace and interface of the odd one.
+        words: for both.
+        passed: host's name and namespace of all that packets pass before.
+    """
+
+    place: tuple[str, str, str]
+    words: str
+    passed: frozenset[tuple[str, str]]
 
 
 class TracedGraph:
@@ -36,6 +51,18 @@ class TracedGraph:
         """Whether any interface of the graph has an address; a MAC is somebody's."""
         parsed = _parse(address)
         return parsed is None or bool(self._network.holders.get(parsed))
+
+    def is_broadcast(self, address: str) -> bool:
+        """Whether it is for all of a network that an interface of the graph is in."""
+        parsed = _parse(address)
+        own = (one for device in self._devices.values() for one in device.addresses.items()) if parsed else ()
+        networks = (parse_network(f"{one}/{length}") for one, length in own if one.version == 4 and length < 31)
+        return any(network is not None and network.broadcast_address == parsed for network in networks)
+
+    def hosts_of(self, address: str) -> set[str]:
+        """Names of the hosts that have an address."""
+        parsed = _parse(address)
+        return {one.namespace.host for one in self._network.holders.get(parsed, ())} if parsed else set()
 
     def is_host_of(self, node: str, address: str, mac: str) -> bool:
         """Whether an interface's host has, in whatever namespace, an address or a MAC."""
@@ -113,11 +140,10 @@ class TracedGraph:
         route = Router(device.namespace).choose(packet)
         return route.reason if isinstance(route, Refused) else ""
 
-    def misfit(self, node: str, source: str, destination: str) -> tuple[str, str, str, str] | None:
+    def misfit(self, node: str, source: str, destination: str) -> WrongVlan | None:
         """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.
 
-        Host's name, namespace and name of the port's interface, and words for both ports whose VLANs do not go together; None:
-        those of all ports on the way do.
+        None: the VLANs of all ports on the way go together.
         """
         device, packet = self._devices.get(node), _packet(source, destination)
         if packet is None or packet.src is None:
@@ -126,7 +152,8 @@ class TracedGraph:
         for namespace in dict.fromkeys((*begin, *([device.namespace] if device else ()))):
             trip = self._walker.send(namespace, packet)
             if trip.misfit is not None:
-                return trip.end.host, trip.end.namespace, trip.end.interface, trip.misfit.words
+                passed = frozenset((hop.host, hop.namespace) for hop in trip.hops)
+                return WrongVlan((trip.end.host, trip.end.namespace, trip.end.interface), trip.misfit.words, passed)
         return None
 
     def tunnels(self, number: int) -> list[tuple[str, str, str]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise, starmap
 
 from topology.trace.collect import Evidence
 from topology.trace.copies import without_copies
+from topology.trace.counts import comparable
 from topology.trace.explain import no_route, why
 from topology.trace.graph import TracedGraph
-from topology.trace.losses import NO_SOCKET, Cause, Loss, causes_of, happened, losses, unanswered
+from topology.trace.losses import NO_SOCKET, Cause, Holds, Loss, Vanishes, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
@@ -25,6 +26,9 @@ ACCEPT_QUEUE_FULL = "ACCEPT_QUEUE_FULL"
 _BEGINNING = 1000
 """ms after an agent's start within which a conversation that it saw may have begun before."""
 
+_ANSWERED = frozenset({"ECHO", "TIMESTAMP", "INFO", "ADDRESS_MASK"})
+"""Types of ICMP of which question and answer are one conversation."""
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
@@ -38,20 +42,27 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
     outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
     whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
-    ways, found = [], []
+    begun = min((one.start for one in seen), default=0)
+    since, gaps = _late(evidence, begun)
+    late = {tid for tid, name in evidence.hosts.items() if name in since.keys() | gaps.keys()}
+    ways, found, counted = [], [], True
     for way, target in ((FORTH, whole.destination.address), (BACK, whole.source.address)):
         path = _on_the_way(in_order(seen, way), way, target, graph)
         hosts = {one.host for one in path}
         counts = {id(one): later[id(one)][way] for one in path if id(one) in later}
-        there = [cause for cause in causes if cause.place.host in hosts or not path]
+        there = [
+            cause for cause in causes if (cause.place.host in hosts or not path) and not _of_bystander(cause, target, graph)
+        ]
         ways.append(path)
-        found.append(losses(path, way, counts, there, End(target, 0), _holds(graph, seen), graph.known))
+        holds, compared = _holds(graph, seen, target), comparable(way, late, evidence.until)
+        vanishes = _vanishes(graph, way, target, holds, evidence.missing)
+        found.append(losses(path, way, counts, there, holds, vanishes, compared))
+        counted = counted and all(starmap(compared, pairwise(path)))
     shown = _Shown(evidence.hosts, graph)
     said = [_way(shown, ways[way], way, found[way], arrives=_arrives(ways[way], whole, way, graph)) for way in (FORTH, BACK)]
     first = ways[FORTH][0] if ways[FORTH] else ways[BACK][-1] if ways[BACK] else None
     last = ways[BACK][0] if ways[BACK] else ways[FORTH][-1] if ways[FORTH] else None
     errors = tuple(dict.fromkeys(_icmp_text(flow) for _, flow in evidence.errors))
-    begun = min((one.start for one in seen), default=0)
     dropped = max((int(one["Last"]) for _, one in evidence.drops), default=0)
     return Trace(
         tracking,
@@ -67,10 +78,10 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
         said[FORTH],
         said[BACK],
         errors,
-        _verdict(shown, ways, found, said, evidence, whole, errors),
+        _verdict(shown, ways, found, said, evidence, whole, errors, counted=counted),
         dict(evidence.missing),
-        {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING},
-        {host: sorted(gaps) for host, gaps in evidence.gaps.items() if any(end >= begun for _, end in gaps)},
+        since,
+        gaps,
         tuple(conversations),
     )
 
@@ -104,15 +115,41 @@ def _outer_ends(one: Sighting) -> Ends:
     return Ends(End(one.tunnel.source, 0), End(one.tunnel.destination, 0))
 
 
-def _holds(graph: TracedGraph, seen: Sequence[Sighting]) -> Any:  # noqa: ANN401 - topology.trace.losses.Holds
+def _holds(graph: TracedGraph, seen: Sequence[Sighting], target: str) -> Holds:
     nodes: dict[tuple[str, str], list[str]] = {}
     for one in seen:
         nodes.setdefault(one.place, []).append(one.node)
 
-    def holds(host: str, namespace: str, address: str) -> bool:
-        return any(graph.holds(node, address) for node in nodes.get((host, namespace), ()))
+    def holds(host: str, namespace: str) -> bool | None:
+        told = {graph.holds(node, target) for node in nodes.get((host, namespace), ())} - {None}
+        return True in told if told else None
 
     return holds
+
+
+def _vanishes(graph: TracedGraph, way: int, target: str, holds: Holds, missing: Collection[str]) -> Vanishes:
+    """Where nobody looks further on, or who does cannot be asked, nothing is known to vanish."""
+
+    def vanishes(last: Sighting) -> bool:
+        if End(target, 0).many or holds(last.host, last.namespace) is not False:
+            return False
+        if last.hooks[way] == "ingress":
+            return not graph.is_broadcast(target)
+        given = bool(graph.holds(graph.peer(last.node), target))  # to a namespace that is not looked at
+        return not given and graph.known(target) and graph.hosts_of(target).isdisjoint(missing)
+
+    return vanishes
+
+
+def _of_bystander(cause: Cause, target: str, graph: TracedGraph) -> bool:
+    """Of what is for many, those who do not listen lose nothing."""
+    return cause.reason == NO_SOCKET and (End(target, 0).many or graph.is_broadcast(target))
+
+
+def _late(evidence: Evidence, begun: int) -> tuple[dict[str, int], dict[str, list[tuple[int, int]]]]:
+    """From when on hosts remember, and times in which no agent ran there, as far as the conversation was there before."""
+    since = {host: since for host, since in evidence.since.items() if since > begun - _BEGINNING}
+    return since, {host: sorted(gaps) for host, gaps in evidence.gaps.items() if any(end >= begun for _, end in gaps)}
 
 
 def _opened(evidence: Evidence) -> bool:
@@ -166,7 +203,10 @@ class _Shown:
 
 def _way(shown: _Shown, path: Sequence[Sighting], way: int, found: Sequence[Loss], *, arrives: bool | None) -> Way:
     numbers = {id(one): number for number, one in enumerate(path)}
-    points = [_point(shown, one, way, before) for one, before in zip(path, [None, *path], strict=False)]
+    lost = {id(loss.before) for loss in found}
+    points = [
+        _point(shown, one, way, before, same=id(one) not in lost) for one, before in zip(path, [None, *path], strict=False)
+    ]
     told = tuple(
         ShownLoss(
             loss.packets,
@@ -184,16 +224,18 @@ def _arrives(path: Sequence[Sighting], whole: Ends, way: int, graph: TracedGraph
     return graph.holds(path[-1].node, (whole.destination if way == FORTH else whole.source).address) if path else False
 
 
-def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None) -> Point:
+def _point(shown: _Shown, one: Sighting, way: int, before: Sighting | None, *, same: bool) -> Point:
+    """``same``: what was seen first here was so before, too."""
     source, destination = one.ends if way == FORTH else one.ends[::-1]
     tunnel = one.tunnel
     since = round_trip = None
     if before is not None and before.host == one.host:
         # the first packet went forth: of the way back there is no time of its own
-        if way == FORTH and 0 < before.first <= one.first:
+        if way == FORTH and same and 0 < before.first <= one.first:
             since = one.first - before.first
     elif before is not None and before.rtt and one.rtt:
-        round_trip = abs(before.rtt - one.rtt)
+        nearer = before.rtt - one.rtt if way == FORTH else one.rtt - before.rtt
+        round_trip = nearer if nearer >= 0 else None  # of a SYN that came twice, and the like
     return Point(
         shown.host(one.host),
         one.namespace,
@@ -254,32 +296,44 @@ def _verdict(
     evidence: Evidence,
     ends: Ends,
     errors: Sequence[str],
+    *,
+    counted: bool,
 ) -> Verdict:
     if not any(ways) and not any(found):
         return Verdict("unknown", "no agent has seen such a conversation")
     silent = unanswered(*ways)
-    bad = _refused(shown, found[FORTH], ends) or (_full(shown, evidence, ends) if silent else None)
+    bad = _refused(shown, found[FORTH], ends) or (_full(shown, evidence, ways[FORTH], ends) if silent else None)
     for way in (FORTH, BACK):
         bad = bad or (_lost(shown, found[way], ways, errors) if found[way] else None)
     if bad is not None:
         return bad
     if silent:
-        return _unanswered(shown, ways[FORTH][-1], arrives=bool(said[FORTH].arrives))
+        return _unanswered(shown, ways[FORTH][-1], ends.destination, errors, arrives=bool(said[FORTH].arrives))
     if said[FORTH].arrives and said[BACK].arrives:
+        if not counted:
+            return Verdict("well", "packets arrive, both ways; not every point counted all of them, and each once")
         return Verdict("well", "every packet arrived, both ways")
     return Verdict("well", "no loss is seen; an end lies where no agent looks")
 
 
-def _unanswered(shown: _Shown, last: Sighting, *, arrives: bool) -> Verdict:
+def _unanswered(shown: _Shown, last: Sighting, destination: End, errors: Sequence[str], *, arrives: bool) -> Verdict:
+    if destination.many or shown.graph.is_broadcast(destination.address) or _is_one_way(last.records[-1]):
+        return Verdict("well", f"no loss is seen up to {shown.point(last)}; to such packets there is no answer")
     if arrives and (refused := no_route(last, BACK, shown.graph, shown.host(last.host), own=True)) is not None:
         text = f"packets arrive at {shown.point(last)}, and there is no way back: {refused.reason} {refused.words}"
         return Verdict("lost", text, "back", refused.host, refused.namespace, "", refused.reason)
     if arrives or last.hooks[FORTH] == "ingress":
         text = f"packets arrive at {shown.point(last)}, and nothing comes back"
     else:
-        source, destination = last.ends
-        text = f"packets leave {shown.point(last)} as {source} → {destination}, where no agent looks, and nothing comes back"
+        source, to = last.ends
+        text = f"packets leave {shown.point(last)} as {source} → {to}, where no agent looks, and nothing comes back"
+    text += f" ({errors[0]})" if errors else ""
     return Verdict("unanswered", text, "back", shown.host(last.host), last.namespace, last.interface, NO_ANSWER)
+
+
+def _is_one_way(record: Flow) -> bool:
+    """Whether what answers it, if anything does, is a conversation of its own, as with ARP and errors of ICMP."""
+    return not record.get("Network") or (record.get("ICMP") or {}).get("Type", "ECHO") not in _ANSWERED
 
 
 def _refused(shown: _Shown, found: Sequence[Loss], ends: Ends) -> Verdict | None:
@@ -291,10 +345,15 @@ def _refused(shown: _Shown, found: Sequence[Loss], ends: Ends) -> Verdict | None
     return None
 
 
-def _full(shown: _Shown, evidence: Evidence, ends: Ends) -> Verdict | None:
-    """A listener whose accept queue has no more room."""
+def _full(shown: _Shown, evidence: Evidence, forth: Sequence[Sighting], ends: Ends) -> Verdict | None:
+    """A listener, where the packets are for, whose accept queue has no more room."""
+    holder = shown.graph.holder(ends.destination.address)
+    arrived = [one.place for one in forth[-1:] if shown.graph.holds(one.node, ends.destination.address)]
     for host, one in evidence.sockets:
         if one.get("State") != "LISTEN" or int(one.get("LocalPort", 0)) != ends.destination.port:
+            continue
+        place = host, str(one.get("Namespace", ""))
+        if place not in arrived and (shown.host(host), place[1]) != holder:
             continue
         waiting, most = int(one.get("ReceiveQueue", 0)), int(one.get("SendQueue", 0))
         if waiting > most and str(one.get("LocalAddress")) in ("0.0.0.0", "::", ends.destination.address):  # noqa: S104

@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from topology.trace.sightings import BACK, FORTH, End, Ends, Sighting, Ways, ends_of
+from topology.trace.counts import Comparable
+from topology.trace.sightings import BACK, FORTH, Ends, Sighting, Ways, ends_of
 
 Drop: TypeAlias = Mapping[str, Any]
 """What happened to a conversation, as an agent tells it (``skytrail.asking.questions.DropsQuestion``)."""
 
-Holds: TypeAlias = Callable[[str, str, str], bool]
-"""Whether a namespace of a host (TID, label) has an address."""
+Holds: TypeAlias = Callable[[str, str], bool | None]
+"""Whether a namespace of a host (TID, label) has the address that packets are for; None: the graph does not have the place."""
 
-Known: TypeAlias = Callable[[str], bool]
-"""Whether any namespace of the graph has an address."""
+Vanishes: TypeAlias = Callable[[Sighting], bool]
+"""Whether what a point saw last of all should have been seen once more."""
 
 
 _SLACK = 50  # ms between two clocks of a host that are not read at once
@@ -133,9 +134,9 @@ def losses(
     way: int,
     later: Mapping[int, int],
     causes: Sequence[Cause],
-    target: End,
     holds: Holds,
-    known: Known,
+    vanishes: Vanishes,
+    comparable: Comparable,
 ) -> list[Loss]:
     """What vanished on one way, in the order of the way.
 
@@ -144,25 +145,23 @@ def losses(
         way: which.
         later: packets that the second look counted, by the ``id()`` of the sighting; for those that are not in it the same.
         causes: what the kernel dropped.
-        target: who the packets are for in the end.
-        holds: whose an address is.
-        known: whether it is anybody's.
+        holds: whether a place is where the packets are for.
+        vanishes: whether what the last point saw is lost.
+        comparable: whether the counts of two points tell anything.
     """
     found: list[Loss] = []
     if path and path[0].hooks[way] == "ingress" and path[0].gone[way]:
         found.append(Loss(way, None, path[0], path[0].gone[way], ()))
     left = [cause for cause in causes if cause.packets[way]]
     for one, other in pairwise(path):
-        missing = one.packets[way] - later.get(id(other), other.packets[way])
+        missing = one.packets[way] - later.get(id(other), other.packets[way]) if comparable(one, other) else 0
         here = [cause for cause in left if _between(cause, one, other)]
         if missing > 0:
             found.append(Loss(way, one, other, missing, _near(here, one)))
             left = [cause for cause in left if cause not in here]
     if path:
         last = path[-1]
-        # what left for an address that nobody is known to have went where no agent looks
-        beyond = target.many or (last.hooks[way] != "ingress" and not known(target.address))
-        if not beyond and not holds(last.host, last.namespace, target.address):
+        if vanishes(last):
             here = [cause for cause in left if cause.place.host == last.host]
             found.append(Loss(way, last, None, last.packets[way], _near(here, last)))
             left = [cause for cause in left if cause not in here]
@@ -170,7 +169,7 @@ def losses(
         if cause.outer:  # that may have been any conversation's in the tunnel
             continue
         place = cause.place
-        if cause.reason == SAYS_NOTHING and holds(place.host, place.namespace or "", target.address):
+        if cause.reason == SAYS_NOTHING and holds(place.host, place.namespace or ""):
             continue  # it arrived: so ends a SYN that comes once more, and the like
         after = _last_before(path, cause)
         found.append(Loss(way, after, None, cause.packets[way], (cause,)))

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from topology.trace.sightings import BACK, FORTH, Sighting
 
-_ORIGIN, _TRANSIT, _END = 0, 1, 2
+_ORIGIN, _BEFORE, _INSIDE, _BEHIND, _END = range(5)
+"""Of a visit: the packet begins there; it is not in a tunnel, or goes into one; it is in one; it leaves one; it ends there."""
 
 
 def in_order(seen: Iterable[Sighting], way: int) -> list[Sighting]:
@@ -76,7 +77,16 @@ def _left(one: Sighting, other: Sighting, way: int) -> bool:
 
 def _rank(visit: Sequence[Sighting], way: int) -> tuple[int, int, int, int]:
     first, last = visit[0], visit[-1]
-    came = first.hooks[way] == "ingress"
-    kind = _ORIGIN if not came else _END if last.hooks[way] == "ingress" else _TRANSIT
     rtt = first.rtt if way == FORTH else -first.rtt
-    return -first.ttl[way], kind, -(first.tunnel.ttl[way] if first.tunnel else 0), -rtt
+    return -first.ttl[way], _part(first, last, way), -(first.tunnel.ttl[way] if first.tunnel else 0), -rtt
+
+
+def _part(first: Sighting, last: Sighting, way: int) -> int:
+    """Of the way between two routers, of which the packet's own TTL tells nothing."""
+    if first.hooks[way] != "ingress":
+        return _ORIGIN
+    if last.hooks[way] == "ingress":
+        return _END
+    if not first.tunnel:
+        return _BEFORE
+    return _INSIDE if last.tunnel else _BEHIND

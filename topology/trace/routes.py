@@ -16,7 +16,7 @@ from skytrail.moments import parse_moment
 from skytrail.settings.values import parse_duration
 from topology.path.network import Network
 from topology.store.interface import Store
-from topology.trace.collect import Collector, conversations
+from topology.trace.collect import Collector
 from topology.trace.graph import TracedGraph
 from topology.trace.judge import judged
 from topology.trace.result import Trace
@@ -66,7 +66,7 @@ def trace_blueprint(
 
     def _found(term: Term, when: Range, moment: int | None) -> Trace:
         collector = Collector(asker, when, _milliseconds)
-        found = conversations([*collector.flows(term), *collector.drops(term)])
+        found = collector.latest(term)
         if not found:
             return _traced(collector, graph(moment), "", ())
         return _traced(collector, graph(moment), found[0], found[1:])

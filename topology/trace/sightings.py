@@ -170,16 +170,21 @@ def orientations(flows: Sequence[Flow]) -> dict[str, Ends]:
     """Who opened each conversation, by tracking ID.
 
     By what the packets say (a SYN, an echo request); else by the address translation that joins it to one of which that is
-    known; else it is who sent the packet that was seen first, wherever.
+    known; else it is who sent the packet that was seen first where both ways were seen, wherever that is: clocks differ.
     """
     found: dict[str, Ends] = {}
     for flow in flows:
         if flow.get("Initiator"):
             ends = ends_of(flow)
             found.setdefault(str(flow["TrackingID"]), ends if flow["Initiator"] == "A" else Ends(ends.destination, ends.source))
-    for flow in sorted(flows, key=lambda one: (one.get("Start", 0), one.get("FirstMonotonic", 0))):
+    for flow in sorted(flows, key=lambda one: (_goes_one_way(one), one.get("Start", 0), one.get("FirstMonotonic", 0))):
         found.setdefault(str(flow["TrackingID"]), _by_translation(flow, found) or ends_of(flow))
     return found
+
+
+def _goes_one_way(flow: Flow) -> bool:
+    metric = flow.get("Metric") or {}
+    return not (metric.get("ABPackets") and metric.get("BAPackets"))
 
 
 def _by_translation(flow: Flow, known: Mapping[str, Ends]) -> Ends | None:

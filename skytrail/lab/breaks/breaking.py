@@ -60,12 +60,20 @@ def mend(lab: Lab) -> Answer | None:
     """Undo what was broken; None: nothing was.
 
     Raises:
-        RunError: it cannot be undone.
+        RunError: something of it could not be undone, as where it was broken only in part. It is not tried again.
     """
     answer = broken(lab)
-    if answer is not None:
-        run_commands(lab, answer.fault.undo)
-        _file(lab).unlink()
+    if answer is None:
+        return None
+    failures = []
+    for command in answer.fault.undo:
+        try:
+            run_commands(lab, [command])
+        except RunError as error:
+            failures.append(str(error))
+    _file(lab).unlink()
+    if failures:
+        raise RunError(f"{'; '.join(failures)}: if that was not broken all is well, else 'skytrail lab down' and 'lab up'")
     return answer
 
 

@@ -52,10 +52,21 @@ def test_what_is_told() -> None:
     }
 
 
-def test_what_another_agent_s_namespace_dropped_is_not_told() -> None:
+def test_what_was_dropped_where_a_container_has_ended_since_is_told_without_the_place() -> None:
     rows = np.concatenate([row(9, (1, 2)), row(8, (3, 4), kind=drops.RESET_SENT, reason=3, proto=6), row(0, (5, 6))], dtype=ROW)
     found = list(told(rows, REASONS, PLACES, 0))
     assert [(one["What"], one.get("Reason"), one.get("Namespace"), one.get("Interface")) for one in found] == [
+        ("Drop", "NETFILTER_DROP", None, None),
         ("ResetSent", "NO_SOCKET", "", None),
         ("Drop", "NETFILTER_DROP", None, None),
     ]
+
+
+def test_only_the_wanted_conversations_are_told() -> None:
+    rows = np.concatenate([row(7, (5000, 53)), row(7, (5001, 53)), row(7, (0, 4789), id_=10)], dtype=ROW)
+    names = [one["TrackingID"] for one in told(rows, REASONS, PLACES, 0)]
+    assert [one["TrackingID"] for one in told(rows, REASONS, PLACES, 0, {names[2], names[0], "none", "ff" * 16})] == [
+        names[0],
+        names[2],
+    ]
+    assert list(told(rows, REASONS, PLACES, 0, set())) == []

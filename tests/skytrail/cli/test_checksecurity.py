@@ -45,6 +45,18 @@ def test_files_that_cannot_be_used_and_hubs_that_may_not_be_talked_to(pki: Pki, 
     assert gone == ("certificate", "missing", f"http.tls_cert {tmp_path}/none: No such file or directory")
 
 
+def test_on_a_hub_files_that_do_not_fit_are_said_too(pki: Pki, tmp_path: Path) -> None:
+    hub, other = pki.hub(days=300), pki.agent("node", days=300)
+    settings = Settings(wire=hub, http=Http(tls_cert=hub.tls_cert, tls_key=hub.tls_key))
+    assert [one[:2] for one in found(settings)] == [("certificate", "ok")] * 2
+    mixed = Settings(
+        wire=msgspec.structs.replace(hub, tls_key=other.tls_key), http=Http(tls_cert=hub.tls_cert, tls_key=other.tls_key)
+    )
+    assert [one[:2] for one in found(mixed)] == [("certificate", "missing"), ("certificate", "ok"), ("wire", "missing")]
+    revoked = msgspec.structs.replace(hub, tls_crl=f"{tmp_path}/none")
+    assert found(Settings(wire=revoked))[-1][:2] == ("wire", "missing")
+
+
 def test_secrets_that_others_can_read(pki: Pki, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("word")

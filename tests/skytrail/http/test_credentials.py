@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from skytrail.http.credentials import (
     Known,
     OverloadError,
     User,
+    WatchedFile,
     hash_password,
     make_token,
     parse_tokens,
@@ -153,3 +155,48 @@ def test_a_remembered_password_counts_with_the_role_of_now(tmp_path: Path) -> No
         return [*before, *[await credentials.check(basic("alice", "word")) for _ in range(2)]]
 
     assert asyncio.run(check()) == [Known("alice", Role.ADMIN)] * 2 + [Known("alice", Role.READ)] * 2
+
+
+def test_a_password_that_is_checked_while_the_file_changes_counts_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, checking, changed = tmp_path / "users", threading.Event(), threading.Event()
+    path.write_text(f"alice:{hash_password('old')}\n")
+    credentials = Credentials(Http(users_file=str(path)))
+
+    def matches(hashed: str, password: str) -> bool:
+        checking.set()
+        changed.wait(30)
+        return check_password_hash(hashed, password)
+
+    monkeypatch.setattr("skytrail.http.credentials._matches", matches)
+
+    async def check() -> bool:
+        under_way = asyncio.create_task(credentials.check(basic("alice", "old")))
+        await asyncio.to_thread(checking.wait, 30)
+        path.write_text(f"alice:{hash_password('new word')}\n")
+        after = asyncio.create_task(credentials.check(basic("alice", "new word")))
+        await asyncio.sleep(0)
+        changed.set()
+        await asyncio.gather(under_way, after)
+        return await credentials.check(basic("alice", "old")) is not None
+
+    assert asyncio.run(check()) is False
+
+
+def test_a_file_that_may_be_read_again_is_read_again(tmp_path: Path) -> None:
+    """Who may read it is changed by chown and chmod, which change neither its content nor the time of that."""
+    path = tmp_path / "tokens"
+    path.write_text("one")
+    path.chmod(0o600)
+
+    def parse(text: str) -> str:
+        if path.stat().st_mode & 0o077 == 0:
+            return text
+        raise ValueError("it is open to others")
+
+    watched = WatchedFile("http.token_file", str(path), parse, "")
+    path.chmod(0o640)
+    assert watched.content() == ""
+    path.chmod(0o600)
+    assert watched.content() == "one"

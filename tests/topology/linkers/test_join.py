@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from support.pathgraph import Graph, via
 
@@ -176,6 +177,32 @@ def test_a_next_hop_is_the_interface_with_the_gateways_address(graph: Graph, fou
     assert [(one.parent, one.child, one.metadata) for one in edges(NEXT_HOP, graph)] == expected
 
 
+def beneath() -> Graph:
+    """Two hosts with a tunnel's end each, whose packets leave from another namespace."""
+    graph = Graph()
+    for name, own, other in (("e", A, B), ("f", B, A)):
+        host = graph.host(name)
+        graph.device(graph.netns(host, "under"), "eth0", "device", f"{own}/24")
+        graph.device(host, "t0", "vxlan", **vxlan(9, other, Local=own), LinkNetNsID=0, LinkNetNsName="under")
+    return graph
+
+
+def test_a_namespace_may_get_its_name_after_its_tunnel_was_seen() -> None:
+    interfaces, join = Interfaces(), Join(TUNNEL)
+    for one in sorted(beneath().revisions, key=lambda one: one.state is not None and "netns" in one.state.tid.split("/")[-2:]):
+        join.take(interfaces.take(one), interfaces)
+    assert sorted(one.relation for one in join.edges) == ["tunnel", "underlay", "underlay"]
+
+
+def test_namespaces_that_are_gone_are_forgotten() -> None:
+    interfaces, graph = Interfaces(), beneath()
+    for one in graph.revisions:
+        interfaces.take(one)
+    for one in graph.revisions:
+        interfaces.take(msgspec.structs.replace(one, updated_at=2, state=None))
+    assert (interfaces.by_id, vars(interfaces)["_owners"]) == ({}, {})
+
+
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("name", sorted(LINKERS))
 def test_changes_in_any_order_end_in_what_a_fresh_look_gives(name: str, seed: int) -> None:
@@ -183,7 +210,7 @@ def test_changes_in_any_order_end_in_what_a_fresh_look_gives(name: str, seed: in
     graph = tunnelled(vxlan(7, B, Local=A), vxlan(7, A), c=vxlan(7, A), d=vxlan(8, B, Local="192.0.2.4"))
     more = neighbours(ENTRY, b={"eth0": {"ip": ["10.0.0.2/24"], "mac": MAC}}, c={"eth0": {"ip": ["10.0.0.2/24"], "mac": MAC}})
     further = routed(entry=bool(seed % 2), twin=True)
-    known = {one.id: one for one in (*graph.revisions, *more.revisions, *further.revisions)}
+    known = {one.id: one for one in (*graph.revisions, *more.revisions, *further.revisions, *beneath().revisions)}
     interfaces, join, there = Interfaces(), Join(LINKERS[name]), dict[str, Revision]()
     said: dict[str, EdgeFact] = {}
     for number in range(2, 200):

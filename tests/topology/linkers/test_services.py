@@ -65,12 +65,13 @@ class Agents:
 
     def __init__(self) -> None:
         self.sockets: list[Told] = []
+        self.missing: dict[str, str] = {}
 
     def hosts(self) -> dict[str, str]:
-        return {}
+        return {A: "a", B: "b"}
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:  # noqa: ARG002
-        return Answers([(host, Part([one])) for host, one in self.sockets])
+        return Answers([(host, Part([one])) for host, one in self.sockets], self.missing)
 
 
 def test_a_pair_stays_for_a_while_and_is_told_once() -> None:
@@ -125,3 +126,14 @@ def test_where_it_is_off_what_it_found_is_taken_back_by_the_hub_on_duty(monkeypa
     finally:
         made.stop()
     assert [(one.whole, one.facts) for one in reports] == [(True, ())]
+
+
+def test_pairs_of_who_does_not_answer_stay() -> None:
+    agents, reports = Agents(), list[Report]()
+    asked = ServiceMap(agents, reports.append, "hub", lambda: 0)
+    agents.sockets = [LISTEN, SERVER, CLIENT]
+    asked.step()
+    agents.sockets, agents.missing = [CLIENT], {"b": "did not answer within 5 s"}
+    for _ in range(services._KEPT + 1):
+        asked.step()
+    assert len(reports) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -287,3 +288,71 @@ def test_of_several_ways_the_one_that_is_guessed_least_counts() -> None:
     found = path(graph)
     assert names(found)[-3:] == ["t/br0 through", "t/q2 out", "b/eth0 in"]
     assert sum(hop.guessed for hop in found.hops) == 1
+
+
+def test_the_source_is_of_the_network_that_packets_leave_for() -> None:
+    graph = Graph()
+    routes = [{"Prefix": prefix, "NextHops": [{"IfIndex": 2}]} for prefix in ("192.168.77.0/24", "203.0.113.0/24")]
+    main = {"ID": 254, "Src": "192.168.77.1", "Routes": routes}  # Src is the first route's
+    local = {"ID": 255, "Routes": [{"Prefix": "203.0.113.11/32", "Type": "local", "NextHops": [{"IfIndex": 2}]}]}
+    one = graph.device(graph.host("a"), "eth0", "veth", "192.168.77.1/24", "203.0.113.11/24", RoutingTables=[main, local])
+    graph.pair(one, graph.device(graph.host("b"), "eth0", "veth", "203.0.113.2/24"))
+    found = path(graph, "a", "203.0.113.2")
+    assert (found.source.address, found.back and found.back.end.kind) == ("203.0.113.11", "arrives")
+
+
+def test_a_source_of_another_interface_is_what_the_route_says() -> None:
+    graph = Graph()
+    host = graph.host("a")
+    graph.device(host, "lo0", "dummy", "10.255.0.1/32")
+    main = {"ID": 254, "Src": "10.255.0.1", "Routes": [{"Prefix": "0.0.0.0/0", "NextHops": [{"IfIndex": 3, "IP": "10.0.0.2"}]}]}
+    one = graph.device(host, "eth0", "veth", "10.0.0.1/24", RoutingTables=[main])
+    graph.pair(one, graph.device(graph.host("b"), "eth0", "veth", "10.0.0.2/24"))
+    assert path(graph, "a", "10.9.0.1").source.address == "10.255.0.1"
+
+
+def test_a_route_by_an_interface_that_is_not_in_the_graph_leads_nowhere() -> None:
+    graph = Graph()
+    route = {"Prefix": "10.9.0.0/16", "NextHops": [{"IfIndex": 99, "IP": "10.0.0.254"}]}
+    graph.device(graph.host("a"), "eth0", "device", "10.0.0.1/24", routes=[route])
+    found = path(graph, "a", "10.9.1.1")
+    assert (found.end.kind, found.end.reason) == ("stops", "route 10.9.0.0/16, table main leads nowhere")
+
+
+def test_a_host_is_meant_by_the_address_that_it_has_alone() -> None:
+    graph = Graph()
+    ends = []
+    for name, address in (("web", "10.0.0.1/24"), ("db", "10.0.0.2/24")):
+        host = graph.host(name)
+        graph.device(host, "docker0", "bridge", "172.17.0.1/16")
+        ends.append(graph.device(host, "eth0", "veth", address))
+    graph.pair(*ends)
+    found = path(graph, "web", "db")
+    assert (found.destination.address, found.end.kind, found.warnings) == ("10.0.0.2", "arrives", ())
+
+
+def test_a_host_is_meant_by_the_interface_that_leads_on() -> None:
+    graph = Graph()
+    host = graph.host("db")
+    graph.device(host, "docker0", "bridge", "172.17.0.1/16")
+    other = graph.device(host, "eth0", "veth", "10.0.0.2/24", routes=[via("0.0.0.0/0", "10.0.0.254")])
+    graph.pair(graph.device(graph.host("web"), "eth0", "veth", "10.0.0.1/24"), other)
+    assert path(graph, "web", "db").destination.address == "10.0.0.2"
+
+
+def test_ways_of_equal_cost_that_meet_again_are_each_followed_once() -> None:
+    """Six stages of eight parallel routers: a quarter of a million ways there, and as many back."""
+    graph, stages, there, back = Graph(), 6, "172.16.2.1/32", "172.16.1.1/32"
+    routers = [graph.host(f"r{stage}") for stage in range(stages + 1)]
+    for owner, address in ((routers[0], back), (routers[-1], there)):
+        graph.device(owner, "stub", "dummy", address)
+    for stage, one in itertools.product(range(stages), range(8)):
+        net, middle = f"10.{stage}.{one}", graph.host(f"m{stage}-{one}")
+        left = graph.device(routers[stage], f"out{one}", "veth", f"{net}.1/30", routes=[via(there, f"{net}.2")])
+        near = graph.device(middle, "near", "veth", f"{net}.2/30", routes=[via(back, f"{net}.1")])
+        far = graph.device(middle, "far", "veth", f"{net}.5/30", routes=[via(there, f"{net}.6")])
+        right = graph.device(routers[stage + 1], f"in{one}", "veth", f"{net}.6/30", routes=[via(back, f"{net}.5")])
+        graph.pair(left, near)
+        graph.pair(far, right)
+    found = path(graph, "172.16.1.1", "172.16.2.1")
+    assert (found.end.kind, found.back and found.back.end.kind, found.warnings) == ("arrives", "arrives", ())

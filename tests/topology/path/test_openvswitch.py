@@ -93,6 +93,26 @@ def test_patch_ports_lead_to_another_bridge(tag: int, reason: str) -> None:
     assert not reason or found.end.reason == reason
 
 
+def test_vlans_of_two_patch_ports_that_do_not_go_together() -> None:
+    """A bridge that has no port but those to its neighbours: nothing of it is an interface of the kernel's."""
+    graph = Switched()
+    switch = graph.switch("s")
+    middle, other = (graph.node(f"{switch}/{name}", "s", {"Type": "ovsbridge", "Name": name}) for name in ("br-mid", "br-ex"))
+    graph.workload(switch, "a", ALL, "10.0.0.1/24")
+    for left, right in (
+        (("pa", f"{switch}/ovs", ALL), ("pb", middle, {"Tag": 10})),
+        (("pc", middle, {"Tag": 20}), ("pd", other, ALL)),
+    ):
+        ends = [graph.patch(switch, bridge, name, vlans) for name, bridge, vlans in (left, right)]
+        graph.edge(*ends, "layer2", Type="patch")
+    inside = graph.device(graph.netns(switch, "b"), "eth0", "veth", "10.0.0.2/24")
+    device = graph.device(switch, "b", "veth", Ovs={"Type": "system"})
+    graph._port(switch, "b", ALL, device, other)
+    graph.pair(inside, device)
+    found = path(graph)
+    assert (found.end.kind, found.end.reason) == ("stops", "port pc of br-mid has VLAN 20, port pb has 10")
+
+
 def test_tenants_are_kept_apart_between_switches() -> None:
     graph = switched_fabric()
     assert names(path(graph, "10.0.10.1", "10.0.10.2")) == ["eth0", "red1", "t10x2", "t10", "red2", "eth0"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ from support.cable import Cable
 from support.netlab import until
 from support.wire_v1 import OldAgent, OldHub
 
+from skytrail.asking.answering import Bounds, parts_of
 from skytrail.asking.asker import Answer, Answers
 from skytrail.asking.local import LocalAsker
 from skytrail.asking.questions import FlowsQuestion, Part, Question, Range
 from skytrail.asking.terms import Compare
 from skytrail.errors import RunError, UsageError
+from skytrail.wire import wire_pb2 as wire
+from skytrail.wire.attendances import Attendances
+from skytrail.wire.attendant import Attendant
 from topology.facts import NodeFact, Report, Source
 from topology.remote.codec import decode_report, encode_report
 from topology.remote.outbox import Clocks, Outbox
-from topology.remote.receiver import AskBounds, Receiver
+from topology.remote.receiver import Agent, AskBounds, Receiver
 from topology.remote.sender import Identity, Sender
 from topology.store.embedded.store import EmbeddedStore
 from topology.store.interface import Note
@@ -283,6 +288,57 @@ def test_answers_larger_than_one_question_may_take_are_refused_and_give_their_ro
         site.ask(hosts=["tid/a"])
     del held
     assert uuids(site.ask(hosts=["tid/a"])) == {"tid/a": ["1"]}
+
+
+def test_one_agents_answer_that_cannot_be_read_is_missing_and_all_others_are_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.hub()
+    site.agent("a", saying(flows(1)))
+    site.agent("b", saying(Part([{"UUID": "bad"}])))
+    site.attended("a", "b")
+    real = parts_of
+    monkeypatch.setattr(
+        "skytrail.wire.attendant.parts_of",
+        lambda *of: ((part, b"none" if b"bad" in data else data) for part, data in real(*of)),
+    )
+    answers = site.ask()
+    assert uuids(answers) == {"tid/a": ["1"]}
+    assert answers.missing["b"].startswith("its answer cannot be read (")
+
+
+def test_for_who_does_not_hear_what_he_is_asked_no_more_waits_than_for_so_many_questions() -> None:
+    """Its connection lives, and nothing is read from it: what is asked, and called off in time, is not heaped up."""
+    loop = asyncio.new_event_loop()
+    running = threading.Thread(target=loop.run_forever, daemon=True)
+    running.start()
+    agent = Agent("a", "tid/a", version=2, connected=True)
+    attendances = Attendances(lambda: [agent], loop, 0.001, 1 << 20)
+    never = asyncio.Event()
+
+    class Deaf:
+        async def write(self, _: object) -> None:
+            await never.wait()
+
+    async def silent() -> AsyncIterator[Any]:
+        await never.wait()
+        yield
+
+    attending = asyncio.run_coroutine_threadsafe(attendances.attend("tid/a", silent(), Deaf()), loop)
+    until(lambda: "tid/a" in attendances._there)
+    told = {attendances.ask(QUESTION).missing["a"] for _ in range(300)}
+    assert told == {"did not answer within 0.001 s", "its agent does not hear what it is asked: see its log"}
+    assert attendances._there["tid/a"].sending.qsize() < 100
+    attending.cancel()
+    loop.call_soon_threadsafe(loop.stop)
+    running.join()
+
+
+def test_a_question_that_is_nested_without_end_is_refused() -> None:
+    deep = b'{"type":"not","term":' * 5000
+    question = wire.Question(body=b'{"type":"flows","term":' + deep + b"1" + b"}" * 5001)
+    with pytest.raises(RunError, match="does not know this question"):
+        list(Attendant(saying()).parts(question, Bounds(1, 1)))
 
 
 def test_an_agent_that_alone_has_more_says_so(site: Site) -> None:

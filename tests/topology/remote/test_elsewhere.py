@@ -37,3 +37,22 @@ def test_each_knows_the_agents_of_the_others_until_these_go_or_are_not_heard_of(
     second.start()
     second.stop()
     assert store.resources("hub").keys() == {"session0"}
+
+
+def test_hubs_whose_clocks_differ_know_each_other_and_what_is_renewed_no_more_is_forgotten(store: EmbeddedStore) -> None:
+    now = [1_000_000_000]
+    hubs = [
+        Elsewhere(store, f"hub{n}", f"session{n}", lambda n=n: {f"tid/{n}": f"host{n}"}, lambda n=n: now[0] + n * 1_800_000_000)
+        for n in range(2)
+    ]
+    for _ in range(5):
+        for one in hubs:
+            one.renew()
+        now[0] += 10_000_000
+    assert store.resources("hub").keys() == {"session0", "session1"}
+    assert [dict(one.agents()) for one in hubs] == [{"tid/1": ("host1", "hub1")}, {"tid/0": ("host0", "hub0")}]
+    for _ in range(5):  # the one that is ahead is gone
+        hubs[0].renew()
+        now[0] += 10_000_000
+    assert hubs[0].agents() == {}
+    assert store.resources("hub").keys() == {"session0"}

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from support.cable import Cable
 from support.netlab import until
 from support.ports import free_port
@@ -22,6 +23,7 @@ from skytrail.asking.questions import Part, Question
 from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.methods import MAX_MESSAGE, OUTBOX, TID, greeting, reporting
+from skytrail.wire.security import INSECURE
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.reconcile import Reconciler
 from topology.remote.codec import encode_report
@@ -185,6 +187,18 @@ def test_where_one_hub_is_away_the_next_one_is_told(hub: Hub, sender: Callable[.
     until(lambda: hub.numbers() == [2], 30)
     assert agent.hub == f"127.0.0.1:{hub.port}"
     other.store.close()
+
+
+def test_that_hubs_are_away_is_said_once_of_each(sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topology.remote.sender._LONGEST_WAIT", 0.01)
+    with structlog.testing.capture_logs() as said:
+        monkeypatch.setattr("topology.remote.sender._log", structlog.get_logger())
+        tried: list[str] = []
+        agent = sender(free_port(), free_port())
+        agent._connect = lambda address: (tried.append(address), INSECURE(address))[1]
+        until(lambda: len(tried) > 6, 30)
+    told = [one["hub"] for one in said if one["event"] == "hub_away"]
+    assert sorted(told) == sorted(set(tried))
 
 
 def test_what_a_hub_cannot_take_now_is_sent_again(hub: Hub, sender: Callable[..., Sender]) -> None:

@@ -27,7 +27,7 @@ def test_the_port_with_the_wrong_vlan_is_found_from_wherever_packets_were_seen_l
     for seen in (tid(graph, "h1", "red1"), tid(graph, "h2", "t20"), tid(graph, "h3", "blue3"), "nobody's"):
         found = traced.misfit(seen, *ends)
         assert found is not None
-        assert found[:3] == (host, "", name)
+        assert found.place == (host, "", name)
 
 
 def test_of_a_switch_whose_vlans_go_together_nothing_is_said() -> None:

@@ -79,6 +79,20 @@ CARRIERS = {
     )
 }
 
+# hosts that bridge others' packets into a tunnel, and out of it
+BRIDGED = [
+    ("vm1", flow("e1", 5, "egress", (64, 64), rtt=900)),
+    ("left", flow("tap1", 10, "ingress", (64, 64), rtt=800)),
+    ("left", flow("vx1", 20, "egress", (64, 64), rtt=790)),
+    ("left", flow("eth0", 30, "egress", (64, 64), parent="p1", rtt=780)),
+    ("leaf", flow("l1", 9, "ingress", (64, 64), parent="p2", rtt=700)),
+    ("leaf", flow("l2", 10, "egress", (64, 64), parent="p3", rtt=690)),
+    ("right", flow("eth1", 1, "ingress", (64, 64), parent="p4", rtt=300)),
+    ("right", flow("vx2", 2, "ingress", (64, 64), rtt=290)),
+    ("right", flow("tap2", 3, "egress", (64, 64), rtt=280)),
+    ("vm2", flow("e2", 3, "ingress", (64, 64), rtt=200)),
+]
+
 # out of a host and back, by a gateway
 HAIRPIN = [
     ("h1", flow("w1", 100, "egress", (64, 62))),
@@ -90,7 +104,7 @@ HAIRPIN = [
 ]
 
 
-@pytest.mark.parametrize("flows", [ROUTED, TUNNELLED, HAIRPIN], ids=["routed", "tunnelled", "hairpin"])
+@pytest.mark.parametrize("flows", [ROUTED, TUNNELLED, BRIDGED, HAIRPIN], ids=["routed", "tunnelled", "bridged", "hairpin"])
 @pytest.mark.parametrize("seed", range(5))
 def test_both_ways_are_put_in_order(flows: list[tuple[str, dict[str, Any]]], seed: int) -> None:
     expected = [record["Interface"] for _, record in flows]
@@ -162,6 +176,17 @@ def test_translated_conversations_are_turned_the_same_way() -> None:
     turned = orientations([after, before])
 
     assert [str(end) for end in turned["u"]] == ["203.0.113.1:50001", "10.0.2.1:80"]
+
+
+def test_who_saw_only_answers_does_not_say_who_asked_whatever_its_clock() -> None:
+    asked, answered = flow("eth0", 1, "egress", (64, 64)), flow("up2", 1, "ingress", (64, 64), Start=-1_800_000)
+    answered["Network"] |= {"A": SERVER[0], "B": CLIENT[0]}
+    answered["Transport"] |= {"A": SERVER[1], "B": CLIENT[1]}
+    answered |= {"Metric": {"ABPackets": 4, "ABBytes": 400, "BAPackets": 0, "BABytes": 0}}
+    for one in (asked, answered):
+        del one["Initiator"]
+
+    assert [str(end) for end in orientations([answered, asked])["t"]] == ["10.0.1.1:40000", "10.0.2.1:80"]
 
 
 def names(seen: list[Sighting]) -> list[str]:

@@ -130,6 +130,7 @@ class Committer:
         self.conflicts = 0
         self._head: Head | None = None
         self._leases: dict[str, Lease] = {}
+        self._watched: dict[str, tuple[Lease, float]] = {}  # of others, that we would have; since when they are so
         self.ours = Ranges()
 
     def lease(self, writer: str, holder: str, seconds: float) -> int:
@@ -222,13 +223,21 @@ class Committer:
         _, lease = self.state(writer)
         now = self.clock()
         others = lease.holder and lease.holder != holder
-        if others and not may_take(holder, lease.holder, expired=lease.until <= now):
+        if others and not may_take(holder, lease.holder, expired=lease.until <= now or self._silent(writer, lease, seconds)):
             raise StaleWriterError(f"{writer} is written by {lease.holder}: stop that one, or wait {seconds:g} s")
         until = now + int(seconds * 1e6)
         new = structs.replace(lease, until=until) if lease.holder == holder else Lease(lease.epoch + 1, holder, until)
         self._set_lease(writer, new)
         self._leases[writer] = new
+        self._watched.pop(writer, None)
         return new.epoch
+
+    def _silent(self, writer: str, lease: Lease, seconds: float) -> bool:
+        """Whether a lease is not renewed as long as we look on: it may have been given by a clock that is far ahead of ours."""
+        known, since = self._watched.get(writer, (None, 0.0))
+        if known != lease:
+            known, since = self._watched[writer] = lease, time.monotonic()
+        return time.monotonic() - since > seconds
 
     def _commit(self, batch: Batch) -> int:
         head, lease = self.state(batch.writer)

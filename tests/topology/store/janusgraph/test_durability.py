@@ -214,6 +214,27 @@ def test_a_hub_that_lost_its_lease_is_stopped(open_store: Callable[..., JanusGra
     assert states(second.current()) == {A: node(n=1)}
 
 
+def test_a_lease_of_a_hub_whose_clock_is_ahead_ends_when_it_is_renewed_no_more(
+    open_store: Callable[..., JanusGraphStore],
+) -> None:
+    ahead = open_store(also=True, clock=lambda: time.time_ns() // 1000 + 1_800_000_000)
+    other = open_store(also=True)
+    epoch = ahead.lease("duty", "hub1", 2.0)
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        assert ahead.lease("duty", "hub1", 2.0) == epoch
+        with pytest.raises(StaleWriterError, match="hub1"):
+            other.lease("duty", "hub2", 2.0)
+
+    def taken() -> bool:
+        try:
+            return other.lease("duty", "hub2", 2.0) == epoch + 1
+        except StaleWriterError:
+            return False
+
+    eventually(taken)
+
+
 def test_a_server_that_says_nothing_is_an_error_in_time(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begin = time.monotonic()
