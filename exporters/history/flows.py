@@ -108,6 +108,20 @@ class FlowRecorder:
             reported = batch.rows["reported_at"]
             self._history.add(KIND, self.table(batch), int(reported.min()), int(reported.max()))
 
+    def take_missing(self, told: Rows) -> None:
+        """Keep those reports of living flows that are not kept yet."""
+        if not len(told):
+            return
+        reported, there = told["reported_at"], set[tuple[int, int]]()
+        with self._history.reading(KIND, int(reported.min()), int(reported.max())) as tables:
+            for table in tables():
+                kept = Kept(table)
+                mine = kept("run") == self.run
+                there.update(zip(kept("id")[mine].tolist(), kept("reported_at")[mine].tolist(), strict=True))
+        pairs = zip(told["id"].tolist(), reported.tolist(), strict=True)
+        missing = told[np.fromiter((pair not in there for pair in pairs), np.bool_, len(told))]
+        self.take(Batch(missing, np.zeros(len(missing), np.bool_), int(reported.max())))
+
     def table(self, batch: Batch) -> Table:
         """The batch as it is kept."""
         rows, flow = batch.rows, batch.rows["flow"]

@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from exporters.flows.table import ROW, Batch, Rows, in_memory, turn_window
 
 _log = structlog.get_logger(__name__)
 
+_LATELY = 30_000_000_000  # ns
 _RECORDS, _ABOUT, _LOCK = "flows", "about.json", "lock"
 
 
@@ -32,6 +33,22 @@ class _About(msgspec.Struct, frozen=True):
     run: int
     layout: str
     points: list[tuple[str, str, str, int]]
+
+
+class Left(NamedTuple):
+    """What a killed agent left.
+
+    Attributes:
+        run: which one of the agent it was.
+        points: its capture points.
+        batch: a last record of each flow that had grown since it was reported.
+        told: records of flows that live, as they were reported in its last seconds: the history may not have been written.
+    """
+
+    run: int
+    points: Points
+    batch: Batch
+    told: Rows
 
 
 _decode = msgspec.json.Decoder(_About).decode
@@ -53,8 +70,8 @@ class Rescue:
         self._said = False
         self._lock: int | None = None
 
-    def left(self) -> tuple[int, Points, Batch] | None:
-        """What a killed agent had not reported: its run, its points, and a last record of each flow that had grown since.
+    def left(self) -> Left | None:
+        """What a killed agent had not reported, and what it had lately.
 
         To be called first: from then on the folder is this agent's.
         """
@@ -76,12 +93,14 @@ class Rescue:
         points = Points(max(len(about.points), 1))
         points.all[:] = [Point(*one) for one in about.points]
         rows = rows[(rows["id"] > 0) & (rows["point"] < len(points.all)) & (rows["point"] >= 0)]
-        rows = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
         identify(rows, points)
         rows["flow"]["socket"] = 0  # whose they were, nobody knows any more
+        told = rows[rows["reported"]["packets"].any(axis=1)]
+        told = told[told["reported_at"] > told["reported_at"].max(initial=0) - _LATELY]
+        rows = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
         last = rows["offset"] + rows["flow"]["last"].astype(np.int64)
         turn_window(rows, last)
-        return about.run, points, Batch(rows, rows["flow"]["ended"] > 0, int(last.max(initial=0)))
+        return Left(about.run, points, Batch(rows, rows["flow"]["ended"] > 0, int(last.max(initial=0))), told)
 
     def _own(self) -> bool:
         """Whether no other agent has the folder."""

@@ -172,7 +172,8 @@ class History:
         """A connection of its own sees what is written at this moment, whatever is joined or forgotten meanwhile."""
         if self._database is None:
             return None
-        reader = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        where = f"{self._path.absolute().as_uri()}?mode=ro"
+        reader = sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False)
         closers.callback(reader.close)
         reader.execute("BEGIN")
         reader.execute("SELECT 1 FROM run LIMIT 1").fetchone()  # here the moment is fixed

@@ -111,9 +111,12 @@ class Answering:
         if self._rescue is None:
             return None
         if found := self._rescue.left():
-            run, points, batch = found
-            FlowRecorder(history, points, run=run).take(batch)
-            _log.info("flows_rescued", flows=len(batch.rows))
+            recorder = FlowRecorder(history, found.points, run=found.run)
+            history.write()  # which opens it
+            if history.failure is None:  # else nobody knows what it has
+                recorder.take_missing(found.told)
+            recorder.take(found.batch)
+            _log.info("flows_rescued", flows=len(found.batch.rows))
         self._closers.callback(self._rescue.close)
         return self._rescue.run
 

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,9 @@ class _Nothing:
 
     def shown(self, *_: object) -> Iterator[Any]:
         return iter(())
+
+    def still(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
 def _cpu(work: Callable[[], object], rounds: int = _ROUNDS) -> float:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.flowrows import points, random_rows
+from support.flowrows import NOW, SECOND, UPTIME, points, random_rows
 
-from exporters.flows.table import ROW, Rows, whole
+from exporters.flows.table import ROW, Batch, Rows, turn_window, whole
 from exporters.history import rescue
+from exporters.history.flows import GROWS, KIND, FlowRecorder, Kept
 from exporters.history.rescue import Rescue
+from exporters.history.store import History
 
 
 def filled(folder: Path) -> tuple[Rescue, Rows, Rows]:
@@ -40,7 +42,7 @@ def test_what_had_grown_is_left_as_a_last_record(tmp_path: Path) -> None:
     killed(made)
     found = Rescue(tmp_path, points(), 8).left()
     assert found
-    run, known, batch = found
+    run, known, batch, _ = found
     grown = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
     assert (run, known.all, len(table)) == (7, points().all, 64)
     assert 0 < len(grown) < 50
@@ -50,6 +52,43 @@ def test_what_had_grown_is_left_as_a_last_record(tmp_path: Path) -> None:
     assert (batch.rows["previous"] == grown["reported"]).all()
     assert (batch.rows["previous_at"] == grown["reported_at"]).all()
     assert batch.ended.tolist() == (grown["flow"]["ended"] > 0).tolist()
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_what_was_reported_but_not_written_is_kept_once(tmp_path: Path, written: bool) -> None:
+    """Updates of living flows are handed on, and the process is killed before, or after, they are on disk."""
+    made, rows, table = filled(tmp_path)
+    reported = rows[:8].copy()
+    turn_window(reported, np.full(8, NOW))
+    whole(table)[5:13] = whole(reported)
+    reported["flow"]["dir"]["packets"] += np.uint64(1)  # some grew on after that
+    reported["flow"]["last"] = UPTIME + SECOND
+    whole(table)[5:9] = whole(reported[:4])
+    history = History(tmp_path / "history", 1 << 24, 3600, {KIND: GROWS}, lambda: NOW)
+    FlowRecorder(history, points(), run=7).take(Batch(rows[20:30], np.ones(10, np.bool_), NOW))
+    history.write()
+    FlowRecorder(history, points(), run=7).take(Batch(reported, np.zeros(8, np.bool_), NOW))
+    if written:
+        history.write()
+    killed(made)
+
+    again = History(tmp_path / "history", 1 << 24, 3600, {KIND: GROWS}, lambda: NOW + 1)
+    again.write()
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    recorder = FlowRecorder(again, found.points, run=found.run)
+    recorder.take_missing(found.told)
+    recorder.take(found.batch)
+    with again.reading(KIND, 0, 2**62) as tables:
+        kept = [Kept(one) for one in tables()]
+        told = [pair for one in kept for pair in zip(one("id").tolist(), one("reported_at").tolist(), strict=True)]
+        counted = {
+            id_: now for one in kept for id_, now in zip(one("id").tolist(), one("reported.packets").tolist(), strict=True)
+        }
+    assert len(set(told)) == len(told)
+    assert {(id_, NOW) for id_ in reported["id"].tolist()} <= set(told)
+    for row in reported[:4]:
+        assert counted[int(row["id"])] == row["flow"]["dir"]["packets"].tolist()
 
 
 def test_it_is_left_once(tmp_path: Path) -> None:

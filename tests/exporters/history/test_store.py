@@ -113,6 +113,14 @@ def test_bytes_are_bounded_and_the_oldest_leave_first(tmp_path: Path) -> None:
     assert opened(tmp_path, clock).since(KIND) == forgotten
 
 
+def test_a_folder_may_be_called_anything(tmp_path: Path) -> None:
+    clock = Clock()
+    history = opened(tmp_path / "a%20b?c#d", clock)
+    add(history, [1], clock.now)
+    history.write()
+    assert numbers(history) == [1]
+
+
 def test_metrics_do_not_wait_for_the_disk(tmp_path: Path) -> None:
     clock = Clock()
     history = opened(tmp_path, clock)
