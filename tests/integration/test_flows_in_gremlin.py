@@ -27,7 +27,7 @@ import socket, time
 c = socket.create_connection(("10.0.0.2", 5001), source_address=("10.0.0.1", 40000)); print("ready", flush=True)
 while True: c.sendall(bytes(1000)); time.sleep(0.05)
 """
-IDENTIFIER = 0x4321
+IDENTIFIER, FIRST = 0x4321, 0x1234
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,16 @@ def hub(net: Net, ends: tuple[End, End], tmp_path_factory: pytest.TempPathFactor
         process = net.spawn(end.netns, sys.executable, "-c", code)
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-    until(lambda: _pinged(net, hub, ends))
+    until(lambda: _pinged(net, hub, ends, FIRST))  # the hub is ready before its agent captures
+    until(lambda: _pinged(net, hub, ends, IDENTIFIER))
     yield hub
     hub.stop()
 
 
-def _pinged(net: Net, hub: Hub, ends: tuple[End, End]) -> bool:
-    """Whether a ping was counted at both ends: the hub is ready before its agent captures."""
-    net.ping(ends[0].netns, ends[1].ip4, count=5, identifier=IDENTIFIER)
-    return ask(hub, f"G.Flows().Has('ICMP.ID', {IDENTIFIER}).Count()") == 2
+def _pinged(net: Net, hub: Hub, ends: tuple[End, End], identifier: int) -> bool:
+    """Whether a ping was counted at both ends."""
+    net.ping(ends[0].netns, ends[1].ip4, count=5, identifier=identifier)
+    return bool(ask(hub, f"G.Flows().Has('ICMP.ID', {identifier}).Count()") == 2)
 
 
 def ask(hub: Hub, query: str) -> Any:

@@ -164,7 +164,7 @@ def test_each_part_says_what_it_costs(net: Net, start_agent: StartAgent) -> None
     until(lambda: agent.metrics().by("skytrail_part_memory_bytes", "part").get("flows", 0) > 500)  # a record has as many
     metrics = agent.metrics()
     memory = metrics.by("skytrail_part_memory_bytes", "part")
-    assert memory.keys() == {"flows", "sockets", "drops", "conntrack"}
+    assert memory.keys() == {"flows", "history", "sockets", "drops", "conntrack"}
     assert memory["sockets"] > 0
     assert sum(memory.values()) < metrics.value("skytrail_process_resident_memory_bytes") < 2 * agent.rss()
     threads = metrics.by("skytrail_process_thread_cpu_seconds_total", "thread")

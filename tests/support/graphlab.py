@@ -21,7 +21,7 @@ SETTLED_SECONDS = 20.0
 
 _QUIET_SECONDS = 1.0
 _SHOWN = 20
-_TABLES = frozenset({"FDB", "Neighbors", "RoutingTables", "Rules"})
+_TABLES = frozenset({"FDB", "Neighbors", "NetConf", "RoutingTables", "Rules"})
 _ETHTOOL = frozenset(
     {"AutoNeg", "Channels", "Driver", "DriverVersion", "Duplex", "Features", "LinkDetected", "Port", "Rings", "Speed"}
 )
