@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from exporters.flows.table import ROW, Batch, Rows, in_memory, turn_window
 
 _log = structlog.get_logger(__name__)
 
-_RECORDS, _ABOUT, _LOCK = "flows", "about.json", "lock"
+_RECORDS, _ABOUT, _DRAINED, _LOCK = "flows", "about.json", "drained", "lock"
 
 
 class _About(msgspec.Struct, frozen=True):
@@ -34,12 +34,28 @@ class _About(msgspec.Struct, frozen=True):
     points: list[tuple[str, str, str, int]]
 
 
+class Left(NamedTuple):
+    """What a killed agent had not reported.
+
+    Attributes:
+        run: which run that was.
+        points: its capture points.
+        batch: a last record of each flow that had grown since its last report.
+        drained: all that was counted until then (ns since the epoch) is in it; None: that is not known.
+    """
+
+    run: int
+    points: Points
+    batch: Batch
+    drained: int | None
+
+
 _decode = msgspec.json.Decoder(_About).decode
 _LAYOUT = repr(ROW.descr)
 
 
 class Rescue:
-    """The records of one agent. For one thread at a time, but for :meth:`note`.
+    """The records of one agent. For one thread at a time.
 
     Args:
         folder: where they are; of this agent alone.
@@ -50,11 +66,12 @@ class Rescue:
     def __init__(self, folder: Path, points: Points, run: int) -> None:
         self._folder, self._points, self.run = folder, points, run
         self._noted: Sequence[Point] = ()
+        self._drained: NDArray[np.int64] | None = None
         self._said = False
         self._lock: int | None = None
 
-    def left(self) -> tuple[int, Points, Batch] | None:
-        """What a killed agent had not reported: its run, its points, and a last record of each flow that had grown since.
+    def left(self) -> Left | None:
+        """What a killed agent had not reported.
 
         To be called first: from then on the folder is this agent's.
         """
@@ -63,6 +80,7 @@ class Rescue:
         try:
             about = _decode((self._folder / _ABOUT).read_bytes())
             data = (self._folder / _RECORDS).read_bytes()
+            drained = self._read_drained()
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
@@ -81,7 +99,14 @@ class Rescue:
         rows["flow"]["socket"] = 0  # whose they were, nobody knows any more
         last = rows["offset"] + rows["flow"]["last"].astype(np.int64)
         turn_window(rows, last)
-        return about.run, points, Batch(rows, rows["flow"]["ended"] > 0, int(last.max(initial=0)))
+        return Left(about.run, points, Batch(rows, rows["flow"]["ended"] > 0, int(last.max(initial=0))), drained)
+
+    def _read_drained(self) -> int | None:
+        try:
+            noted = np.fromfile(self._folder / _DRAINED, np.int64)
+        except FileNotFoundError:
+            return None
+        return int(noted[0]) if len(noted) and noted[0] > 0 else None
 
     def _own(self) -> bool:
         """Whether no other agent has the folder."""
@@ -124,7 +149,24 @@ class Rescue:
             _log.warning("flows_not_rescuable", folder=str(self._folder), error=str(error), effect=effect, remedy=remedy)
         self._said = True
 
-    def note(self) -> None:
+    def drained(self, at: int) -> None:
+        """Note that all that was counted until a time (ns since the epoch) is in the records."""
+        self._note()
+        if self._drained is None and (self._folder / _RECORDS).exists():
+            self._drained = self._noting()
+        if self._drained is not None:
+            self._drained[0] = at
+
+    def _noting(self) -> NDArray[np.int64] | None:
+        path = self._folder / _DRAINED
+        try:
+            path.write_bytes(bytes(8))
+            return np.memmap(path, np.int64, "r+", shape=(1,))
+        except OSError as error:
+            _log.debug("drains_not_noted", error=str(error))
+            return None
+
+    def _note(self) -> None:
         """Write what capture points there are, if others than before."""
         points = list(self._points.all)
         if points == self._noted or not (self._folder / _RECORDS).exists():
@@ -142,7 +184,7 @@ class Rescue:
     def discard(self) -> None:
         """Nothing is to be rescued: all was reported."""
         if self._lock is not None:
-            for name in (_ABOUT, _RECORDS):
+            for name in (_ABOUT, _RECORDS, _DRAINED):
                 (self._folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:

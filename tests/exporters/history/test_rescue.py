@@ -15,6 +15,8 @@ from exporters.flows.table import ROW, Rows, whole
 from exporters.history import rescue
 from exporters.history.rescue import Rescue
 
+DRAINED = 1_795_000_000_123_456_789
+
 
 def filled(folder: Path) -> tuple[Rescue, Rows, Rows]:
     """One whose table has records; those, and the table."""
@@ -25,7 +27,7 @@ def filled(folder: Path) -> tuple[Rescue, Rows, Rows]:
     table = made.allocate(64)
     assert not whole(table).view(np.uint8).any()
     whole(table)[5:55] = whole(rows)
-    made.note()
+    made.drained(DRAINED)
     return made, rows, table
 
 
@@ -40,9 +42,9 @@ def test_what_had_grown_is_left_as_a_last_record(tmp_path: Path) -> None:
     killed(made)
     found = Rescue(tmp_path, points(), 8).left()
     assert found
-    run, known, batch = found
+    run, known, batch, drained = found
     grown = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
-    assert (run, known.all, len(table)) == (7, points().all, 64)
+    assert (run, known.all, len(table), drained) == (7, points().all, 64, DRAINED)
     assert 0 < len(grown) < 50
     assert batch.rows["id"].tolist() == grown["id"].tolist()
     assert (batch.rows["uuid"] == grown["uuid"]).all()
@@ -80,6 +82,18 @@ def test_another_release_s_records_are_not_read(tmp_path: Path, monkeypatch: pyt
     killed(made)
     monkeypatch.setattr(rescue, "_LAYOUT", "another")
     assert Rescue(tmp_path, points(), 8).left() is None
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"1234567", bytes(8)])
+def test_records_are_left_though_the_time_of_the_last_drain_is_not(tmp_path: Path, damage: bytes | None) -> None:
+    made, _, _ = filled(tmp_path)
+    killed(made)
+    (tmp_path / "drained").unlink()
+    if damage is not None:
+        (tmp_path / "drained").write_bytes(damage)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert found.drained is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"run":1'])
@@ -131,7 +145,8 @@ whole(table)[:] = whole(rows)[:10]
 larger = made.allocate(40)
 whole(larger)[:10] = whole(table)
 whole(larger)[10:] = whole(rows)[10:]
-made.note()
+made.drained(17)
+made.drained(18)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path], check=False, cwd=Path(__file__).parents[3])
@@ -139,4 +154,5 @@ os.kill(os.getpid(), signal.SIGKILL)
     found = Rescue(tmp_path, points(), 8).left()
     assert found
     rows = random_rows(40)
+    assert found.drained == 18
     assert found[2].rows["id"].tolist() == rows["id"][(rows["flow"]["dir"] != rows["reported"]).any(axis=1)].tolist()
