@@ -124,13 +124,14 @@ class FlowsCollector:
             self._hand_on(self.table.finish())
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval):
+        while not self._stop.is_set():
             try:
                 self.drain()
                 self.failure = None
             except Exception as error:  # noqa: BLE001 - outputs run in here: whatever one does, counting goes on
                 self.failure = f"reading the kernel's counters failed: {error}"
                 _log.error("drain_failed", error=str(error), exc_info=True)
+            self._stop.wait(self._interval)
 
     def drain_if_older(self, seconds: float) -> None:
         """As :meth:`drain`, unless that has begun less than so long ago: many who ask at once cost one reading."""

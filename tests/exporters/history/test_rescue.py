@@ -84,6 +84,28 @@ def test_another_release_s_records_are_not_read(tmp_path: Path, monkeypatch: pyt
     assert Rescue(tmp_path, points(), 8).left() is None
 
 
+def test_a_table_that_has_grown_counts_from_its_first_drain_on(tmp_path: Path) -> None:
+    made, rows, _ = filled(tmp_path)
+    whole(made.allocate(128))[:] = np.void(bytes(ROW.itemsize))
+    killed(made)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert (len(found.batch.rows), found.drained) == (
+        np.count_nonzero((rows["flow"]["dir"] != rows["reported"]).any(axis=1)),
+        DRAINED,
+    )
+
+
+def test_before_the_first_flow_it_is_known_that_there_was_none(tmp_path: Path) -> None:
+    made = Rescue(tmp_path, points(), 7)
+    assert made.left() is None
+    made.drained(DRAINED)
+    killed(made)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert (len(found.batch.rows), found.drained) == (0, DRAINED)
+
+
 @pytest.mark.parametrize("damage", [None, b"", b"1234567", bytes(8)])
 def test_records_are_left_though_the_time_of_the_last_drain_is_not(tmp_path: Path, damage: bytes | None) -> None:
     made, _, _ = filled(tmp_path)

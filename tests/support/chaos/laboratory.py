@@ -27,6 +27,7 @@ from skytrail.lab.processes import end, only_child
 from skytrail.lab.state import Lab, locked
 from skytrail.pki import Authority
 from support.chaos.relay import Relay
+from support.needs import missing, root, tool
 from support.netlab import until
 from support.ports import free_port
 
@@ -39,7 +40,6 @@ _UPDATE = 10.0
 _HTTP = "http://127.0.0.1:8081"
 _WIRE = 8083
 _DISK = "48m"
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Part:
         """Start it, its clock so many seconds ahead."""
         self.log.touch()
         self._logged = self.log.stat().st_size
-        fake = ["env", f"LD_PRELOAD={_FAKETIME}", f"FAKETIME={shift:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC=1"] if shift else []
+        fake = _ahead(shift) if shift else []
         enter, words = self._split()
         self.runs.append(Run(int(shift * 1e9), time.time_ns()))
         with self.log.open("ab") as log:
@@ -184,6 +184,14 @@ class Part:
     def rss(self) -> int:
         """Bytes."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _ahead(seconds: float) -> list[str]:
+    """The words before a command whose clock is to be so many seconds ahead."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        missing("libfaketime is not installed (package libfaketime)")
+    return ["env", f"LD_PRELOAD={found[0]}", f"FAKETIME={seconds:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
 
 
 class Disk:
@@ -279,6 +287,8 @@ def chaos(folder: Path, store: str = "embedded") -> Iterator[Chaos]:
         folder: for the store's files.
         store: which.
     """
+    root()
+    tool("bpftool", "bpftool")
     name = f"hg{secrets.token_hex(3)}"
     with contextlib.ExitStack() as closers:
         server = None
