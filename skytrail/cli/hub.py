@@ -267,12 +267,10 @@ class HubProcess:
         self.linkers = Linkers(self.store, report, names, host, clock, lambda: self.duty.ours)
         self._closers.callback(self.linkers.stop)
         self.linkers.start()
-        services = ServiceMap(self.asker, self.reconciler.report, self._host.hostname, clock)
         if NAME in names:
+            services = ServiceMap(self.asker, report, host, clock)
             self._closers.callback(services.stop)
             services.start()
-        else:
-            self.reconciler.report(services.nothing())
 
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)

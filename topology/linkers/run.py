@@ -16,6 +16,7 @@ from topology.linkers.interfaces import Interfaces
 from topology.linkers.join import Join, Linker, Outcome
 from topology.linkers.neighbour import NEIGHBOUR
 from topology.linkers.nexthop import NEXT_HOP
+from topology.linkers.services import NAME as SERVICES
 from topology.linkers.tunnel import TUNNEL
 from topology.store.interface import Store
 
@@ -133,8 +134,8 @@ class Linkers:
     def _begin(self) -> set[str]:
         """Read the whole graph."""
         self._interfaces = Interfaces()
-        sources = {name: Source(f"linker/{name}", self._host, service="hub") for name in LINKERS}
-        for name in LINKERS.keys() - set(self._names):  # what it said while it ran
+        sources = {name: Source(f"linker/{name}", self._host, service="hub") for name in (*LINKERS, SERVICES)}
+        for name in sources.keys() - set(self._names):  # what it said while it ran
             self._report(Report(sources[name], self._clock(), whole=True))
         self._running = [_Running(sources[name], Join(LINKERS[name])) for name in LINKERS if name in self._names]
         sequence = self._store.health().sequence  # first: what comes meanwhile is taken twice rather than never

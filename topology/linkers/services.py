@@ -147,10 +147,6 @@ class ServiceMap:
         """Begin."""
         self._thread.start()
 
-    def nothing(self) -> Report:
-        """What is said where it does not run: what it found while it did is gone."""
-        return Report(self._source, self._clock(), whole=True)
-
     def stop(self) -> None:
         """Ask no more; what was found stays."""
         self._stopping.set()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.hublab import now_us
 
 from skytrail.asking.asker import Answers
 from skytrail.asking.questions import Part, Question
 from topology.facts import EdgeFact, NodeFact, Report
 from topology.linkers import services
+from topology.linkers.run import Linkers
 from topology.linkers.services import ServiceMap, pairs
+from topology.reconcile import Reconciler
+from topology.store.embedded.store import EmbeddedStore
 
 Told = tuple[str, dict[str, Any]]
 A, B = "host/a", "host/b"
@@ -103,3 +109,13 @@ def test_more_pairs_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -
     asked.step()
     assert asked.left_out == 3
     assert sum(isinstance(one, EdgeFact) and one.relation == "connection" for one in reports[0].facts) == 2
+
+
+def test_what_was_found_goes_where_it_is_switched_off(tmp_path: Path) -> None:
+    with closing(EmbeddedStore(tmp_path, clock=now_us)) as store, closing(Reconciler(store, "hub", now_us)) as reconciler:
+        agents = Agents()
+        agents.sockets += [LISTEN, SERVER, CLIENT]
+        ServiceMap(agents, reconciler.report, "hub", now_us).step()
+        assert list(store.current())
+        Linkers(store, reconciler.report, ("tunnel",), "hub", now_us).step()
+        assert not list(store.current())
