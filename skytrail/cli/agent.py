@@ -299,6 +299,7 @@ class AgentProcess:
 
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
+        from skytrail.asking.clocks import by_clock_of_asker  # noqa: PLC0415
         from skytrail.cli.hub import clock  # noqa: PLC0415
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
@@ -316,7 +317,7 @@ class AgentProcess:
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
         probes = HostProbes(self._host, tids, follow, outbox.put, clock)
-        answer = self._answering.answer
+        answer = by_clock_of_asker(self._answering.answer, lambda: self._sender.clock_offset if self._sender else 0)
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
         self._probes = probes
