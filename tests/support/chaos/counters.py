@@ -27,9 +27,11 @@ class Counters:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self._shell.close()
+        """Read once more, and then no more; twice is the same as once."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._thread.join()
+            self._shell.close()
 
     def _run(self) -> None:
         while True:

@@ -26,6 +26,7 @@ from skytrail.lab.plan import Place, Plan
 from skytrail.lab.processes import end, only_child
 from skytrail.lab.state import Lab, locked
 from skytrail.pki import Authority
+from support.chaos.counters import Counters
 from support.chaos.relay import Relay
 from support.needs import missing, root, tool
 from support.netlab import until
@@ -33,6 +34,7 @@ from support.ports import free_port
 
 NODES = ("h1", "h2")
 READY_SECONDS = 60.0
+_COUNTED = {"h1": ("a1", "a2", "eth0"), "h2": ("b1", "b2", "eth0")}
 DRAIN = 1.0
 """Seconds, as the agents are told: flow.drain."""
 
@@ -243,6 +245,7 @@ class Chaos:
     """All of it.
 
     Attributes:
+        counters: of interfaces of each node, from before its agent's start.
         server: JanusGraph, where it is the store.
     """
 
@@ -250,6 +253,7 @@ class Chaos:
     plan: Plan
     hubs: list[Hub]
     agents: dict[str, Part]
+    counters: dict[str, Counters]
     server: janusgraph.Server | None = None
 
     @property
@@ -300,12 +304,14 @@ def chaos(folder: Path, store: str = "embedded") -> Iterator[Chaos]:
         with locked(name) as lock:
             lab = build(name, "two-hosts", lock, lambda _: None)
         end([lab.folder / "hub/hub.pid"])
-        made = Chaos(lab, plan_of(lab), [], {}, server)
+        made = Chaos(lab, plan_of(lab), [], {}, {}, server)
         for number in range(2 if server else 1):
             made.hubs.append(_hub(made, number, closers))
         for node in NODES:
             made.agents[node] = _agent(made, node)
             closers.callback(made.agents[node].close)
+            made.counters[node] = Counters(lab, node, _COUNTED[node])
+            closers.callback(made.counters[node].stop)
         for part in made.parts:
             part.start()
         for part in made.parts:

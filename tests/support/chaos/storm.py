@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from support.chaos import graphs, history, totals
 from support.chaos.churn import Churn
-from support.chaos.counters import Counters
 from support.chaos.faults import KINDS, OF_JANUSGRAPH, Begun, sequence
 from support.chaos.laboratory import NODES, Chaos
 from support.chaos.talk import Talk
 from support.netlab import until
 
 _TOGETHER = 0.3  # of all faults, those during which another one is there, too
-_WATCHED = {"h1": ("a1", "a2", "eth0"), "h2": ("b1", "b2", "eth0")}
 _AGENT_RSS, _HUB_RSS = 250 << 20, 350 << 20
 _TOLD_SECONDS = 90.0
 
@@ -57,7 +55,6 @@ def weather(chaos: Chaos, storm: Storm, say: Callable[[str], None]) -> Outcome:
     """Let it happen, and judge."""
     churns = [Churn(chaos.lab, node, storm.seed, storm.churn) for node in NODES]
     talk = Talk(chaos.lab, chaos.plan, storm.rate, 6.0)
-    counters = {node: Counters(chaos.lab, node, _WATCHED[node]) for node in NODES}
     try:
         for one in churns:
             one.start()
@@ -71,9 +68,9 @@ def weather(chaos: Chaos, storm: Storm, say: Callable[[str], None]) -> Outcome:
     until(lambda: _told(chaos), _TOLD_SECONDS, 0.2)
     wrong = {"graph": graphs.wrong(chaos)}
     settled = time.monotonic() - begun
-    for counted in counters.values():
+    for counted in chaos.counters.values():
         counted.stop()
-    wrong["totals"], of_totals = totals.wrong(chaos, conversations, counters)
+    wrong["totals"], of_totals = totals.wrong(chaos, conversations)
     wrong["processes"], of_processes = _processes(chaos)
     for part in chaos.parts:
         part.stop()
