@@ -98,7 +98,7 @@ def _cut(chaos: Chaos, target: str, _: random.Random) -> Begun:
 
 
 def _lossy(chaos: Chaos, target: str, _: random.Random) -> Begun:
-    loss = f"numgen random mod 100 < {_DROPPED} drop"
+    loss = f"'numgen random mod 100 < {_DROPPED} drop'"
     chaos.in_node(
         target,
         "nft add table inet chaos",

@@ -36,8 +36,8 @@ class Storm:
 
     faults: int
     seed: int
-    lasts: tuple[float, float] = (1.0, 5.0)
-    pause: float = 2.0
+    lasts: tuple[float, float] = (0.5, 3.5)
+    pause: float = 1.0
     churn: float = 3.0
     rate: float = 20.0
 
