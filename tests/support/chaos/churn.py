@@ -212,7 +212,7 @@ class Churn:
         return True
 
     def _move(self) -> bool:
-        links = self._there("veth", "ifb", "vxlan")
+        links = self._there("veth", "ifb")  # a vxlan goes with the namespace that it was made in, wherever it is
         if not links:
             return False
         one, there = self._random.choice(links), self._somewhere()

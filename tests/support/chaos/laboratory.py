@@ -331,12 +331,13 @@ def _hub(made: Chaos, number: int, closers: contextlib.ExitStack) -> Hub:
     disk = Disk(lab.folder / f"disk{number}")
     closers.callback(disk.close)
     settings["state_dir"] = str(disk.place / "state")
+    settings["hub"]["listen"] = f"127.0.0.1:{free_port()}"  # others take the laboratory's own while nobody listens there
     if number:
         address = lab.management(1 + number)
         subprocess.run(["ip", "address", "add", f"{address}/24", "dev", lab.link], check=True)
         certificate = Authority(lab.folder / "pki").hub([address])
         settings |= {"host_id": f"{lab.name}-hub{number}"}
-        settings["hub"] = {"listen": f"127.0.0.1:{free_port()}", "wire": f"{address}:{_WIRE}"}
+        settings["hub"]["wire"] = f"{address}:{_WIRE}"
         settings["wire"] |= {"tls_cert": str(certificate), "tls_key": str(certificate.with_suffix(".key"))}
     relay = None
     if made.server:
