@@ -193,7 +193,9 @@ def _ahead(seconds: float) -> list[str]:
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:
         missing("libfaketime is not installed (package libfaketime)")
-    return ["env", f"LD_PRELOAD={found[0]}", f"FAKETIME={seconds:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+    fake = f"LD_PRELOAD={found[0]} FAKETIME={seconds:+.0f} FAKETIME_DONT_FAKE_MONOTONIC=1"
+    # What a killed process leaves there stops the next one of the same number.
+    return ["sh", "-c", f'rm -f /dev/shm/*faketime*; exec env {fake} "$@"', "sh"]
 
 
 class Disk:
@@ -359,7 +361,7 @@ def _agent(made: Chaos, node: str) -> Part:
     """The one that the laboratory has started is ended, and what it knew forgotten."""
     lab, folder = made.lab, node_folder(made.lab, node)
     ending = "pid=$(cat /run/skytrail/agent.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done"
-    made.in_node(node, ending, "rm -r /run/skytrail/state")
+    made.in_node(node, ending, "rm -r /run/skytrail/state", "mount -t tmpfs lab /dev/shm")
     config = folder / "skytrail.yaml"
     settings = yaml.safe_load(config.read_text())
     settings["agent"]["hubs"] = [f"{lab.management(1 + number)}:{_WIRE}" for number in range(len(made.hubs))]
