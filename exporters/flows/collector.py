@@ -61,6 +61,7 @@ class FlowsCollector:
         described: what a control group is, by its path: the container, the pod, the unit.
         fates: what happened to packets of flows, beside what is counted here.
         records: as :class:`FlowTable` takes ``rows``.
+        drained: told, after each drain, until when all is in the records, ns since the epoch.
 
     """
 
@@ -82,8 +83,9 @@ class FlowsCollector:
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
         records: Callable[[int], Rows] = in_memory,
+        drained: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._fates = fates
+        self._fates, self._drained = fates, drained
         self._sockets, self._ends = sockets, ends
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
@@ -123,13 +125,14 @@ class FlowsCollector:
             self._hand_on(self.table.finish())
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval):
+        while not self._stop.is_set():
             try:
                 self.drain()
                 self.failure = None
             except Exception as error:  # noqa: BLE001 - outputs run in here: whatever one does, counting goes on
                 self.failure = f"reading the kernel's counters failed: {error}"
                 _log.error("drain_failed", error=str(error), exc_info=True)
+            self._stop.wait(self._interval)
 
     def drain_if_older(self, seconds: float) -> None:
         """As :meth:`drain`, unless that has begun less than so long ago: many who ask at once cost one reading."""
@@ -144,7 +147,7 @@ class FlowsCollector:
     def drain(self) -> None:
         """Read the kernel's counters and hand on what is to be reported; for nothing new and no flow, next to nothing."""
         with self._lock:
-            self._drained_at = time.monotonic()
+            self._drained_at, now = time.monotonic(), time.time_ns()
             seen = int(self._counters()["seen"]["skbs"].sum())
             gone = self._points.gone  # before the maps are read: what comes later may have left flows there
             if seen != self._seen or len(self.table):
@@ -158,6 +161,7 @@ class FlowsCollector:
                     self._owners.forget(freed)
                 if self.capture:
                     self.capture.room()
+            self._drained(now)
 
     def _counters(self) -> NDArray[Any]:
         return self._program.points(len(self._points.all))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ from exporters.flows.table import ROW, Batch, Rows, in_memory, turn_window
 _log = structlog.get_logger(__name__)
 
 _LATELY = 30_000_000_000  # ns
-_RECORDS, _ABOUT, _LOCK = "flows", "about.json", "lock"
+_RECORDS, _LARGER, _ABOUT, _DRAINED, _LOCK = "flows", "flows.new", "about.json", "drained", "lock"
+_DRAINED_BYTES = 8  # a time in ns, as this machine has it in memory
 
 
 class _About(msgspec.Struct, frozen=True):
@@ -43,12 +45,14 @@ class Left(NamedTuple):
         points: its capture points.
         batch: a last record of each flow that had grown since it was reported.
         told: records of flows that live, as they were reported in its last seconds: the history may not have been written.
+        drained: all that was counted until then (ns since the epoch) is in the batch; None: that is not known.
     """
 
     run: int
     points: Points
     batch: Batch
     told: Rows
+    drained: int | None
 
 
 _decode = msgspec.json.Decoder(_About).decode
@@ -56,7 +60,7 @@ _LAYOUT = repr(ROW.descr)
 
 
 class Rescue:
-    """The records of one agent. For one thread at a time, but for :meth:`note`.
+    """The records of one agent. For one thread at a time.
 
     Args:
         folder: where they are; of this agent alone.
@@ -67,6 +71,8 @@ class Rescue:
     def __init__(self, folder: Path, points: Points, run: int) -> None:
         self._folder, self._points, self.run = folder, points, run
         self._noted: Sequence[Point] = ()
+        self._drained: NDArray[np.int64] | None = None
+        self._larger = False  # there are new records, that no drain has filled yet
         self._said = False
         self._lock: int | None = None
 
@@ -79,7 +85,7 @@ class Rescue:
             return None
         try:
             about = _decode((self._folder / _ABOUT).read_bytes())
-            data = (self._folder / _RECORDS).read_bytes()
+            data, noted = self._read(_RECORDS), self._read(_DRAINED)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
@@ -100,7 +106,16 @@ class Rescue:
         rows = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
         last = rows["offset"] + rows["flow"]["last"].astype(np.int64)
         turn_window(rows, last)
-        return Left(about.run, points, Batch(rows, rows["flow"]["ended"] > 0, int(last.max(initial=0))), told)
+        drained = int.from_bytes(noted, sys.byteorder) if len(noted) == _DRAINED_BYTES else 0
+        batch = Batch(rows, rows["flow"]["ended"] > 0, int(last.max(initial=0)))
+        return Left(about.run, points, batch, told, drained or None)
+
+    def _read(self, name: str) -> bytes:
+        """Empty where there is none: nothing was counted, or noted, yet."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def _own(self) -> bool:
         """Whether no other agent has the folder."""
@@ -119,21 +134,20 @@ class Rescue:
         """So many empty records, in the file; where that cannot be, in memory alone."""
         if self._lock is None:
             return in_memory(count)
-        path = self._folder / _RECORDS
-        new = path.with_suffix(".new")
+        new = self._folder / _LARGER
         try:
-            file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            new.unlink(missing_ok=True)  # where the table grows twice in one drain: it reads from that one still
+            file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(file, 0, max(count * ROW.itemsize, 1))  # a page for which there is no room would be a SIGBUS
             finally:
                 os.close(file)
             rows: NDArray[Any] = np.memmap(new, ROW, "r+", shape=(count,))
-            new.replace(path)
         except OSError as error:
-            new.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            self.close()
             self._say(error)
             return in_memory(count)
+        self._larger = True
         return rows.view(np.ndarray)
 
     def _say(self, error: OSError) -> None:
@@ -143,25 +157,39 @@ class Rescue:
             _log.warning("flows_not_rescuable", folder=str(self._folder), error=str(error), effect=effect, remedy=remedy)
         self._said = True
 
-    def note(self) -> None:
-        """Write what capture points there are, if others than before."""
+    def drained(self, at: int) -> None:
+        """Note that all that was counted until a time (ns since the epoch) is in the records."""
+        if self._lock is None:
+            return
+        try:
+            self._note()
+            if self._larger:
+                (self._folder / _LARGER).replace(self._folder / _RECORDS)
+                self._larger = False
+            if self._drained is None:
+                path = self._folder / _DRAINED
+                path.write_bytes(bytes(_DRAINED_BYTES))
+                self._drained = np.memmap(path, np.int64, "r+", shape=(1,))
+        except OSError as error:
+            self._say(error)
+            return
+        self._drained[0] = at
+
+    def _note(self) -> None:
+        """Write what capture points there are, if others than before. Raises OSError."""
         points = list(self._points.all)
-        if points == self._noted or not (self._folder / _RECORDS).exists():
+        if points == self._noted:
             return
         told = [(point.name, point.namespace, point.tid, point.link) for point in points]
         path = self._folder / _ABOUT
-        try:
-            path.with_suffix(".new").write_bytes(msgspec.json.encode(_About(self.run, _LAYOUT, told)))
-            path.with_suffix(".new").replace(path)
-        except OSError as error:
-            _log.debug("points_not_noted", error=str(error))
-            return
+        path.with_suffix(".new").write_bytes(msgspec.json.encode(_About(self.run, _LAYOUT, told)))
+        path.with_suffix(".new").replace(path)
         self._noted = points
 
     def discard(self) -> None:
         """Nothing is to be rescued: all was reported."""
         if self._lock is not None:
-            for name in (_ABOUT, _RECORDS):
+            for name in (_ABOUT, _RECORDS, _LARGER, _DRAINED):
                 (self._folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -80,7 +80,6 @@ class History:
         age: seconds after which records are forgotten.
         kinds: what is kept, and which of its columns grow from row to row.
         clock: ns since the epoch.
-        beside: is done each time before something is written.
     """
 
     def __init__(
@@ -90,9 +89,7 @@ class History:
         age: float,
         kinds: Mapping[str, Collection[str]],
         clock: Callable[[], int] = time.time_ns,
-        beside: Callable[[], None] = lambda: None,
     ) -> None:
-        self._beside = beside
         self._path, self._size, self._age, self._kinds, self._clock = folder / _FILE, size, int(age * 1e9), kinds, clock
         self._waiting = {kind: _Waiting() for kind in kinds}
         self._lock = threading.Lock()  # of what waits, and of the moment when it becomes what is written
@@ -105,15 +102,26 @@ class History:
         self._run_number = 0
         self._unsettled = 0  # bytes in the journal
         self._begun = clock()
+        self._ended: int | None = None
+        self._counted: int | None = None
         self._since = dict.fromkeys(kinds, self._begun)
         self._has = 0, dict.fromkeys(kinds, 0)  # bytes, and records of each kind, in the file
         self.gaps: list[Gap] = []
         self.failure: str | None = None
 
     def start(self) -> None:
-        """Open the file, and begin to write."""
+        """Open the file, and begin to write: from now on is counted, and no gap."""
+        self._begun = self._clock()
         self.write()
         self._thread.start()
+
+    def counted(self, until: int) -> None:
+        """Say until when the run before had counted, ns since the epoch: it was killed, and noted that. Before the start."""
+        self._counted = until
+
+    def ending(self) -> None:
+        """Say that nothing is counted from now on; what was, comes still."""
+        self._ended = self._clock()
 
     def stop(self) -> None:
         """Write all, and say that no more comes: what follows is no gap of a killed agent."""
@@ -196,7 +204,6 @@ class History:
         while not self._stop.wait(_BREATH):
             self._came.wait(_PAUSE)
             self._came.clear()
-            self._beside()
             self.write()
 
     def write(self, *, stopped: bool = False) -> None:
@@ -241,7 +248,8 @@ class History:
                 database.execute(
                     "INSERT INTO segment (kind, first, last, rows, small, packed) VALUES (?, ?, ?, ?, 1, ?)", segment
                 )
-            database.execute("UPDATE run SET seen = ?, stopped = ? WHERE number = ?", (now, stopped, self._run_number))
+            seen = now if self._ended is None else self._ended
+            database.execute("UPDATE run SET seen = ?, stopped = ? WHERE number = ?", (seen, stopped, self._run_number))
             self._forget(database, now)
             with self._lock:  # nobody reads between the two
                 database.execute("COMMIT")
@@ -361,6 +369,10 @@ class History:
     def _begin_run(self, database: sqlite3.Connection) -> None:
         """Note that an agent runs; between two runs is a gap."""
         now = self._clock()
+        if self._counted is not None:
+            of_last = "UPDATE run SET seen = ? WHERE NOT stopped AND number = (SELECT max(number) FROM run)"
+            database.execute(of_last, (self._counted,))
+            self._counted = None
         runs = database.execute("SELECT begun, seen, stopped FROM run ORDER BY number").fetchall()
         following = [*(begun for begun, _, _ in runs), self._begun][1:]
         self.gaps = [

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from exporters.bpf.program import FlowProgram
     from exporters.conntrack.collector import ConntrackCollector
     from exporters.drops.collector import DropsCollector
+    from exporters.flows.capture import Capture
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.owners import Owners
     from exporters.flows.owntraffic import OwnTraffic
@@ -231,6 +232,7 @@ class AgentProcess:
             described=self._described,
             fates=self._fates,
             records=rescue.allocate if rescue else in_memory,
+            drained=rescue.drained if rescue else lambda _: None,
         )
         self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
@@ -268,12 +270,16 @@ class AgentProcess:
             self._start_probes(tids, capture.take)
         self.collector.start()
         self._closers.callback(self.collector.stop)
-        self._closers.callback(capture.stop)  # run first: nothing is counted while the last records are read
+        self._closers.callback(self._stop_capture, capture)  # run first: nothing is counted while the last records are read
         watcher = self._probes.probe.watcher if self._probes else capture.watcher
         if watcher and (self._probes or flow.netns == "all"):
             from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
 
             self._hints = NamespaceHints(watcher.hint)
+
+    def _stop_capture(self, capture: Capture) -> None:
+        self._answering.ending()
+        capture.stop()
 
     @property
     def _translations(self) -> Translations | None:

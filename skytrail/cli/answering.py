@@ -92,7 +92,7 @@ class Answering:
         self.history: History | None = None
         if settings.history.size:
             kept, folder = settings.history, Path(settings.state_dir) / "history"
-            self.history = History(folder, kept.size, kept.age, _KINDS, beside=rescue.note if rescue else lambda: None)
+            self.history = History(folder, kept.size, kept.age, _KINDS)
             self._closers.callback(self.history.stop)
 
     def remember_flows(self, program: FlowProgram, known: Any, described: Described, fates: Fates) -> None:  # noqa: ANN401
@@ -116,6 +116,8 @@ class Answering:
             if history.failure is None:  # else nobody knows what it has
                 recorder.take_missing(found.told)
             recorder.take(found.batch)
+            if found.drained is not None:
+                history.counted(found.drained)
             _log.info("flows_rescued", flows=len(found.batch.rows))
         self._closers.callback(self._rescue.close)
         return self._rescue.run
@@ -153,11 +155,16 @@ class Answering:
         self._drops = collector
 
     def start(self) -> None:
-        """Begin to keep; what came before waits in memory."""
+        """Begin to keep, now that all is counted; what came before waits in memory."""
         if self.history is not None:
             self.history.start()
         if self._interfaces is not None:
             self._interfaces.start()
+
+    def ending(self) -> None:
+        """Nothing is counted from now on."""
+        if self.history is not None:
+            self.history.ending()
 
     def stop(self) -> None:
         """Keep the last, and close the file."""

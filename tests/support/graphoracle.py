@@ -198,7 +198,8 @@ def seen_graph(graph: Json, prefix: str) -> Seen:
     for id_, node in nodes.items():
         owner = owners.get(id_, [])
         name = node["Metadata"]["Name"]
-        assert len(owner) == 1 or not name.startswith(prefix), f"{name} belongs to {owner}"
+        is_host = node["Metadata"]["Type"] == "host"
+        assert len(owner) == 1 or is_host or not name.startswith(prefix), f"{name} belongs to {owner}"
         place = _place(node, [nodes[one] for one in owner], prefix)
         if place is not None:
             assert place not in places.values(), f"two nodes at {place}"

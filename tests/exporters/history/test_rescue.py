@@ -17,6 +17,8 @@ from exporters.history.flows import GROWS, KIND, FlowRecorder, Kept
 from exporters.history.rescue import Rescue
 from exporters.history.store import History
 
+DRAINED = 1_795_000_000_123_456_789
+
 
 def filled(folder: Path) -> tuple[Rescue, Rows, Rows]:
     """One whose table has records; those, and the table."""
@@ -27,7 +29,7 @@ def filled(folder: Path) -> tuple[Rescue, Rows, Rows]:
     table = made.allocate(64)
     assert not whole(table).view(np.uint8).any()
     whole(table)[5:55] = whole(rows)
-    made.note()
+    made.drained(DRAINED)
     return made, rows, table
 
 
@@ -42,9 +44,9 @@ def test_what_had_grown_is_left_as_a_last_record(tmp_path: Path) -> None:
     killed(made)
     found = Rescue(tmp_path, points(), 8).left()
     assert found
-    run, known, batch, _ = found
+    run, known, batch, _, drained = found
     grown = rows[(rows["flow"]["dir"] != rows["reported"]).any(axis=1)]
-    assert (run, known.all, len(table)) == (7, points().all, 64)
+    assert (run, known.all, len(table), drained) == (7, points().all, 64, DRAINED)
     assert 0 < len(grown) < 50
     assert batch.rows["id"].tolist() == grown["id"].tolist()
     assert (batch.rows["uuid"] == grown["uuid"]).all()
@@ -121,6 +123,40 @@ def test_another_release_s_records_are_not_read(tmp_path: Path, monkeypatch: pyt
     assert Rescue(tmp_path, points(), 8).left() is None
 
 
+def test_a_table_that_has_grown_counts_from_its_first_drain_on(tmp_path: Path) -> None:
+    made, rows, _ = filled(tmp_path)
+    whole(made.allocate(128))[:] = np.void(bytes(ROW.itemsize))
+    killed(made)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert (len(found.batch.rows), found.drained) == (
+        np.count_nonzero((rows["flow"]["dir"] != rows["reported"]).any(axis=1)),
+        DRAINED,
+    )
+
+
+def test_before_the_first_flow_it_is_known_that_there_was_none(tmp_path: Path) -> None:
+    made = Rescue(tmp_path, points(), 7)
+    assert made.left() is None
+    made.drained(DRAINED)
+    killed(made)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert (len(found.batch.rows), found.drained) == (0, DRAINED)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"1234567", bytes(8)])
+def test_records_are_left_though_the_time_of_the_last_drain_is_not(tmp_path: Path, damage: bytes | None) -> None:
+    made, _, _ = filled(tmp_path)
+    killed(made)
+    (tmp_path / "drained").unlink()
+    if damage is not None:
+        (tmp_path / "drained").write_bytes(damage)
+    found = Rescue(tmp_path, points(), 8).left()
+    assert found
+    assert found.drained is None
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"run":1'])
 def test_damaged_notes_are_passed_over(tmp_path: Path, damage: bytes) -> None:
     made, _, _ = filled(tmp_path)
@@ -170,7 +206,8 @@ whole(table)[:] = whole(rows)[:10]
 larger = made.allocate(40)
 whole(larger)[:10] = whole(table)
 whole(larger)[10:] = whole(rows)[10:]
-made.note()
+made.drained(17)
+made.drained(18)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path], check=False, cwd=Path(__file__).parents[3])
@@ -178,4 +215,5 @@ os.kill(os.getpid(), signal.SIGKILL)
     found = Rescue(tmp_path, points(), 8).left()
     assert found
     rows = random_rows(40)
+    assert found.drained == 18
     assert found[2].rows["id"].tolist() == rows["id"][(rows["flow"]["dir"] != rows["reported"]).any(axis=1)].tolist()

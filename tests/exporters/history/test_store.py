@@ -223,6 +223,35 @@ def test_gaps_between_runs_are_known_and_told_apart(tmp_path: Path) -> None:
     assert [told(third)["skytrail_history_gap_seconds", name] for name in names] == [1.0, 10.0]
 
 
+def test_a_gap_is_from_the_last_drain_of_who_was_killed_until_all_is_counted_again(tmp_path: Path) -> None:
+    clock = Clock()
+    history = opened(tmp_path, clock)
+    clock.now += 5 * SECOND
+    history.write()
+    made = History(tmp_path, 64 << 20, 3600, {KIND: {"number"}}, clock)
+    made.counted(START + 4 * SECOND)
+    clock.now += 3 * SECOND  # it attaches
+    made.start()
+    try:
+        assert made.gaps == [Gap(START + 4 * SECOND, START + 8 * SECOND, stopped=False)]
+        clock.now += SECOND
+        made.ending()
+        clock.now += 2 * SECOND  # what was counted is read and written
+    finally:
+        made.stop()
+    third = opened(tmp_path, clock)
+    assert third.gaps[1:] == [Gap(START + 9 * SECOND, START + 11 * SECOND, stopped=True)]
+
+
+def test_who_ended_in_order_has_counted_to_its_end(tmp_path: Path) -> None:
+    clock = Clock()
+    opened(tmp_path, clock).stop()
+    made = History(tmp_path, 64 << 20, 3600, {KIND: {"number"}}, clock)
+    made.counted(START - SECOND)
+    made.write()
+    assert made.gaps == [Gap(START, START, stopped=True)]
+
+
 _WRITER = """
 import sys, time
 from pathlib import Path
