@@ -41,7 +41,7 @@ DRAIN = 1.0
 _UPDATE = 10.0
 _HTTP = "http://127.0.0.1:8081"
 _WIRE = 8083
-_DISK = "48m"
+_DISK = "96m"  # the log of the embedded store alone may take 40
 
 
 @dataclass

@@ -37,6 +37,7 @@ class Checkpointer:
         self._database = connect(path, synchronous=synchronous)
         self._pages = 0
         self._due = threading.Event()
+        self._due.set()  # what killed processes left: of one that is killed again and again the log would grow for ever
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
