@@ -34,6 +34,7 @@ _log = structlog.get_logger(__name__)
 
 RESOURCE = "agent"
 _KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
+_ENDED = 2.0  # seconds
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
 _LOOK = 5.0  # seconds between two looks at whether who attends may still do so
@@ -184,7 +185,10 @@ class Receiver:
         self._started.set()
         await self._ended.wait()
         await server.stop(_GRACE)
+        # cancelled calls end by themselves, and gRPC's own tasks with them: cancelled once more they say so in the log
         left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            _, left = await asyncio.wait(left, timeout=_ENDED)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
