@@ -308,9 +308,14 @@ static __always_inline void tunnel(struct sk_buff *skb, struct extent in, __u32 
 {
 	__u32 zero = 0;
 	struct drop_tunnels *known = bpf_map_lookup_elem(&tunnels, &zero);
-	__u8 kind = known ? known->kind[be16(ends->port[1])] : TUNNEL_NONE;
+	__u32 index = be16(ends->port[1]);
 	struct udphdr words;
+	__u8 kind;
 
+	/* Before about Linux 6.15 the verifier forgets the bounds of a number whose bytes were swapped: say them anew. */
+	asm volatile("" : "+r"(index));
+	index &= 0xffff;
+	kind = known ? known->kind[index] : TUNNEL_NONE;
 	if (kind == TUNNEL_NONE || !read_words(skb, in, at, &words))
 		return;
 	/* VXLAN: a valid VNI; Geneve: version 0 */
