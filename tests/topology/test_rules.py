@@ -26,8 +26,8 @@ from topology.shape import element_json
 from topology.store.embedded.store import EmbeddedStore
 
 LINUX = Source("netlink", "host1", tid="h")
-HOST, ETH0 = NodeFact("h", {"Name": "h1", "Type": "host"}), NodeFact("e", {"Name": "eth0", "Type": "device"})
-OWNS = EdgeFact("h", "e", "ownership")
+HOST, ETH0 = NodeFact("h", {"Name": "h1", "Type": "host"}), NodeFact("h/e", {"Name": "eth0", "Type": "device"})
+OWNS = EdgeFact("h", "h/e", "ownership")
 ID = "2d6a4f5c-0f2e-4c55-9d2b-8a4e5f1b7c10"
 
 
@@ -91,7 +91,7 @@ def test_a_node_that_a_rule_makes_is_there_until_the_rule_goes(hub: Hub) -> None
 
 def test_what_a_rule_adds_is_taken_back_and_never_takes_a_probes_place(hub: Hub) -> None:
     made = hub.rules.add("noderule", NodeRule({"Owner": "alice", "State": "x"}, "update", "G.V().Has('Type', 'device')"))
-    hub.see(NodeFact("e", {"Name": "eth0", "Type": "device", "State": "UP"}))
+    hub.see(NodeFact("h/e", {"Name": "eth0", "Type": "device", "State": "UP"}))
     metadata = hub.nodes()["eth0"]["Metadata"]
     assert (metadata["Owner"], metadata["State"]) == ("alice", "UP")
     hub.rules.remove("noderule", made.UUID)
