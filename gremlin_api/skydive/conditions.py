@@ -16,6 +16,7 @@ from gremlin_api.language.syntax import Argument, Predicate
 from gremlin_api.skydive.seen import Seen
 from gremlin_api.values import Value
 from skytrail.asking.regular import compile_re2
+from skytrail.asking.terms import in_network, same_as
 from skytrail.errors import UsageError
 from topology.elements import FOREVER, Revision
 from topology.store.traversal import Scalar, value_at
@@ -148,8 +149,7 @@ def _any(passes: Test) -> Callable[[Sequence[Any]], bool]:
 def _within(*wanted: Argument) -> Test:
     if any(isinstance(one, Predicate) for one in wanted):
         raise UsageError("values are listed here, not predicates")
-    kinds = [(isinstance(one, bool), one) for one in wanted]
-    return lambda value: any(value == one and isinstance(value, bool) is truth for truth, one in kinds)
+    return same_as(wanted)
 
 
 def _comparable(value: Any, other: Argument) -> bool:  # noqa: ANN401
@@ -180,16 +180,7 @@ def _address_range(text: str) -> Test:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         raise UsageError(f"IPV4Range takes a range of addresses as '10.0.0.0/8', not '{text}'") from error
-
-    def within(value: Any) -> bool:  # noqa: ANN401
-        if not isinstance(value, str):
-            return False
-        try:
-            return ipaddress.ip_address(value.partition("/")[0]) in network
-        except ValueError:
-            return False
-
-    return within
+    return in_network(network)
 
 
 _OF_ONE: dict[str, Callable[..., Test]] = {

@@ -112,23 +112,24 @@ Meets: TypeAlias = Callable[[Sequence[Any]], bool]
 """Whether all that is there, which may be nothing, is as it must be."""
 
 
-def _same(values: Sequence[Scalar]) -> Callable[[Any], bool]:
+def same_as(values: Sequence[object]) -> Callable[[Any], bool]:
+    """Whether a value equals one of these, of its own kind: a truth value is no number."""
     kinds = [(isinstance(one, bool), one) for one in values]
     return lambda value: any(value == one and isinstance(value, bool) is truth for truth, one in kinds)
 
 
 def _within(values: Sequence[Scalar]) -> Meets:
-    same = _same(values)
+    same = same_as(values)
     return lambda found: any(map(same, found))
 
 
 def _without(values: Sequence[Scalar]) -> Meets:
-    same = _same(values)
+    same = same_as(values)
     return lambda found: bool(found) and not any(map(same, found))
 
 
 def _unlike(values: Sequence[Scalar]) -> Meets:
-    same = _same(values)
+    same = same_as(values)
     return lambda found: not any(map(same, found))
 
 
@@ -161,6 +162,13 @@ def _address_range(values: Sequence[Scalar]) -> Meets:
     except ValueError as error:
         raise UsageError(f"a range of addresses is as '10.0.0.0/8', not '{text}'") from error
 
+    within = in_network(network)
+    return lambda found: any(map(within, found))
+
+
+def in_network(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Callable[[Any], bool]:
+    """Whether a value is an address of a network, by itself or with a prefix length."""
+
     def within(value: Any) -> bool:  # noqa: ANN401 - a value of JSON
         if not isinstance(value, str):
             return False
@@ -169,7 +177,7 @@ def _address_range(values: Sequence[Scalar]) -> Meets:
         except ValueError:
             return False
 
-    return lambda found: any(map(within, found))
+    return within
 
 
 OPERATORS: dict[str, tuple[int | None, Callable[[Sequence[Scalar]], Meets]]] = {

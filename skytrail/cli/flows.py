@@ -196,9 +196,9 @@ def _cells(flow: Flow, rates: dict[str, float]) -> dict[str, str]:
         "Application": indent + flow["Application"],
         "A": _end(flow, "A"),
         "B": _end(flow, "B"),
-        "A→B": f"{metric['ABPackets']} / {_size(metric['ABBytes'])}",
-        "B→A": f"{metric['BAPackets']} / {_size(metric['BABytes'])}",
-        "Rate": f"{_size(rate)}/s" if rate is not None else "",
+        "A→B": f"{metric['ABPackets']} / {size_text(metric['ABBytes'])}",
+        "B→A": f"{metric['BAPackets']} / {size_text(metric['BABytes'])}",
+        "Rate": f"{size_text(rate)}/s" if rate is not None else "",
         "RTT": f"{metric['RTT'] / 1e6:.3f} ms" if "RTT" in metric else "",
         "Tracking ID": flow["TrackingID"][:16],
     }
@@ -214,7 +214,8 @@ def _end(flow: Flow, side: str) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

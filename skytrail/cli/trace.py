@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from skytrail.cli.flows import size_text
 from skytrail.cli.options import Session, common, settings_options
 from topology.graphviz import printable
 
@@ -147,7 +148,7 @@ def _point(before: Json | None, point: Json) -> str:
     fewer = before is not None and point["Packets"] < before["Packets"]
     count = click.style(f"{point['Packets']:>9,} packets", fg="red" if fewer else None)
     hook, type_ = _HOOKS.get(point["Hook"], ""), printable(point["Type"])
-    text = f"    {inside}{place:<24} {hook:<6} {type_:<8} {count} {_size(point['Bytes']):>9}  ttl {_ttl(point):<8} {since}"
+    text = f"    {inside}{place:<24} {hook:<6} {type_:<8} {count} {size_text(point['Bytes']):>9}  ttl {_ttl(point):<8} {since}"
     return text.rstrip()
 
 
@@ -184,10 +185,3 @@ def _time(nanoseconds: int) -> str:
         if nanoseconds >= factor:
             return f"{nanoseconds / factor:.3g} {unit}"
     return f"{nanoseconds} ns"
-
-
-def _size(count: int) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count} B"

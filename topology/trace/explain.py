@@ -55,9 +55,8 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
     forth, path = ways[FORTH], ways[loss.way]
     reasons = {cause.reason for cause in loss.causes} - {SAYS_NOTHING}
     after = loss.after
-    wrong = _wrong_vlan(loss, graph, name, path)
     if after is None:
-        return _too_long_before(loss, graph, path) or wrong
+        return _too_long_before(loss, graph, path) or _wrong_vlan(loss, graph, name, path)
     if NO_SUCH_NETWORK in reasons and after.tunnel:
         return _odd_number(loss.way, after, graph, name)
     translated = {(one.place, other.tracking) for one, other in pairwise(forth) if one.tracking != other.tracking}
@@ -66,8 +65,8 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
             NOT_TRANSLATED, name, after.namespace, after.interface, f"the answer to {_end(after, BACK)} is not translated back"
         )
     if reasons:
-        return wrong
-    return _too_long(loss, graph) or wrong or no_route(after, loss.way, graph, name)
+        return _wrong_vlan(loss, graph, name, path)
+    return _too_long(loss, graph) or _wrong_vlan(loss, graph, name, path) or no_route(after, loss.way, graph, name)
 
 
 def _too_long_before(loss: Loss, graph: TracedGraph, path: Sequence[Sighting]) -> Why | None:

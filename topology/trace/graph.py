@@ -9,7 +9,7 @@ from typing import NamedTuple
 from topology.path.devices import Address, parse_network
 from topology.path.network import Network
 from topology.path.packets import Packet
-from topology.path.routing import Refused, Router
+from topology.path.routing import Refused
 from topology.path.walk import Walker
 
 
@@ -137,7 +137,7 @@ class TracedGraph:
         device, packet = self._devices.get(node), _packet(source, destination)
         if device is None or packet is None:
             return ""
-        route = Router(device.namespace).choose(packet)
+        route = self._walker.router(device.namespace).choose(packet)
         return route.reason if isinstance(route, Refused) else ""
 
     def misfit(self, node: str, source: str, destination: str) -> WrongVlan | None:
