@@ -262,7 +262,7 @@ class AgentProcess:
         if self._topology:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
-            hub = HubProcess(self._settings, self._host)
+            hub = HubProcess(self._settings, self._host, self._runtimes)
             hub.start(tids, capture.take, self._answering.answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
@@ -315,7 +315,7 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings.topology.ovsdb)
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings.topology, self._runtimes)
         answer = self._answering.answer
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)

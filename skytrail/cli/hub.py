@@ -22,6 +22,7 @@ from skytrail.settings.tree import Settings
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
     from skytrail.cli.probes import HostProbes
+    from skytrail.runtimes.client import RuntimesClient
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
@@ -84,14 +85,15 @@ class HubProcess:
     Args:
         settings: the effective settings.
         host: this host.
+        runtimes: who tells of its containers, where it is watched by this process.
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
         asker: asks agents; the one of this process, where there is one.
     """
 
-    def __init__(self, settings: Settings, host: Host) -> None:
-        self._settings, self._host = settings, host
+    def __init__(self, settings: Settings, host: Host, runtimes: RuntimesClient | None = None) -> None:
+        self._settings, self._host, self._runtimes = settings, host, runtimes
         self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
@@ -149,7 +151,9 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings.topology.ovsdb)
+            self.probes = HostProbes(
+                self._host, tids, follow, self.reconciler.report, clock, self._settings.topology, self._runtimes
+            )
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
-    from skytrail.settings.tree import Ovsdb
+    from skytrail.runtimes.client import RuntimesClient
+    from skytrail.settings.tree import Topology
     from topology.facts import Report
+    from topology.probes.containers.probe import ContainersProbe
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.probes.ovsdb.probe import OvsdbProbe
 
@@ -27,7 +29,8 @@ class HostProbes:
         follow: takes the events of links that the netlink probe has taken.
         report: takes reports.
         clock: µs since the epoch.
-        ovsdb: where Open vSwitch's database is.
+        settings: where Open vSwitch's database is, and what is kept of containers.
+        runtimes: who tells of containers; None: nobody.
     """
 
     def __init__(
@@ -37,13 +40,15 @@ class HostProbes:
         follow: Callable[[Sequence[Event]], None],
         report: Callable[[Report], object],
         clock: Callable[[], int],
-        ovsdb: Ovsdb,
+        settings: Topology,
+        runtimes: RuntimesClient | None = None,
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
-        self._ovsdb_settings = ovsdb
+        self._settings, self._runtimes = settings, runtimes
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbe | None = None
+        self.containers: ContainersProbe | None = None
 
     def start(self) -> None:
         """Report the host, and begin to watch."""
@@ -63,10 +68,25 @@ class HostProbes:
         self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._followed)
         self._closers.callback(self.probe.stop)
         self.ovsdb = self._ovsdb(name, tid)
+        self.containers = self._containers(name, tid)
         self.probe.start()
         if self.ovsdb:
             self._closers.callback(self.ovsdb.stop)
             self.ovsdb.start()
+        if self.containers:
+            self._closers.callback(self.containers.stop)
+            self.containers.start()
+
+    def _containers(self, name: str, tid: str) -> ContainersProbe | None:
+        from topology.facts import Source  # noqa: PLC0415 - only where probes run
+        from topology.probes.containers.labels import LabelFilter  # noqa: PLC0415
+        from topology.probes.containers.probe import ContainersProbe  # noqa: PLC0415
+
+        kept = self._settings.containers
+        if self._runtimes is None or not kept.enabled:
+            return None
+        source, labels = Source("containers", name, tid=tid), LabelFilter(kept.labels, kept.labels_denied)
+        return ContainersProbe(self._report, source, tid, self._runtimes, self.probe, labels, self._clock)
 
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbe | None:
         """Raises UsageError: ssl without its files."""
@@ -74,7 +94,7 @@ class HostProbes:
         from topology.facts import Source  # noqa: PLC0415
         from topology.probes.ovsdb.probe import OvsdbProbe  # noqa: PLC0415
 
-        given = self._ovsdb_settings
+        given = self._settings.ovsdb
         if given.remote is None:
             return None
         tls = (given.tls_key, given.tls_cert, given.tls_ca) if given.tls_key and given.tls_cert and given.tls_ca else None
@@ -84,11 +104,13 @@ class HostProbes:
         return OvsdbProbe(self._report, source, tid, self.probe.own_devices, given.remote, self._clock, tls)
 
     def _followed(self, events: Sequence[Event]) -> None:
-        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run
+        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved, NamespaceFound  # noqa: PLC0415 - as above
 
         self._follow(events)
         if self.ovsdb and any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
             self.ovsdb.devices_changed()
+        if self.containers and any(isinstance(event, LinkChanged | LinkGone | LinkMoved | NamespaceFound) for event in events):
+            self.containers.kernel_changed()
 
     def _tell_host(self) -> None:
         from skytrail.tid import host_tid  # noqa: PLC0415 - only where probes run
@@ -105,6 +127,8 @@ class HostProbes:
         self.probe.tell_all()
         if self.ovsdb:
             self.ovsdb.tell_all()
+        if self.containers:
+            self.containers.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""
@@ -113,17 +137,23 @@ class HostProbes:
     def waiting(self) -> dict[str, str | None]:
         """Why a probe does not see what it watches, by its name; None: it does, or there is nothing of the kind."""
         of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
-        return {"netlink": of_kernel, **({"ovsdb": self.ovsdb.failure} if self.ovsdb else {})}
+        return {"netlink": of_kernel, **{name: probe.failure for name, probe in self._others().items()}}
 
     def status(self) -> dict[str, object]:
         """How each probe is, by its name."""
-        return {"netlink": self.probe.status(), **({"ovsdb": self.ovsdb.status()} if self.ovsdb else {})}
+        return {"netlink": self.probe.status(), **{name: probe.status() for name, probe in self._others().items()}}
+
+    def _others(self) -> dict[str, OvsdbProbe | ContainersProbe]:
+        """Those that are there beside netlink's, by name."""
+        found = {"ovsdb": self.ovsdb, "containers": self.containers}
+        return {name: probe for name, probe in found.items() if probe is not None}
 
     def shown(self) -> dict[str, object]:
         """The same as Skydive's clients read it; of those that have something to watch."""
         shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}}
-        if self.ovsdb and (self.ovsdb.active or self.ovsdb.failure):
-            shown["ovsdb"] = {"Status": self.ovsdb.failure or "active"}
+        for name, probe in self._others().items():
+            if probe.active or probe.failure:
+                shown[name] = {"Status": probe.failure or "active"}
         return shown
 
     def stop(self) -> None:

@@ -23,6 +23,7 @@ from skytrail.runtimes.container import (
     POD_UID,
     Change,
     Container,
+    Network,
     NoSuchApiError,
     RuntimeAwayError,
     bounded,
@@ -115,6 +116,18 @@ class CriApi:
         self._closed.wait(max(0.0, begun + _SOONEST - time.monotonic()))
         yield from ()
 
+    def networks(self) -> tuple[Network, ...]:
+        """None: a pod's network is made by its plug-ins, which the CRI tells nothing of."""
+        return ()
+
+    def ended(self, container_id: str) -> int:
+        """When it ended, while the runtime still keeps it; of a sandbox it does not say."""
+        try:
+            status = self._call("ContainerStatus", container_id=container_id).status
+        except NoSuchContainerError:
+            return 0
+        return max(0, int(status.finished_at))
+
     def wake(self) -> None:
         """List soon."""
         self._asked.set()
@@ -169,6 +182,9 @@ class CriApi:
             pod_name=pod.pod_name if pod else labels.get(POD_NAME, ""),
             pod_namespace=pod.pod_namespace if pod else labels.get(POD_NAMESPACE, ""),
             network_namespace=pod.network_namespace if pod else "",
+            image_id=answer.status.image_ref,
+            restarts=listed.metadata.attempt,
+            started=max(0, answer.status.started_at),
         )
 
     def _info(self, answer: Any) -> _Info:  # noqa: ANN401 - a message made at run time

@@ -1,7 +1,8 @@
 """The Docker Engine API over its unix socket, and Podman's compatible one; reads only.
 
 Sources: https://docs.docker.com/reference/api/engine/ (``/version``, ``/containers/json``, ``/containers/ID/json``,
-``/events``); https://docs.podman.io/en/latest/_static/api.html, "compat". What is read has been the same since API 1.24.
+``/events``, ``/networks``); https://docs.podman.io/en/latest/_static/api.html, "compat", and "libpod" for what that leaves out.
+What is read has been the same since API 1.24.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import contextlib
 import http.client
 import json
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +24,15 @@ import msgspec
 
 from skytrail.runtimes.container import (
     MAX_CONTAINERS,
+    MAX_NETWORKS,
     POD_NAME,
     POD_NAMESPACE,
     POD_UID,
+    Attachment,
     Change,
     Container,
+    Network,
+    NetworkChange,
     NoSuchApiError,
     RuntimeAwayError,
     bounded,
@@ -43,23 +49,37 @@ _EVENT_MAX = 256 << 10
 
 _TEXT_MAX = 512  # characters of a name; an image's may have 255 and a digest
 
-_BEGUN = frozenset({"start", "rename"})  # also a new name is read by looking at the container
+_BEGUN = "start"
+_CHANGED = frozenset({"rename", "pause", "unpause", "update", "health_status"})
+"""Actions after which a container is looked at again."""
 _ENDED = frozenset({"die", "died", "destroy", "remove"})
 """Actions of events; Docker says ``die`` and ``destroy``, Podman ``died`` and ``remove`` in some versions."""
+_JOINED = frozenset({"connect", "disconnect"})
+_NETWORKS = frozenset({"create", "destroy", "remove", "update"})
+"""Actions of networks: after the first a container is looked at again, after the second all networks are."""
 
 _NO_LABELS = frozenset({"image", "name", "execDuration", "exitCode", "signal", "oldName", "containerExitCode", "podId"})
 """What an event has among a container's labels and is none of them; the last two are Podman's."""
 
+_BRIDGE_NAME = "com.docker.network.bridge.name"  # docs.docker.com/engine/network/drivers/bridge
+_SHORT = 12  # digits of its ID in the name of a bridge that Docker chose
+_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+
 _SANDBOX_LABEL = "io.kubernetes.docker.type"  # cri-dockerd, libdocker: "podsandbox" or "container"
 
 
-class _Named(msgspec.Struct, rename="pascal"):
+class _ComponentDetails(msgspec.Struct):
+    version: str = msgspec.field(default="", name="APIVersion")
+
+
+class _Component(msgspec.Struct, rename="pascal"):
     name: str = ""
+    details: _ComponentDetails | None = None
 
 
 class _Version(msgspec.Struct, rename="pascal"):
     api_version: str
-    components: list[_Named] | None = None
+    components: list[_Component] | None = None
 
 
 class _Listed(msgspec.Struct, rename="pascal"):
@@ -67,9 +87,17 @@ class _Listed(msgspec.Struct, rename="pascal"):
     names: list[str] | None = None
 
 
+class _Health(msgspec.Struct, rename="pascal"):
+    status: str = ""
+
+
 class _State(msgspec.Struct, rename="pascal"):
     pid: int = 0
     running: bool = False
+    paused: bool = False
+    started_at: str = ""
+    finished_at: str = ""
+    health: _Health | None = None
 
 
 class _Config(msgspec.Struct, rename="pascal"):
@@ -77,8 +105,19 @@ class _Config(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
 
 
-class _Network(msgspec.Struct, rename="pascal"):
+class _Joined(msgspec.Struct, rename="pascal"):
+    network: str = msgspec.field(default="", name="NetworkID")
+    address: str = msgspec.field(default="", name="IPAddress")
+    prefix: int = msgspec.field(default=0, name="IPPrefixLen")
+    address6: str = msgspec.field(default="", name="GlobalIPv6Address")
+    prefix6: int = msgspec.field(default=0, name="GlobalIPv6PrefixLen")
+    mac_address: str = ""
+    gateway: str = ""
+
+
+class _Networking(msgspec.Struct, rename="pascal"):
     sandbox_key: str = ""
+    networks: dict[str, _Joined] | None = None
 
 
 class _HostConfig(msgspec.Struct, rename="pascal"):
@@ -89,10 +128,90 @@ class _Inspected(msgspec.Struct, rename="pascal"):
     id: str
     name: str = ""
     created: str = ""
+    image: str = ""
+    restart_count: int = 0
+    pod: str = ""  # Podman's own API alone has it
     state: _State = msgspec.field(default_factory=_State)
     config: _Config = msgspec.field(default_factory=_Config)
-    network_settings: _Network | None = None
+    network_settings: _Networking | None = None
     host_config: _HostConfig | None = None
+
+
+class _Range(msgspec.Struct, rename="pascal"):
+    subnet: str = ""
+    gateway: str = ""
+
+
+class _Ipam(msgspec.Struct, rename="pascal"):
+    config: list[_Range] | None = None
+
+
+class _DockerNetwork(msgspec.Struct, rename="pascal"):
+    id: str
+    name: str = ""
+    created: str = ""
+    scope: str = ""
+    driver: str = ""
+    internal: bool = False
+    ipam: _Ipam | None = msgspec.field(default=None, name="IPAM")
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+    def plain(self, runtime: str, daemon: int) -> Network:
+        """As every runtime's."""
+        options, ranges = self.options or {}, (self.ipam.config if self.ipam else None) or []
+        bridge = options.get(_BRIDGE_NAME) or (f"br-{self.id[:_SHORT]}" if self.driver == "bridge" else "")
+        return Network(
+            id=self.id[:_TEXT_MAX],
+            name=self.name[:_TEXT_MAX],
+            runtime=runtime,
+            driver=self.driver,
+            scope=self.scope,
+            device=bridge or options.get("parent", ""),
+            internal=self.internal,
+            subnets=tuple(one.subnet for one in ranges if one.subnet),
+            gateways=tuple(one.gateway for one in ranges if one.gateway),
+            labels=bounded(self.labels or {}),
+            created=nanoseconds(self.created),
+            daemon=daemon,
+        )
+
+
+class _PodmanRange(msgspec.Struct):
+    subnet: str = ""
+    gateway: str = ""
+
+
+class _PodmanNetwork(msgspec.Struct):
+    id: str
+    name: str = ""
+    created: str = ""
+    driver: str = ""
+    internal: bool = False
+    network_interface: str = ""
+    subnets: list[_PodmanRange] | None = None
+    labels: dict[str, str] | None = None
+
+    def plain(self, runtime: str, daemon: int) -> Network:
+        """As every runtime's."""
+        ranges = self.subnets or []
+        return Network(
+            id=self.id[:_TEXT_MAX],
+            name=self.name[:_TEXT_MAX],
+            runtime=runtime,
+            driver=self.driver,
+            device=self.network_interface,
+            internal=self.internal,
+            subnets=tuple(one.subnet for one in ranges if one.subnet),
+            gateways=tuple(one.gateway for one in ranges if one.gateway),
+            labels=bounded(self.labels or {}),
+            created=nanoseconds(self.created),
+            daemon=daemon,
+        )
+
+
+class _Pod(msgspec.Struct, rename="pascal"):
+    name: str = ""
 
 
 class _Actor(msgspec.Struct):
@@ -104,6 +223,7 @@ class _Event(msgspec.Struct, rename="pascal"):
     type: str = ""
     action: str = ""
     actor: _Actor = msgspec.field(default_factory=_Actor)
+    time: int = msgspec.field(default=0, name="timeNano")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -143,16 +263,20 @@ class DockerApi:
         self._calls = UnixConnection(path, _CALL_TIMEOUT)
         self._listening: UnixConnection | None = None
         self._events: http.client.HTTPResponse | None = None
+        self._podman = ""  # of its own API the prefix; Docker has none
         self._known: dict[str, tuple[str, Container]] = {}  # by ID: its name as listed, and what it is
+        self._networks: tuple[Network, ...] | None = None  # None: to be asked for
+        self._pods: dict[str, str] = {}  # Podman's: name by ID
         self._heard = 0  # s since the epoch, by this host's clock: up to when no event can have been missed
         self._closed = threading.Event()
 
     def start(self) -> list[Container]:
         """All that run. Those known by the same name are not looked at again, where no event was missed."""
-        version = self._ask("/version", _Version)
+        version = self._ask("/version", _Version, versioned=False)
         self._prefix = f"/v{quote(version.api_version, safe='.')}"
-        podman = any("podman" in component.name.lower() for component in version.components or ())
+        podman = next((one for one in version.components or () if "podman" in one.name.lower()), None)
         self.runtime = "podman" if podman else "docker"
+        self._podman = f"/v{quote(podman.details.version, safe='.')}/libpod" if podman and podman.details else ""
         self._listen()  # before the list: what begins in between is then in both, not in neither
         known = {}
         for listed in self._ask("/containers/json", list[_Listed], _LIST_MAX)[:MAX_CONTAINERS]:
@@ -162,10 +286,12 @@ class DockerApi:
             if container:
                 known[listed.id] = name, container
         self._known = known
+        self._pods = {}
+        self._networks = self._read_networks()
         self._calls.close()  # the next call may be minutes away: what waits so long may have ended meanwhile
         return [container for _, container in known.values()]
 
-    def follow(self) -> Iterator[Change]:
+    def follow(self) -> Iterator[Change | NetworkChange]:
         """Changes as the daemon tells them."""
         assert self._events
         until = time.monotonic() + _RESYNC
@@ -179,9 +305,17 @@ class DockerApi:
                 raise self._missed(error) from error
             if not line.endswith(b"\n"):
                 raise self._missed("its events have ended" if len(line) < _EVENT_MAX else "an event has no end")
-            change = self._change(line)
-            if change:
-                yield change
+            yield from self._changes(self._decoded(line, _Event))
+
+    def networks(self) -> tuple[Network, ...]:
+        """All networks."""
+        return self._networks or ()
+
+    def ended(self, container_id: str) -> int:
+        """When a container ended that is still known, but does not run."""
+        found = self._look(container_id)
+        self._calls.close()
+        return 0 if found is None or found.state.running else nanoseconds(found.state.finished_at)
 
     def wake(self) -> None:
         """Nothing: the daemon tells by itself."""
@@ -200,37 +334,96 @@ class DockerApi:
         if self._listening:
             self._listening.close()
 
-    def _change(self, line: bytes) -> Change | None:
-        event = self._decoded(line, _Event)
-        identity = event.actor.id
-        if event.type != "container" or not identity:
-            return None
-        if event.action in _ENDED:
-            self._known.pop(identity, None)
-            return Change(identity, None)
-        if event.action not in _BEGUN or (event.action == "rename" and identity not in self._known):
-            return None
-        container = self._inspect(identity)
+    def _changes(self, event: _Event) -> Iterator[Change | NetworkChange]:
+        if not event.actor.id:
+            return
+        action = event.action.partition(":")[0]  # Docker's "health_status: healthy"
+        if event.type == "network":
+            if action in _NETWORKS:
+                yield self._other_networks(event.time)
+            elif action in _JOINED:
+                yield from self._changed((event.actor.attributes or {}).get("container", ""), event.time)
+        elif event.type == "container":
+            identity = event.actor.id
+            if action in _ENDED:
+                self._known.pop(identity, None)
+                yield Change(identity, None, event.time)
+            elif action == _BEGUN:
+                yield from self._begun(event)
+            elif action in _CHANGED:
+                yield from self._changed(identity, event.time)
+
+    def _begun(self, event: _Event) -> Iterator[Change | NetworkChange]:
+        container = self._inspect(event.actor.id)
         self._calls.close()
         if container is None:  # it has ended already, and its end is on its way: what the event itself tells must do
-            container = self._told(identity, event.actor.attributes or {})
-        elif len(self._known) < MAX_CONTAINERS:
-            self._known[identity] = f"/{container.name}", container
-        return Change(identity, container)
+            container = self._told(event.actor.id, event.actor.attributes or {})
+            yield Change(container.id, container, event.time)
+        else:
+            yield from self._is(container, event.time)
+
+    def _changed(self, identity: str, at: int) -> Iterator[Change | NetworkChange]:
+        """Look again at a container that is known."""
+        if identity in self._known:
+            container = self._inspect(identity)
+            self._calls.close()
+            if container:
+                yield from self._is(container, at)
+
+    def _is(self, container: Container, at: int) -> Iterator[Change | NetworkChange]:
+        if container.id in self._known or len(self._known) < MAX_CONTAINERS:
+            self._known[container.id] = f"/{container.name}", container
+        if {one.network for one in container.networks} - {one.name for one in self.networks()}:  # Podman tells of none
+            yield self._other_networks(at)
+        yield Change(container.id, container, at)
+
+    def _other_networks(self, at: int) -> NetworkChange:
+        self._networks = self._read_networks()
+        self._calls.close()
+        return NetworkChange(at)
+
+    def _read_networks(self) -> tuple[Network, ...]:
+        daemon = self._daemon()
+        try:
+            found: Sequence[_DockerNetwork | _PodmanNetwork]
+            if self._podman:
+                found = self._ask(f"{self._podman}/networks/json", list[_PodmanNetwork], _LIST_MAX, versioned=False)
+            else:
+                found = self._ask("/networks", list[_DockerNetwork], _LIST_MAX)
+        except (NoSuchApiError, _RefusedError):  # it may have none
+            return ()
+        return tuple(one.plain(self.runtime, daemon) for one in found[:MAX_NETWORKS])
+
+    def _daemon(self) -> int:
+        """The process that listens."""
+        try:
+            assert self._listening
+            told = self._listening.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except (OSError, AttributeError):  # closed meanwhile
+            return 0
+        pid: int = _UCRED.unpack(told)[0]
+        return pid
 
     def _told(self, identity: str, attributes: dict[str, str]) -> Container:
         labels = {key: value for key, value in attributes.items() if key not in _NO_LABELS}
         return self._container(identity, attributes.get("name", ""), attributes.get("image", ""), labels)
 
-    def _inspect(self, identity: str) -> Container | None:
-        """A container that runs; None of one that does not."""
+    def _look(self, identity: str) -> _Inspected | None:
+        path = f"/containers/{quote(identity, safe='')}/json"
         try:
-            found = self._ask(f"/containers/{quote(identity, safe='')}/json", _Inspected, _ANSWER_MAX)
+            if self._podman:
+                return self._ask(self._podman + path, _Inspected, _ANSWER_MAX, versioned=False)
+            return self._ask(path, _Inspected, _ANSWER_MAX)
         except (NoSuchApiError, _RefusedError):  # where one ends meanwhile, Docker answers 404, Podman 500 too
             return None
-        if not found.state.running:
+
+    def _inspect(self, identity: str) -> Container | None:
+        """A container that runs; None of one that does not."""
+        found = self._look(identity)
+        if found is None or not found.state.running:
             return None
-        host = found.host_config is not None and found.host_config.network_mode == "host"
+        mode = found.host_config.network_mode if found.host_config else ""
+        networking = found.network_settings or _Networking()
         return self._container(
             found.id,
             found.name.removeprefix("/"),
@@ -238,8 +431,26 @@ class DockerApi:
             found.config.labels or {},
             created=nanoseconds(found.created),
             pid=found.state.pid,
-            network_namespace="" if host or not found.network_settings else found.network_settings.sandbox_key,
+            network_namespace="" if mode == "host" else networking.sandbox_key,
+            image_id=found.image[:_TEXT_MAX],
+            paused=found.state.paused,
+            health="" if found.state.health is None or found.state.health.status == "none" else found.state.health.status,
+            restarts=found.restart_count,
+            started=nanoseconds(found.state.started_at),
+            network_mode=mode[:_TEXT_MAX],
+            networks=tuple(_attachment(name, one) for name, one in sorted((networking.networks or {}).items())[:MAX_NETWORKS]),
+            pod=self._pod(found.pod) if found.pod else "",
         )
+
+    def _pod(self, identity: str) -> str:
+        """The name of a pod of Podman's."""
+        if identity not in self._pods:
+            path = f"{self._podman}/pods/{quote(identity, safe='')}/json"
+            try:
+                self._pods[identity] = self._ask(path, _Pod, _ANSWER_MAX, versioned=False).name[:_TEXT_MAX]
+            except (NoSuchApiError, _RefusedError):
+                return ""
+        return self._pods[identity]
 
     def _container(self, identity: str, name: str, image: str, labels: dict[str, str], **more: Any) -> Container:  # noqa: ANN401
         return Container(
@@ -259,14 +470,17 @@ class DockerApi:
         if self._listening:
             self._listening.close()
         self._listening = UnixConnection(self._path, _CALL_TIMEOUT)
-        query = {"filters": json.dumps({"type": ["container"]}), **({"since": str(self._heard)} if self._heard else {})}
+        query = {
+            "filters": json.dumps({"type": ["container", "network"]}),
+            **({"since": str(self._heard)} if self._heard else {}),
+        }
         self._events = self._request(self._listening, f"{self._prefix}/events?{urlencode(query)}")
         assert self._listening.sock
         self._listening.sock.settimeout(self._quiet)
 
-    def _ask(self, path: str, kind: type[T], limit: int = _ANSWER_MAX) -> T:
-        """A call's answer; NoSuchApiError: 404."""
-        response = self._request(self._calls, self._prefix + path if path != "/version" else path)
+    def _ask(self, path: str, kind: type[T], limit: int = _ANSWER_MAX, *, versioned: bool = True) -> T:
+        """A call's answer, below the API's version; NoSuchApiError: 404."""
+        response = self._request(self._calls, self._prefix + path if versioned else path)
         try:
             body = response.read(limit + 1)
         except (OSError, ValueError, http.client.HTTPException) as error:
@@ -307,6 +521,17 @@ class DockerApi:
 
     def _away(self, why: object) -> RuntimeAwayError:
         return RuntimeAwayError(f"{self._path}: {why}")
+
+
+def _attachment(name: str, joined: _Joined) -> Attachment:
+    return Attachment(
+        network=name[:_TEXT_MAX],
+        network_id=joined.network[:_TEXT_MAX],
+        ipv4=f"{joined.address}/{joined.prefix}" if joined.address else "",
+        ipv6=f"{joined.address6}/{joined.prefix6}" if joined.address6 else "",
+        mac=joined.mac_address,
+        gateway=joined.gateway,
+    )
 
 
 def nanoseconds(text: str) -> int:

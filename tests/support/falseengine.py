@@ -20,7 +20,8 @@ def ok(body: bytes) -> bytes:
 
 @contextmanager
 def answering(path: Path, answers: dict[str, bytes]) -> Iterator[None]:
-    """A server that says what no real daemon does: an answer by the beginning of a path, else it hangs up."""
+    """A server that says what no real daemon does: an answer by a part of a path, else it hangs up. It has no networks."""
+    answers = {"/networks": ok(b"[]")} | answers
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
