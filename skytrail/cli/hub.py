@@ -22,12 +22,12 @@ from skytrail.settings.tree import Settings
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
     from skytrail.cli.probes import HostProbes
-    from skytrail.runtimes.client import RuntimesClient
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.runtimes.client import RuntimesClient
     from skytrail.wire.security import HubSecurity
     from topology.duty import Duty
     from topology.linkers.run import Linkers

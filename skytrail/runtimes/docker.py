@@ -346,8 +346,8 @@ class DockerApi:
         elif event.type == "container":
             identity = event.actor.id
             if action in _ENDED:
-                self._known.pop(identity, None)
-                yield Change(identity, None, event.time)
+                died = self._known.pop(identity, None) is not None
+                yield Change(identity, None, (self.ended(identity) if died else 0) or event.time)
             elif action == _BEGUN:
                 yield from self._begun(event)
             elif action in _CHANGED:
@@ -360,7 +360,7 @@ class DockerApi:
             container = self._told(event.actor.id, event.actor.attributes or {})
             yield Change(container.id, container, event.time)
         else:
-            yield from self._is(container, event.time)
+            yield from self._is(container, container.started or event.time)
 
     def _changed(self, identity: str, at: int) -> Iterator[Change | NetworkChange]:
         """Look again at a container that is known."""

@@ -226,8 +226,8 @@ class ContainersProbe:
                     end = _News()
                     self._end(identity, end)
                     self._report(self._when(ends.get(identity, 0)), end)
-                for container in containers.values():
-                    self._put(socket, container, namespaces, news)
+                for there in containers.values():
+                    self._put(socket, there, namespaces, news)
                 return self._clock()
             case NetworksTold(socket, networks, at):
                 self._networks[socket] = networks
@@ -235,10 +235,11 @@ class ContainersProbe:
                     if known.socket == socket:
                         self._tell_container(identity, known, news)
                 self._tell_networks(news)
-            case ContainerTold(socket, _, container, at) if container is not None:
-                self._put(socket, container, namespaces, news)
-            case ContainerTold(_, identity, None, at):
-                self._end(identity, news)
+            case ContainerTold(socket, identity, container, at):
+                if container is None:
+                    self._end(identity, news)
+                else:
+                    self._put(socket, container, namespaces, news)
         return self._when(at)
 
     def _when(self, at: int) -> int:

@@ -125,12 +125,11 @@ def _place(place: Attachment) -> dict[str, Any]:
 
 
 def _compose(container: Container) -> dict[str, Any]:
-    found = {
-        key: next((container.labels[one] for one in names if one in container.labels), "") for key, names in _COMPOSE.items()
-    }
+    labels = container.labels
+    found = {key: next((labels[one] for one in names if one in labels), "") for key, names in _COMPOSE.items()}
     return _said(**found)
 
 
-def _said(**keys: Any) -> dict[str, Any]:
+def _said(**keys: object) -> dict[str, Any]:
     """Those that say something."""
     return {key: value for key, value in keys.items() if value}

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab.containers import image
+from support.containerlab import ContainerLab
+from support.needs import root
+from support.netlab import Net
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image."""
+    return image(tmp_path_factory.mktemp("image") / "box.tar")
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """Network namespaces, removed at the end."""
+    root()
+    made = Net()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, net: Net, archive: Path) -> Iterator[ContainerLab]:
+    """A hub and a dockerd that run."""
+    made = ContainerLab(tmp_path, net, archive)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
