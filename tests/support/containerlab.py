@@ -91,6 +91,7 @@ class ContainerLab:
         settings = {
             "containers.docker": json.dumps([str(self.docker.socket)]),
             "flow.interfaces": '["eth0"]',
+            "flow.netns": "all",
             "agent.listen": f"127.0.0.1:{self.port}",
         }
         self.hub = Hub(folder / "hub", settings)
@@ -111,8 +112,10 @@ class ContainerLab:
         return self.docker.run("run", "-d", "--name", name, "--network", "lab", *options, IMAGE, *command)
 
     def client(self, name: str) -> str:
-        """One that has a connection to the server."""
-        return self.run(name, "/bin/sh", "-c", f"sleep 100000 | /bin/busybox nc {self.server} {PORT}")
+        """One that has a connection to the server, on which it sends a line of an endless request every second."""
+        lines = "(echo GET / HTTP/1.1; while sleep 1; do echo X: y; done)"
+        again = "sleep 1"  # the server has enough after a minute
+        return self.run(name, "/bin/sh", "-c", f"while :; do {lines} | /bin/busybox nc {self.server} {PORT}; {again}; done")
 
     def graph(self) -> Graph:
         """As it is now."""
@@ -177,14 +180,15 @@ class ContainerLab:
             assert one.name in owners.get(f"inode:{one.inode}", ()), (one, owners)
         return True
 
-    def intervals(self, begin: int, end: int) -> dict[str, tuple[int, int]]:
-        """When containers that ended were there, ms since the epoch, by ID."""
-        gone = [one["Element"] for one in self.hub.diff(begin, end) if one["Change"] == "removed"]
-        return {
-            one["Metadata"]["Container"]["ID"]: (one["CreatedAt"], one["DeletedAt"])
-            for one in gone
-            if one["Metadata"].get("Type") == "container"
-        }
+    def intervals(self) -> dict[str, list[tuple[int, int]]]:
+        """When containers that ended were there, ms since the epoch, by ID: one for each time."""
+        query = "G.At(NOW, '1h').V().Has('Type', 'container')"
+        revisions: list[Json] = json.loads(self.hub.post("/api/topology", {"GremlinQuery": query}))
+        found: dict[str, set[tuple[int, int]]] = {}
+        for one in revisions:
+            if one["DeletedAt"]:
+                found.setdefault(one["Metadata"]["Container"]["ID"], set()).add((one["CreatedAt"], one["DeletedAt"]))
+        return {identity: sorted(some) for identity, some in found.items()}
 
     def lived(self, identities: Iterable[str]) -> dict[str, tuple[int, int]]:
         """The same as ``docker inspect`` says."""
