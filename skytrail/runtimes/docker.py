@@ -15,9 +15,8 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -25,17 +24,24 @@ import msgspec
 from skytrail.runtimes.container import (
     MAX_CONTAINERS,
     MAX_NETWORKS,
-    POD_NAME,
-    POD_NAMESPACE,
-    POD_UID,
-    Attachment,
     Change,
     Container,
     Network,
     NetworkChange,
     NoSuchApiError,
     RuntimeAwayError,
-    bounded,
+)
+from skytrail.runtimes.dockermessages import (
+    DockerNetwork,
+    Event,
+    Inspected,
+    Listed,
+    PodmanNetwork,
+    PodmanPod,
+    Version,
+    inspected,
+    nanoseconds,
+    told,
 )
 
 T = TypeVar("T")
@@ -46,8 +52,6 @@ _RESYNC = 300.0  # and at the latest after as long
 _LIST_MAX = 64 << 20  # bytes: 16 KB for each of MAX_CONTAINERS
 _ANSWER_MAX = 4 << 20
 _EVENT_MAX = 256 << 10
-
-_TEXT_MAX = 512  # characters of a name; an image's may have 255 and a digest
 
 _BEGUN = "start"
 _CHANGED = frozenset({"rename", "pause", "unpause", "update", "health_status"})
@@ -61,169 +65,7 @@ _NETWORKS = frozenset({"create", "destroy", "remove", "update"})
 _NO_LABELS = frozenset({"image", "name", "execDuration", "exitCode", "signal", "oldName", "containerExitCode", "podId"})
 """What an event has among a container's labels and is none of them; the last two are Podman's."""
 
-_BRIDGE_NAME = "com.docker.network.bridge.name"  # docs.docker.com/engine/network/drivers/bridge
-_SHORT = 12  # digits of its ID in the name of a bridge that Docker chose
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
-
-_SANDBOX_LABEL = "io.kubernetes.docker.type"  # cri-dockerd, libdocker: "podsandbox" or "container"
-
-
-class _ComponentDetails(msgspec.Struct):
-    version: str = msgspec.field(default="", name="APIVersion")
-
-
-class _Component(msgspec.Struct, rename="pascal"):
-    name: str = ""
-    details: _ComponentDetails | None = None
-
-
-class _Version(msgspec.Struct, rename="pascal"):
-    api_version: str
-    components: list[_Component] | None = None
-
-
-class _Listed(msgspec.Struct, rename="pascal"):
-    id: str
-    names: list[str] | None = None
-
-
-class _Health(msgspec.Struct, rename="pascal"):
-    status: str = ""
-
-
-class _State(msgspec.Struct, rename="pascal"):
-    pid: int = 0
-    running: bool = False
-    paused: bool = False
-    started_at: str = ""
-    finished_at: str = ""
-    health: _Health | None = None
-
-
-class _Config(msgspec.Struct, rename="pascal"):
-    image: str = ""
-    labels: dict[str, str] | None = None
-
-
-class _Joined(msgspec.Struct, rename="pascal"):
-    network: str = msgspec.field(default="", name="NetworkID")
-    address: str = msgspec.field(default="", name="IPAddress")
-    prefix: int = msgspec.field(default=0, name="IPPrefixLen")
-    address6: str = msgspec.field(default="", name="GlobalIPv6Address")
-    prefix6: int = msgspec.field(default=0, name="GlobalIPv6PrefixLen")
-    mac_address: str = ""
-    gateway: str = ""
-
-
-class _Networking(msgspec.Struct, rename="pascal"):
-    sandbox_key: str = ""
-    networks: dict[str, _Joined] | None = None
-
-
-class _HostConfig(msgspec.Struct, rename="pascal"):
-    network_mode: str = ""
-
-
-class _Inspected(msgspec.Struct, rename="pascal"):
-    id: str
-    name: str = ""
-    created: str = ""
-    image: str = ""
-    restart_count: int = 0
-    pod: str = ""  # Podman's own API alone has it
-    state: _State = msgspec.field(default_factory=_State)
-    config: _Config = msgspec.field(default_factory=_Config)
-    network_settings: _Networking | None = None
-    host_config: _HostConfig | None = None
-
-
-class _Range(msgspec.Struct, rename="pascal"):
-    subnet: str = ""
-    gateway: str = ""
-
-
-class _Ipam(msgspec.Struct, rename="pascal"):
-    config: list[_Range] | None = None
-
-
-class _DockerNetwork(msgspec.Struct, rename="pascal"):
-    id: str
-    name: str = ""
-    created: str = ""
-    scope: str = ""
-    driver: str = ""
-    internal: bool = False
-    ipam: _Ipam | None = msgspec.field(default=None, name="IPAM")
-    options: dict[str, str] | None = None
-    labels: dict[str, str] | None = None
-
-    def plain(self, runtime: str, daemon: int) -> Network:
-        """As every runtime's."""
-        options, ranges = self.options or {}, (self.ipam.config if self.ipam else None) or []
-        bridge = options.get(_BRIDGE_NAME) or (f"br-{self.id[:_SHORT]}" if self.driver == "bridge" else "")
-        return Network(
-            id=self.id[:_TEXT_MAX],
-            name=self.name[:_TEXT_MAX],
-            runtime=runtime,
-            driver=self.driver,
-            scope=self.scope,
-            device=bridge or options.get("parent", ""),
-            internal=self.internal,
-            subnets=tuple(one.subnet for one in ranges if one.subnet),
-            gateways=tuple(one.gateway for one in ranges if one.gateway),
-            labels=bounded(self.labels or {}),
-            created=nanoseconds(self.created),
-            daemon=daemon,
-        )
-
-
-class _PodmanRange(msgspec.Struct):
-    subnet: str = ""
-    gateway: str = ""
-
-
-class _PodmanNetwork(msgspec.Struct):
-    id: str
-    name: str = ""
-    created: str = ""
-    driver: str = ""
-    internal: bool = False
-    network_interface: str = ""
-    subnets: list[_PodmanRange] | None = None
-    labels: dict[str, str] | None = None
-
-    def plain(self, runtime: str, daemon: int) -> Network:
-        """As every runtime's."""
-        ranges = self.subnets or []
-        return Network(
-            id=self.id[:_TEXT_MAX],
-            name=self.name[:_TEXT_MAX],
-            runtime=runtime,
-            driver=self.driver,
-            device=self.network_interface,
-            internal=self.internal,
-            subnets=tuple(one.subnet for one in ranges if one.subnet),
-            gateways=tuple(one.gateway for one in ranges if one.gateway),
-            labels=bounded(self.labels or {}),
-            created=nanoseconds(self.created),
-            daemon=daemon,
-        )
-
-
-class _Pod(msgspec.Struct, rename="pascal"):
-    name: str = ""
-
-
-class _Actor(msgspec.Struct):
-    id: str = msgspec.field(default="", name="ID")
-    attributes: dict[str, str] | None = msgspec.field(default=None, name="Attributes")
-
-
-class _Event(msgspec.Struct, rename="pascal"):
-    type: str = ""
-    action: str = ""
-    actor: _Actor = msgspec.field(default_factory=_Actor)
-    time: int = msgspec.field(default=0, name="timeNano")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -272,14 +114,14 @@ class DockerApi:
 
     def start(self) -> list[Container]:
         """All that run. Those known by the same name are not looked at again, where no event was missed."""
-        version = self._ask("/version", _Version, versioned=False)
+        version = self._ask("/version", Version, versioned=False)
         self._prefix = f"/v{quote(version.api_version, safe='.')}"
         podman = next((one for one in version.components or () if "podman" in one.name.lower()), None)
         self.runtime = "podman" if podman else "docker"
         self._podman = f"/v{quote(podman.details.version, safe='.')}/libpod" if podman and podman.details else ""
         self._listen()  # before the list: what begins in between is then in both, not in neither
         known = {}
-        for listed in self._ask("/containers/json", list[_Listed], _LIST_MAX)[:MAX_CONTAINERS]:
+        for listed in self._ask("/containers/json", list[Listed], _LIST_MAX)[:MAX_CONTAINERS]:
             name = "".join((listed.names or [])[:1])
             before = self._known.get(listed.id)
             container = before[1] if before and before[0] == name else self._inspect(listed.id)
@@ -305,7 +147,7 @@ class DockerApi:
                 raise self._missed(error) from error
             if not line.endswith(b"\n"):
                 raise self._missed("its events have ended" if len(line) < _EVENT_MAX else "an event has no end")
-            yield from self._changes(self._decoded(line, _Event))
+            yield from self._changes(self._decoded(line, Event))
 
     def networks(self) -> tuple[Network, ...]:
         """All networks."""
@@ -334,7 +176,7 @@ class DockerApi:
         if self._listening:
             self._listening.close()
 
-    def _changes(self, event: _Event) -> Iterator[Change | NetworkChange]:
+    def _changes(self, event: Event) -> Iterator[Change | NetworkChange]:
         if not event.actor.id:
             return
         action = event.action.partition(":")[0]  # Docker's "health_status: healthy"
@@ -353,7 +195,7 @@ class DockerApi:
             elif action in _CHANGED:
                 yield from self._changed(identity, event.time)
 
-    def _begun(self, event: _Event) -> Iterator[Change | NetworkChange]:
+    def _begun(self, event: Event) -> Iterator[Change | NetworkChange]:
         container = self._inspect(event.actor.id)
         self._calls.close()
         if container is None:  # it has ended already, and its end is on its way: what the event itself tells must do
@@ -385,11 +227,11 @@ class DockerApi:
     def _read_networks(self) -> tuple[Network, ...]:
         daemon = self._daemon()
         try:
-            found: Sequence[_DockerNetwork | _PodmanNetwork]
+            found: Sequence[DockerNetwork | PodmanNetwork]
             if self._podman:
-                found = self._ask(f"{self._podman}/networks/json", list[_PodmanNetwork], _LIST_MAX, versioned=False)
+                found = self._ask(f"{self._podman}/networks/json", list[PodmanNetwork], _LIST_MAX, versioned=False)
             else:
-                found = self._ask("/networks", list[_DockerNetwork], _LIST_MAX)
+                found = self._ask("/networks", list[DockerNetwork], _LIST_MAX)
         except (NoSuchApiError, _RefusedError):  # it may have none
             return ()
         return tuple(one.plain(self.runtime, daemon) for one in found[:MAX_NETWORKS])
@@ -406,14 +248,14 @@ class DockerApi:
 
     def _told(self, identity: str, attributes: dict[str, str]) -> Container:
         labels = {key: value for key, value in attributes.items() if key not in _NO_LABELS}
-        return self._container(identity, attributes.get("name", ""), attributes.get("image", ""), labels)
+        return told(identity, attributes.get("name", ""), attributes.get("image", ""), labels, self.runtime)
 
-    def _look(self, identity: str) -> _Inspected | None:
+    def _look(self, identity: str) -> Inspected | None:
         path = f"/containers/{quote(identity, safe='')}/json"
         try:
             if self._podman:
-                return self._ask(self._podman + path, _Inspected, _ANSWER_MAX, versioned=False)
-            return self._ask(path, _Inspected, _ANSWER_MAX)
+                return self._ask(self._podman + path, Inspected, _ANSWER_MAX, versioned=False)
+            return self._ask(path, Inspected, _ANSWER_MAX)
         except (NoSuchApiError, _RefusedError):  # where one ends meanwhile, Docker answers 404, Podman 500 too
             return None
 
@@ -422,49 +264,17 @@ class DockerApi:
         found = self._look(identity)
         if found is None or not found.state.running:
             return None
-        mode = found.host_config.network_mode if found.host_config else ""
-        networking = found.network_settings or _Networking()
-        return self._container(
-            found.id,
-            found.name.removeprefix("/"),
-            found.config.image,
-            found.config.labels or {},
-            created=nanoseconds(found.created),
-            pid=found.state.pid,
-            network_namespace="" if mode == "host" else networking.sandbox_key,
-            image_id=found.image[:_TEXT_MAX],
-            paused=found.state.paused,
-            health="" if found.state.health is None or found.state.health.status == "none" else found.state.health.status,
-            restarts=found.restart_count,
-            started=nanoseconds(found.state.started_at),
-            network_mode=mode[:_TEXT_MAX],
-            networks=tuple(_attachment(name, one) for name, one in sorted((networking.networks or {}).items())[:MAX_NETWORKS]),
-            pod=self._pod(found.pod) if found.pod else "",
-        )
+        return inspected(found, self.runtime, self._pod(found.pod) if found.pod else "")
 
     def _pod(self, identity: str) -> str:
         """The name of a pod of Podman's."""
         if identity not in self._pods:
             path = f"{self._podman}/pods/{quote(identity, safe='')}/json"
             try:
-                self._pods[identity] = self._ask(path, _Pod, _ANSWER_MAX, versioned=False).name[:_TEXT_MAX]
+                self._pods[identity] = self._ask(path, PodmanPod, _ANSWER_MAX, versioned=False).name
             except (NoSuchApiError, _RefusedError):
                 return ""
         return self._pods[identity]
-
-    def _container(self, identity: str, name: str, image: str, labels: dict[str, str], **more: Any) -> Container:  # noqa: ANN401
-        return Container(
-            id=identity[:_TEXT_MAX],
-            name=name[:_TEXT_MAX],
-            image=image[:_TEXT_MAX],
-            runtime=self.runtime,
-            labels=bounded(labels),
-            pod_uid=labels.get(POD_UID, ""),
-            pod_name=labels.get(POD_NAME, ""),
-            pod_namespace=labels.get(POD_NAMESPACE, ""),
-            sandbox=labels.get(_SANDBOX_LABEL) == "podsandbox",
-            **more,
-        )
 
     def _listen(self) -> None:
         if self._listening:
@@ -521,23 +331,3 @@ class DockerApi:
 
     def _away(self, why: object) -> RuntimeAwayError:
         return RuntimeAwayError(f"{self._path}: {why}")
-
-
-def _attachment(name: str, joined: _Joined) -> Attachment:
-    return Attachment(
-        network=name[:_TEXT_MAX],
-        network_id=joined.network[:_TEXT_MAX],
-        ipv4=f"{joined.address}/{joined.prefix}" if joined.address else "",
-        ipv6=f"{joined.address6}/{joined.prefix6}" if joined.address6 else "",
-        mac=joined.mac_address,
-        gateway=joined.gateway,
-    )
-
-
-def nanoseconds(text: str) -> int:
-    """A time as RFC 3339 writes it, in ns since the epoch, exact to the µs; 0 if it is none, or before 1970."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return max(0, int(moment.timestamp()) * 10**9 + moment.microsecond * 1000) if moment.tzinfo else 0
-    except (ValueError, OverflowError, OSError):
-        return 0

@@ -47,6 +47,7 @@ BENCHES = {
     "agents": "wire:agents",
     "answers": "answers:answers",
     "remembered": "answers:remembered",
+    "containers": "containers:containers",
 }
 
 

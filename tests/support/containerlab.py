@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.containers import IMAGE, Dockerd
 
-from skytrail.runtimes.docker import nanoseconds
+from skytrail.runtimes.dockermessages import nanoseconds
 from support.hublab import Hub
 from support.netlab import Net
 from support.ports import free_port

@@ -14,7 +14,8 @@ from support.falseengine import EVENTS, VERSION, answering, event, ok
 
 from skytrail.runtimes.cgroups import group_of_process, owner
 from skytrail.runtimes.container import Change, Container, NoSuchApiError, RuntimeAwayError
-from skytrail.runtimes.docker import DockerApi, nanoseconds
+from skytrail.runtimes.docker import DockerApi
+from skytrail.runtimes.dockermessages import nanoseconds
 
 Daemon = Dockerd | Podman
 
