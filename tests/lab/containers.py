@@ -214,7 +214,14 @@ class Dockerd(Daemon):
 
 
 class Podman(Daemon):
-    """Podman's service, with a storage of its own."""
+    """Podman's service, with a storage and networks of its own."""
+
+    def __init__(self, folder: Path, netns: str) -> None:
+        super().__init__(folder, netns)
+        # its own limits are beyond what a test may set
+        limits = 'default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]'
+        network = f'network_config_dir = "{folder}/networks"'
+        (folder / "containers.conf").write_text(f"[containers]\n{limits}\n[network]\n{network}\n")
 
     @property
     def socket(self) -> Path:
@@ -255,7 +262,8 @@ class Podman(Daemon):
             "--tmpdir",
             str(self.folder / "tmp"),
         ]
-        return [needs.tool("podman", "podman"), *runtime, "--storage-driver=vfs", *places]
+        settings = f"CONTAINERS_CONF={self.folder / 'containers.conf'}"
+        return ["env", settings, needs.tool("podman", "podman"), *runtime, "--storage-driver=vfs", *places]
 
 
 class Containerd(Daemon):

@@ -19,8 +19,6 @@ from skytrail.runtimes.dockermessages import nanoseconds
 
 Daemon = Dockerd | Podman
 
-_LIMITS = ("--ulimit", "nofile=1024:4096", "--ulimit", "nproc=1024:4096")  # Podman's own are beyond what a test may set
-
 
 @pytest.fixture(params=["docker", "podman"])
 def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
@@ -39,7 +37,7 @@ def client(daemon: Daemon, quiet: float = 60.0) -> Iterator[DockerApi]:
 
 def run(daemon: Daemon, name: str, *arguments: str, command: tuple[str, ...] = ()) -> str:
     """Run a container; gives its ID, at its start or, with ``--rm``, at its end."""
-    return daemon.run("run", "--name", name, "--network", "none", *_LIMITS, *arguments, IMAGE, *command)
+    return daemon.run("run", "--name", name, "--network", "none", *arguments, IMAGE, *command)
 
 
 def collect(api: DockerApi, act: threading.Thread, count: int) -> list[Change]:

@@ -4,16 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.containers import image
 from support.containerlab import ContainerLab
+from support.daemons import archive, containerd, docker, netns, podman
 from support.needs import root
 from support.netlab import Net
 
-
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image."""
-    return image(tmp_path_factory.mktemp("image") / "box.tar")
+__all__ = ["archive", "containerd", "docker", "netns", "podman"]
 
 
 @pytest.fixture
