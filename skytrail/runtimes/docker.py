@@ -49,6 +49,7 @@ T = TypeVar("T")
 _CALL_TIMEOUT = 5.0  # seconds for one answer
 _QUIET = 60.0  # without an event for as long, all containers are listed anew, to see whether the daemon is still there
 _RESYNC = 300.0  # and at the latest after as long
+_LIST = "/containers/json?" + urlencode({"filters": json.dumps({"status": ["running", "paused"]})})
 _LIST_MAX = 64 << 20  # bytes: 16 KB for each of MAX_CONTAINERS
 _ANSWER_MAX = 4 << 20
 _EVENT_MAX = 256 << 10
@@ -121,7 +122,7 @@ class DockerApi:
         self._podman = f"/v{quote(podman.details.version, safe='.')}/libpod" if podman and podman.details else ""
         self._listen()  # before the list: what begins in between is then in both, not in neither
         known = {}
-        for listed in self._ask("/containers/json", list[Listed], _LIST_MAX)[:MAX_CONTAINERS]:
+        for listed in self._ask(_LIST, list[Listed], _LIST_MAX)[:MAX_CONTAINERS]:
             name = "".join((listed.names or [])[:1])
             before = self._known.get(listed.id)
             container = before[1] if before and before[0] == name else self._inspect(listed.id)
@@ -157,7 +158,7 @@ class DockerApi:
         """When a container ended that is still known, but does not run."""
         found = self._look(container_id)
         self._calls.close()
-        return 0 if found is None or found.state.running else nanoseconds(found.state.finished_at)
+        return 0 if found is None or found.state.lives else nanoseconds(found.state.finished_at)
 
     def wake(self) -> None:
         """Nothing: the daemon tells by itself."""
@@ -184,7 +185,8 @@ class DockerApi:
             if action in _NETWORKS:
                 yield self._other_networks(event.time)
             elif action in _JOINED:
-                yield from self._changed((event.actor.attributes or {}).get("container", ""), event.time)
+                container = (event.actor.attributes or {}).get("container", "") or event.actor.id  # the latter is Podman's
+                yield from self._changed(container, event.time)
         elif event.type == "container":
             identity = event.actor.id
             if action in _ENDED:
@@ -262,7 +264,7 @@ class DockerApi:
     def _inspect(self, identity: str) -> Container | None:
         """A container that runs; None of one that does not."""
         found = self._look(identity)
-        if found is None or not found.state.running:
+        if found is None or not found.state.lives:
             return None
         return inspected(found, self.runtime, self._pod(found.pod) if found.pod else "")
 

@@ -62,6 +62,11 @@ class _State(msgspec.Struct, rename="pascal"):
     finished_at: str = ""
     health: _Health | None = None
 
+    @property
+    def lives(self) -> bool:
+        """Whether it has processes: of one that is paused Docker says that it is running, Podman that it is not."""
+        return self.running or self.paused
+
 
 class _Config(msgspec.Struct, rename="pascal"):
     image: str = ""

@@ -47,6 +47,10 @@ def runtime_of(daemon: Daemon) -> str:
     return {Dockerd: "docker", Podman: "podman"}[type(daemon)]
 
 
+def remove(daemon: Daemon, name: str) -> None:
+    daemon.run("rm", "-f", *(("-t", "0") if isinstance(daemon, Podman) else ()), name)
+
+
 def namespace(pid: int) -> int:
     return Path(f"/proc/{pid}/ns/net").stat().st_ino
 
@@ -101,7 +105,7 @@ def test_what_happens_to_a_container_is_told(daemon: Daemon, start_lab: StartLab
         assert (lab.owner(identity)["Manager"], lab.owner(identity)["Containers"]) == (runtime, [keys["Name"]])
         return True
 
-    until(as_it_is)
+    until(as_it_is, 30)  # Podman's service is slow to begin
     for action in ("pause", "unpause"):
         daemon.run(action, "web")
         until(as_it_is)
@@ -114,7 +118,7 @@ def test_what_happens_to_a_container_is_told(daemon: Daemon, start_lab: StartLab
     assert "hidden" not in json.dumps(lab.keys(identity))
     daemon.run("restart", "-t", "0", "shop")
     until(as_it_is)
-    daemon.run("rm", "-f", "shop")
+    remove(daemon, "shop")
     until(lambda: not lab.graph().of_type("container"))
 
 
@@ -125,7 +129,8 @@ def labels_shown(keys: dict[str, Any]) -> dict[str, str]:
 
 def test_networks_are_nodes_with_their_bridge(daemon: Daemon, start_lab: StartLab) -> None:
     lab, addresses = start_lab(daemon.socket), ADDRESSES[runtime_of(daemon)]
-    daemon.run("network", "create", "--subnet", f"{addresses}.3.0/24", "--label", "tier=front", "lab3")
+    ranges = ["--subnet", f"{addresses}.3.0/24", "--gateway", f"{addresses}.3.1"]
+    daemon.run("network", "create", *ranges, "--label", "tier=front", "lab3")
     identity = daemon.run("run", "-d", "--network", "lab3", IMAGE)
 
     def joined() -> bool:
@@ -141,7 +146,7 @@ def test_networks_are_nodes_with_their_bridge(daemon: Daemon, start_lab: StartLa
         return True
 
     until(joined)
-    daemon.run("rm", "-f", identity)
+    remove(daemon, identity)
     daemon.run("network", "rm", "lab3")
     if isinstance(daemon, Dockerd):  # Podman tells nobody: seen with the next container, or after five minutes
         until(lambda: "lab3" not in {keys["Name"] for keys in lab.graph().of_type("network").values()})
@@ -161,7 +166,7 @@ def test_containers_may_share_a_namespace_or_have_the_hosts(daemon: Daemon, star
         return True
 
     until(shared)
-    daemon.run("rm", "-f", "-t", "0", "two") if isinstance(daemon, Podman) else daemon.run("rm", "-f", "two")
+    remove(daemon, "two")
     until(lambda: lab.owner(first)["Containers"] == ["one"])
 
 
