@@ -174,12 +174,9 @@ class AgentProcess:
     def _start_runtimes(self) -> None:
         """Names of containers, as far as a runtime is here."""
         from skytrail.runtimes.client import RuntimesClient  # noqa: PLC0415
-        from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, Protocol  # noqa: PLC0415
+        from skytrail.runtimes.endpoints import endpoints  # noqa: PLC0415
 
-        settings = self._settings.containers
-        docker = [Endpoint("docker", path, Protocol.DOCKER) for path in settings.docker]
-        cri = [Endpoint("containerd", path, Protocol.CRI) for path in settings.cri]
-        self._runtimes = RuntimesClient((*docker, *cri, *DEFAULTS))
+        self._runtimes = RuntimesClient(endpoints(self._settings.containers.docker, self._settings.containers.cri))
         self._runtimes.start()
         self._closers.callback(self._runtimes.stop)
 
@@ -516,6 +513,10 @@ class AgentProcess:
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
+                if self._probes.containers:
+                    from topology.probes.containers.metrics import containers_source  # noqa: PLC0415 - the same
+
+                    sources["containers"] = containers_source(self._probes.containers)
             sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]

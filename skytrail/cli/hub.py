@@ -225,6 +225,7 @@ class HubProcess:
         from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
         from topology.path.routes import path_blueprint  # noqa: PLC0415
+        from topology.probes.containers.metrics import containers_source  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
@@ -237,6 +238,8 @@ class HubProcess:
         sources.append(self._certificates.families)
         if self.probes:
             sources.append(probe_source(self.probes.probe))
+            if self.probes.containers:
+                sources.append(containers_source(self.probes.containers))
         if self.receiver:
             sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())

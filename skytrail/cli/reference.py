@@ -18,6 +18,7 @@ from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 from topology.linkers import metrics as linkers
+from topology.probes.containers import metrics as containers
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
@@ -35,6 +36,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),
+    ("Containers in the graph", containers.DECLARED),
     ("Collectors", collectors.DECLARED),
     ("Process", process.DECLARED),
 )

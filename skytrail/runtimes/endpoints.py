@@ -55,6 +55,13 @@ DEFAULTS = (
 """Where they listen as they come."""
 
 
+def endpoints(docker: Iterable[str] = (), cri: Iterable[str] = ()) -> tuple[Endpoint, ...]:
+    """Sockets that a person named, and then the usual places."""
+    named = [Endpoint("docker", path, Protocol.DOCKER) for path in docker]
+    named += [Endpoint("containerd", path, Protocol.CRI) for path in cri]
+    return (*named, *DEFAULTS)
+
+
 def present(endpoints: Iterable[Endpoint], root: Path = Path("/")) -> list[Endpoint]:
     """Those whose sockets are there, with their paths below ``root``; each once, no more than :data:`MAX_ENDPOINTS`."""
     found: dict[tuple[int, int], Endpoint] = {}

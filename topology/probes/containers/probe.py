@@ -164,10 +164,20 @@ class ContainersProbe:
         """Whether a runtime tells."""
         return any(one.up for one in self._runtimes.status())
 
+    @property
+    def containers(self) -> int:
+        """How many are in the graph."""
+        return len(self._containers)
+
+    @property
+    def unplaced(self) -> int:
+        """Those whose network namespace is not known (yet)."""
+        return sum(known.owner is None for known in list(self._containers.values()))
+
     def status(self) -> dict[str, Any]:
         """What it knows, for ``/api/status``."""
-        networks = sum(len(some) for some in self._networks.values())
-        counts = {"containers": len(self._containers), "networks": networks}
+        networks = sum(len(some) for some in list(self._networks.values()))
+        counts = {"containers": self.containers, "unplaced": self.unplaced, "networks": networks}
         return {**counts, "events": self.events, "dropped": self.dropped, "resyncs": self.resyncs}
 
     def _hear(self, told: Told) -> None:
