@@ -229,10 +229,10 @@ class ContainersProbe:
         self._seen.add(told.socket)
         match told:
             case Listed(socket, containers, networks, ends):
-                self.resyncs += 1
+                self.resyncs, now = self.resyncs + 1, self._clock() * 1000
                 self._networks[socket] = networks
                 gone = [one for one, known in self._containers.items() if known.socket == socket and one not in containers]
-                for identity in sorted(gone, key=lambda one: ends.get(one, 0)):  # each when it ended
+                for identity in sorted(gone, key=lambda one: ends.get(one) or now):  # each when it ended
                     end = _News()
                     self._end(identity, end)
                     self._report(self._when(ends.get(identity, 0)), end)
