@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -22,7 +22,6 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from skytrail.runtimes.container import (
-    MAX_CONTAINERS,
     MAX_NETWORKS,
     Change,
     Container,
@@ -31,18 +30,8 @@ from skytrail.runtimes.container import (
     NoSuchApiError,
     RuntimeAwayError,
 )
-from skytrail.runtimes.dockermessages import (
-    DockerNetwork,
-    Event,
-    Inspected,
-    Listed,
-    PodmanNetwork,
-    PodmanPod,
-    Version,
-    inspected,
-    nanoseconds,
-    told,
-)
+from skytrail.runtimes.dockermessages import DockerNetwork, Event, Inspected, Listed, PodmanNetwork, PodmanPod, Version
+from skytrail.runtimes.engine import EngineState
 
 T = TypeVar("T")
 
@@ -53,18 +42,6 @@ _LIST = "/containers/json?" + urlencode({"filters": json.dumps({"status": ["runn
 _LIST_MAX = 64 << 20  # bytes: 16 KB for each of MAX_CONTAINERS
 _ANSWER_MAX = 4 << 20
 _EVENT_MAX = 256 << 10
-
-_BEGUN = "start"
-_CHANGED = frozenset({"rename", "pause", "unpause", "update", "health_status"})
-"""Actions after which a container is looked at again."""
-_ENDED = frozenset({"die", "died", "destroy", "remove"})
-"""Actions of events; Docker says ``die`` and ``destroy``, Podman ``died`` and ``remove`` in some versions."""
-_JOINED = frozenset({"connect", "disconnect"})
-_NETWORKS = frozenset({"create", "destroy", "remove", "update"})
-"""Actions of networks: after the first a container is looked at again, after the second all networks are."""
-
-_NO_LABELS = frozenset({"image", "name", "execDuration", "exitCode", "signal", "oldName", "containerExitCode", "podId"})
-"""What an event has among a container's labels and is none of them; the last two are Podman's."""
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
@@ -101,38 +78,34 @@ class DockerApi:
 
     def __init__(self, path: Path, *, quiet: float = _QUIET) -> None:
         self._path, self._quiet = path, quiet
-        self.runtime = "docker"
+        self._state = EngineState(self)
         self._prefix = ""
         self._calls = UnixConnection(path, _CALL_TIMEOUT)
         self._listening: UnixConnection | None = None
         self._events: http.client.HTTPResponse | None = None
         self._podman = ""  # of its own API the prefix; Docker has none
-        self._known: dict[str, tuple[str, Container]] = {}  # by ID: its name as listed, and what it is
-        self._networks: tuple[Network, ...] | None = None  # None: to be asked for
         self._pods: dict[str, str] = {}  # Podman's: name by ID
         self._heard = 0  # s since the epoch, by this host's clock: up to when no event can have been missed
         self._closed = threading.Event()
+
+    @property
+    def runtime(self) -> str:
+        """Which it is; told by itself."""
+        return self._state.runtime
 
     def start(self) -> list[Container]:
         """All that run. Those known by the same name are not looked at again, where no event was missed."""
         version = self._ask("/version", Version, versioned=False)
         self._prefix = f"/v{quote(version.api_version, safe='.')}"
         podman = next((one for one in version.components or () if "podman" in one.name.lower()), None)
-        self.runtime = "podman" if podman else "docker"
+        self._state.runtime = "podman" if podman else "docker"
         self._podman = f"/v{quote(podman.details.version, safe='.')}/libpod" if podman and podman.details else ""
         self._listen()  # before the list: what begins in between is then in both, not in neither
-        known = {}
-        for listed in self._ask(_LIST, list[Listed], _LIST_MAX)[:MAX_CONTAINERS]:
-            name = "".join((listed.names or [])[:1])
-            before = self._known.get(listed.id)
-            container = before[1] if before and before[0] == name else self._inspect(listed.id)
-            if container:
-                known[listed.id] = name, container
-        self._known = known
+        listed = self._ask(_LIST, list[Listed], _LIST_MAX)
         self._pods = {}
-        self._networks = self._read_networks()
+        containers = self._state.listed({one.id: "".join((one.names or [])[:1]) for one in listed})
         self._calls.close()  # the next call may be minutes away: what waits so long may have ended meanwhile
-        return [container for _, container in known.values()]
+        return containers
 
     def follow(self) -> Iterator[Change | NetworkChange]:
         """Changes as the daemon tells them."""
@@ -148,17 +121,19 @@ class DockerApi:
                 raise self._missed(error) from error
             if not line.endswith(b"\n"):
                 raise self._missed("its events have ended" if len(line) < _EVENT_MAX else "an event has no end")
-            yield from self._changes(self._decoded(line, Event))
+            changes = list(self._state.changes(self._decoded(line, Event)))
+            self._calls.close()
+            yield from changes
 
     def networks(self) -> tuple[Network, ...]:
         """All networks."""
-        return self._networks or ()
+        return self._state.networks
 
     def ended(self, container_id: str) -> int:
         """When a container ended that is still known, but does not run."""
-        found = self._look(container_id)
+        at = self._state.ended(container_id)
         self._calls.close()
-        return 0 if found is None or found.state.lives else nanoseconds(found.state.finished_at)
+        return at
 
     def wake(self) -> None:
         """Nothing: the daemon tells by itself."""
@@ -177,56 +152,8 @@ class DockerApi:
         if self._listening:
             self._listening.close()
 
-    def _changes(self, event: Event) -> Iterator[Change | NetworkChange]:
-        if not event.actor.id:
-            return
-        action = event.action.partition(":")[0]  # Docker's "health_status: healthy"
-        if event.type == "network":
-            if action in _NETWORKS:
-                yield self._other_networks(event.time)
-            elif action in _JOINED:
-                container = (event.actor.attributes or {}).get("container", "") or event.actor.id  # the latter is Podman's
-                yield from self._changed(container, event.time)
-        elif event.type == "container":
-            identity = event.actor.id
-            if action in _ENDED:
-                died = self._known.pop(identity, None) is not None
-                yield Change(identity, None, (self.ended(identity) if died else 0) or event.time)
-            elif action == _BEGUN:
-                yield from self._begun(event)
-            elif action in _CHANGED:
-                yield from self._changed(identity, event.time)
-
-    def _begun(self, event: Event) -> Iterator[Change | NetworkChange]:
-        container = self._inspect(event.actor.id)
-        self._calls.close()
-        if container is None:  # it has ended already, and its end is on its way: what the event itself tells must do
-            container = self._told(event.actor.id, event.actor.attributes or {})
-            yield Change(container.id, container, event.time)
-        else:
-            yield from self._is(container, container.started or event.time)
-
-    def _changed(self, identity: str, at: int) -> Iterator[Change | NetworkChange]:
-        """Look again at a container that is known."""
-        if identity in self._known:
-            container = self._inspect(identity)
-            self._calls.close()
-            if container:
-                yield from self._is(container, at)
-
-    def _is(self, container: Container, at: int) -> Iterator[Change | NetworkChange]:
-        if container.id in self._known or len(self._known) < MAX_CONTAINERS:
-            self._known[container.id] = f"/{container.name}", container
-        if {one.network for one in container.networks} - {one.name for one in self.networks()}:  # Podman tells of none
-            yield self._other_networks(at)
-        yield Change(container.id, container, at)
-
-    def _other_networks(self, at: int) -> NetworkChange:
-        self._networks = self._read_networks()
-        self._calls.close()
-        return NetworkChange(at)
-
-    def _read_networks(self) -> tuple[Network, ...]:
+    def read_networks(self) -> tuple[Network, ...]:
+        """All networks, asked for."""
         daemon = self._daemon()
         try:
             found: Sequence[DockerNetwork | PodmanNetwork]
@@ -248,9 +175,10 @@ class DockerApi:
         pid: int = _UCRED.unpack(told)[0]
         return pid
 
-    def _told(self, identity: str, attributes: dict[str, str]) -> Container:
-        labels = {key: value for key, value in attributes.items() if key not in _NO_LABELS}
-        return told(identity, attributes.get("name", ""), attributes.get("image", ""), labels, self.runtime)
+    def look(self, identities: Iterable[str]) -> dict[str, Inspected]:
+        """Containers by ID, looked at one by one."""
+        found = {identity: self._look(identity) for identity in identities}
+        return {identity: one for identity, one in found.items() if one is not None}
 
     def _look(self, identity: str) -> Inspected | None:
         path = f"/containers/{quote(identity, safe='')}/json"
@@ -261,14 +189,7 @@ class DockerApi:
         except (NoSuchApiError, _RefusedError):  # where one ends meanwhile, Docker answers 404, Podman 500 too
             return None
 
-    def _inspect(self, identity: str) -> Container | None:
-        """A container that runs; None of one that does not."""
-        found = self._look(identity)
-        if found is None or not found.state.lives:
-            return None
-        return inspected(found, self.runtime, self._pod(found.pod) if found.pod else "")
-
-    def _pod(self, identity: str) -> str:
+    def pod_name(self, identity: str) -> str:
         """The name of a pod of Podman's."""
         if identity not in self._pods:
             path = f"{self._podman}/pods/{quote(identity, safe='')}/json"
@@ -326,8 +247,7 @@ class DockerApi:
             raise self._away(f"its answer cannot be read: {error}") from error
 
     def _missed(self, why: object) -> RuntimeAwayError:
-        """Events may be missed: what is known may have been started anew, with another process."""
-        self._known.clear()
+        self._state.forget()
         self._heard = 0
         return self._away(why)
 

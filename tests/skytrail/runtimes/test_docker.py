@@ -240,7 +240,7 @@ def test_who_speaks_something_else(tmp_path: Path) -> None:
 
 
 def test_no_more_than_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skytrail.runtimes.docker.MAX_CONTAINERS", 3)
+    monkeypatch.setattr("skytrail.runtimes.engine.MAX_CONTAINERS", 3)
     listed = ok(json.dumps([{"Id": f"{number:064x}", "Names": [f"/c{number}"]} for number in range(5)]).encode())
     inspected = ok(json.dumps({"Id": "0" * 64, "Name": "/c", "State": {"Running": True, "Pid": 1}}).encode())
     answers = {"/version": VERSION, "/events": EVENTS, "/containers/json": listed, "/containers/": inspected}
