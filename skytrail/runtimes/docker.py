@@ -1,6 +1,6 @@
 """The Docker Engine API over its unix socket, and Podman's compatible one; reads only.
 
-Sources: https://docs.docker.com/reference/api/engine/ (``/version``, ``/containers/json``, ``/containers/ID/json``,
+Sources: https://docs.docker.com/reference/api/engine/ (``/_ping``, ``/containers/json``, ``/containers/ID/json``,
 ``/events``, ``/networks``); https://docs.podman.io/en/latest/_static/api.html, "compat", and "libpod" for what that leaves out.
 What is read has been the same since API 1.24.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 import struct
 import threading
@@ -30,7 +31,7 @@ from skytrail.runtimes.container import (
     NoSuchApiError,
     RuntimeAwayError,
 )
-from skytrail.runtimes.dockermessages import DockerNetwork, Event, Inspected, Listed, PodmanNetwork, PodmanPod, Version
+from skytrail.runtimes.dockermessages import DockerNetwork, Event, Inspected, Listed, PodmanNetwork, PodmanPod
 from skytrail.runtimes.engine import EngineState
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ _LIST = "/containers/json?" + urlencode({"filters": json.dumps({"status": ["runn
 _LIST_MAX = 64 << 20  # bytes: 16 KB for each of MAX_CONTAINERS
 _ANSWER_MAX = 4 << 20
 _EVENT_MAX = 256 << 10
+_PING_MAX = 64
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
@@ -95,11 +98,9 @@ class DockerApi:
 
     def start(self) -> list[Container]:
         """All that run. Those known by the same name are not looked at again, where no event was missed."""
-        version = self._ask("/version", Version, versioned=False)
-        self._prefix = f"/v{quote(version.api_version, safe='.')}"
-        podman = next((one for one in version.components or () if "podman" in one.name.lower()), None)
+        api, podman = self._versions()
         self._state.runtime = "podman" if podman else "docker"
-        self._podman = f"/v{quote(podman.details.version, safe='.')}/libpod" if podman and podman.details else ""
+        self._prefix, self._podman = api and f"/v{api}", podman and f"/v{podman}/libpod"
         self._listen()  # before the list: what begins in between is then in both, not in neither
         listed = self._ask(_LIST, list[Listed], _LIST_MAX)
         self._pods = {}
@@ -174,6 +175,20 @@ class DockerApi:
             return 0
         pid: int = _UCRED.unpack(told)[0]
         return pid
+
+    def _versions(self) -> tuple[str, str]:
+        """Of its API, and of Podman's own; empty: it says none. For ``/version`` Podman asks other programs, which takes seconds."""
+        response = self._request(self._calls, "/_ping")
+        try:
+            response.read(_PING_MAX)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self._calls.close()
+            raise self._away(error) from error
+        if not response.isclosed():  # it has more to say: no runtime does
+            self._calls.close()
+        told = [response.getheader(name, "") for name in ("Api-Version", "Libpod-Api-Version")]
+        api, podman = (version if _VERSION.fullmatch(version) else "" for version in told)
+        return api, podman
 
     def look(self, identities: Iterable[str]) -> dict[str, Inspected]:
         """Containers by ID, looked at one by one."""

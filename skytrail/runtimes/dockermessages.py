@@ -27,22 +27,6 @@ _SHORT = 12  # digits of its ID in the name of a bridge that Docker chose
 _SANDBOX_LABEL = "io.kubernetes.docker.type"  # cri-dockerd, libdocker: "podsandbox" or "container"
 
 
-class _ComponentDetails(msgspec.Struct):
-    version: str = msgspec.field(default="", name="APIVersion")
-
-
-class _Component(msgspec.Struct, rename="pascal"):
-    name: str = ""
-    details: _ComponentDetails | None = None
-
-
-class Version(msgspec.Struct, rename="pascal"):
-    """``/version``."""
-
-    api_version: str
-    components: list[_Component] | None = None
-
-
 class Listed(msgspec.Struct, rename="pascal"):
     """One of ``/containers/json``."""
 

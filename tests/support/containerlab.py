@@ -111,11 +111,17 @@ class ContainerLab:
         """Run a container in the network; gives its ID."""
         return self.docker.run("run", "-d", "--name", name, "--network", "lab", *options, IMAGE, *command)
 
-    def client(self, name: str) -> str:
+    def asked(self, query: str) -> Any:
+        """The answer to a question in Skydive's dialect."""
+        return json.loads(self.hub.post("/api/topology", {"GremlinQuery": query}))
+
+    def client(self, name: str, *options: str) -> str:
         """One that has a connection to the server, on which it sends a line of an endless request every second."""
         lines = "(echo GET / HTTP/1.1; while sleep 1; do echo X: y; done)"
         again = "sleep 1"  # the server has enough after a minute
-        return self.run(name, "/bin/sh", "-c", f"while :; do {lines} | /bin/busybox nc {self.server} {PORT}; {again}; done")
+        return self.run(
+            name, "/bin/sh", "-c", f"while :; do {lines} | /bin/busybox nc {self.server} {PORT}; {again}; done", options=options
+        )
 
     def graph(self) -> Graph:
         """As it is now."""
@@ -182,8 +188,7 @@ class ContainerLab:
 
     def intervals(self) -> dict[str, list[tuple[int, int]]]:
         """When containers that ended were there, ms since the epoch, by ID: one for each time."""
-        query = "G.At(NOW, '1h').V().Has('Type', 'container')"
-        revisions: list[Json] = json.loads(self.hub.post("/api/topology", {"GremlinQuery": query}))
+        revisions: list[Json] = self.asked("G.At(NOW, '1h').V().Has('Type', 'container')")
         found: dict[str, set[tuple[int, int]]] = {}
         for one in revisions:
             if one["DeletedAt"]:

@@ -17,8 +17,10 @@ _LOOKED = 3000  # ms: without a runtime to tell, processes are looked at every s
 
 
 def test_containers_that_come_and_go_while_dockerd_is_killed(lab: ContainerLab) -> None:
-    first = [lab.client(f"one{number}") for number in range(CLIENTS // 2)]
+    labels = ("--label", "com.example.tier=front", "--label", "a~b/c@d=1", "--label", "com.docker.compose.project=shop")
+    first = [lab.client(f"one{number}", *labels) for number in range(CLIENTS // 2)]
     until(lambda: lab.all_joined(first))
+    assert_questions_are_answered(lab)
 
     pid = lab.docker.inspect(first[0])["State"]["Pid"]
     lab.docker.kill()
@@ -42,3 +44,19 @@ def assert_intervals(lab: ContainerLab, identities: list[str], near: int) -> Non
         assert len(seen[one]) == 1
         differences = [abs(ours - theirs) for ours, theirs in zip(seen[one][0], lived[one], strict=True)]
         assert max(differences) <= near, (seen[one], lived[one])
+
+
+def assert_questions_are_answered(lab: ContainerLab) -> None:
+    """Those of docs/containers.md, and those that Skydive's own tests ask."""
+    one = "G.V().Has('Type', 'container', 'Name', 'one0')"
+    names = sorted(f"one{number}" for number in range(CLIENTS // 2))
+    veth = lab.expected([lab.docker.inspect("one0")["Id"]]).popitem()[1].veth[1]
+    assert lab.asked(f"{one}.In('Type', 'netns').Out('Type', 'veth').Values('Name')") == ["eth0"]
+    assert veth in lab.asked(f"{one}.In('Type', 'netns').Out('Type', 'veth').Both('Type', 'veth').Values('Name')")
+    assert sorted(lab.asked("G.V().Has('Container.Compose.Project', 'shop').Values('Name')")) == names
+    assert sorted(lab.asked("G.V().Has('Container.Labels.com.example.tier', 'front').Values('Name')")) == names
+    assert sorted(lab.asked("G.V().Has('Container.Labels.a~b/c@d', '1').Values('Name')")) == names
+    members = lab.asked("G.At(NOW).V().Has('Type', 'network', 'Name', 'lab').Out('Type', 'container').Values('Name')")
+    assert sorted(members) == [*names, "server"]
+    skydives = "G.V().Has('Type', 'netns', 'Manager', 'docker').Out('Type', 'container', 'Name', 'one0')"
+    assert [found["Metadata"]["Docker"]["ContainerName"] for found in lab.asked(skydives)] == ["one0"]
