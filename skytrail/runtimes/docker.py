@@ -177,7 +177,7 @@ class DockerApi:
         return pid
 
     def _versions(self) -> tuple[str, str]:
-        """Of its API, and of Podman's own; empty: it says none. For ``/version`` Podman asks other programs, which takes seconds."""
+        """Of its API, and of Podman's own; empty: it says none. ``/version`` would take seconds: Podman asks other programs."""
         response = self._request(self._calls, "/_ping")
         try:
             response.read(_PING_MAX)

@@ -173,7 +173,9 @@ class PodmanPod(msgspec.Struct, rename="pascal"):
     name: str = ""
 
 
-class _Actor(msgspec.Struct):
+class Actor(msgspec.Struct):
+    """Whom an event is about, and what it tells of it."""
+
     id: str = msgspec.field(default="", name="ID")
     attributes: dict[str, str] | None = msgspec.field(default=None, name="Attributes")
 
@@ -183,7 +185,7 @@ class Event(msgspec.Struct, rename="pascal"):
 
     type: str = ""
     action: str = ""
-    actor: _Actor = msgspec.field(default_factory=_Actor)
+    actor: Actor = msgspec.field(default_factory=Actor)
     time: int = msgspec.field(default=0, name="timeNano")
 
 

@@ -239,8 +239,7 @@ class Podman(Daemon):
 
     def run(self, *arguments: str) -> str:
         """Run ``podman``; gives what it prints."""
-        command = ["nsenter", f"--net={NETNS / self._netns}", *self._podman(), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run([*self.program, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
@@ -251,6 +250,16 @@ class Podman(Daemon):
 
     def clear(self) -> None:
         self.run("rm", "-fa", "-t", "0")
+
+    @property
+    def program(self) -> list[str]:
+        """What runs ``podman`` where its service runs, with the same containers."""
+        return ["nsenter", f"--net={NETNS / self._netns}", *self._podman()]
+
+    @property
+    def used(self) -> Path:
+        """A file that is there once it was used."""
+        return self.folder / "tmp/alive"
 
     def _podman(self) -> list[str]:
         runtime = ["--runtime", needs.tool("runc", "runc"), "--cgroup-manager=cgroupfs", "--events-backend=file"]

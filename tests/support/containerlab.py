@@ -118,10 +118,9 @@ class ContainerLab:
     def client(self, name: str, *options: str) -> str:
         """One that has a connection to the server, on which it sends a line of an endless request every second."""
         lines = "(echo GET / HTTP/1.1; while sleep 1; do echo X: y; done)"
-        again = "sleep 1"  # the server has enough after a minute
-        return self.run(
-            name, "/bin/sh", "-c", f"while :; do {lines} | /bin/busybox nc {self.server} {PORT}; {again}; done", options=options
-        )
+        # again and again: the server has enough after a minute
+        command = f"while :; do {lines} | /bin/busybox nc {self.server} {PORT}; sleep 1; done"
+        return self.run(name, "/bin/sh", "-c", command, options=options)
 
     def graph(self) -> Graph:
         """As it is now."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from skytrail.kernel.host import read_host
 from skytrail.runtimes.client import RuntimesClient
-from skytrail.runtimes.endpoints import Endpoint, Protocol
+from skytrail.runtimes.container import RuntimeApi
+from skytrail.runtimes.endpoints import Endpoint, Protocol, connect
 from skytrail.tid import container_tid, host_tid
 from support.containerlab import Graph
 from support.netlab import Net
@@ -30,12 +32,21 @@ class RuntimeLab:
         folder: for the store.
         socket: of a runtime.
         protocol: what is spoken there.
+        connect: makes its client.
     """
 
-    def __init__(self, net: Net, folder: Path, socket: Path, protocol: Protocol = Protocol.DOCKER) -> None:
+    def __init__(
+        self,
+        net: Net,
+        folder: Path,
+        socket: Path,
+        protocol: Protocol = Protocol.DOCKER,
+        connect: Callable[[Endpoint], RuntimeApi] = connect,
+    ) -> None:
         self._host = host_tid(read_host("").host_id)
         self.kernel = ProbeLab(net, folder)
-        self.runtimes = RuntimesClient([Endpoint("docker", str(socket), protocol)], discover=_DISCOVER)
+        endpoint = Endpoint("docker", str(socket), protocol)
+        self.runtimes = RuntimesClient([endpoint], discover=_DISCOVER, connect=connect)
         source, labels = Source("containers", HOST), LabelFilter(["*"], ["*secret*"])
         report = self.kernel.reconciler.report
         self.probe = ContainersProbe(report, source, self._host, self.runtimes, self.kernel.probe, labels)

@@ -15,6 +15,7 @@ from support.runtimelab import RuntimeLab
 
 from skytrail.runtimes.dockermessages import nanoseconds
 from skytrail.runtimes.endpoints import Protocol
+from skytrail.runtimes.podman import PodmanCommand
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -27,13 +28,26 @@ StartLab = Callable[..., RuntimeLab]
 def start_lab(net: Net, tmp_path: Path) -> Iterator[StartLab]:
     made: list[RuntimeLab] = []
 
-    def start(socket: Path, protocol: Protocol = Protocol.DOCKER) -> RuntimeLab:
-        made.append(RuntimeLab(net, tmp_path, socket, protocol))
+    def start(daemon: Daemon | Containerd, *, api: bool = True) -> RuntimeLab:
+        protocol = Protocol.CRI if isinstance(daemon, Containerd) else Protocol.DOCKER
+        if isinstance(daemon, Podman) and not api:
+            made.append(RuntimeLab(net, tmp_path, daemon.used, Protocol.PODMAN, lambda _: PodmanCommand(daemon.program)))
+        else:
+            made.append(RuntimeLab(net, tmp_path, daemon.socket, protocol))
         return made[-1]
 
     yield start
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def daemon_and_lab(request: pytest.FixtureRequest, start_lab: StartLab) -> Iterator[tuple[Daemon, RuntimeLab]]:
+    """One that is asked by its API, or by its command."""
+    name, _, without = request.param.partition(" without ")
+    found: Daemon = request.getfixturevalue(name)
+    yield found, start_lab(found, api=not without)
+    found.clear()
 
 
 @pytest.fixture(params=["docker", "podman"])
@@ -83,11 +97,13 @@ def expected(said: dict[str, Any], runtime: str) -> dict[str, Any]:
     }
 
 
-def test_what_happens_to_a_container_is_told(daemon: Daemon, start_lab: StartLab) -> None:
+@pytest.mark.parametrize("daemon_and_lab", ["docker", "podman", "podman without API"], indirect=True)
+def test_what_happens_to_a_container_is_told(daemon_and_lab: tuple[Daemon, RuntimeLab]) -> None:
+    daemon, lab = daemon_and_lab
     runtime = runtime_of(daemon)
-    lab = start_lab(daemon.socket)
     for number in (1, 2):
-        daemon.run("network", "create", "--subnet", f"{ADDRESSES[runtime]}.{number}.0/24", f"lab{number}")
+        if f"lab{number}" not in daemon.run("network", "ls", "-q" if runtime == "podman" else "--format={{.Name}}").split():
+            daemon.run("network", "create", "--subnet", f"{ADDRESSES[runtime]}.{number}.0/24", f"lab{number}")
     labels = {"tier": "front", "db.secret": "x", "com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
     options = [f"--label={key}={value}" for key, value in labels.items()]
     identity = daemon.run("run", "-d", "--name", "web", "--network", "lab1", "-e", "KEY=hidden", *options, IMAGE)
@@ -128,7 +144,7 @@ def labels_shown(keys: dict[str, Any]) -> dict[str, str]:
 
 
 def test_networks_are_nodes_with_their_bridge(daemon: Daemon, start_lab: StartLab) -> None:
-    lab, addresses = start_lab(daemon.socket), ADDRESSES[runtime_of(daemon)]
+    lab, addresses = start_lab(daemon), ADDRESSES[runtime_of(daemon)]
     ranges = ["--subnet", f"{addresses}.3.0/24", "--gateway", f"{addresses}.3.1"]
     daemon.run("network", "create", *ranges, "--label", "tier=front", "lab3")
     identity = daemon.run("run", "-d", "--network", "lab3", IMAGE)
@@ -153,7 +169,7 @@ def test_networks_are_nodes_with_their_bridge(daemon: Daemon, start_lab: StartLa
 
 
 def test_containers_may_share_a_namespace_or_have_the_hosts(daemon: Daemon, start_lab: StartLab) -> None:
-    lab = start_lab(daemon.socket)
+    lab = start_lab(daemon)
     first = daemon.run("run", "-d", "--name", "one", "--network", "none", IMAGE)
     second = daemon.run("run", "-d", "--name", "two", "--network", "container:one", IMAGE)
     third = daemon.run("run", "-d", "--name", "three", "--network", "host", IMAGE)
@@ -171,7 +187,7 @@ def test_containers_may_share_a_namespace_or_have_the_hosts(daemon: Daemon, star
 
 
 def test_what_changes_all_the_time_makes_no_revision(daemon: Daemon, start_lab: StartLab) -> None:
-    lab = start_lab(daemon.socket)
+    lab = start_lab(daemon)
     check = ["--health-cmd", "/bin/true", "--health-interval", "1s"]
     identity = daemon.run("run", "-d", "--name", "sound", "--network", "none", *check, IMAGE)
     if isinstance(daemon, Podman):  # systemd's timers run its checks
@@ -191,8 +207,9 @@ def test_what_changes_all_the_time_makes_no_revision(daemon: Daemon, start_lab: 
     assert lab.revisions(identity) == before + 1
 
 
-def test_a_pod_of_podmans_is_named(podman: Podman, start_lab: StartLab) -> None:
-    lab = start_lab(podman.socket)
+@pytest.mark.parametrize("api", [True, False])
+def test_a_pod_of_podmans_is_named(podman: Podman, start_lab: StartLab, api: bool) -> None:
+    lab = start_lab(podman, api=api)
     podman.run("pod", "create", "--name", "group", "--network", "none", "--infra-image", IMAGE)
     identity = podman.run("run", "-d", "--pod", "group", IMAGE)
 
@@ -205,7 +222,7 @@ def test_a_pod_of_podmans_is_named(podman: Podman, start_lab: StartLab) -> None:
 
 
 def test_a_pod_of_containerds_and_its_container(containerd: Containerd, start_lab: StartLab) -> None:
-    lab = start_lab(containerd.socket, Protocol.CRI)
+    lab = start_lab(containerd)
     uid = str(uuid.uuid4())
     pod = containerd.pod("web-0", uid, "shop")
     container = containerd.container(pod, "app", uid, "web-0", {"tier": "front"})
