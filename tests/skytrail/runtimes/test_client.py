@@ -324,6 +324,15 @@ def test_sockets_are_found_by_the_table(tmp_path: Path) -> None:
     ]
 
 
+def test_podman_without_its_socket_is_found_once_it_was_used(tmp_path: Path) -> None:
+    (tmp_path / "run/libpod").mkdir(parents=True)
+    (tmp_path / "run/libpod/alive").touch()
+    assert [one.protocol for one in present(DEFAULTS, tmp_path)] == [Protocol.PODMAN]
+
+    with listening(tmp_path / "run/podman/podman.sock"):
+        assert [one.protocol for one in present(DEFAULTS, tmp_path)] == [Protocol.DOCKER]
+
+
 def test_so_many_sockets_and_no_more(tmp_path: Path) -> None:
     for number in range(MAX_ENDPOINTS + 3):
         listening(tmp_path / f"run/user/{number}/docker.sock").close()
