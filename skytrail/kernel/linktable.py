@@ -112,12 +112,8 @@ class LinkTable:
         """A link is as the kernel now says."""
         key = (link.cookie, link.ifindex)
         links = self._links.setdefault(link.cookie, {})
-        known = links.get(link.ifindex)
-        if (
-            known is not None
-            and link.ifindex in self._unseen.get(link.cookie, ())
-            and is_another(known.kind, known.mac, known.name, link)
-        ):
+        known = links.get(link.ifindex) if link.ifindex in self._unseen.get(link.cookie, ()) else None
+        if known is not None and is_another(known.kind, known.mac, known.name, link):
             return [*self.remove(key), *self.update(link)]
         self._unseen.get(link.cookie, set()).discard(link.ifindex)
         if links.get(link.ifindex) == link and key not in self._arriving:
