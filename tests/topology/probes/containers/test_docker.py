@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -26,7 +27,10 @@ def test_containers_that_come_and_go_while_dockerd_is_killed(lab: ContainerLab) 
     lab.docker.kill()
     os.kill(pid, signal.SIGKILL)
     until(lambda: first[0] not in lab.containers())  # nobody tells but the kernel
+    status, body = lab.hub.ask("/readyz")
+    assert (status, str(lab.docker.socket) in json.loads(body)["waiting"]["containers"]) == (503, True)
     lab.docker.start()
+    until(lambda: lab.hub.ask("/readyz")[0] == 200)
     second = [lab.client(f"two{number}") for number in range(CLIENTS // 2)]
     running = [*first[1:], *second]
 
