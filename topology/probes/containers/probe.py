@@ -201,6 +201,8 @@ class ContainersProbe:
             self._wake.clear()
 
     def _once(self) -> None:
+        if not (self._waiting or self._overrun or self._whole or self._told):
+            return  # nothing runs containers here: whatever the kernel tells is nothing to us
         namespaces = self._kernel.namespace_tids()
         if namespaces is None:
             return
