@@ -238,6 +238,22 @@ class RuntimesClient:
                 for path, follower in self._followers.items()
             ]
 
+    def stopped(self, socket: str) -> dict[str, int]:
+        """When containers of a socket's that have ended, and that it keeps all the same, did; by ID, ns since the epoch.
+
+        Asked there and then, by a client of its own; nothing, where there is no answer.
+        """
+        with self._lock:
+            follower = self._followers.get(socket)
+        if follower is None:
+            return {}
+        try:
+            with contextlib.closing(self._connect(follower.endpoint)) as api:
+                return api.stopped()
+        except (ImportError, RuntimeAwayError) as error:
+            _log.debug("runtime_tells_no_ends", socket=socket, error=str(error))
+            return {}
+
     @property
     def settled(self) -> bool:
         """Whether every socket that is here was looked for, and has told all that it has."""
@@ -384,7 +400,7 @@ class _Follower:
 
     def __init__(self, endpoint: Endpoint, connect: Callable[[Endpoint], RuntimeApi], client: RuntimesClient) -> None:
         self.runtime, self.up, self.failure, self.other = endpoint.runtime, False, "", False
-        self._endpoint, self._connect, self._client = endpoint, connect, client
+        self.endpoint, self._connect, self._client = endpoint, connect, client
         self._api: RuntimeApi | None = None
         self._stopping = threading.Event()
         self._retry = _FIRST_RETRY
@@ -405,7 +421,7 @@ class _Follower:
 
     def _run(self) -> None:
         try:
-            self._api = self._connect(self._endpoint)
+            self._api = self._connect(self.endpoint)
         except ImportError as error:
             self._lost(error, "install the optional packages: pip install 'skytrail[otlp]'")
             return
@@ -428,11 +444,11 @@ class _Follower:
     def _once(self, api: RuntimeApi) -> None:
         begun = time.monotonic()
         containers = api.start()
-        self.runtime, path = api.runtime, self._endpoint.path
+        self.runtime, path = api.runtime, self.endpoint.path
         ends = {identity: api.ended(identity) for identity in self._client.gone(path, containers)}
         self._client.sync(path, self.runtime, containers, api.networks(), ends, time.monotonic() - begun)
         if not self.up:
-            _log.info("runtime_found", runtime=self.runtime, socket=self._endpoint.path, containers=len(containers))
+            _log.info("runtime_found", runtime=self.runtime, socket=self.endpoint.path, containers=len(containers))
         self.up, self.failure, self.other, self._retry = True, "", False, _FIRST_RETRY
         for change in api.follow():
             if self._stopping.is_set():

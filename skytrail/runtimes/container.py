@@ -17,6 +17,8 @@ MAX_CONTAINERS = 4096
 """Of one runtime; more are not kept. A node of Kubernetes is built for some hundreds."""
 MAX_NETWORKS = 1024
 """Of one runtime, and of one container."""
+MAX_STOPPED = 200
+"""Containers that have ended, of one runtime, the newest: asked for once, at the start."""
 MAX_LABELS = 16384
 """Characters of one container's labels, keys and values; those that do not fit in any more are left out."""
 
@@ -186,6 +188,10 @@ class RuntimeApi(Protocol):
 
     def ended(self, container_id: str) -> int:
         """When a container that does not run any more ended, ns since the epoch; 0: that is not known (any more)."""
+        ...
+
+    def stopped(self) -> dict[str, int]:
+        """When containers that have ended, and are kept all the same, did; by ID, ns since the epoch. Needs no start."""
         ...
 
     def wake(self) -> None:

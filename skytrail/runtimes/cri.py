@@ -18,6 +18,7 @@ import msgspec
 
 from skytrail.runtimes.container import (
     MAX_CONTAINERS,
+    MAX_STOPPED,
     POD_NAME,
     POD_NAMESPACE,
     POD_UID,
@@ -29,7 +30,7 @@ from skytrail.runtimes.container import (
     bounded,
 )
 from skytrail.runtimes.containerdevents import ContainerdEvents
-from skytrail.runtimes.crimessages import CLASSES, METHODS, READY, RUNNING
+from skytrail.runtimes.crimessages import CLASSES, EXITED, METHODS, READY, RUNNING
 
 _CALL_TIMEOUT = 5.0  # seconds for one answer
 _EVERY = 10.0  # seconds between two lists
@@ -135,6 +136,13 @@ class CriApi:
         except NoSuchContainerError:
             return 0
         return max(0, int(status.finished_at))
+
+    def stopped(self) -> dict[str, int]:
+        """When those that have ended did; of sandboxes that is not kept."""
+        found = self._call("ListContainers", filter={"state": {"state": EXITED}}).containers
+        newest = sorted(found, key=lambda one: -one.created_at)[:MAX_STOPPED]
+        ends = {one.id: self.ended(one.id) for one in newest}
+        return {identity: at for identity, at in ends.items() if at}
 
     def wake(self) -> None:
         """List soon."""

@@ -17,8 +17,8 @@ _OPTIONAL, _REPEATED = 1, 3  # FieldDescriptorProto.Label
 
 READY = 0
 """PodSandboxState.SANDBOX_READY."""
-RUNNING = 1
-"""ContainerState.CONTAINER_RUNNING."""
+RUNNING, EXITED = 1, 2
+"""ContainerState.CONTAINER_RUNNING, CONTAINER_EXITED."""
 
 MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "VersionRequest": {"version": (1, "string")},

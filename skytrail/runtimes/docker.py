@@ -39,7 +39,10 @@ T = TypeVar("T")
 _CALL_TIMEOUT = 5.0  # seconds for one answer
 _QUIET = 60.0  # without an event for as long, all containers are listed anew, to see whether the daemon is still there
 _RESYNC = 300.0  # and at the latest after as long
-_LIST = "/containers/json?" + urlencode({"filters": json.dumps({"status": ["running", "paused"]})})
+_LIST, _STOPPED = (
+    "/containers/json?" + urlencode({"filters": json.dumps({"status": states})})
+    for states in (["running", "paused"], ["exited"])
+)
 _LIST_MAX = 64 << 20  # bytes: 16 KB for each of MAX_CONTAINERS
 _ANSWER_MAX = 4 << 20
 _EVENT_MAX = 256 << 10
@@ -98,9 +101,7 @@ class DockerApi:
 
     def start(self) -> list[Container]:
         """All that run. Those known by the same name are not looked at again, where no event was missed."""
-        api, podman = self._versions()
-        self._state.runtime = "podman" if podman else "docker"
-        self._prefix, self._podman = api and f"/v{api}", podman and f"/v{podman}/libpod"
+        self._greet()
         self._listen()  # before the list: what begins in between is then in both, not in neither
         listed = self._ask(_LIST, list[Listed], _LIST_MAX)
         self._pods = {}
@@ -135,6 +136,13 @@ class DockerApi:
         at = self._state.ended(container_id)
         self._calls.close()
         return at
+
+    def stopped(self) -> dict[str, int]:
+        """When those that have ended did."""
+        self._greet()
+        ends = self._state.stopped(one.id for one in self._ask(_STOPPED, list[Listed], _LIST_MAX))
+        self._calls.close()
+        return ends
 
     def wake(self) -> None:
         """Nothing: the daemon tells by itself."""
@@ -175,6 +183,12 @@ class DockerApi:
             return 0
         pid: int = _UCRED.unpack(told)[0]
         return pid
+
+    def _greet(self) -> None:
+        """Learn whom we speak to."""
+        api, podman = self._versions()
+        self._state.runtime = "podman" if podman else "docker"
+        self._prefix, self._podman = api and f"/v{api}", podman and f"/v{podman}/libpod"
 
     def _versions(self) -> tuple[str, str]:
         """Of its API, and of Podman's own; empty: it says none. ``/version`` would take seconds: Podman asks other programs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from skytrail.runtimes.container import MAX_CONTAINERS, Change, Container, Network, NetworkChange
+from skytrail.runtimes.container import MAX_CONTAINERS, MAX_STOPPED, Change, Container, Network, NetworkChange
 from skytrail.runtimes.dockermessages import Event, Inspected, inspected, nanoseconds, told
 
 _BEGUN = "start"
@@ -75,6 +75,12 @@ class EngineState:
         """When a container ended that is still known, but does not run; ns since the epoch; 0: that is not known."""
         found = self._asked.look([identity]).get(identity)
         return 0 if found is None or found.state.lives else nanoseconds(found.state.finished_at)
+
+    def stopped(self, identities: Iterable[str]) -> dict[str, int]:
+        """When those of these ended of which that is known; ns since the epoch."""
+        found = self._asked.look(list(identities)[:MAX_STOPPED])
+        ends = {one: nanoseconds(said.state.finished_at) for one, said in found.items() if not said.state.lives}
+        return {identity: at for identity, at in ends.items() if at}
 
     def changes(self, event: Event) -> Iterator[Change | NetworkChange]:
         """What an event tells."""

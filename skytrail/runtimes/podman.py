@@ -102,6 +102,11 @@ class PodmanCommand:
         """When a container ended that is still known, but does not run."""
         return self._state.ended(container_id)
 
+    def stopped(self) -> dict[str, int]:
+        """When those that have ended did."""
+        rows = self._ask(["ps", "--format", "json", "--no-trunc", "--filter", "status=exited"], list[_Row])
+        return self._state.stopped(row.id for row in rows)
+
     def look(self, identities: Iterable[str]) -> dict[str, Inspected]:
         """Containers by ID, looked at together."""
         wanted = list(identities)

@@ -122,6 +122,17 @@ def test_what_happens_is_seen_without_waiting(containerd: Containerd) -> None:
         assert before < api.ended(pod) < after
 
 
+def test_a_container_that_ended_is_told_when(api: CriApi, containerd: Containerd) -> None:
+    uid = str(uuid.uuid4())
+    pod = containerd.pod("web-0", uid)
+    container = containerd.container(pod, "app", uid, "web-0", {})
+    before = time.time_ns()
+    containerd.call("StopContainer", {1: container})
+
+    assert list(api.stopped()) == [container]
+    assert before < api.stopped()[container] < time.time_ns()
+
+
 def test_interrupt_ends_a_wait(containerd: Containerd) -> None:
     api = CriApi(containerd.socket, every=3600.0)
     api.start()

@@ -16,6 +16,8 @@ import structlog
 from skytrail.kernel.namespaces import Key
 from skytrail.runtimes.client import ContainerTold, EndpointStatus, Listed, NetworksTold, Told
 from skytrail.runtimes.container import Container, Network
+from skytrail.tid import container_tid
+from topology.elements import node_id
 from topology.facts import Fact, Report, Source
 from topology.probes.containers.labels import LabelFilter
 from topology.probes.containers.translate import container_facts, namespace_fact, network_facts
@@ -38,6 +40,10 @@ class Runtimes(Protocol):
 
     def status(self) -> list[EndpointStatus]:
         """How each socket is."""
+        ...
+
+    def stopped(self, socket: str) -> Mapping[str, int]:
+        """When those that have ended, and are kept, did."""
         ...
 
     @property
@@ -228,7 +234,9 @@ class ContainersProbe:
 
     def _apply(self, told: Told, namespaces: Mapping[Key, str], news: _News) -> int:
         """Take in what was told; gives when that was, µs since the epoch."""
-        self._seen.add(told.socket)
+        if told.socket not in self._seen:
+            self._seen.add(told.socket)
+            self._end_known_before(told.socket)
         match told:
             case Listed(socket, containers, networks, ends):
                 self.resyncs, now = self.resyncs + 1, self._clock() * 1000
@@ -301,6 +309,12 @@ class ContainersProbe:
             self._tell_namespace(owner, news)
             if not self._inside[owner]:
                 del self._inside[owner]
+
+    def _end_known_before(self, socket: str) -> None:
+        """What the graph has of an earlier run, and has ended since, ended when its runtime says. Of others it is no news."""
+        ends = self._runtimes.stopped(socket)
+        for identity, at in sorted(ends.items(), key=lambda one: one[1]):
+            self._report(self._when(at), _News(gone={node_id(container_tid(self._host_tid, identity))}))
 
     def _end_unseen(self, news: _News) -> None:
         """Those whose process ended while their runtime is away."""

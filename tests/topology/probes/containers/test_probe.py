@@ -36,6 +36,7 @@ class Runtimes:
         self.up = self.settled = True
         self.failure = ""
         self.known: list[Told] = []
+        self.ends: dict[str, int] = {}
 
     def listen(self, listener: Callable[[Told], object]) -> None:
         self.listener = listener
@@ -44,6 +45,10 @@ class Runtimes:
 
     def status(self) -> list[EndpointStatus]:
         return [EndpointStatus("docker", SOCKET, self.up, 0, self.failure)]
+
+    def stopped(self, socket: str) -> dict[str, int]:
+        assert socket == SOCKET
+        return self.ends
 
 
 class Kernel:
@@ -198,6 +203,25 @@ def test_ends_are_when_the_runtime_says(lab: Lab) -> None:
     ends = {one.id: one.archived_at for one in lab.store.between(0, now_us()) if one.id in {node(name) for name in "abc"}}
     assert ends[node("a")] == ended
     assert ended < ends[node("b")] < ends[node("c")] <= now_us()
+
+
+def test_what_ended_while_nobody_watched_ended_when_the_runtime_says(lab: Lab) -> None:
+    lab.runtimes.known = [listed(container("a"), container("b"))]
+    lab.probe.start()
+    until(lambda: {node("a"), node("b")} <= lab.there())
+    lab.probe.stop()
+    ended = now_us() + 1000
+    until(lambda: now_us() > ended + 1000)
+
+    lab.runtimes.known, lab.runtimes.ends = [listed(container("c"))], {"a": ended * 1000, "never": (ended - 500) * 1000}
+    lab.probe = lab.begin()
+    lab.probe.start()
+    until(lambda: not {node("a"), node("b")} & lab.there())
+    assert node("c") in lab.there()
+
+    ends = {one.id: one.archived_at for one in lab.store.between(0, now_us()) if one.id in {node(name) for name in "abc"}}
+    assert ends[node("a")] == ended
+    assert ends[node("b")] > ended
 
 
 def test_what_comes_too_fast_is_asked_for_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,19 @@ def test_a_pod_of_podmans_is_named(podman: Podman, start_lab: StartLab, api: boo
     until(lambda: not lab.graph().of_type("container"))
 
 
+@pytest.mark.parametrize("daemon_and_lab", ["docker", "podman", "podman without API"], indirect=True)
+def test_what_has_ended_and_is_kept_is_told_when(daemon_and_lab: tuple[Daemon, RuntimeLab]) -> None:
+    daemon, lab = daemon_and_lab
+    daemon.run("run", "--name", "over", "--network", "none", IMAGE, "/bin/true")
+    running = daemon.run("run", "-d", "--network", "none", IMAGE)
+    until(lambda: lab.keys(running))
+    said = daemon.inspect("over")
+
+    [told] = [lab.runtimes.stopped(one.path) for one in lab.runtimes.status()]
+
+    assert told == {said["Id"]: nanoseconds(said["State"]["FinishedAt"])}
+
+
 def test_a_pod_of_containerds_and_its_container(containerd: Containerd, start_lab: StartLab) -> None:
     lab = start_lab(containerd)
     uid = str(uuid.uuid4())
