@@ -9,7 +9,7 @@ from typing import NamedTuple
 from topology.path.devices import Address, parse_network
 from topology.path.network import Network
 from topology.path.packets import Packet
-from topology.path.routing import Refused
+from topology.path.routing import Chosen, Refused
 from topology.path.walk import Walker
 
 
@@ -25,6 +25,20 @@ class WrongVlan(NamedTuple):
     place: tuple[str, str, str]
     words: str
     passed: frozenset[tuple[str, str]]
+
+
+class Stop(NamedTuple):
+    """Where the way of a packet ends before it has arrived.
+
+    Attributes:
+        place: host's name, namespace and interface; empty where it has not come to one.
+        words: why.
+        nodes: TIDs of all interfaces on the way.
+    """
+
+    place: tuple[str, str, str]
+    words: str
+    nodes: frozenset[str]
 
 
 class TracedGraph:
@@ -139,6 +153,57 @@ class TracedGraph:
             return ""
         route = self._walker.router(device.namespace).choose(packet)
         return route.reason if isinstance(route, Refused) else ""
+
+    def stop(self, node: str, source: str, destination: str) -> Stop | None:
+        """Where the way of a packet from its sender ends before it has arrived; None: it arrives, or the graph does not tell.
+
+        Of several that have the source the sender is that in the namespace of an interface (its TID).
+        """
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if packet is None or packet.src is None:
+            return None
+        begin = {one.namespace.id: one.namespace for one in self._network.holders.get(packet.src, ())}
+        if len(begin) > 1:
+            begin = {id_: one for id_, one in begin.items() if device is not None and one is device.namespace}
+        for namespace in begin.values():
+            trip = self._walker.send(namespace, packet)
+            if trip.end.kind == "stops":
+                place = trip.end.host, trip.end.namespace, trip.end.interface
+                return Stop(place, trip.end.reason, frozenset(hop.tid for hop in trip.hops))
+        return None
+
+    def wrong_mac(self, node: str, source: str, destination: str, macs: tuple[str, str]) -> str:
+        """What is wrong with whom frames are sent to; empty: nothing, as far as the graph tells, or they are only handed on.
+
+        Args:
+            node: TID of the interface that sends them.
+            source: of the packets.
+            destination: of the packets.
+            macs: that the frames are from and for.
+        """
+        device, target = self._devices.get(node), self._target(node, source, destination)
+        if device is None or target is None or device.data.mac != macs[0] or not macs[1]:
+            return ""
+        holders = [one for one in self._network.holders.get(target, ()) if one.namespace is not device.namespace]
+        owners, meant = self._network.by_mac.get(macs[1], []), {one.namespace.id for one in holders}
+        if not holders or any(one.namespace.id in meant or self._walker.answers_for(one, target) for one in owners):
+            return ""
+        whose = f"{owners[0]} has" if owners else "no interface of the graph has"
+        return f"what is for {target} is sent to {macs[1]}, which {whose}; {holders[0]} has {target}, and {holders[0].data.mac}"
+
+    def nobody(self, node: str, source: str, destination: str) -> str:
+        """The address that a packet is handed to next, if no interface of the graph has it; empty: one has, or it is not known."""
+        target = self._target(node, source, destination)
+        return str(target) if target is not None and not self._network.holders.get(target) else ""
+
+    def _target(self, node: str, source: str, destination: str) -> Address | None:
+        """To whom an interface hands a packet: the gateway, or the receiver; None: it is not sent by it."""
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if device is None or packet is None:
+            return None
+        route = self._walker.router(device.namespace).choose(packet)
+        hops = route.hops if isinstance(route, Chosen) else ()
+        return next((_parse(hop.ip) or packet.dst for hop, by in hops if by is device), None)
 
     def misfit(self, node: str, source: str, destination: str) -> WrongVlan | None:
         """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.

@@ -25,6 +25,7 @@ from topology.probes.netlink.neighbourdata import (
     fdb_dump_request,
     neighbour_dump_request,
     neighbour_lists,
+    proxy_dump_request,
 )
 from topology.probes.netlink.netconfdata import RTM_GETNETCONF, Conf, conf_dump_request, decode_conf, net_confs
 from topology.probes.netlink.routedata import RTM_GETROUTE, Route, decode_route, route_dump_request
@@ -89,7 +90,7 @@ def read_tables() -> Tables:
             for ifindex in {hop.ifindex for hop in route.hops} or {NO_INTERFACE}:
                 tables.routes[ifindex].append(route)
         tables.rules = list(_dump(asker, RTM_GETRULE, rule_dump_request(), decode_rule))
-        for body in (neighbour_dump_request(), fdb_dump_request()):
+        for body in (neighbour_dump_request(), proxy_dump_request(), fdb_dump_request()):
             for neighbour in _dump(asker, RTM_GETNEIGH, body, decode_neighbour):
                 tables.neighbours[neighbour.ifindex].append(neighbour)
         confs: list[Conf] = []
