@@ -184,15 +184,23 @@ class TracedGraph:
         device, target = self._devices.get(node), self._target(node, source, destination)
         if device is None or target is None or device.data.mac != macs[0] or not macs[1]:
             return ""
+        entry = next((one.mac for one in device.data.neighbors if _parse(one.ip) == target), "")
+        found = (
+            self._not_of(device, target, mac) for mac in (macs[1], entry) if mac
+        )  # packets tell of one way, the first one's
+        return next(filter(None, found), "")
+
+    def _not_of(self, device: Device, target: Address, mac: str) -> str:
+        """What is wrong with a MAC that a device sends to what is for an address; empty: it is one of those who have it."""
         holders = [one for one in self._network.holders.get(target, ()) if one.namespace is not device.namespace]
-        owners, meant = self._network.by_mac.get(macs[1], []), {one.namespace.id for one in holders}
+        owners, meant = self._network.by_mac.get(mac, []), {one.namespace.id for one in holders}
         if not holders or any(one.namespace.id in meant or self._walker.answers_for(one, target) for one in owners):
             return ""
         whose = f"{owners[0]} has" if owners else "no interface of the graph has"
-        return f"what is for {target} is sent to {macs[1]}, which {whose}; {holders[0]} has {target}, and {holders[0].data.mac}"
+        return f"what is for {target} is sent to {mac}, which {whose}; {holders[0]} has {target}, and {holders[0].data.mac}"
 
     def nobody(self, node: str, source: str, destination: str) -> str:
-        """The address that a packet is handed to next, if no interface of the graph has it; empty: one has, or it is not known."""
+        """The address that a packet is handed to next, if no interface of the graph has it; else empty."""
         target = self._target(node, source, destination)
         return str(target) if target is not None and not self._network.holders.get(target) else ""
 
