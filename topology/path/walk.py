@@ -213,6 +213,7 @@ class Walker:
         if not _has_macs(device):
             return self._chosen(list(self._emit(device, frame, hops, around)), device, frame)
         known = next((one.mac for one in device.data.neighbors if one.mac and _parse(one.ip) == frame.target), "")
+        wrong = self.wrong_mac(device, frame.target, known) if known else ""
         if not known:
             asked = self._chosen(list(self._emit(device, replace(frame, mac=BROADCAST), hops, around)), device, frame)[0]
             if isinstance(asked, Lost):
@@ -222,7 +223,18 @@ class Walker:
             known = asked.device.data.mac
         ways = list(self._emit(device, replace(frame, mac=known), hops, around))
         way, warnings = self._chosen(ways, device, replace(frame, mac=known))
-        return (self._proxied(way) if isinstance(way, Arrival) else way), warnings
+        if isinstance(way, Arrival):
+            return self._proxied(way), (*warnings, *([f"{device}: {wrong}"] if wrong else ()))
+        return (replace(way, end=_ended(way.end.kind, wrong, device, device.namespace)) if wrong else way), warnings
+
+    def wrong_mac(self, device: Device, target: Address, mac: str) -> str:
+        """What is wrong with the MAC that a device sends to what is for an address; empty: it is of those who answer for it."""
+        holders = [one for one in self._network.holders.get(target, ()) if one.namespace is not device.namespace]
+        owners, meant = self._network.by_mac.get(mac, []), {one.namespace.id for one in holders}
+        if not holders or any(one.namespace.id in meant or self.answers_for(one, target) for one in owners):
+            return ""
+        whose = f"{owners[0]} has" if owners else "no interface of the graph has"
+        return f"what is for {target} is sent to {mac}, which {whose}; {holders[0]} has {target}, and {holders[0].data.mac}"
 
     def answers_for(self, device: Device, target: Address) -> bool:
         """Whether a device answers who has an address that others have."""

@@ -21,6 +21,13 @@ _ONGOING = 3000  # ms since the last packet within which more are awaited
 _SLACK = 1000  # ms between two clocks that are not read at once
 MOST = 10_000  # records of flows of each host that are looked at
 _LATEST = 1000  # of them, where only the latest conversations are looked for
+_OF_TUNNELS = Either(
+    (
+        Every((Compare("Transport.Protocol", "within", ("UDP",)), Compare("Transport.A", "within", (0,)))),
+        Compare("Network.IPProtocol", "within", (4, 41, 47)),  # IPIP, SIT, GRE
+    )
+)
+"""What was dropped of tunnels' packets: one that lost all of a conversation's has no record of it."""
 _NAMED_BY = ("UUID", "ParentUUID", "TrackingID", "Last")
 
 
@@ -36,7 +43,7 @@ class Evidence:
         flows: its records, also of what address translation makes of it, each with the TID of its host.
         carriers: records of the tunnels that carried it, by UUID, each with the TID of its host.
         errors: records of ICMP errors that quote it.
-        drops: what happened to it and to its tunnels.
+        drops: what happened to it, and to tunnels.
         sockets: of its ends, and that listen for it.
         later: its records at a second look; empty: none was needed.
         hosts: names by TID.
@@ -99,7 +106,8 @@ class Collector:
     def latest(self, term: Term) -> Sequence[str]:
         """Tracking IDs of conversations that meet a condition, the latest first."""
         *flows, drops = self._ask(*self._flows(term, _LATEST, _NAMED_BY), DropsQuestion(term))
-        return conversations([*_each_once(flows), *self._of_the_time(drops)])
+        of_the_time = (told for told in _each_once(flows) if int(told[1]["Last"]) >= self._when.begin)
+        return conversations([*of_the_time, *self._of_the_time(drops)])
 
     def conversation(self, tracking: str) -> Evidence:
         """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
@@ -133,11 +141,9 @@ class Collector:
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
             evidence.turned.setdefault(str(one["TrackingID"]), turned)
-        outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()} - tracking
-        around: list[Question] = [DropsQuestion(_named("TrackingID", outer))] if outer else []
         sockets = SocketsQuestion(None if self._until_now else self._when, self._of_ends())
-        evidence.sockets, *more = self._ask(sockets, *around)
-        evidence.drops += [one for told in more for one in self._of_the_time(told)]
+        evidence.sockets, outer = self._ask(sockets, DropsQuestion(_OF_TUNNELS))
+        evidence.drops += self._of_the_time(outer)
 
     def _carriers(self, told: list[tuple[str, Flow]]) -> dict[str, tuple[str, Flow]]:
         """Tunnels, and those that these are in."""

@@ -6,11 +6,14 @@ import ipaddress
 from itertools import pairwise
 from typing import NamedTuple
 
-from topology.path.devices import Address, parse_network
+from topology.path.devices import Address, Device, parse_network
 from topology.path.network import Network
 from topology.path.packets import Packet
 from topology.path.routing import Chosen, Refused
 from topology.path.walk import Walker
+
+_TAPS = frozenset({"macvtap", "ipvtap"})
+"""What comes in by these is a program's, as a virtual machine's."""
 
 
 class WrongVlan(NamedTuple):
@@ -122,6 +125,34 @@ class TracedGraph:
         other = self._network.peers.get(device.id) if device else None
         return other.tid if other else ""
 
+    def hands_on(self, node: str, address: str, mac: str) -> bool:
+        """Whether what an interface takes in for an address and a MAC is for one that stands on it and leads elsewhere.
+
+        That is a macvlan, ipvlan or VLAN in another namespace, or a macvtap.
+        """
+        device, parsed = self._devices.get(node), _parse(address)
+        if device is None:
+            return False
+        if device.data.type in _TAPS:
+            return True
+        holders = self._network.holders.get(parsed, ()) if parsed else ()
+        inside = {one.namespace.id for one in holders}
+        above = [one for one in self._above(device) if one.namespace is not device.namespace or one.data.type in _TAPS]
+        return any(one.namespace.id in inside or (mac and mac != device.data.mac and one.data.mac == mac) for one in above)
+
+    def _above(self, device: Device) -> list[Device]:
+        """All that stands on an interface, or on what it is a member of."""
+        found = [device, *([device.master] if device.master else [])]
+        for one in found:  # it grows meanwhile
+            found += [upper for upper in self._network.uppers.get(one.id, ()) if upper not in found]
+        return found
+
+    def opens_elsewhere(self, node: str, number: int) -> bool:
+        """Whether what a tunnel brings to an interface is taken out by a device that was moved to another namespace."""
+        device = self._devices.get(node)
+        ends = [one for one in self._devices.values() if one.tunnel and one.tunnel.id == number] if device else []
+        return any(self._network.beneath(one) is device.namespace is not one.namespace for one in ends if device)
+
     def next(self, node: str, source: str, destination: str) -> str:
         """TID of the interface that takes what an interface sends, by routes and links; empty: that is not known."""
         device, packet = self._devices.get(node), _packet(source, destination)
@@ -145,6 +176,15 @@ class TracedGraph:
         beneath = self._network.beneath(device)
         found = (one for one in self._network.holders.get(local, ()) if one.namespace is beneath)
         return next(((one.tid, device.data.type, str(local)) for one in found), None)
+
+    def tunnel_ends(self, node: str, mac: str) -> tuple[str, str]:
+        """Outer addresses of what the end of a tunnel sends for a MAC; empty: it is none, or they are not known."""
+        device = self._devices.get(node)
+        tunnel = device.tunnel if device else None
+        if device is None or tunnel is None:
+            return "", ""
+        remote = next((one.ip for one in device.data.fdb if one.ip and one.mac == mac), tunnel.remote)
+        return tunnel.local, remote
 
     def refuses(self, node: str, source: str, destination: str) -> str:
         """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""
@@ -186,18 +226,9 @@ class TracedGraph:
             return ""
         entry = next((one.mac for one in device.data.neighbors if _parse(one.ip) == target), "")
         found = (
-            self._not_of(device, target, mac) for mac in (macs[1], entry) if mac
+            self._walker.wrong_mac(device, target, mac) for mac in (macs[1], entry) if mac
         )  # packets tell of one way, the first one's
         return next(filter(None, found), "")
-
-    def _not_of(self, device: Device, target: Address, mac: str) -> str:
-        """What is wrong with a MAC that a device sends to what is for an address; empty: it is one of those who have it."""
-        holders = [one for one in self._network.holders.get(target, ()) if one.namespace is not device.namespace]
-        owners, meant = self._network.by_mac.get(mac, []), {one.namespace.id for one in holders}
-        if not holders or any(one.namespace.id in meant or self._walker.answers_for(one, target) for one in owners):
-            return ""
-        whose = f"{owners[0]} has" if owners else "no interface of the graph has"
-        return f"what is for {target} is sent to {mac}, which {whose}; {holders[0]} has {target}, and {holders[0].data.mac}"
 
     def nobody(self, node: str, source: str, destination: str) -> str:
         """The address that a packet is handed to next, if no interface of the graph has it; else empty."""

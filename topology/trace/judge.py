@@ -44,7 +44,7 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
+    outer = _entered(seen, evidence, graph) | {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
     causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
     whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
     begun = min((one.start for one in seen), default=0)
@@ -120,6 +120,22 @@ def _outer_ends(one: Sighting) -> Ends:
     return Ends(End(one.tunnel.source, 0), End(one.tunnel.destination, 0))
 
 
+def _entered(seen: Sequence[Sighting], evidence: Evidence, graph: TracedGraph) -> dict[str, Ends]:
+    """Tunnels that packets go into and that lost some, which may be all: by their tracking IDs, the ends forth."""
+    found = {}
+    for one in seen:
+        for way in (FORTH, BACK):
+            local, remote = graph.tunnel_ends(one.node, one.macs[1 - way])
+            if not local or one.hooks[way] != "egress":
+                continue
+            ends = Ends(End(local, 0), End(remote, 0))
+            for host, drop in evidence.drops:
+                addresses = {end.address for end in ends_of(drop)}
+                if host == one.host and local in addresses and remote in addresses:
+                    found[str(drop["TrackingID"])] = ends if way == FORTH else Ends(ends.destination, ends.source)
+    return found
+
+
 def _holds(graph: TracedGraph, seen: Sequence[Sighting], target: str) -> Holds:
     nodes: dict[tuple[str, str], list[str]] = {}
     for one in seen:
@@ -139,11 +155,18 @@ def _vanishes(graph: TracedGraph, way: int, target: str, holds: Holds, missing: 
         if End(target, 0).many or holds(last.host, last.namespace) is not False:
             return False
         if last.hooks[way] == "ingress":
-            return not graph.is_broadcast(target)
+            return not graph.is_broadcast(target) and not _handed_on(graph, last, way)
         given = bool(graph.holds(graph.peer(last.node), target))  # to a namespace that is not looked at
         return not given and graph.known(target) and graph.hosts_of(target).isdisjoint(missing)
 
     return vanishes
+
+
+def _handed_on(graph: TracedGraph, last: Sighting, way: int) -> bool:
+    """Whether what came in goes on to a namespace, or a program, where nobody looks."""
+    if last.tunnel:
+        return graph.opens_elsewhere(last.node, last.tunnel.number)
+    return graph.hands_on(last.node, last.addresses(way)[1], last.macs[1 - way])
 
 
 def _of_bystander(cause: Cause, target: str, graph: TracedGraph) -> bool:
@@ -305,7 +328,7 @@ def _verdict(
     counted: bool,
 ) -> Verdict:
     if not any(ways) and not any(found):
-        return Verdict("unknown", "no agent has seen such a conversation")
+        return Verdict("unknown", "no agent has seen such a conversation: 'skytrail path' says whether there is a way for it")
     silent = unanswered(*ways)
     bad = _refused(shown, found[FORTH], evidence, ends) or (_full(shown, evidence, ways[FORTH], ends) if silent else None)
     for way in (FORTH, BACK):
