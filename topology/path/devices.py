@@ -250,6 +250,7 @@ class Owner(_Read, frozen=True, gc=False):
     type: str
     rules: tuple[Rule, ...] = ()
     routing_tables: tuple[Table, ...] = ()
+    routes_left_out: int = 0
 
 
 @dataclass(slots=True, eq=False)

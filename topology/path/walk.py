@@ -81,6 +81,10 @@ def _ended(kind: Ending, reason: str, device: Device | None, namespace: Namespac
     return End(kind, reason, namespace.host, namespace.name, device.name if device else "")
 
 
+def _refused(route: Refused, device: Device | None, namespace: Namespace) -> End:
+    return _ended("stops" if route.surely else "unknown", route.reason, device, namespace)
+
+
 @dataclass(frozen=True, slots=True)
 class _Around:
     """What is around a packet: how many tunnels, and the bytes of their headers.
@@ -129,7 +133,7 @@ class Walker:
         vrf = _vrf_of(bound_to)
         route = self.router(namespace).choose(packet, bound_to=None if vrf is bound_to else bound_to, vrf=vrf)
         if isinstance(route, Refused):
-            return Trip((), _ended("stops", route.reason, None, namespace), None, packet)
+            return Trip((), _refused(route, None, namespace), None, packet)
         packet = replace(packet, src=self.router(namespace).source(packet, route))
         if route.ours:
             loopback = namespace.devices.get(1)
@@ -151,6 +155,9 @@ class Walker:
             for number, trip in enumerate(trips)
             if trip.at is None and trip is not best
         ]
+        more = self.router(namespace).left_out
+        if more and route.prefix.prefixlen < route.prefix.max_prefixlen:
+            failing.append(f"{namespace}: {more} more routes are not in the graph: one of them may lead elsewhere")
         return replace(best, warnings=(*failing, *best.warnings))
 
     def _by_hop(
@@ -173,7 +180,7 @@ class Walker:
         namespace = device.namespace
         route = self._taken(device, packet, seen)
         if isinstance(route, Refused):
-            return Trip((), _ended("stops", route.reason, device, namespace), None, packet)
+            return Trip((), _refused(route, device, namespace), None, packet)
         if route.ours:
             return Trip((), _ended("arrives", f"{packet.dst} is held here", device, namespace), namespace, packet)
         return self._transmit(namespace, packet, route, around, (*seen, (device.id, packet)))
@@ -407,7 +414,7 @@ class Walker:
         """An ipvlan of mode l3: the namespace of its lower device routes, bound to that device."""
         route = self.router(namespace).choose(packet, bound_to=by)
         if isinstance(route, Refused):
-            yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops)
+            yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops, kind="stops" if route.surely else "unknown")
             return
         if not route.hops:
             yield _lost(by, f"ipvlan in mode l3: route {route.words()} leads nowhere", hops)

@@ -192,7 +192,7 @@ class TracedGraph:
         if device is None or packet is None:
             return ""
         route = self._walker.router(device.namespace).choose(packet)
-        return route.reason if isinstance(route, Refused) else ""
+        return route.reason if isinstance(route, Refused) and route.surely else ""
 
     def stop(self, node: str, source: str, destination: str) -> Stop | None:
         """Where the way of a packet from its sender ends before it has arrived; None: it arrives, or the graph does not tell.

@@ -64,9 +64,7 @@ def test_a_router_answers_for_who_is_behind_it(net: Net, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("source", "target", "sysctl", "words"), [(A, B, "", "proxy ARP"), (A6, B6, "net.ipv6.conf.r0.proxy_ndp=1", "proxy NDP")]
 )
-def test_an_address_that_is_answered_for(
-    source: str, target: str, sysctl: str, words: str, net: Net, tmp_path: Path
-) -> None:
+def test_an_address_that_is_answered_for(source: str, target: str, sysctl: str, words: str, net: Net, tmp_path: Path) -> None:
     a, r, _ = joined(net)
     net.ip(f"neigh add proxy {target} dev r0", netns=r)
     if sysctl:

@@ -61,16 +61,16 @@ class Tables:
             found["TC"] = filters
         if vlans := self.vlans.get(ifindex):
             found["BridgeVlans"] = vlans
-        routes = self.routes.get(ifindex, [])
-        if tables := routing_tables(routes[:MOST], ifindex):
-            found["RoutingTables"] = tables
-        if len(routes) > MOST:
-            found["RoutesLeftOut"] = len(routes) - MOST
-        return found | neighbour_lists(self.neighbours.get(ifindex, [])[:MOST], volatile=False)
+        return found | self._routes(ifindex) | neighbour_lists(self.neighbours.get(ifindex, [])[:MOST], volatile=False)
 
-    def nowhere(self) -> list[dict[str, Any]]:
+    def nowhere(self) -> dict[str, Any]:
         """``RoutingTables`` of the namespace itself: its routes that lead through no interface (blackhole …)."""
-        return routing_tables(self.routes.get(NO_INTERFACE, [])[:MOST], NO_INTERFACE)
+        return self._routes(NO_INTERFACE)
+
+    def _routes(self, ifindex: int) -> dict[str, Any]:
+        routes = self.routes.get(ifindex, [])
+        tables, more = routing_tables(routes[:MOST], ifindex), len(routes) - MOST
+        return {**({"RoutingTables": tables} if tables else {}), **({"RoutesLeftOut": more} if more > 0 else {})}
 
     def states(self, ifindex: int) -> dict[str, Any]:
         """The same neighbours with their states of the moment."""

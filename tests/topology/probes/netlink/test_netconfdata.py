@@ -33,7 +33,7 @@ def test_routes_that_lead_nowhere_are_the_namespaces_own(net: Net) -> None:
     netns = net.netns("n")
     net.ip("route add blackhole 10.8.0.0/16", netns=netns)
     net.ip("route add unreachable 10.9.0.0/16 table 77 metric 5", netns=netns)
-    assert in_netns(netns, read_tables).nowhere() == [
+    assert in_netns(netns, read_tables).nowhere()["RoutingTables"] == [
         {"ID": 77, "Routes": [{"Protocol": 3, "Prefix": "10.9.0.0/16", "Type": "unreachable", "NextHops": [{"Priority": 5}]}]},
         {"ID": 254, "Routes": [{"Protocol": 3, "Prefix": "10.8.0.0/16", "Type": "blackhole", "NextHops": [{}]}]},
     ]
