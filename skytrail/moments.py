@@ -1,4 +1,4 @@
-"""Moments as people write them: ``now``, ``-5m``, ``14:32``, RFC 3339, RFC 1123, seconds or milliseconds since the epoch. Pure.
+"""Moments as people write them: ``now``, ``-5m``, ``14:32``, RFC 3339, RFC 1123, seconds or milliseconds since the epoch.
 
 A millisecond is meant to its end: what is shown as of one (CreatedAt …) is there at the moment that is read there.
 """

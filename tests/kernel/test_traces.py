@@ -29,5 +29,5 @@ def net() -> Iterator[Net]:
 
 
 @pytest.mark.parametrize("mode", ["l2", "l3"])
-def test_long_a_container_on_an_ipvlan_is_well(mode: str, net: Net, tmp_path: Path) -> None:
+def test_short_containers_on_an_ipvlan_are_well(mode: str, net: Net, tmp_path: Path) -> None:
     check(net, tmp_path, f"ipvlan mode {mode}")

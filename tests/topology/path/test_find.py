@@ -373,6 +373,8 @@ def test_a_neighbour_entry_with_another_s_mac_is_named() -> None:
     nobody = two(Neighbors=[{"IP": "10.0.0.2", "MAC": "02:de:ad:00:00:01"}])
     found = path(nobody)
     assert (found.end.kind, found.end.host, found.end.interface) == ("stops", "a", "eth0")
-    assert found.end.reason.startswith("what is for 10.0.0.2 is sent to 02:de:ad:00:00:01, which no interface of the graph has; eth0 in b has")
+    assert found.end.reason.startswith(
+        "what is for 10.0.0.2 is sent to 02:de:ad:00:00:01, which no interface of the graph has; eth0 in b has"
+    )
     right = two(Neighbors=[{"IP": "10.0.0.2", "MAC": nobody.mac("host/b/link/eth0")}])
     assert path(right).end.kind == "arrives"
