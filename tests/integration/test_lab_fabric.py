@@ -192,7 +192,8 @@ BY_HAND = {
     ),
     "a tunnel's sender that drops": Broken(
         _H1,
-        "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; }; add rule inet t c udp dport 4789 drop'",
+        "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; };"
+        " add rule inet t c udp dport 4789 drop'",
         "nft delete table inet t",
         ("lost", "NETFILTER_DROP", "h1", ""),
     ),
