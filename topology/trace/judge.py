@@ -34,6 +34,8 @@ ZERO_WINDOW = "ZERO_WINDOW"
 
 _AGAIN = 2  # SYN-ACKs: the first one may be on its way still
 
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what a listener says
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
@@ -395,9 +397,10 @@ def _refused(shown: _Shown, found: Sequence[Loss], evidence: Evidence, ends: End
 def _elsewhere(evidence: Evidence, place: Place, port: int) -> str:
     """Who listens on the same port, by another address."""
     for host, one in evidence.sockets:
-        there = host, str(one.get("Namespace", ""))
+        there, address = (host, str(one.get("Namespace", ""))), str(one.get("LocalAddress"))
         if there == (place.host, place.namespace) and one.get("State") == "LISTEN" and int(one.get("LocalPort", 0)) == port:
-            return f"; {one.get('Name') or 'a program'} listens on {End(str(one.get('LocalAddress')), port)} only"
+            where = "by now" if address in _EVERYWHERE else f"on {End(address, port)} only"
+            return f"; {one.get('Name') or 'a program'} listens {where}"
     return ""
 
 
@@ -412,7 +415,7 @@ def _full(shown: _Shown, evidence: Evidence, forth: Sequence[Sighting], ends: En
         if place not in arrived and (shown.host(host), place[1]) != holder:
             continue
         waiting, most = int(one.get("ReceiveQueue", 0)), int(one.get("SendQueue", 0))
-        if waiting > most and str(one.get("LocalAddress")) in ("0.0.0.0", "::", ends.destination.address):  # noqa: S104
+        if waiting > most and str(one.get("LocalAddress")) in _EVERYWHERE | {ends.destination.address}:
             namespace = str(one.get("Namespace", ""))
             name = str(one.get("Name") or "the program")
             text = (
