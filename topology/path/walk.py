@@ -265,7 +265,8 @@ class Walker:
     def _chosen(self, ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[str, ...]]:
         """The way that leads to the next hop; else the one that says most of why none does."""
         arrived = [way for way in ways if isinstance(way, Arrival)]
-        meant = [way for way in arrived if self._answers(way, frame)] or (arrived if frame.mac and not frame.asks else [])
+        hearing = [way for way in arrived if frame.mac or not _is_deaf(way.device, frame.target)]
+        meant = [way for way in hearing if self._answers(way, frame)] or (arrived if frame.mac and not frame.asks else [])
         if not _has_macs(device):
             meant = arrived
         if meant:
@@ -273,6 +274,9 @@ class Walker:
             ends = {way.device.id: way.device for way in meant}
             warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
             return meant[0], warnings
+        deaf = next((way for way in arrived if not frame.mac and _is_deaf(way.device, frame.target)), None)
+        if deaf is not None:
+            return _lost(deaf.device, f"has {frame.target}, and answers no ARP: it is set to NOARP", deaf.hops), ()
         lost = [way for way in ways if isinstance(way, Lost)]
         best = max(lost, key=_worth, default=None)
         if best is not None and best.rank > _NOT_FOR_US:
@@ -782,6 +786,11 @@ def _has_macs(device: Device) -> bool:
     """Whether neighbours are asked for by it."""
     flags = device.data.link_flags or ()
     return bool(device.data.mac) and "NOARP" not in flags
+
+
+def _is_deaf(device: Device, target: Address) -> bool:
+    """Whether it answers nobody who asks for an address."""
+    return target.version == 4 and "NOARP" in (device.data.link_flags or ())
 
 
 def _is_active(bond: Device, member: Device) -> bool:

@@ -70,11 +70,10 @@ def why(
     reasons = {cause.reason for cause in loss.causes} - {SAYS_NOTHING}
     after = loss.after
     if after is None:
-        source, destination = (end.address for end in (ends if loss.way == FORTH else ends[::-1]))
         return (
             _too_long_before(loss, graph, path)
             or _wrong_vlan(loss, graph, name, path)
-            or (_stopped(loss, graph, name, source, destination, node) if reasons <= _VAGUE else None)
+            or (_stopped(loss, graph, name, ends, node) if reasons <= _VAGUE else None)
         )
     if NO_SUCH_NETWORK in reasons and after.tunnel:
         return _odd_number(loss.way, after, graph, name)
@@ -90,7 +89,7 @@ def why(
         or _too_long(loss, graph)
         or _wrong_vlan(loss, graph, name, path)
         or no_route(after, loss.way, graph, name)
-        or _stopped(loss, graph, name, *after.addresses(loss.way), after.node)
+        or _stopped(loss, graph, name, ends, after.node)
     )
 
 
@@ -105,18 +104,25 @@ def wrong_mac(way: int, path: Sequence[Sighting], graph: TracedGraph) -> Why | N
     return None
 
 
-def _stopped(loss: Loss, graph: TracedGraph, name: str, source: str, destination: str, node: str) -> Why | None:
+def _stopped(loss: Loss, graph: TracedGraph, name: str, ends: Ends, node: str) -> Why | None:
     """Where, by the graph, the way ends: there where packets vanished, or where nobody answers who has the next address."""
-    found, reasons = graph.stop(node, source, destination), {cause.reason for cause in loss.causes}
+    source, destination = (end.address for end in (ends if loss.way == FORTH else ends[::-1]))
+    here = loss.after.addresses(loss.way) if loss.after else (source, destination)
+    found, reasons = graph.stop(node, *here), {cause.reason for cause in loss.causes}
     asked = loss.after is None or bool(reasons & _NEIGHBOUR)
     near = {(name, cause.place.namespace) for cause in loss.causes}
     near |= {place[:2] for one in (loss.after, loss.before) if one and (place := graph.place_of(one.node))}
     beyond = loss.before is None and found is not None and node in found.nodes
     if found is not None and (asked or beyond or found.place[:2] in near):
         return Why(NO_WAY, *found.place, found.words)
-    nobody = graph.nobody(node, source, destination) if asked and found is None else ""
-    place = graph.place_of(node)
-    return Why(NO_NEIGHBOUR, *place, f"no interface of the graph has {nobody}") if nobody and place else None
+    if found is not None or not asked:
+        return None
+    there = (graph.named(name, cause.place.namespace or "", cause.place.interface) for cause in loss.causes)
+    for one in dict.fromkeys((*there, node)):
+        place = graph.place_of(one)
+        if place and (nobody := graph.nobody(one, source, destination)):
+            return Why(NO_NEIGHBOUR, *place, f"no interface of the graph has {nobody}")
+    return None
 
 
 def _too_long_before(loss: Loss, graph: TracedGraph, path: Sequence[Sighting]) -> Why | None:

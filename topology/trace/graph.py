@@ -230,6 +230,15 @@ class TracedGraph:
         )  # packets tell of one way, the first one's
         return next(filter(None, found), "")
 
+    def rivals(self, node: str, source: str, destination: str) -> list[str]:
+        """Interfaces on the sender's network, in words, that have the same address as the one where packets came to it."""
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if device is None or packet is None or packet.src is None or packet.dst not in device.addresses:
+            return []
+        held = self._network.holders.get(packet.dst, ())
+        near = (one for one in held if packet.src in (parse_network(f"{packet.dst}/{one.addresses[packet.dst]}") or ()))
+        return [str(one) for one in near if one.namespace is not device.namespace]
+
     def nobody(self, node: str, source: str, destination: str) -> str:
         """The address that a packet is handed to next, if no interface of the graph has it; else empty."""
         target = self._target(node, source, destination)

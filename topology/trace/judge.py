@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise, starmap
 
+import msgspec
+
 from topology.trace.collect import Evidence
 from topology.trace.copies import without_copies
 from topology.trace.counts import comparable
@@ -337,7 +339,7 @@ def _verdict(
         bad = bad or (_lost(shown, found[way], ways, errors, ends) if found[way] else None)
     bad = bad or (_astray(shown, ways[FORTH]) if silent else _not_taken(shown, ways))
     if bad is not None:
-        return bad
+        return msgspec.structs.replace(bad, text=bad.text + _held_twice(shown, ways[FORTH], ends))
     if silent:
         return _unanswered(shown, ways[FORTH][-1], ends.destination, errors, arrives=bool(said[FORTH].arrives))
     text = "no loss is seen; an end lies where no agent looks"
@@ -424,6 +426,12 @@ def _full(shown: _Shown, evidence: Evidence, forth: Sequence[Sighting], ends: En
             )
             return Verdict("lost", text, "forth", shown.host(host), namespace, "", ACCEPT_QUEUE_FULL)
     return None
+
+
+def _held_twice(shown: _Shown, forth: Sequence[Sighting], ends: Ends) -> str:
+    """Who else of the sender's neighbours has the address that packets came to."""
+    others = shown.graph.rivals(forth[-1].node, ends.source.address, ends.destination.address) if forth else []
+    return f"; {ends.destination.address} is also that of {' and '.join(others)}" if others else ""
 
 
 def _astray(shown: _Shown, forth: Sequence[Sighting]) -> Verdict | None:

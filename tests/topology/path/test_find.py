@@ -378,3 +378,10 @@ def test_a_neighbour_entry_with_another_s_mac_is_named() -> None:
     )
     right = two(Neighbors=[{"IP": "10.0.0.2", "MAC": nobody.mac("host/b/link/eth0")}])
     assert path(right).end.kind == "arrives"
+
+
+def test_who_answers_no_arp_is_named() -> None:
+    deaf = {"LinkFlags": ["UP", "LOWER_UP", "NOARP"]}
+    found = path(two(deaf))
+    assert (found.end.kind, found.end.host) == ("stops", "b")
+    assert found.end.reason == "has 10.0.0.2, and answers no ARP: it is set to NOARP"
