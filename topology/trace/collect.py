@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from skytrail.asking.asker import Answers, Asker
-from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Range, SocketsQuestion
+from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQuestion, Question, Range, SocketsQuestion
 from skytrail.asking.terms import Compare, Either, Every, Term
 from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
@@ -21,13 +21,7 @@ _ONGOING = 3000  # ms since the last packet within which more are awaited
 _SLACK = 1000  # ms between two clocks that are not read at once
 MOST = 10_000  # records of flows of each host that are looked at
 _LATEST = 1000  # of them, where only the latest conversations are looked for
-_OF_TUNNELS = Either(
-    (
-        Every((Compare("Transport.Protocol", "within", ("UDP",)), Compare("Transport.A", "within", (0,)))),
-        Compare("Network.IPProtocol", "within", (4, 41, 47)),  # IPIP, SIT, GRE
-    )
-)
-"""What was dropped of tunnels' packets: one that lost all of a conversation's has no record of it."""
+_REFUSED = ("RxErrors", "RxDropped")
 _NAMED_BY = ("UUID", "ParentUUID", "TrackingID", "Last")
 
 
@@ -43,8 +37,10 @@ class Evidence:
         flows: its records, also of what address translation makes of it, each with the TID of its host.
         carriers: records of the tunnels that carried it, by UUID, each with the TID of its host.
         errors: records of ICMP errors that quote it.
-        drops: what happened to it, and to tunnels.
+        drops: what happened to it and to its tunnels.
+        outer: what happened to packets of other tunnels with the numbers of those whose ends saw it.
         sockets: of its ends, and that listen for it.
+        refused: frames that an interface (TID) did not take from its cable, of whichever conversation, in about that time.
         later: its records at a second look; empty: none was needed.
         hosts: names by TID.
         missing: who did not answer, and why.
@@ -57,7 +53,9 @@ class Evidence:
     carriers: dict[str, tuple[str, Flow]] = field(default_factory=dict)
     errors: list[tuple[str, Flow]] = field(default_factory=list)
     drops: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    outer: Sequence[tuple[str, Mapping[str, Any]]] = ()
     sockets: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
     later: list[tuple[str, Flow]] = field(default_factory=list)
     hosts: Mapping[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -82,9 +80,15 @@ class Collector:
         self.evidence = Evidence(hosts=asker.hosts(), until=None if self._until_now else when.end)
 
     def _ask(self, *questions: Question) -> list[Told]:
-        """What is told in answer to each."""
-        with ThreadPoolExecutor(min(_AT_ONCE, len(questions)), thread_name_prefix="trace") as pool:
-            return [self._read(answers) for answers in pool.map(self._asker.ask, questions)]
+        """What is told in answer to each; they are asked at once."""
+        [answers] = self._answers(questions)
+        return [self._read(one) for one in answers]
+
+    def _answers(self, *groups: Sequence[Question]) -> list[list[Answers]]:
+        """The answers to the questions of each group, which are all asked at once."""
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="trace") as pool:
+            asked = [[pool.submit(self._asker.ask, question) for question in group] for group in groups]
+            return [[answer.result() for answer in group] for group in asked]
 
     def _read(self, answers: Answers) -> Told:
         found: Told = []
@@ -109,8 +113,16 @@ class Collector:
         of_the_time = (told for told in _each_once(flows) if int(told[1]["Last"]) >= self._when.begin)
         return conversations([*of_the_time, *self._of_the_time(drops)])
 
-    def conversation(self, tracking: str) -> Evidence:
-        """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
+    def conversation(self, tracking: str, number_of: Callable[[str], int | None]) -> Evidence:
+        """All about one conversation.
+
+        Args:
+            tracking: its ID.
+            number_of: the number of a tunnel whose end an interface (TID) is; None: of none.
+
+        Raises:
+            RunError: agents have more to tell than one question may take.
+        """
         known, asked = {tracking}, set[str]()
         evidence = self.evidence
         for _ in range(_ROUNDS):
@@ -121,29 +133,52 @@ class Collector:
             asked |= new
             known |= related(flow for _, flow in evidence.flows)
         looked = time.monotonic()
-        self._around(asked)
+        self._around(asked, number_of)
         if any(self._clock() - int(flow["Last"]) < _ONGOING for _, flow in evidence.flows):
             time.sleep(max(0.0, looked + _SECOND_LOOK - time.monotonic()))
             evidence.later = _each_once(self._ask(*self._flows(_named("TrackingID", asked))))
         return evidence
 
-    def _around(self, tracking: set[str]) -> None:
+    def _around(self, tracking: set[str], number_of: Callable[[str], int | None]) -> None:
         evidence = self.evidence
         flows = [flow for _, flow in evidence.flows]
         evidence.turned = orientations(flows)
-        tunnels = self._flows(_named("UUID", uuids)) if (uuids := parents(flows)) else []
-        errors = self._flows(_named("QuotedTrackingID", tracking))
-        *told, drops = self._ask(*tunnels, *errors, DropsQuestion(_named("TrackingID", tracking)))
-        evidence.drops = self._of_the_time(drops)
-        evidence.errors = _each_once(told[len(tunnels) :])
-        evidence.carriers = self._carriers(_each_once(told[: len(tunnels)]))
+        tunnels, given, interfaces = parents(flows), self._given(flows, number_of), self._interfaces(flows)
+        carriers, errors, drops, outer, counters = self._answers(
+            self._flows(_named("UUID", tunnels)) if tunnels else (),
+            self._flows(_named("QuotedTrackingID", tracking)),
+            [DropsQuestion(_named("TrackingID", tracking))],
+            given,
+            interfaces,
+        )
+        evidence.carriers = self._carriers(_each_once([self._read(one) for one in carriers]))
+        evidence.errors = _each_once([self._read(one) for one in errors])
+        evidence.drops = [one for answers in drops for one in self._of_the_time(self._read(answers))]
+        # an agent that keeps no counters has told of the conversation all the same: it is not missing
+        evidence.refused = _refused(counters)
         for _, one in evidence.drops:  # of a conversation that never left the host there are only these
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
             evidence.turned.setdefault(str(one["TrackingID"]), turned)
+        around = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()} - tracking
+        told = [one for answers in outer for one in self._of_the_time(self._read(answers))]
+        evidence.outer = [(host, one) for host, one in told if one["TrackingID"] not in around]
         sockets = SocketsQuestion(None if self._until_now else self._when, self._of_ends())
-        evidence.sockets, outer = self._ask(sockets, DropsQuestion(_OF_TUNNELS))
-        evidence.drops += self._of_the_time(outer)
+        evidence.sockets, *more = self._ask(sockets, *([DropsQuestion(_named("TrackingID", around))] if around else ()))
+        evidence.drops += [one for told in more for one in self._of_the_time(told)]
+
+    def _given(self, flows: Sequence[Flow], number_of: Callable[[str], int | None]) -> Sequence[Question]:
+        """About what a tunnel's end gave to its host, and nobody may have seen after that."""
+        numbers = {number for flow in flows if (number := number_of(str(flow["NodeTID"]))) is not None}
+        return [DropsQuestion(Compare("Network.ID", "within", tuple(sorted(numbers))))] if numbers else ()
+
+    def _interfaces(self, flows: Sequence[Flow]) -> Sequence[Question]:
+        """About the interfaces that saw records, in about the same time."""
+        if not flows:
+            return ()
+        begin, end = min(int(one["Start"]) for one in flows), max(int(one["Last"]) for one in flows)
+        nodes = tuple(sorted({str(one["NodeTID"]) for one in flows}))
+        return [InterfacesQuestion(Range(begin, end + _SLACK), nodes, fresh=self._until_now)]
 
     def _carriers(self, told: list[tuple[str, Flow]]) -> dict[str, tuple[str, Flow]]:
         """Tunnels, and those that these are in."""
@@ -169,6 +204,15 @@ class Collector:
         """Of what happened to conversations, what did within the time: agents tell of the last minutes as a whole."""
         begin, end = self._when.begin - _SLACK, float("inf") if self._until_now else self._when.end + _SLACK
         return [(host, one) for host, one in drops if begin <= int(one["Last"]) <= end]
+
+
+def _refused(answers: Sequence[Answers]) -> dict[str, int]:
+    return {
+        str(one["TID"]): sum(int(sample.get(name, 0)) for sample in one["Metrics"] for name in _REFUSED)
+        for answer in answers
+        for _, part in answer.parts
+        for one in part.found
+    }
 
 
 def _named(key: str, names: set[str]) -> Term:

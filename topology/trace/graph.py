@@ -177,14 +177,10 @@ class TracedGraph:
         found = (one for one in self._network.holders.get(local, ()) if one.namespace is beneath)
         return next(((one.tid, device.data.type, str(local)) for one in found), None)
 
-    def tunnel_ends(self, node: str, mac: str) -> tuple[str, str]:
-        """Outer addresses of what the end of a tunnel sends for a MAC; empty: it is none, or they are not known."""
+    def number_of(self, node: str) -> int | None:
+        """VNI, or key, of the end of a tunnel; None: it is none, or has no number of its own."""
         device = self._devices.get(node)
-        tunnel = device.tunnel if device else None
-        if device is None or tunnel is None:
-            return "", ""
-        remote = next((one.ip for one in device.data.fdb if one.ip and one.mac == mac), tunnel.remote)
-        return tunnel.local, remote
+        return device.tunnel.id if device and device.tunnel else None
 
     def refuses(self, node: str, source: str, destination: str) -> str:
         """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""

@@ -12,7 +12,7 @@ from topology.trace.copies import without_copies
 from topology.trace.counts import comparable
 from topology.trace.explain import Why, no_route, why, wrong_mac
 from topology.trace.graph import TracedGraph
-from topology.trace.losses import NO_SOCKET, Cause, Holds, Loss, Place, Vanishes, causes_of, happened, losses, unanswered
+from topology.trace.losses import NO_SOCKET, Cause, Drop, Holds, Loss, Place, Vanishes, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
@@ -38,6 +38,9 @@ _AGAIN = 2  # SYN-ACKs: the first one may be on its way still
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what a listener says
 
+_BARE = 14 + 40 + 60
+"""Bytes of Ethernet, IPv6 and TCP with its options: the longest segment without data."""
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
@@ -48,8 +51,9 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = _entered(seen, evidence, graph) | {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
-    causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
+    outer = _given_to_tunnels(evidence.outer, seen, graph)
+    outer |= {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
+    causes = causes_of(happened([*evidence.drops, *evidence.outer], seen, opened=_opened(evidence)), turned, outer)
     whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
     begun = min((one.start for one in seen), default=0)
     since, gaps = _late(evidence, begun)
@@ -67,6 +71,8 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
         vanishes = _vanishes(graph, way, target, holds, evidence.missing)
         found.append(losses(path, way, counts, there, holds, vanishes, compared))
         counted = counted and all(starmap(compared, pairwise(path)))
+    if not any(found) and (kept := _kept_out(ways[FORTH], evidence.refused, graph)) is not None:
+        found[BACK].append(kept)
     shown = _Shown(evidence.hosts, graph)
     said = [_way(shown, ways[way], way, found[way], arrives=_arrives(ways[way], whole, way, graph)) for way in (FORTH, BACK)]
     first = ways[FORTH][0] if ways[FORTH] else ways[BACK][-1] if ways[BACK] else None
@@ -124,19 +130,18 @@ def _outer_ends(one: Sighting) -> Ends:
     return Ends(End(one.tunnel.source, 0), End(one.tunnel.destination, 0))
 
 
-def _entered(seen: Sequence[Sighting], evidence: Evidence, graph: TracedGraph) -> dict[str, Ends]:
-    """Tunnels that packets go into and that lost some, which may be all: by their tracking IDs, the ends forth."""
-    found = {}
-    for one in seen:
-        for way in (FORTH, BACK):
-            local, remote = graph.tunnel_ends(one.node, one.macs[1 - way])
-            if not local or one.hooks[way] != "egress":
+def _given_to_tunnels(drops: Sequence[tuple[str, Drop]], seen: Sequence[Sighting], graph: TracedGraph) -> dict[str, Ends]:
+    """The ends, forth, of what a tunnel's end that saw the conversation gave to its host, which dropped it."""
+    found: dict[str, Ends] = {}
+    for host, one in drops:
+        ends, number = ends_of(one), one["Network"].get("ID")
+        for sighting in seen:
+            if sighting.host != host or graph.number_of(sighting.node) != number:
                 continue
-            ends = Ends(End(local, 0), End(remote, 0))
-            for host, drop in evidence.drops:
-                addresses = {end.address for end in ends_of(drop)}
-                if host == one.host and local in addresses and remote in addresses:
-                    found[str(drop["TrackingID"])] = ends if way == FORTH else Ends(ends.destination, ends.source)
+            local = (graph.tunnel_from(sighting.node) or ("", "", ""))[2]
+            if local in (ends.source.address, ends.destination.address):
+                from_here = (sighting.hooks[FORTH] == "egress") == (local == ends.source.address)
+                found[str(one["TrackingID"])] = ends if from_here else Ends(ends.destination, ends.source)
     return found
 
 
@@ -171,6 +176,19 @@ def _handed_on(graph: TracedGraph, last: Sighting, way: int) -> bool:
     if last.tunnel:
         return graph.opens_elsewhere(last.node, last.tunnel.number)
     return graph.hands_on(last.node, last.addresses(way)[1], last.macs[1 - way])
+
+
+def _kept_out(forth: Sequence[Sighting], refused: Mapping[str, int], graph: TracedGraph) -> Loss | None:
+    """What an interface did not take from its cable, which no kernel that is asked tells of: TCP's data that never came.
+
+    The last one forth leads to where nobody looks, takes less than others, refused something, and let only bare headers in.
+    """
+    last = forth[-1] if forth else None
+    if last is None or last.hooks[FORTH] != "egress" or not refused.get(last.node):
+        return None
+    behind = max((graph.mtu_of(one.node) for one in forth if one.tunnel is None), default=0)
+    bare = 0 < last.bytes[BACK] <= _BARE * last.packets[BACK] and any("TCPMetric" in one for one in last.records)
+    return Loss(BACK, None, last, 0, ()) if bare and graph.mtu_of(last.node) < behind else None
 
 
 def _of_bystander(cause: Cause, target: str, graph: TracedGraph) -> bool:
@@ -298,7 +316,7 @@ def _cause(shown: _Shown, cause: Cause, way: int) -> ShownCause:
 
 
 def _packets(count: int) -> str:
-    return "a packet" if count == 1 else f"{count} packets"
+    return {0: "packets", 1: "a packet"}.get(count, f"{count} packets")
 
 
 def _where(shown: _Shown, loss: Loss) -> str:
