@@ -203,6 +203,24 @@ def test_an_agent_that_moved_since_the_lists_were_read_answers_once_and_is_not_m
         assert uuids(site.ask(number, hosts=["host/a"])) == {"host/a": ["2"]}
 
 
+def test_an_agent_whose_former_hub_has_not_noticed_is_asked_where_it_reports_now(site: Hubs) -> None:
+    """It hangs there, half open: nobody waits for it."""
+    over = threading.Event()
+
+    def hangs(_: Question) -> Iterator[Part]:
+        over.wait(LONG)
+        yield flows(1)
+
+    site.hub(seconds=10 * LONG)  # more than a test may take
+    site.hub()
+    site.agent(1, "a", hangs)
+    site.meet()
+    site.agent(0, "a", saying(flows(2)))
+    found = site.ask(0)
+    over.set()
+    assert (uuids(found), found.missing) == ({"host/a": ["2"]}, {})
+
+
 def test_an_agent_that_has_left_is_missing_with_the_hub_that_it_left(site: Hubs) -> None:
     site.hub()
     site.hub()
@@ -423,7 +441,6 @@ def test_a_hub_of_an_earlier_release_is_named_as_such(site: Hubs) -> None:
             "two": Other("hub2", f"127.0.0.1:{old.port}", "here", {"host/b": "b"}),
         }
     )
-    site.hubs[0].peers.refuses = lambda other: peer_refusal(Settings(), "here", other)
     what = "which is of a release that other hubs cannot ask: upgrade it"
     assert site.ask(0).missing == {
         "a": f"its agent reports to the hub on hub1, {what}",
