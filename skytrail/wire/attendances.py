@@ -53,6 +53,10 @@ class Others(Protocol):
         """Names of the hosts whose agents report to another hub, by TID, by what names that hub."""
         ...
 
+    def names(self) -> Mapping[str, str]:
+        """Names of all these hosts, and of those that answered lately and are in no list yet, by TID."""
+        ...
+
     def left(self, hub: str) -> str:
         """Why an agent that was said to report to a hub is not there, where that one says nothing of it."""
         ...
@@ -162,9 +166,11 @@ class Attendances:
 
     def hosts(self) -> Mapping[str, str]:
         """As :meth:`skytrail.asking.asker.Asker.hosts`."""
-        others = self.others.agents() if self.others else {}
-        names = {tid: host for agents in others.values() for tid, host in agents.items()}
-        return names | {one.tid: one.host for one in self._known()}
+        return {**(self.others.names() if self.others else {}), **self.names()}
+
+    def names(self) -> dict[str, str]:
+        """The same of those that report, or reported, to this hub."""
+        return {one.tid: one.host for one in self._known()}
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:
         """As :meth:`skytrail.asking.asker.Asker.ask`."""

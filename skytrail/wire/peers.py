@@ -98,6 +98,8 @@ class Peers:
         self._loop, self._session, self._clock, self._security, self.refuses = loop, session, clock, security, refuses
         self._peers: dict[str, _Peer] = {}
         self._others: Mapping[str, Other] = {}
+        self._heard: dict[str, str] = {}  # names of hosts that answered since the lists were read
+        self._heard_before: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()
         self.results: Counter[str] = Counter()
@@ -105,12 +107,18 @@ class Peers:
     def are(self, others: Mapping[str, Other]) -> None:
         """Know them, by their sessions; those that are no more among them are forgotten."""
         self._others = others
+        self._heard, self._heard_before = {}, self._heard
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._update)
 
     def agents(self) -> Mapping[str, Mapping[str, str]]:
         """As :class:`skytrail.wire.attendances.Others` says."""
         return {session: one.agents for session, one in self._others.items()}
+
+    def names(self) -> Mapping[str, str]:
+        """As :class:`skytrail.wire.attendances.Others` says."""
+        listed = {tid: host for one in self._others.values() for tid, host in one.agents.items()}
+        return {**self._heard_before, **self._heard, **listed}
 
     def status(self) -> list[tuple[Other, str, int]]:
         """Each other hub, why it cannot be asked (empty: it can), and µs that its clock is ahead of ours."""
@@ -177,6 +185,8 @@ class Peers:
             call = asking(peer.channel, inquiry, left)
             try:
                 async for reply in call:
+                    if reply.host:
+                        self._heard[reply.tid] = reply.host
                     if reply.part:
                         taker.part(reply.tid, reply.part)
                     if reply.last:

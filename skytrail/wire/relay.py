@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -23,8 +23,8 @@ _log = structlog.get_logger(__name__)
 class _Waiting:
     """What agents answered and waits to be sent; a :class:`skytrail.asking.gathering.Taker`. For the loop's thread."""
 
-    def __init__(self, room: Room) -> None:
-        self._room, self._size = room, 0
+    def __init__(self, room: Room, names: Mapping[str, str]) -> None:
+        self._room, self._names, self._size = room, names, 0
         self._replies: asyncio.Queue[wire.Reply | None] = asyncio.Queue()  # bounded by the room
         self.full = False
 
@@ -35,11 +35,11 @@ class _Waiting:
             self._replies.put_nowait(None)
             return
         self._size += len(data)
-        self._replies.put_nowait(wire.Reply(tid=tid, part=data))
+        self._replies.put_nowait(wire.Reply(tid=tid, host=self._names.get(tid, ""), part=data))
 
     def ended(self, tid: str, failure: str) -> None:
         """As that says."""
-        self._replies.put_nowait(wire.Reply(tid=tid, last=True, failure=failure))
+        self._replies.put_nowait(wire.Reply(tid=tid, host=self._names.get(tid, ""), last=True, failure=failure))
 
     def done(self) -> None:
         """As that says."""
@@ -106,7 +106,8 @@ class Relay:
         self._open += 1
         hosts = frozenset(inquiry.hosts)
         wanted = Wanted(None, hosts) if inquiry.all_but else Wanted(hosts)
-        waiting, agents = _Waiting(self._attendances.room), self._attendances
+        agents = self._attendances
+        waiting = _Waiting(agents.room, agents.names())
         seconds = min(inquiry.timeout_ms / 1000, agents.timeout)
         begun = agents.begin(inquiry.body, wanted, waiting, min(inquiry.most_bytes, agents.room.most), seconds)
         late = asyncio.get_running_loop().call_later(seconds, agents.end, begun, seconds)

@@ -132,16 +132,18 @@ class Inquiry(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., hosts: _Optional[_Iterable[str]] = ..., all_but: bool = ..., timeout_ms: _Optional[int] = ..., most_bytes: _Optional[int] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("tid", "part", "last", "failure")
+    __slots__ = ("tid", "part", "last", "failure", "host")
     TID_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
     tid: str
     part: bytes
     last: bool
     failure: str
-    def __init__(self, tid: _Optional[str] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ...) -> None: ...
+    host: str
+    def __init__(self, tid: _Optional[str] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")

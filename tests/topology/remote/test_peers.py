@@ -201,6 +201,7 @@ def test_an_agent_that_moved_since_the_lists_were_read_answers_once_and_is_not_m
         found = site.ask(number)
         assert (uuids(found), found.missing) == ({"host/a": ["2"], "host/new": ["3"]}, {})
         assert uuids(site.ask(number, hosts=["host/a"])) == {"host/a": ["2"]}
+        assert site.hubs[number].asker.hosts() == {"host/a": "a", "host/new": "new"}  # though no list has it yet
 
 
 def test_an_agent_whose_former_hub_has_not_noticed_is_asked_where_it_reports_now(site: Hubs) -> None:
