@@ -178,8 +178,7 @@ class HubProcess:
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
-        from skytrail.tid import host_tid  # noqa: PLC0415
-        from skytrail.wire.exposure import advertised, asking_refusal, check_wire, peer_refusal  # noqa: PLC0415
+        from skytrail.wire.exposure import advertised, asking_refusal, check_wire, loopback, peer_refusal  # noqa: PLC0415
         from skytrail.wire.peers import Other  # noqa: PLC0415
 
         check_wire(self._settings)
@@ -192,9 +191,9 @@ class HubProcess:
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-        peers, name, machine = self.receiver.peers, self._host.hostname, host_tid(self._host.host_id)
-        peers.refuses = functools.partial(peer_refusal, self._settings, machine)
-        ours = Other(name, advertised(self._settings, name, self.receiver.port), machine)
+        peers, name, here = self.receiver.peers, self._host.hostname, loopback(self._host.boot_id)
+        peers.refuses = functools.partial(peer_refusal, self._settings, here)
+        ours = Other(name, advertised(self._settings, name, self.receiver.port), here)
         elsewhere = Elsewhere(self.store, ours, self.receiver.session, self.receiver.connected, clock, peers.are)
         self._closers.callback(elsewhere.stop)
         elsewhere.start()

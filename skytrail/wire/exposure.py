@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skytrail.errors import ListenError, UsageError
@@ -59,18 +60,23 @@ def advertised(settings: Settings, host: str, port: int) -> str:
     return f"[{reached}]:{port}" if ":" in reached else f"{reached}:{port}"
 
 
-def peer_refusal(settings: Settings, machine: str, other: Other) -> str:
+def loopback(boot_id: str) -> str:
+    """Name the network namespace of this process, among those of all hosts."""
+    return f"{boot_id}/{Path('/proc/self/ns/net').stat().st_ino}"
+
+
+def peer_refusal(settings: Settings, here: str, other: Other) -> str:
     """Why another hub of the graph is not asked, in a line that goes on after *which*; empty: it is.
 
     Args:
         settings: the effective ones.
-        machine: TID of this host.
+        here: names the network namespace of this process.
         other: that hub.
     """
     if not other.address:
         return "is of a release that other hubs cannot ask: upgrade it"
     host, _ = parse_address(other.address)
-    if is_here(host) and other.machine != machine:
+    if is_here(host) and other.loopback != here:
         return "listens on its own loopback alone: set hub.wire or hub.advertise there"
     if not (settings.wire.tls_cert or settings.http.insecure or is_here(host)):
         return f"is not asked without {_TLS}: {_REMEDY}"

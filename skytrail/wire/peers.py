@@ -43,13 +43,13 @@ class Other:
     Attributes:
         name: of its host.
         address: where its wire is reached; empty: it is of a release that told none.
-        machine: TID of its host.
+        loopback: names its network namespace: another one's loopback is another.
         agents: names of the hosts whose agents report to it, by TID.
     """
 
     name: str
     address: str = ""
-    machine: str = ""
+    loopback: str = ""
     agents: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -22,14 +22,14 @@ _HOLDS = 30_000_000  # µs; a hub that is gone without a word is forgotten then
 class _List(msgspec.Struct):
     """What a hub keeps: the name of its host, its agents' hosts by TID, and until when that holds, by its own clock, in µs.
 
-    Of later releases also where other hubs reach it, and the TID of its host.
+    Of later releases also where other hubs reach it, and its network namespace.
     """
 
     hub: str
     agents: dict[str, str]
     until: int
     address: str = ""
-    machine: str = ""
+    loopback: str = ""
 
 
 class Elsewhere:
@@ -95,7 +95,7 @@ class Elsewhere:
                 continue
             found = msgspec.json.decode(body, type=_List)
             if self._holds(session, found, now, heard):
-                others[session] = Other(found.hub, found.address, found.machine, found.agents)
+                others[session] = Other(found.hub, found.address, found.loopback, found.agents)
             else:
                 self._store.put_resource(_KIND, session, None)
         self._heard = heard
@@ -105,7 +105,7 @@ class Elsewhere:
         here, before = self._here(), self._written
         if before is not None and before.agents == here and 0 <= now + _HOLDS - before.until < _RENEWED:
             return
-        ours = _List(self._ours.name, here, now + _HOLDS, self._ours.address, self._ours.machine)
+        ours = _List(self._ours.name, here, now + _HOLDS, self._ours.address, self._ours.loopback)
         self._store.put_resource(_KIND, self._session, msgspec.json.encode(ours))
         self._written = ours
 

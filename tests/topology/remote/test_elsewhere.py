@@ -37,12 +37,12 @@ class Site:
         def tell(others: Mapping[str, Other]) -> None:
             self.known[n] = others
 
-        ours = Other(f"hub{n}", f"192.0.2.{n}:8083", f"machine{n}")
+        ours = Other(f"hub{n}", f"192.0.2.{n}:8083", f"netns{n}")
         return Elsewhere(store, ours, f"session{n}", lambda: dict(self.agents[n]), lambda: self.now + n * ahead, tell)
 
 
 def told(n: int, **agents: str) -> Other:
-    return Other(f"hub{n}", f"192.0.2.{n}:8083", f"machine{n}", agents or {f"tid/{n}": f"host{n}"})
+    return Other(f"hub{n}", f"192.0.2.{n}:8083", f"netns{n}", agents or {f"tid/{n}": f"host{n}"})
 
 
 def test_each_knows_the_others_until_these_go_or_are_not_heard_of(store: EmbeddedStore) -> None:

@@ -595,7 +595,7 @@ def test_without_tls_the_wire_is_no_way_round_tokens(settings: Settings, shared:
 
 
 @pytest.mark.parametrize(
-    ("settings", "address", "machine", "told"),
+    ("settings", "address", "loopback", "told"),
     [
         (Settings(), "127.0.0.1:8083", "here", ""),
         (Settings(), "127.0.0.1:8083", "there", "listens on its own loopback alone: set hub.wire or hub.advertise there"),
@@ -605,8 +605,8 @@ def test_without_tls_the_wire_is_no_way_round_tokens(settings: Settings, shared:
         (Settings(), "", "there", "is of a release that other hubs cannot ask: upgrade it"),
     ],
 )
-def test_which_hub_is_asked(settings: Settings, address: str, machine: str, told: str) -> None:
-    assert peer_refusal(settings, "here", Other("hub", address, machine)).partition(" (")[0] == told
+def test_which_hub_is_asked(settings: Settings, address: str, loopback: str, told: str) -> None:
+    assert peer_refusal(settings, "here", Other("hub", address, loopback)).partition(" (")[0] == told
 
 
 @pytest.mark.parametrize(
