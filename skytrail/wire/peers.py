@@ -17,7 +17,7 @@ import structlog
 from skytrail import __version__
 from skytrail.asking.clocks import question_shifted
 from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE
-from skytrail.asking.gathering import From, Gathered
+from skytrail.asking.gathering import OURS, From, Gathered
 from skytrail.asking.questions import Question, encode_question
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Wanted
@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 _MET = 5.0  # seconds that a hub has to meet
 _MEETINGS = 10.0  # seconds between two
+_ENDS = 60.0  # seconds that questions on a connection have that is not used any more
 _AT_ONCE = 12  # questions, of the calls that a hub takes on a connection
 _AGENTS_SHARE = 0.9  # of the time, for the agents; the rest is for the way
 
@@ -71,6 +72,17 @@ class _Peer:
         self.meeting: asyncio.Task[None] | None = None
         self.at = float("-inf")  # when it was met last, or was tried to be
         self.slots = asyncio.Semaphore(_AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question to other hubs, and until when they are waited for, by the loop's clock."""
+
+    question: Question
+    wanted: Wanted
+    gathered: Gathered
+    most: int
+    until: float
 
 
 class Peers:
@@ -144,7 +156,8 @@ class Peers:
 
     def ask(self, question: Question, wanted: Wanted, gathered: Gathered, most: int, seconds: float) -> Future[None]:
         """As :class:`skytrail.wire.attendances.Others` says."""
-        work = self._ask_all(question, wanted, gathered, most, seconds)
+        asked = _Asked(question, wanted, gathered, most, self._loop.time() + seconds)
+        work = self._ask_all(asked)
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:  # the loop has ended
@@ -153,69 +166,69 @@ class Peers:
                 gathered.lost(side, "this hub ends")
             return Future()
 
-    async def _ask_all(self, question: Question, wanted: Wanted, gathered: Gathered, most: int, seconds: float) -> None:
-        asked = [self._ask(session, question, wanted, gathered, most, seconds) for session in gathered.left() if session]
-        await asyncio.gather(*asked)
+    async def _ask_all(self, asked: _Asked) -> None:
+        sides = asked.gathered.left() - {OURS}
+        if not sides <= self._peers.keys():
+            self._update()
+        await asyncio.gather(*(self._ask(session, asked) for session in sides))
 
-    async def _ask(
-        self, session: str, question: Question, wanted: Wanted, gathered: Gathered, most: int, seconds: float
-    ) -> None:
-        until = self._loop.time() + seconds
+    async def _ask(self, session: str, asked: _Asked) -> None:
         peer = self._peers.get(session)
-        if peer is None:  # it has just gone
-            gathered.lost(session, self.left(session))
+        if peer is None:
+            asked.gathered.lost(session, self.left(session))
             return
         await peer.met.wait()
-        if peer.failure:
-            self._count(AWAY)
-            gathered.lost(session, f"{_of(peer.other)}, which {peer.failure}")
-            return
-        ahead = round(peer.offset.ahead / 1000)
         async with peer.slots:
-            left = until - self._loop.time()
-            inquiry = wire.Inquiry(
-                body=encode_question(question_shifted(question, ahead)),
-                hosts=sorted(wanted.but if wanted.hosts is None else wanted.hosts),
-                all_but=wanted.hosts is None,
-                timeout_ms=max(1, int(left * _AGENTS_SHARE * 1000)),
-                most_bytes=most,
-            )
-            taker = From(gathered, session, wanted.hosts, wanted.but, -ahead)
-            assert peer.channel is not None, "it was met"
-            call = asking(peer.channel, inquiry, left)
+            if peer.failure or peer.channel is None:
+                self._count(AWAY)
+                asked.gathered.lost(session, f"{_of(peer.other)}, which {peer.failure}")
+                return
             try:
-                async for reply in call:
-                    if reply.host:
-                        self._heard[reply.tid] = reply.host
-                    if reply.part:
-                        taker.part(reply.tid, reply.part)
-                    if reply.last:
-                        taker.ended(reply.tid, reply.failure)
+                await self._hear(session, peer, peer.channel, asked)
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # who asks counts that
                     self._count(FAILED)
                     peer.at = float("-inf")
-                    gathered.lost(session, f"{_of(peer.other)}, which {_failure(error)}")
+                    asked.gathered.lost(session, f"{_of(peer.other)}, which {_failure(error)}")
             else:
                 self._count(ANSWERED)
-                taker.done()
-            finally:
-                call.cancel()
+                asked.gathered.done(session)
+
+    async def _hear(self, session: str, peer: _Peer, channel: grpc.aio.Channel, asked: _Asked) -> None:
+        """Take what one answers. Raises AioRpcError."""
+        wanted, ahead = asked.wanted, round(peer.offset.ahead / 1000)
+        left = asked.until - self._loop.time()
+        inquiry = wire.Inquiry(
+            body=encode_question(question_shifted(asked.question, ahead)),
+            hosts=sorted(wanted.but if wanted.hosts is None else wanted.hosts),
+            all_but=wanted.hosts is None,
+            timeout_ms=max(1, int(left * _AGENTS_SHARE * 1000)),
+            most_bytes=asked.most,
+        )
+        taker = From(asked.gathered, session, wanted.hosts, wanted.but, -ahead)
+        call = asking(channel, inquiry, left)
+        try:
+            async for reply in call:
+                if reply.host:
+                    self._heard[reply.tid] = reply.host
+                if reply.part:
+                    taker.part(reply.tid, reply.part)
+                if reply.last:
+                    taker.ended(reply.tid, reply.failure)
+        finally:
+            call.cancel()
 
     def _update(self) -> None:
         """Meet those that are new, and again those that were met a while ago."""
         for session in self._peers.keys() - self._others.keys():
-            peer = self._peers.pop(session)
-            peer.failure = "is gone"
-            peer.met.set()
-            self._close(peer)
+            self._forget(self._peers.pop(session), "is gone")
         for session, other in self._others.items():
             known = self._peers.get(session)
             if known is None:
                 known = self._peers[session] = _Peer(other)
             elif known.other.address != other.address:
-                self._close(known)
-                known.at = float("-inf")
+                self._forget(known, "is gone")
+                known = self._peers[session] = _Peer(other)
             known.other = other
             due = known.failure or self._loop.time() - known.at >= _MEETINGS
             if due and (known.meeting is None or known.meeting.done()):
@@ -247,7 +260,7 @@ class Peers:
         said = wire.Meeting(oldest=OLDEST, newest=NEWEST, release=__version__, session=self._session, clock=self._clock())
         answer = await meeting(peer.channel)(said, timeout=_MET)
         peer.offset.note(said.clock, answer.received, answer.clock, self._clock())
-        agreed(answer.oldest, answer.newest)
+        agreed(answer.oldest, answer.newest, "it", "this hub")
         if answer.session != session:
             return "is not there, but another one: set hub.advertise there to an address that is its own"
         return ""
@@ -256,10 +269,18 @@ class Peers:
         with self._lock:
             self.results[result] += 1
 
+    def _forget(self, peer: _Peer, reason: str) -> None:
+        """Ask one no more, by a reason."""
+        if peer.meeting is not None:
+            peer.meeting.cancel()
+        peer.failure = reason
+        peer.met.set()
+        self._close(peer)
+
     def _close(self, peer: _Peer) -> None:
         """Let what is being asked end, and then the connection."""
         if peer.channel is not None:
-            closing = self._loop.create_task(peer.channel.close(_MET))
+            closing = self._loop.create_task(peer.channel.close(_ENDS))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
             peer.channel = None
@@ -267,11 +288,12 @@ class Peers:
     async def close(self) -> None:
         """Ask no more. On the loop."""
         for peer in self._peers.values():
-            peer.met.set()
-            if peer.meeting is not None:
-                peer.meeting.cancel()
-            if peer.channel is not None:
-                await peer.channel.close()
+            channel, peer.channel = peer.channel, None
+            self._forget(peer, "is not asked any more: this hub ends")
+            if channel is not None:
+                await channel.close()
+        for closing in self._closing:
+            closing.cancel()
 
 
 def _of(other: Other) -> str:

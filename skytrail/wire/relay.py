@@ -15,7 +15,7 @@ from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances, Wanted
 from skytrail.wire.attendant import MOST_OPEN
 from skytrail.wire.security import HubSecurity, PeerError
-from skytrail.wire.versions import NEWEST, OLDEST, WireError, agreed
+from skytrail.wire.versions import NEWEST, OLDEST
 
 _log = structlog.get_logger(__name__)
 
@@ -80,14 +80,10 @@ class Relay:
         self._attendances, self._session, self._clock, self._security = attendances, session, clock, security
         self._closed, self._open = closed, 0
 
-    async def meet(self, meeting: wire.Meeting, context: Any) -> wire.Meeting:  # noqa: ANN401 - grpc has no types
-        """Agree on a version with another hub."""
+    async def meet(self, _: wire.Meeting, context: Any) -> wire.Meeting:  # noqa: ANN401 - grpc has no types
+        """Tell another hub who we are; it sees whether it can ask us."""
         received = self._clock()
         await self._admit(context)
-        try:
-            agreed(meeting.oldest, meeting.newest)
-        except WireError as error:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return wire.Meeting(
             oldest=OLDEST,
             newest=NEWEST,

@@ -468,6 +468,35 @@ def test_a_hub_of_an_earlier_release_is_named_as_such(site: Hubs) -> None:
     old.stop()
 
 
+def test_a_hub_that_speaks_other_versions_is_named(site: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.hub()
+    site.hub()
+    site.agent(1, "b", saying(flows(2)))
+    monkeypatch.setattr("skytrail.wire.relay.OLDEST", 8)
+    monkeypatch.setattr("skytrail.wire.relay.NEWEST", 9)
+    site.meet(of=0)
+    assert (
+        site.ask(0)
+        .missing["b"]
+        .endswith("which cannot be asked: it speaks versions 8 to 9 of the wire, this hub 1 to 2: upgrade this hub")
+    )
+
+
+def test_a_hub_that_tells_another_address_is_asked_there(site: Hubs) -> None:
+    site.hub()
+    site.hub()
+    site.agent(1, "b", saying(flows(2)))
+    cable = Cable(site.hubs[1].port)
+    site.meet()
+    for address in (f"127.0.0.1:{cable.port}", f"127.0.0.1:{site.hubs[1].port}"):
+        site.lists[1]._ours = Other("hub1", address, "here")
+        site.lists[1]._written = None
+        site.meet()
+        until(lambda address=address: site.peer(0, 1).other.address == address and site.peer(0, 1).met.is_set())
+        assert uuids(site.ask(0)) == {"host/b": ["2"]}
+        cable.close()
+
+
 def test_a_hub_that_is_dead_is_named_at_once(site: Hubs) -> None:
     site.hub(seconds=10 * LONG)
     site.agent(0, "a", saying(flows(1)))

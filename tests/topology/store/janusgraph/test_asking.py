@@ -13,7 +13,7 @@ import pytest
 from support.certificates import Pki
 from support.hublab import Hub
 from support.netlab import until
-from support.tables import TIDS, recorded, tables
+from support.tables import TIDS, last_time, recorded, tables
 
 from skytrail.asking.questions import Part, Question
 from skytrail.wire.security import connector, wire_files
@@ -100,6 +100,11 @@ def test_any_hub_answers_for_all_and_when_one_is_killed_it_is_named_until_its_ag
     for query in (FLOWS, "G.Flows().Has('Transport', 5001).Count()", "G.Flows().Sort(DESC, 'Last').Limit(3)"):
         assert site.ask(0, query)[0]
         until(lambda query=query: site.ask(0, query) == site.ask(1, query), 10)  # an agent's name is known by the lists
+    conversation = next(one["TrackingID"] for one in recorded("flows") if one["Transport"]["B"] == 5001)
+    when = {"at": f"{last_time() / 1000:.3f}", "duration": "1m"}
+    traces = [one.get(f"/api/v1/trace/{conversation}", **when) for one in site.hubs]
+    assert traces[0] == traces[1]
+    assert {point["Namespace"] for point in traces[0]["Forth"]["Points"]} == {"client", "switch", "server"}
     for hub in range(2):
         until(lambda hub=hub: site.metric(hub, 'skytrail_wire_hubs{state="met"} 1.0'))
         [(address, told)] = site.hubs[hub].status()["Peers"]["Outgoers"].items()
