@@ -23,7 +23,8 @@ from topology.remote.sender import Identity, Sender
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 FLOWS = "G.Flows().Sort('UUID')"
-PATIENT = 30.0  # seconds that agents have
+PATIENT = "10m"
+"""That agents have: more than the test may take."""
 
 
 class Site:
@@ -32,7 +33,7 @@ class Site:
     def __init__(self, folder: Path, url: str, pki: Pki) -> None:
         hub = pki.hub("localhost", "127.0.0.1")
         settings = {
-            "topology.store": "janusgraph", "topology.janusgraph.url": url, "hub.ask_timeout": f"{PATIENT:g}s",
+            "topology.store": "janusgraph", "topology.janusgraph.url": url, "hub.ask_timeout": PATIENT,
             "wire.tls_cert": str(hub.tls_cert), "wire.tls_key": str(hub.tls_key), "wire.tls_ca": str(hub.tls_ca),
         }  # fmt: skip
         self.hubs = [Hub(folder / str(number), settings, command="hub") for number in range(2)]
@@ -119,12 +120,10 @@ def test_any_hub_answers_for_all_and_when_one_is_killed_it_is_named_until_its_ag
     asking.start()
     until(lambda: len(site.begun) == len(TIDS), 20)
     time.sleep(0.5)  # the parts are on their way
-    began = time.monotonic()
     site.hubs[1].kill()
     site.held.set()
     asking.join()
     flows, missing = found[0]
-    assert time.monotonic() - began < PATIENT / 2  # it was not waited for
     assert flows
     named = missing.split("; ")
     assert [one.partition(":")[0] for one in named] == ["h2", "h3"]
