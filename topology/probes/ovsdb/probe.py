@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from topology.facts import Fact, Report, Source
-from topology.probes.ovsdb.source import DatabaseSource
+from topology.probes.devices import Devices
+from topology.probes.ovsdb.joining import Joining
+from topology.probes.ovsdb.source import LOCAL, DatabaseSource
 from topology.probes.ovsdb.translate import Tables, facts
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +25,7 @@ class OvsdbProbe:
         sink: takes a report; what it raises is logged, and the watching goes on.
         source: under which the facts are reported.
         host_tid: of this host.
-        devices: the TIDs of its own devices by name; None: not known yet. After a change :meth:`devices_changed` is called.
+        devices: the kernel's; None: not known yet. After a change :meth:`devices_changed` is called.
         remote: where the database is.
         clock: µs since the epoch.
         tls: for ``ssl`` (:class:`DatabaseSource`).
@@ -34,12 +36,13 @@ class OvsdbProbe:
         sink: Callable[[Report], object],
         source: Source,
         host_tid: str,
-        devices: Callable[[], Mapping[str, str] | None],
+        devices: Callable[[], Devices | None],
         remote: str,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         tls: tuple[str, str, str] | None = None,
     ) -> None:
         self._sink, self._source, self._host_tid, self._devices, self._clock = sink, source, host_tid, devices, clock
+        self._joining = Joining(near=remote.startswith(LOCAL))
         self._told: dict[str, Fact] = {}
         self._tables: Tables | None = None
         self._whole = True
@@ -86,7 +89,8 @@ class OvsdbProbe:
         observed, devices = self._clock(), self._devices()
         if devices is None:
             return
-        now = {fact.id: fact for fact in facts(tables, self._host_tid, devices)}
+        joined = self._joining.join(tables["Interface"], devices)
+        now = {fact.id: fact for fact in facts(tables, self._host_tid, joined)}
         whole, before = self._whole, {} if self._whole else self._told
         changed = tuple(fact for id_, fact in now.items() if before.get(id_) != fact)
         gone = tuple(before.keys() - now.keys())

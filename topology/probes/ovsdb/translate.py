@@ -1,7 +1,8 @@
 """Rows of Open vSwitch's database → facts. Pure.
 
-Interfaces that the kernel has, too, in the namespace of the host itself, are the kernel's nodes with more keys; others (patch
-ports, tunnels, DPDK's) are nodes of our own, and belong to their bridge.
+Interfaces that the kernel has, too, are the kernel's nodes with more keys; others (patch ports, tunnels, DPDK's) are nodes of
+our own, and belong to their bridge. Mirrors are nodes between the ports that they copy from and to. Statistics, and what else
+changes all the time, are not read here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 
 from skytrail.tid import ovs_tid
 from topology.facts import EdgeFact, Fact, NodeFact
+from topology.probes.ovsdb.joining import Joined
 
 Row: TypeAlias = "Mapping[str, Any]"
 """A row's columns: scalars, lists of what there may be none or several of, and mappings; references are UUIDs."""
@@ -20,49 +22,47 @@ Tables: TypeAlias = "Mapping[str, Mapping[str, Row]]"
 
 DRIVER = "openvswitch"
 PATCH = "patch"
-
-_OF_KERNEL = frozenset({"", "system", "internal", "tap"})
-"""Types of interfaces that are devices of the kernel's, of the same name."""
-
-_DATAPATHS = ("ovs-system", "ovs-netdev")
-"""Devices that stand for Open vSwitch itself, in the kernel and in user space."""
+MIRROR = "mirror"
 
 _TUNNEL = {"LocalIP": "local_ip", "RemoteIP": "remote_ip"}
 _EGRESS = {"TunEgressIface": "tunnel_egress_iface", "TunEgressIfaceCarrier": "tunnel_egress_iface_carrier"}
+_SPANNING = {"STP": ("status", "stp_state", "stp_role"), "RSTP": ("rstp_status", "rstp_port_state", "rstp_port_role")}
+"""Key → column, and its keys of state and role."""
+
+_SELECTS = {"in": "select_src_port", "out": "select_dst_port"}
+"""What of a port is copied → column."""
 
 
-def facts(tables: Tables, host_tid: str, devices: Mapping[str, str]) -> Iterator[Fact]:
+def facts(tables: Tables, host_tid: str, joined: Joined) -> Iterator[Fact]:
     """What the rows say.
 
     Args:
-        tables: Open_vSwitch, Bridge, Port, Interface.
+        tables: those that are followed.
         host_tid: of the host.
-        devices: TIDs of the host's own devices, by name.
+        joined: the kernel's devices among the interfaces.
     """
-    nodes = {
-        uuid: (devices.get(row["name"], "") if row["type"] in _OF_KERNEL else "") or ovs_tid(host_tid, uuid)
-        for uuid, row in tables["Interface"].items()
-    }
-    joined = frozenset(devices.values())
+    nodes = {uuid: joined.interfaces.get(uuid) or ovs_tid(host_tid, uuid) for uuid in tables["Interface"]}
     for row in tables["Open_vSwitch"].values():
-        version = {"Ovs": _said(Version=_one(row["ovs_version"]), DBVersion=_one(row["db_version"]))}
-        yield from (NodeFact(devices[name], version, enriches=True) for name in _DATAPATHS if name in devices)
+        switch = switch_metadata(tables, row)
+        yield from (NodeFact(tid, switch, enriches=True) for tid in joined.datapaths)
     for uuid, bridge in tables["Bridge"].items():
         tid = ovs_tid(host_tid, uuid)
-        yield NodeFact(tid, bridge_metadata(uuid, bridge))
+        yield NodeFact(tid, bridge_metadata(tables, uuid, bridge))
         yield EdgeFact(host_tid, tid, "ownership")
         for of_port in bridge["ports"]:
             yield from _port_facts(tables, tid, ovs_tid(host_tid, of_port), of_port, nodes, joined)
+        for of_mirror in bridge["mirrors"]:
+            yield from _mirror_facts(tables, host_tid, tid, of_mirror)
     yield from _pairs(tables["Interface"], nodes)
 
 
 def _port_facts(
-    tables: Tables, bridge: str, tid: str, uuid: str, nodes: Mapping[str, str], joined: frozenset[str]
+    tables: Tables, bridge: str, tid: str, uuid: str, nodes: Mapping[str, str], joined: Joined
 ) -> Iterator[Fact]:
     port = tables["Port"].get(uuid)
     if port is None:
         return
-    yield NodeFact(tid, port_metadata(uuid, port))
+    yield NodeFact(tid, port_metadata(tables, uuid, port))
     yield EdgeFact(bridge, tid, "ownership")
     yield EdgeFact(bridge, tid, "layer2")
     for of_interface in port["interfaces"]:
@@ -70,14 +70,29 @@ def _port_facts(
         if interface is None:
             continue
         node = nodes[of_interface]
-        of_kernel = node in joined
-        more = interface_metadata(of_interface, interface)
-        if not of_kernel:
+        shared = of_interface in joined.interfaces
+        more = interface_metadata(of_interface, interface, shared=shared)
+        if not shared:
             yield EdgeFact(bridge, node, "ownership")
-            more |= {"Type": interface["type"] or "system", "Name": interface["name"], "Driver": DRIVER}
-            more |= _said(MAC=_one(interface["mac_in_use"]))
-        yield NodeFact(node, more, enriches=of_kernel)
+        yield NodeFact(node, more, enriches=shared)
         yield EdgeFact(tid, node, "layer2")
+
+
+def _mirror_facts(tables: Tables, host_tid: str, bridge: str, uuid: str) -> Iterator[Fact]:
+    """A mirror, the ports that it copies from, and the one that it copies to."""
+    mirror = tables["Mirror"].get(uuid)
+    if mirror is None:
+        return
+    tid, ports = ovs_tid(host_tid, uuid), tables["Port"]
+    yield NodeFact(tid, mirror_metadata(uuid, mirror))
+    yield EdgeFact(bridge, tid, "ownership")
+    for direction, column in _SELECTS.items():
+        for port in mirror[column]:
+            if port in ports:
+                yield EdgeFact(ovs_tid(host_tid, port), tid, MIRROR, {"Direction": direction}, key=direction)
+    for port in mirror["output_port"]:
+        if port in ports:
+            yield EdgeFact(tid, ovs_tid(host_tid, port), MIRROR)
 
 
 def _pairs(interfaces: Mapping[str, Row], nodes: Mapping[str, str]) -> Iterator[Fact]:
@@ -88,19 +103,45 @@ def _pairs(interfaces: Mapping[str, Row], nodes: Mapping[str, str]) -> Iterator[
             yield EdgeFact(nodes[uuid], nodes[patches[peer][0]], "layer2", {"Type": PATCH}, key=PATCH)
 
 
-def bridge_metadata(uuid: str, row: Row) -> dict[str, Any]:
+def switch_metadata(tables: Tables, row: Row) -> dict[str, Any]:
+    """What is said of the whole switch."""
+    managers = [tables["Manager"][one] for one in row["manager_options"] if one in tables["Manager"]]
+    own = _said(
+        Version=_one(row["ovs_version"]),
+        DBVersion=_one(row["db_version"]),
+        Managers=[{"Target": one["target"], "IsConnected": one["is_connected"]} for one in sorted(managers, key=_target)],
+        OtherConfig=dict(row["other_config"]),
+    )
+    return {"Ovs": own, **_said(ExtID=dict(row["external_ids"]))}
+
+
+def bridge_metadata(tables: Tables, uuid: str, row: Row) -> dict[str, Any]:
     """A bridge's keys."""
+    controllers = [tables["Controller"][one] for one in row["controller"] if one in tables["Controller"]]
     own = _said(
         OtherConfig=dict(row["other_config"]),
         Protocols=sorted(row["protocols"]),
         DatapathType=row["datapath_type"],
         DatapathID=_one(row["datapath_id"]),
         FailMode=_one(row["fail_mode"]),
+        Controllers=[_controller(one) for one in sorted(controllers, key=_target)],
+        STP=row["stp_enable"] or None,
+        RSTP=row["rstp_enable"] or None,
+        McastSnooping=row["mcast_snooping_enable"] or None,
+        FloodVlans=sorted(row["flood_vlans"]),
     )
     return {"Type": "ovsbridge", "Name": row["name"], "UUID": uuid, **_said(ExtID=dict(row["external_ids"]), Ovs=own)}
 
 
-def port_metadata(uuid: str, row: Row) -> dict[str, Any]:
+def _controller(row: Row) -> dict[str, Any]:
+    return {"Target": row["target"], "IsConnected": row["is_connected"], **_said(Role=_one(row["role"]))}
+
+
+def _target(row: Row) -> str:
+    return str(row["target"])
+
+
+def port_metadata(tables: Tables, uuid: str, row: Row) -> dict[str, Any]:
     """A port's keys. ``Vlans`` are its tag and trunks, as Skydive has them; ``Ovs`` tells them apart."""
     tag, trunks = list(row["tag"]), sorted(row["trunks"])
     own = _said(
@@ -109,6 +150,11 @@ def port_metadata(uuid: str, row: Row) -> dict[str, Any]:
         Trunks=trunks,
         CVlans=sorted(row["cvlans"]),
         VlanMode=_one(row["vlan_mode"]),
+        ActiveMember=_active_member(tables, row),
+        **{
+            key: _said(State=row[column].get(state), Role=row[column].get(role))
+            for key, (column, state, role) in _SPANNING.items()
+        },
     )
     shown = _said(
         Vlans=[*tag, *trunks],
@@ -120,13 +166,22 @@ def port_metadata(uuid: str, row: Row) -> dict[str, Any]:
     return {"Type": "ovsport", "Name": row["name"], "UUID": uuid, **shown}
 
 
-def interface_metadata(uuid: str, row: Row) -> dict[str, Any]:
-    """An interface's keys, whoever has its node."""
+def _active_member(tables: Tables, row: Row) -> str | None:
+    """The name of a bond's interface that sends: it is told by its MAC. None: there is none, or the MAC is not exactly one's."""
+    mac = row["bond_active_slave"]
+    members = (one for uuid in row["interfaces"] if (one := tables["Interface"].get(uuid)))
+    names = [one["name"] for one in members if mac and one["mac_in_use"] == mac]
+    return names[0] if len(names) == 1 else None
+
+
+def interface_metadata(uuid: str, row: Row, *, shared: bool) -> dict[str, Any]:
+    """An interface's keys; ``shared``: beside those that the kernel tells of it."""
     own = _said(
         Type=row["type"] or "system",
         Options=dict(row["options"]),
         OtherConfig=dict(row["other_config"]),
         Error=_one(row["error"]),
+        LACPCurrent=_one(row["lacp_current"]),
     )
     options, status = row["options"], row["status"]
     more = {
@@ -135,7 +190,27 @@ def interface_metadata(uuid: str, row: Row) -> dict[str, Any]:
         **{key: options.get(option) for key, option in _TUNNEL.items()},
         **{key: status.get(name) for key, name in _EGRESS.items()},
     }
-    return {"UUID": uuid, "Ovs": own, **_said(**more)}
+    if shared:
+        return {"UUID": uuid, "Ovs": own, **_said(**more)}
+    own |= _said(AdminState=_upper(row["admin_state"]))
+    more |= {"MAC": _one(row["mac_in_use"]), "State": _upper(row["link_state"]), "MTU": _one(row["mtu"])}
+    kind = {"Type": row["type"] or "system", "Name": row["name"], "Driver": DRIVER}
+    return {"UUID": uuid, "Ovs": own, **kind, **_said(**more)}
+
+
+def mirror_metadata(uuid: str, row: Row) -> dict[str, Any]:
+    """A mirror's keys; its ports are edges."""
+    own = _said(
+        SelectAll=row["select_all"] or None,
+        SelectVlans=sorted(row["select_vlan"]),
+        OutputVlan=_one(row["output_vlan"]),
+        Snaplen=_one(row["snaplen"]),
+    )
+    return {"Type": "ovsmirror", "Name": row["name"], "UUID": uuid, **_said(ExtID=dict(row["external_ids"]), Ovs=own)}
+
+
+def _upper(column: list[str]) -> str | None:
+    return column[0].upper() if column else None
 
 
 def _one(column: list[Any]) -> Any:  # noqa: ANN401 - a column's
