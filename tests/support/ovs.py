@@ -20,13 +20,14 @@ class Switch:
         net: where its processes belong.
         netns: the host's namespace.
         folder: for database, sockets and logs; its path must be short (108 bytes for a socket's).
+        listens: more words for ovsdb-server, as ``--remote=ptcp:…``; with some it runs in the test's own namespace.
 
     Attributes:
         remote: of the database.
     """
 
-    def __init__(self, net: Net, netns: str, folder: Path) -> None:
-        self._net, self._netns, self._folder = net, netns, folder
+    def __init__(self, net: Net, netns: str, folder: Path, *listens: str) -> None:
+        self._net, self._netns, self._folder, self._listens = net, netns, folder, listens
         tool("ovs-vswitchd", "openvswitch-switch")
         folder.mkdir()
         self._database, self._socket = folder / "conf.db", folder / "db.sock"
@@ -34,13 +35,15 @@ class Switch:
         subprocess.run(["ovsdb-tool", "create", self._database, _SCHEMA], check=True)
         self.start_database()
         self.vsctl("--no-wait", "init")
-        self._daemon("ovs-vswitchd", self.remote)
+        self._daemon(netns, "ovs-vswitchd", self.remote)
         until(self._control.exists)
 
     def start_database(self) -> None:
         """Start ovsdb-server, once more after it was killed."""
         self._socket.unlink(missing_ok=True)
-        self._server = self._daemon("ovsdb-server", str(self._database), f"--remote=punix:{self._socket}")
+        where = "" if self._listens else self._netns
+        own = f"--remote=punix:{self._socket}"
+        self._server = self._daemon(where, "ovsdb-server", str(self._database), own, *self._listens)
         until(self._socket.exists)
 
     def kill_database(self) -> None:
@@ -48,11 +51,11 @@ class Switch:
         self._server.kill()
         self._server.wait()
 
-    def _daemon(self, word: str, *own: str) -> subprocess.Popen[str]:
+    def _daemon(self, netns: str, word: str, *own: str) -> subprocess.Popen[str]:
         folder = self._folder
         quiet = [f"--unixctl={folder / word.removeprefix('ovs-')}.ctl", f"--log-file={folder / word}.log", "-vconsole:off"]
         command = ["env", f"OVS_RUNDIR={folder}", word, *own, f"--pidfile={folder / word}.pid", *quiet]
-        return self._net.spawn(self._netns, *command)
+        return self._net.spawn(netns, *command)
 
     def vsctl(self, *words: str) -> str:
         """Run ``ovs-vsctl``; words that hold a blank are split. Returns when the switch has done it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -33,7 +34,9 @@ class Devices:
     Attributes:
         own: cookie of our own namespace.
         all: every link.
+        owners: the TID of whom the links of a namespace belong to, by its cookie: of the host, if it is our own.
     """
 
     own: int
     all: tuple[Device, ...]
+    owners: Mapping[int, str] = field(default_factory=dict)

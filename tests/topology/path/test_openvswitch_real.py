@@ -64,7 +64,9 @@ class Workloads:
             switch.vsctl(f"add-port {bridges[number % 2]} {port}{_set_port(port, self.settings[port])}")
         self._lab = ProbeLab(net, folder)
         tid = host_tid(read_host("").host_id)
-        self._probe = OvsdbProbe(self._lab.reconciler.report, Source("ovsdb", HOST), tid, self._lab.probe.devices, switch.remote)
+        self._probe = OvsdbProbe(
+            self._lab.reconciler.report, Source("ovsdb", HOST), tid, self._lab.probe.devices, switch.remote
+        )
         self._probe.start()
 
     def graph(self) -> list[Revision]:

@@ -120,11 +120,9 @@ class NetlinkProbe:
             if self._first:
                 return None
             known = [(cookie, one.link, one.tid) for (cookie, _), one in self._links.by_key.items()]
-            own = self._own
-        return Devices(
-            own,
-            tuple(Device(cookie, link.name, link.ifindex, link.mac.hex(":"), link.kind, tid) for cookie, link, tid in known),
-        )
+            own, owners = self._own, {cookie: self._owner(cookie) for cookie in self._namespaces}
+        found = (Device(cookie, link.name, link.ifindex, link.mac.hex(":"), link.kind, tid) for cookie, link, tid in known)
+        return Devices(own, tuple(found), owners)
 
     def stop(self) -> None:
         """End the watching."""

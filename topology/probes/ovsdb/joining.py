@@ -38,10 +38,12 @@ class Joined:
     Attributes:
         interfaces: the TID of the kernel's device, by an interface's UUID.
         datapaths: TIDs of the devices that stand for Open vSwitch itself.
+        owner: TID of the host, or of the namespace, that the switch is in; empty: nothing tells.
     """
 
     interfaces: Mapping[str, str]
     datapaths: tuple[str, ...] = ()
+    owner: str = ""
 
 
 class Joining:
@@ -67,13 +69,14 @@ class Joining:
         for uuid, row in interfaces.items():
             if not of_kernel(row["type"]):
                 continue
-            if (device := at_home.get(row["name"])) is not None:
-                found[uuid] = device.tid
+            if row["name"] in at_home:
+                found[uuid] = at_home[row["name"]].tid
             elif row["type"] in _MOVES and _is_there(row):
                 moved = [one for one in away.get(row["name"], ()) if row["mac_in_use"] in ([], [one.mac])]
                 if len(moved) == 1:
                     found[uuid] = moved[0].tid
-        return Joined(found, tuple(at_home[name].tid for name in _DATAPATHS if name in at_home))
+        datapaths = tuple(at_home[name].tid for name in _DATAPATHS if name in at_home)
+        return Joined(found, datapaths, devices.owners.get(home, "") if home is not None else "")
 
     def _find_home(self, interfaces: Mapping[str, Row], devices: Devices) -> int | None:
         marks = {(row["name"], *row["ifindex"], *row["mac_in_use"]) for row in interfaces.values() if of_kernel(row["type"])}

@@ -168,7 +168,7 @@ class DatabaseSource:
             try:
                 self._follow()
             except ImportError:
-                self.failure = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.remote to null"
+                self.failure = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.databases to []"
                 _log.warning("ovsdb_not_read", remote=self._remote, reason=self.failure)
                 return
             except Exception as error:  # noqa: BLE001 - whatever the library makes of an answer: begin anew

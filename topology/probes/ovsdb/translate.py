@@ -48,7 +48,7 @@ def facts(tables: Tables, host_tid: str, joined: Joined) -> Iterator[Fact]:
     for uuid, bridge in tables["Bridge"].items():
         tid = ovs_tid(host_tid, uuid)
         yield NodeFact(tid, bridge_metadata(tables, uuid, bridge))
-        yield EdgeFact(host_tid, tid, "ownership")
+        yield EdgeFact(joined.owner or host_tid, tid, "ownership")
         for of_port in bridge["ports"]:
             yield from _port_facts(tables, tid, ovs_tid(host_tid, of_port), of_port, nodes, joined)
         for of_mirror in bridge["mirrors"]:
@@ -56,9 +56,7 @@ def facts(tables: Tables, host_tid: str, joined: Joined) -> Iterator[Fact]:
     yield from _pairs(tables["Interface"], nodes)
 
 
-def _port_facts(
-    tables: Tables, bridge: str, tid: str, uuid: str, nodes: Mapping[str, str], joined: Joined
-) -> Iterator[Fact]:
+def _port_facts(tables: Tables, bridge: str, tid: str, uuid: str, nodes: Mapping[str, str], joined: Joined) -> Iterator[Fact]:
     port = tables["Port"].get(uuid)
     if port is None:
         return
@@ -167,7 +165,7 @@ def port_metadata(tables: Tables, uuid: str, row: Row) -> dict[str, Any]:
 
 
 def _active_member(tables: Tables, row: Row) -> str | None:
-    """The name of a bond's interface that sends: it is told by its MAC. None: there is none, or the MAC is not exactly one's."""
+    """The name of a bond's interface that sends, by its MAC; None: there is none, or several have that."""
     mac = row["bond_active_slave"]
     members = (one for uuid in row["interfaces"] if (one := tables["Interface"].get(uuid)))
     names = [one["name"] for one in members if mac and one["mac_in_use"] == mac]

@@ -99,80 +99,100 @@ class Lab:
         self.store.close()
 
 
+Rows = dict[str, Json]
+"""By UUID."""
+
+
 def expected(switch: Switch, devices: set[str]) -> Json:
     """The same by ``ovs-vsctl list``."""
     ports, interfaces, mirrors, controllers = (
         {row["_uuid"]: row for row in switch.rows(table)} for table in ("Port", "Interface", "Mirror", "Controller")
     )
-    found: Json = {}
-    if "ovs-netdev" in devices:
-        [row] = switch.rows("Open_vSwitch")
-        managers = [{"Target": one["target"], "IsConnected": one["is_connected"]} for one in switch.rows("Manager")]
-        own = {"Version": row["ovs_version"], "DBVersion": row["db_version"], "OtherConfig": row["other_config"]}
-        own["Managers"] = sorted(managers, key=lambda one: one["Target"])
-        found["switch"] = {"Ovs": filled(own), **filled({"ExtID": row["external_ids"]})}
+    found: Json = _switch(switch) if "ovs-netdev" in devices else {}
     for row in switch.rows("Bridge"):
         bridge = "bridge", row["name"]
-        own = {"OtherConfig": row["other_config"], "Protocols": sorted(many(row["protocols"])), "DatapathID": row["datapath_id"]}
-        own |= {"DatapathType": row["datapath_type"], "FailMode": row["fail_mode"], "FloodVlans": sorted(many(row["flood_vlans"]))}
-        own |= {"STP": row["stp_enable"], "RSTP": row["rstp_enable"], "McastSnooping": row["mcast_snooping_enable"]}
-        told = [controllers[one] for one in many(row["controller"])]
-        own["Controllers"] = [
-            {"Target": one["target"], "IsConnected": one["is_connected"], **filled({"Role": one["role"]})}
-            for one in sorted(told, key=lambda one: str(one["target"]))
-        ]
-        found[bridge] = {"Type": "ovsbridge", "UUID": row["_uuid"], "Ovs": filled(own), **filled({"ExtID": row["external_ids"]})}
+        found[bridge] = _bridge(row, [controllers[one] for one in many(row["controller"])])
         found[HOST, bridge, "ownership"] = True
-        for of_port in many(row["ports"]):
-            one = ports[of_port]
-            port, tag, trunks = ("port", one["name"]), many(one["tag"]), sorted(many(one["trunks"]))
-            own = {"Tag": one["tag"], "Trunks": trunks, "VlanMode": one["vlan_mode"], "OtherConfig": one["other_config"]}
-            own |= {"CVlans": sorted(many(one["cvlans"]))}
-            members = [interfaces[uuid] for uuid in many(one["interfaces"])]
-            of_mac = {str(each["mac_in_use"]): each["name"] for each in members}
-            own["ActiveMember"] = of_mac.get(str(one["bond_active_slave"] or "none"))
-            if states := one["status"].get("stp_state"):
-                own["STP"] = {"State": states, "Role": one["status"]["stp_role"]}
-            if states := one["rstp_status"].get("rstp_port_state"):
-                own["RSTP"] = {"State": states, "Role": one["rstp_status"]["rstp_port_role"]}
-            keys = {"BondMode": one["bond_mode"], "LACP": one["lacp"], "ExtID": one["external_ids"], "Vlans": [*tag, *trunks]}
-            found[port] = {"Type": "ovsport", "UUID": of_port, **filled({**keys, "Ovs": filled(own)})}
-            found[bridge, port, "ownership"] = found[bridge, port, "layer2"] = True
-            for below in members:
-                interface, options = ("interface", below["name"]), below["options"]
-                shared = below["name"] in devices and below["type"] in ("", "internal")
-                own = {"Type": below["type"] or "system", "Options": options, "Error": below["error"]}
-                own |= {"OtherConfig": below["other_config"], "LACPCurrent": below["lacp_current"]}
-                keys = {"OfPort": below["ofport"], "ExtID": below["external_ids"], "RemoteIP": options.get("remote_ip", "")}
-                status = below["status"]
-                keys |= {"TunEgressIface": status.get("tunnel_egress_iface", ""), "LocalIP": options.get("local_ip", "")}
-                keys |= {"TunEgressIfaceCarrier": status.get("tunnel_egress_iface_carrier", "")}
-                if shared:
-                    keys["Shared"] = True
-                else:
-                    keys |= {"Type": below["type"] or "system", "Driver": "openvswitch", "MAC": below["mac_in_use"]}
-                    keys |= {"State": str(below["link_state"] or "").upper(), "MTU": below["mtu"]}
-                    own["AdminState"] = str(below["admin_state"] or "").upper()
-                    found[bridge, interface, "ownership"] = True
-                found[interface] = {"UUID": below["_uuid"], "Ovs": filled(own), **filled(keys)}
-                found[port, interface, "layer2"] = True
+        for uuid in many(row["ports"]):
+            one = ports[uuid]
+            members = [interfaces[each] for each in many(one["interfaces"])]
+            found |= _port(bridge, one, members)
+            for member in members:
+                found |= _interface(bridge, ("port", one["name"]), member, devices)
         for uuid in many(row["mirrors"]):
-            one = mirrors[uuid]
-            mirror = "mirror", one["name"]
-            own = {"SelectAll": one["select_all"], "SelectVlans": sorted(many(one["select_vlan"]))}
-            own |= {"OutputVlan": one["output_vlan"], "Snaplen": one["snaplen"]}
-            keys = {"ExtID": one["external_ids"], "Ovs": filled(own)}
-            found[mirror] = {"Type": "ovsmirror", "UUID": uuid, **filled(keys)}
-            found[bridge, mirror, "ownership"] = True
-            for direction, column in (("in", "select_src_port"), ("out", "select_dst_port")):
-                for of_port in many(one[column]):
-                    found[("port", ports[of_port]["name"]), mirror, "mirror", direction] = True
-            for of_port in many(one["output_port"]):
-                found[mirror, ("port", ports[of_port]["name"]), "mirror"] = True
+            found |= _mirror(bridge, mirrors[uuid], ports)
     patches = {row["name"]: row["options"].get("peer") for row in interfaces.values() if row["type"] == "patch"}
     for name, peer in patches.items():
         if patches.get(peer) == name and name < peer:
             found[("interface", name), ("interface", peer), "layer2", "patch"] = True
+    return found
+
+
+def _switch(switch: Switch) -> Json:
+    [row] = switch.rows("Open_vSwitch")
+    managers = [{"Target": one["target"], "IsConnected": one["is_connected"]} for one in switch.rows("Manager")]
+    own = {"Version": row["ovs_version"], "DBVersion": row["db_version"], "OtherConfig": row["other_config"]}
+    own["Managers"] = sorted(managers, key=lambda one: str(one["Target"]))
+    return {"switch": {"Ovs": filled(own), **filled({"ExtID": row["external_ids"]})}}
+
+
+def _bridge(row: Json, controllers: list[Json]) -> Json:
+    own = {"OtherConfig": row["other_config"], "Protocols": sorted(many(row["protocols"])), "DatapathID": row["datapath_id"]}
+    own |= {"DatapathType": row["datapath_type"], "FailMode": row["fail_mode"], "FloodVlans": sorted(many(row["flood_vlans"]))}
+    own |= {"STP": row["stp_enable"], "RSTP": row["rstp_enable"], "McastSnooping": row["mcast_snooping_enable"]}
+    own["Controllers"] = [
+        {"Target": one["target"], "IsConnected": one["is_connected"], **filled({"Role": one["role"]})}
+        for one in sorted(controllers, key=lambda one: str(one["target"]))
+    ]
+    return {"Type": "ovsbridge", "UUID": row["_uuid"], "Ovs": filled(own), **filled({"ExtID": row["external_ids"]})}
+
+
+def _port(bridge: tuple[str, str], row: Json, members: list[Json]) -> Json:
+    port, tag, trunks = ("port", row["name"]), many(row["tag"]), sorted(many(row["trunks"]))
+    own = {"Tag": row["tag"], "Trunks": trunks, "VlanMode": row["vlan_mode"], "OtherConfig": row["other_config"]}
+    own |= {"CVlans": sorted(many(row["cvlans"]))}
+    of_mac = {str(each["mac_in_use"]): each["name"] for each in members}
+    own["ActiveMember"] = of_mac.get(str(row["bond_active_slave"] or "none"))
+    if state := row["status"].get("stp_state"):
+        own["STP"] = {"State": state, "Role": row["status"]["stp_role"]}
+    if state := row["rstp_status"].get("rstp_port_state"):
+        own["RSTP"] = {"State": state, "Role": row["rstp_status"]["rstp_port_role"]}
+    keys = {"BondMode": row["bond_mode"], "LACP": row["lacp"], "ExtID": row["external_ids"], "Vlans": [*tag, *trunks]}
+    found: Json = {port: {"Type": "ovsport", "UUID": row["_uuid"], **filled({**keys, "Ovs": filled(own)})}}
+    found[bridge, port, "ownership"] = found[bridge, port, "layer2"] = True
+    return found
+
+
+def _interface(bridge: tuple[str, str], port: tuple[str, str], row: Json, devices: set[str]) -> Json:
+    interface, options, status = ("interface", row["name"]), row["options"], row["status"]
+    own = {"Type": row["type"] or "system", "Options": options, "Error": row["error"]}
+    own |= {"OtherConfig": row["other_config"], "LACPCurrent": row["lacp_current"]}
+    keys = {"OfPort": row["ofport"], "ExtID": row["external_ids"], "RemoteIP": options.get("remote_ip", "")}
+    keys |= {"TunEgressIface": status.get("tunnel_egress_iface", ""), "LocalIP": options.get("local_ip", "")}
+    keys |= {"TunEgressIfaceCarrier": status.get("tunnel_egress_iface_carrier", "")}
+    found: Json = {(port, interface, "layer2"): True}
+    if row["name"] in devices and row["type"] in ("", "internal"):
+        keys["Shared"] = True
+    else:
+        keys |= {"Type": row["type"] or "system", "Driver": "openvswitch", "MAC": row["mac_in_use"]}
+        keys |= {"State": str(row["link_state"] or "").upper(), "MTU": row["mtu"]}
+        own["AdminState"] = str(row["admin_state"] or "").upper()
+        found[bridge, interface, "ownership"] = True
+    found[interface] = {"UUID": row["_uuid"], "Ovs": filled(own), **filled(keys)}
+    return found
+
+
+def _mirror(bridge: tuple[str, str], row: Json, ports: Rows) -> Json:
+    mirror = "mirror", row["name"]
+    own = {"SelectAll": row["select_all"], "SelectVlans": sorted(many(row["select_vlan"]))}
+    own |= {"OutputVlan": row["output_vlan"], "Snaplen": row["snaplen"]}
+    found: Json = {(bridge, mirror, "ownership"): True}
+    found[mirror] = {"Type": "ovsmirror", "UUID": row["_uuid"], **filled({"ExtID": row["external_ids"], "Ovs": filled(own)})}
+    for direction, column in (("in", "select_src_port"), ("out", "select_dst_port")):
+        for uuid in many(row[column]):
+            found[("port", ports[uuid]["name"]), mirror, "mirror", direction] = True
+    for uuid in many(row["output_port"]):
+        found[mirror, ("port", ports[uuid]["name"]), "mirror"] = True
     return found
 
 

@@ -62,8 +62,6 @@ MOVED = device(ELSEWHERE, "p1", 7)
         (row("p1", ofport=[2]), [MOVED, device(4, "p1", 7)], {}),  # which?
     ],
 )
-def test_an_internal_port_that_was_moved_is_found(
-    told: Mapping[str, Any], there: list[Device], found: dict[str, str]
-) -> None:
+def test_an_internal_port_that_was_moved_is_found(told: Mapping[str, Any], there: list[Device], found: dict[str, str]) -> None:
     joined = Joining(near=True).join({"b": row("br0", of=BR), "p": told}, devices(BR, *there))
     assert joined.interfaces == {"b": "2/br0", **found}

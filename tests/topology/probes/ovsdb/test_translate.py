@@ -100,7 +100,12 @@ def test_keys_of_a_bridge() -> None:
             {"Target": "tcp:10.0.0.2:6653", "IsConnected": False},
         ],
     }
-    assert bridge_metadata({**NOTHING, "Controller": controllers}, "u", found) == {"Type": "ovsbridge", "Name": "br0", "UUID": "u", "Ovs": own}
+    assert bridge_metadata({**NOTHING, "Controller": controllers}, "u", found) == {
+        "Type": "ovsbridge",
+        "Name": "br0",
+        "UUID": "u",
+        "Ovs": own,
+    }
 
 
 def test_keys_of_a_tunnel() -> None:
