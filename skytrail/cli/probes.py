@@ -20,6 +20,17 @@ _OVSDB = "ovsdb"
 _CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 
 
+def ovsdb_tls(given: Ovsdb) -> tuple[str, str, str] | None:
+    """Files of key, certificate and authorities for databases; None: none is given. Raises UsageError: ssl wants them."""
+    from skytrail.errors import UsageError  # noqa: PLC0415 - only where a database is
+
+    if given.tls_key and given.tls_cert and given.tls_ca:
+        return given.tls_key, given.tls_cert, given.tls_ca
+    if any(remote.startswith("ssl:") for remote in given.databases):
+        raise UsageError("topology.ovsdb: ssl needs tls_key, tls_cert and tls_ca: set all three")
+    return None
+
+
 class HostProbes:
     """The probes of this host.
 
@@ -71,16 +82,12 @@ class HostProbes:
 
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbes:
         """Raises UsageError: ssl without its files."""
-        from skytrail.errors import UsageError  # noqa: PLC0415 - only where probes run
         from skytrail.settings.tree import Ovsdb  # noqa: PLC0415
         from topology.probes.ovsdb.databases import OvsdbProbes  # noqa: PLC0415
 
         given = self._ovsdb_settings
-        tls = (given.tls_key, given.tls_cert, given.tls_ca) if given.tls_key and given.tls_cert and given.tls_ca else None
-        if tls is None and any(remote.startswith("ssl:") for remote in given.databases):
-            raise UsageError("topology.ovsdb: ssl needs tls_key, tls_cert and tls_ca: set all three")
         remotes = {_OVSDB if remote in Ovsdb().databases else f"{_OVSDB}/{remote}": remote for remote in given.databases}
-        return OvsdbProbes(remotes, self._report, name, tid, self.probe.devices, self._clock, tls)
+        return OvsdbProbes(remotes, self._report, name, tid, self.probe.devices, self._clock, ovsdb_tls(given))
 
     def _followed(self, events: Sequence[Event]) -> None:
         from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run

@@ -19,8 +19,8 @@ class Interface:
         id: of its node.
         tid: of its node.
         data: what its node says.
-        owner: ID of the node of the namespace, or host, that it is in; of a tunnel of Open vSwitch's, of its bridge; empty while
-            that is not known.
+        owner: ID of the node of the namespace or host that it is in, or of its bridge of Open vSwitch; empty while that is not
+            known.
     """
 
     id: str

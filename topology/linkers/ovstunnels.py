@@ -47,12 +47,16 @@ def read_tunnel(type_: str, state: State) -> Data | None:
     inward, outward = (options.get(name, options.get("key", "")) for name in ("in_key", "out_key"))
     of_rules = _OF_RULES in (inward, outward)
     ikey, okey = (None, None) if of_rules else (_number(inward), _number(outward))
-    port = _number(options.get("dst_port", "")) or 0
-    ends = {"local": options.get("local_ip", ""), "remote": options.get("remote_ip", "")}
-    if kind in _NUMBERED and (ikey or 0) == (okey or 0):
-        tunnel = Tunnel(id=None if of_rules else ikey or 0, port=port, of_rules=of_rules, **ends)
-    else:
-        tunnel = Tunnel(ikey=ikey, okey=okey, port=port, of_rules=of_rules, **ends)
+    numbered = kind in _NUMBERED and (ikey or 0) == (okey or 0)
+    tunnel = Tunnel(
+        id=(ikey or 0) if numbered and not of_rules else None,
+        local=options.get("local_ip", ""),
+        remote=options.get("remote_ip", ""),
+        port=_number(options.get("dst_port", "")) or 0,
+        ikey=None if numbered else ikey,
+        okey=None if numbered else okey,
+        of_rules=of_rules,
+    )
     return Data(name=node.name, type=kind, if_index=0, tunnel=tunnel)
 
 
