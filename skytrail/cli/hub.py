@@ -232,7 +232,7 @@ class HubProcess:
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
         sources.append(self._certificates.families)
         if self.probes:
-            sources.append(probe_source(self.probes.probe))
+            sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
         if self.receiver:
             sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())

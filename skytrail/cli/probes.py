@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.probes.ovsdb.databases import OvsdbProbes
 
-_OVSDB = "ovsdb"
-"""The probe's name; of databases at unusual places these follow it, so that their facts are kept apart."""
 _CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 
 
@@ -83,11 +81,11 @@ class HostProbes:
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbes:
         """Raises UsageError: ssl without its files."""
         from skytrail.settings.tree import Ovsdb  # noqa: PLC0415
-        from topology.probes.ovsdb.databases import OvsdbProbes  # noqa: PLC0415
+        from topology.probes.ovsdb.databases import NAME, OvsdbProbes  # noqa: PLC0415
 
         given = self._ovsdb_settings
-        remotes = {_OVSDB if remote in Ovsdb().databases else f"{_OVSDB}/{remote}": remote for remote in given.databases}
-        return OvsdbProbes(remotes, self._report, name, tid, self.probe.devices, self._clock, ovsdb_tls(given))
+        remotes = {NAME if remote in Ovsdb().databases else f"{NAME}/{remote}": remote for remote in given.databases}
+        return OvsdbProbes(remotes, self._report, name, tid, self.probe.devices, self._clock, ovsdb_tls(given), given.openflow)
 
     def _followed(self, events: Sequence[Event]) -> None:
         from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run

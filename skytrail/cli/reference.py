@@ -19,12 +19,13 @@ from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 from topology.linkers import metrics as linkers
+from topology.probes.ovsdb import metrics as ovsdb
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Interfaces", interfaces.DECLARED),
-    ("Open vSwitch", openvswitch.DECLARED),
+    ("Open vSwitch", (*openvswitch.DECLARED, *ovsdb.DECLARED)),
     ("Sockets", sockets.DECLARED),
     ("Drops", drops.DECLARED),
     ("Address translation", conntrack.DECLARED),

@@ -334,6 +334,13 @@ class Ovsdb(Section, frozen=True):
             check=check_databases,
         ),
     ] = ("unix:/run/openvswitch/db.sock",)
+    openflow: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000)],
+        key(
+            "rules, and groups, of OpenFlow of each bridge that are elements, at most (by ovs-ofctl); 0: none is read",
+            reason="off: a large switch has a hundred thousand, and changes them all the time",
+        ),
+    ] = 0
     tls_cert: Annotated[str | None, key("file with our certificate (PEM), for ssl", reason="null: no TLS")] = None
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM), for ssl", reason="null: no TLS")] = None
     tls_ca: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ class Switch:
         subprocess.run(["ovsdb-tool", "create", self._database, _SCHEMA], check=True)
         self.start_database()
         self.vsctl("--no-wait", "init")
-        self._daemon(netns, "ovs-vswitchd", self.remote)
-        until(self._control.exists)
+        self.start_switch()
 
     def start_database(self) -> None:
         """Start ovsdb-server, once more after it was killed."""
@@ -45,6 +45,17 @@ class Switch:
         own = f"--remote=punix:{self._socket}"
         self._server = self._daemon(where, "ovsdb-server", str(self._database), own, *self._listens)
         until(self._socket.exists)
+
+    def start_switch(self) -> None:
+        """Start ovs-vswitchd, once more after it was killed."""
+        self._control.unlink(missing_ok=True)
+        self._switch = self._daemon(self._netns, "ovs-vswitchd", self.remote)
+        until(self._control.exists)
+
+    def kill_switch(self) -> None:
+        """Kill ovs-vswitchd; its sockets stay, as they do then."""
+        self._switch.kill()
+        self._switch.wait()
 
     def kill_database(self) -> None:
         """Kill ovsdb-server; its socket stays, as it does then."""
@@ -69,10 +80,14 @@ class Switch:
 
     def flows(self, bridge: str, *flows: str) -> None:
         """Replace a bridge's OpenFlow rules."""
-        management = f"unix:{self._folder / bridge}.mgmt"
-        self._run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", management)
+        self.ofctl("del-flows", bridge)
         for flow in flows:
-            self._run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", management, flow)
+            self.ofctl("add-flow", bridge, flow)
+
+    def ofctl(self, command: str, bridge: str, *words: str, options: Sequence[str] = ()) -> str:
+        """Run ``ovs-ofctl``."""
+        management = f"unix:{self._folder / bridge}.mgmt"
+        return self._run("ovs-ofctl", "-O", "OpenFlow13,OpenFlow15", *options, command, management, *words)
 
     def route(self, network: str, bridge: str) -> None:
         """Tell the switch by which bridge a network is reached: it reads the kernel's routes only now and then."""

@@ -108,9 +108,9 @@ def test_they_are_samples_of_an_interface_and_make_no_revision(net: Net, tmp_pat
         [before] = until(lambda: _some(ask(query)))
         net.ping(net.name("t1"), "10.0.0.2", count=5)
 
-        def sampled() -> None:
+        def sampled() -> bool:
             found = _some(ask(f"G.At('now', 60).V('{before['ID']}').Metrics()"))[0][before["ID"]]
-            assert sum(sample.get("TxPackets", 0) for sample in found) >= 5
+            return sum(sample.get("TxPackets", 0) for sample in found) >= 5
 
         until(sampled, 30)
         [after] = ask(query)

@@ -1,13 +1,23 @@
-"""Several databases of Open vSwitch at once: a probe for each, which knows nothing of the others."""
+"""Several databases of Open vSwitch at once: a probe for each, which knows nothing of the others; one more for its OpenFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from skytrail.metrics import Family
 from topology.facts import Report, Source
 from topology.probes.devices import Devices
+from topology.probes.openflow.probe import OpenFlowProbe
+from topology.probes.ovsdb import metrics
 from topology.probes.ovsdb.probe import OvsdbProbe
+from topology.probes.ovsdb.source import LOCAL
+
+NAME = "ovsdb"
+"""The probe's name; of databases at unusual places these follow it, so that their facts are kept apart."""
+
+_OPENFLOW = "openflow"
 
 
 class OvsdbProbes:
@@ -18,6 +28,8 @@ class OvsdbProbes:
             nothing with it.
         sink, host_tid, devices, clock, tls: as :class:`OvsdbProbe` takes them.
         host: its Name.
+        openflow: rules, and groups, of each bridge that are told; 0: none is read. Of switches that are reached by a socket of
+            this host only: their bridges have theirs beside it.
     """
 
     def __init__(
@@ -29,11 +41,18 @@ class OvsdbProbes:
         devices: Callable[[], Devices | None],
         clock: Callable[[], int],
         tls: tuple[str, str, str] | None = None,
+        openflow: int = 0,
     ) -> None:
-        self._probes = {
-            name: OvsdbProbe(sink, Source(name, host, tid=host_tid), host_tid, devices, remote, clock, tls)
-            for name, remote in remotes.items()
-        }
+        self._probes: dict[str, OvsdbProbe | OpenFlowProbe] = {}
+        for name, remote in remotes.items():
+            follow: Callable[[Mapping[str, str]], object] = _nobody
+            if openflow and remote.startswith(LOCAL):
+                of_rules = f"{_OPENFLOW}{name.removeprefix(NAME)}"
+                folder = Path(remote.removeprefix(LOCAL)).parent
+                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, folder, openflow, clock)
+                self._probes[of_rules], follow = rules, rules.follow
+            source = Source(name, host, tid=host_tid)
+            self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
 
     def start(self) -> None:
         """Begin."""
@@ -41,14 +60,15 @@ class OvsdbProbes:
             probe.start()
 
     def stop(self) -> None:
-        """End the watching."""
-        for probe in self._probes.values():
+        """End the watching; of a database before that of its bridges' rules."""
+        for probe in reversed(self._probes.values()):
             probe.stop()
 
     def devices_changed(self) -> None:
         """A device of the kernel's came, went or changed."""
         for probe in self._probes.values():
-            probe.devices_changed()
+            if isinstance(probe, OvsdbProbe):
+                probe.devices_changed()
 
     def tell_all(self) -> None:
         """Report all that is there once more."""
@@ -68,3 +88,18 @@ class OvsdbProbes:
         return {
             name: {"Status": probe.failure or "active"} for name, probe in self._probes.items() if probe.active or probe.failure
         }
+
+    def families(self) -> Iterable[Family]:
+        """Their metrics."""
+        databases = {name: one for name, one in self._probes.items() if isinstance(one, OvsdbProbe)}
+        rules = {name: one for name, one in self._probes.items() if isinstance(one, OpenFlowProbe)}
+        return [
+            Family(metrics.UP, [((name,), int(one.active)) for name, one in databases.items()]),
+            Family(metrics.RESYNCS, [((name,), one.database.resyncs) for name, one in databases.items()]),
+            Family(metrics.LEFT_OUT, [((name,), one.left_out()) for name, one in rules.items()]),
+            Family(metrics.MALFORMED, [((name,), one.malformed) for name, one in rules.items()]),
+        ]
+
+
+def _nobody(_: Mapping[str, str]) -> None:
+    """Nobody reads the rules of these bridges."""

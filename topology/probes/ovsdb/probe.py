@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -29,6 +29,7 @@ class OvsdbProbe:
         remote: where the database is.
         clock: µs since the epoch.
         tls: for ``ssl`` (:class:`DatabaseSource`).
+        follow: is told the bridges, by name their UUIDs, after each change of the database.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class OvsdbProbe:
         remote: str,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         tls: tuple[str, str, str] | None = None,
+        follow: Callable[[Mapping[str, str]], object] = lambda _: None,
     ) -> None:
+        self._follow = follow
         self._sink, self._source, self._host_tid, self._devices, self._clock = sink, source, host_tid, devices, clock
         self._joining = Joining(near=remote.startswith(LOCAL))
         self._told: dict[str, Fact] = {}
@@ -84,6 +87,7 @@ class OvsdbProbe:
         with self._lock:
             self._tables = tables
             self._report(tables)
+        self._follow({row["name"]: uuid for uuid, row in tables["Bridge"].items()})
 
     def _report(self, tables: Tables) -> None:
         observed, devices = self._clock(), self._devices()
