@@ -13,7 +13,7 @@ from topology.facts import Fact, Report, Source
 from topology.probes.devices import Devices
 from topology.probes.ovsdb.joining import Joining
 from topology.probes.ovsdb.source import LOCAL, DatabaseSource
-from topology.probes.ovsdb.translate import Tables, facts
+from topology.probes.ovsdb.translate import Tables, Translator
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +44,8 @@ class OvsdbProbe:
         follow: Callable[[Mapping[str, str]], object] = lambda _: None,
     ) -> None:
         self._follow = follow
-        self._sink, self._source, self._host_tid, self._devices, self._clock = sink, source, host_tid, devices, clock
+        self._sink, self._source, self._devices, self._clock = sink, source, devices, clock
+        self._translator = Translator(host_tid)
         self._joining = Joining(near=remote.startswith(LOCAL))
         self._told: dict[str, Fact] = {}
         self._tables: Tables | None = None
@@ -94,9 +95,9 @@ class OvsdbProbe:
         if devices is None:
             return
         joined = self._joining.join(tables["Interface"], devices)
-        now = {fact.id: fact for fact in facts(tables, self._host_tid, joined)}
+        now = self._translator.facts(tables, joined)
         whole, before = self._whole, {} if self._whole else self._told
-        changed = tuple(fact for id_, fact in now.items() if before.get(id_) != fact)
+        changed = tuple(fact for id_, fact in now.items() if (was := before.get(id_)) is not fact and was != fact)
         gone = tuple(before.keys() - now.keys())
         if not (changed or gone or whole):
             return

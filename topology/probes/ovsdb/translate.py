@@ -8,7 +8,7 @@ changes all the time, are not read here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from skytrail.tid import ovs_tid
 from topology.facts import EdgeFact, Fact, NodeFact
@@ -33,46 +33,88 @@ _SELECTS = {"in": "select_src_port", "out": "select_dst_port"}
 """What of a port is copied → column."""
 
 
-def facts(tables: Tables, host_tid: str, joined: Joined) -> Iterator[Fact]:
-    """What the rows say.
+class Translator:
+    """Makes facts, and those of ports that are as they were not again: there may be thousands, of which one changes.
 
     Args:
-        tables: those that are followed.
         host_tid: of the host.
-        joined: the kernel's devices among the interfaces.
     """
-    nodes = {uuid: joined.interfaces.get(uuid) or ovs_tid(host_tid, uuid) for uuid in tables["Interface"]}
-    for row in tables["Open_vSwitch"].values():
-        switch = switch_metadata(tables, row)
-        yield from (NodeFact(tid, switch, enriches=True) for tid in joined.datapaths)
-    for uuid, bridge in tables["Bridge"].items():
-        tid = ovs_tid(host_tid, uuid)
-        yield NodeFact(tid, bridge_metadata(tables, uuid, bridge))
-        yield EdgeFact(joined.owner or host_tid, tid, "ownership")
-        for of_port in bridge["ports"]:
-            yield from _port_facts(tables, tid, ovs_tid(host_tid, of_port), of_port, nodes, joined)
-        for of_mirror in bridge["mirrors"]:
-            yield from _mirror_facts(tables, host_tid, tid, of_mirror)
-    yield from _pairs(tables["Interface"], nodes)
+
+    def __init__(self, host_tid: str) -> None:
+        self._host_tid = host_tid
+        self._made: dict[str, tuple[_Port, dict[str, Fact]]] = {}  # by a port's UUID
+
+    def facts(self, tables: Tables, joined: Joined) -> dict[str, Fact]:
+        """What the rows say, by element.
+
+        Args:
+            tables: those that are followed.
+            joined: the kernel's devices among the interfaces.
+        """
+        made: dict[str, tuple[_Port, dict[str, Fact]]] = {}
+        found: dict[str, Fact] = {}
+        for fact in self._few(tables, joined):
+            found[fact.id] = fact
+        for bridge, row in tables["Bridge"].items():
+            for uuid in row["ports"]:
+                if (port := self._port(tables, joined, bridge, uuid)) is not None:
+                    known = self._made.get(uuid)
+                    if known is None or known[0] != port:
+                        known = port, {fact.id: fact for fact in _port_facts(tables, uuid, port)}
+                    made[uuid] = known
+                    found |= known[1]
+        self._made = made
+        return found
+
+    def _port(self, tables: Tables, joined: Joined, bridge: str, uuid: str) -> _Port | None:
+        row = tables["Port"].get(uuid)
+        if row is None:
+            return None
+        rows = [(one, interface) for one in row["interfaces"] if (interface := tables["Interface"].get(one)) is not None]
+        interfaces = [(one, interface, joined.interfaces.get(one, "")) for one, interface in rows]
+        return _Port(self._host_tid, ovs_tid(self._host_tid, bridge), row, interfaces)
+
+    def _few(self, tables: Tables, joined: Joined) -> Iterator[Fact]:
+        """The switch, its bridges, mirrors and patches."""
+        host_tid = self._host_tid
+        for row in tables["Open_vSwitch"].values():
+            switch = switch_metadata(tables, row)
+            yield from (NodeFact(tid, switch, enriches=True) for tid in joined.datapaths)
+        for uuid, bridge in tables["Bridge"].items():
+            tid = ovs_tid(host_tid, uuid)
+            yield NodeFact(tid, bridge_metadata(tables, uuid, bridge))
+            yield EdgeFact(joined.owner or host_tid, tid, "ownership")
+            for of_mirror in bridge["mirrors"]:
+                yield from _mirror_facts(tables, host_tid, tid, of_mirror)
+        yield from _pairs(tables["Interface"], host_tid)
 
 
-def _port_facts(tables: Tables, bridge: str, tid: str, uuid: str, nodes: Mapping[str, str], joined: Joined) -> Iterator[Fact]:
-    port = tables["Port"].get(uuid)
-    if port is None:
-        return
-    yield NodeFact(tid, port_metadata(tables, uuid, port))
-    yield EdgeFact(bridge, tid, "ownership")
-    yield EdgeFact(bridge, tid, "layer2")
-    for of_interface in port["interfaces"]:
-        interface = tables["Interface"].get(of_interface)
-        if interface is None:
-            continue
-        node = nodes[of_interface]
-        shared = of_interface in joined.interfaces
-        more = interface_metadata(of_interface, interface, shared=shared)
-        if not shared:
-            yield EdgeFact(bridge, node, "ownership")
-        yield NodeFact(node, more, enriches=shared)
+class _Port(NamedTuple):
+    """All that a port's facts are made of.
+
+    Attributes:
+        host: TID of the host.
+        bridge: TID of its bridge.
+        row: its own.
+        interfaces: UUID, row, and the TID of the kernel's device; empty: the kernel has none.
+    """
+
+    host: str
+    bridge: str
+    row: Row
+    interfaces: list[tuple[str, Row, str]]
+
+
+def _port_facts(tables: Tables, uuid: str, port: _Port) -> Iterator[Fact]:
+    tid = ovs_tid(port.host, uuid)
+    yield NodeFact(tid, port_metadata(tables, uuid, port.row))
+    yield EdgeFact(port.bridge, tid, "ownership")
+    yield EdgeFact(port.bridge, tid, "layer2")
+    for of_interface, interface, device in port.interfaces:
+        node = device or ovs_tid(port.host, of_interface)
+        yield NodeFact(node, interface_metadata(of_interface, interface, shared=bool(device)), enriches=bool(device))
+        if not device:
+            yield EdgeFact(port.bridge, node, "ownership")
         yield EdgeFact(tid, node, "layer2")
 
 
@@ -93,12 +135,13 @@ def _mirror_facts(tables: Tables, host_tid: str, bridge: str, uuid: str) -> Iter
             yield EdgeFact(tid, ovs_tid(host_tid, port), MIRROR)
 
 
-def _pairs(interfaces: Mapping[str, Row], nodes: Mapping[str, str]) -> Iterator[Fact]:
+def _pairs(interfaces: Mapping[str, Row], host_tid: str) -> Iterator[Fact]:
     """Patch ports that name each other."""
     patches = {row["name"]: (uuid, row["options"].get("peer")) for uuid, row in interfaces.items() if row["type"] == PATCH}
     for name, (uuid, peer) in patches.items():
         if peer in patches and patches[peer][1] == name and name < peer:
-            yield EdgeFact(nodes[uuid], nodes[patches[peer][0]], "layer2", {"Type": PATCH}, key=PATCH)
+            ends = ovs_tid(host_tid, uuid), ovs_tid(host_tid, patches[peer][0])
+            yield EdgeFact(*ends, "layer2", {"Type": PATCH}, key=PATCH)
 
 
 def switch_metadata(tables: Tables, row: Row) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from topology.elements import Metadata
-from topology.facts import EdgeFact, NodeFact
+from topology.facts import EdgeFact, Fact, NodeFact
 from topology.probes.ovsdb.joining import Joined
 from topology.probes.ovsdb.source import SCHEMA, Column
-from topology.probes.ovsdb.translate import Row, Tables, bridge_metadata, facts, interface_metadata, port_metadata
+from topology.probes.ovsdb.translate import Row, Tables, Translator, bridge_metadata, interface_metadata, port_metadata
 
 HOST = "host/h"
 NOTHING: Tables = {table: {} for table in SCHEMA}
@@ -47,12 +47,16 @@ def tables(interfaces: dict[str, Row]) -> Tables:
     return {**NOTHING, **told, "Port": ports, "Interface": interfaces}
 
 
+def made(found: Tables, joined: Joined = ALONE) -> list[Fact]:
+    return list(Translator(HOST).facts(found, joined).values())
+
+
 def nodes(found: Tables, joined: Joined = ALONE) -> dict[str, NodeFact]:
-    return {fact.tid: fact for fact in facts(found, HOST, joined) if isinstance(fact, NodeFact)}
+    return {fact.tid: fact for fact in made(found, joined) if isinstance(fact, NodeFact)}
 
 
 def edges(found: Tables, joined: Joined = ALONE) -> set[tuple[str, str, str]]:
-    return {(fact.parent, fact.child, fact.relation) for fact in facts(found, HOST, joined) if isinstance(fact, EdgeFact)}
+    return {(fact.parent, fact.child, fact.relation) for fact in made(found, joined) if isinstance(fact, EdgeFact)}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ def test_another_one_is_a_node_of_its_own_below_its_bridge(kind: str) -> None:
 def test_patch_ports_that_name_each_other_are_joined_once(back: str | None, joined: bool) -> None:
     options = {"peer": back} if back else {}
     found = tables({"a": interface("pa", "patch", options={"peer": "pb"}), "b": interface("pb", "patch", options=options)})
-    pairs = [one for one in facts(found, HOST, ALONE) if isinstance(one, EdgeFact) and one.metadata == {"Type": "patch"}]
+    pairs = [one for one in made(found) if isinstance(one, EdgeFact) and one.metadata == {"Type": "patch"}]
     assert [(one.parent, one.child) for one in pairs] == ([(f"{HOST}/ovs/a", f"{HOST}/ovs/b")] if joined else [])
 
 
@@ -171,7 +175,7 @@ def test_a_mirror_stands_between_the_ports_that_it_copies_from_and_to() -> None:
     told: Tables = {**found, "Mirror": {"m": mirror}, "Bridge": {"b": bridge(ports=["p-a", "p-b"], mirrors=["m"])}}
     own = f"{HOST}/ovs/m"
     assert nodes(told)[own].metadata == {"Type": "ovsmirror", "Name": "m", "UUID": "m", "Ovs": {"Snaplen": 99}}
-    mirrored = [one for one in facts(told, HOST, ALONE) if isinstance(one, EdgeFact) and one.relation == "mirror"]
+    mirrored = [one for one in made(told) if isinstance(one, EdgeFact) and one.relation == "mirror"]
     assert [(one.parent, one.child, one.metadata.get("Direction")) for one in mirrored] == [
         (f"{HOST}/ovs/p-a", own, "in"),
         (f"{HOST}/ovs/p-a", own, "out"),
@@ -187,3 +191,24 @@ def test_the_active_member_of_a_bond_is_named(mac: list[str], member: str | None
     found = tables({uuid: interface(f"m{uuid[1:]}", mac_in_use=one) for uuid, one in macs.items()})
     told = port_metadata(found, "u", port("bond", *macs, bond_active_slave=mac))
     assert told.get("Ovs", {}).get("ActiveMember") == member
+
+
+def test_what_is_as_it_was_is_not_made_again_and_what_is_not_is() -> None:
+    translator, found = Translator(HOST), tables({"a": interface("a"), "b": interface("b", "vxlan")})
+    first = translator.facts(found, ALONE)
+    changes: list[tuple[Tables, Joined]] = [
+        ({**found, "Interface": {**found["Interface"], "b": interface("b", "vxlan", ofport=[7])}}, ALONE),
+        ({**found, "Port": {**found["Port"], "p-a": port("a", "a", tag=[7])}}, ALONE),
+        (found, Joined({"a": "dev/a"})),
+        (found, Joined({}, owner="ns")),
+        ({**found, "Bridge": {"b": bridge(ports=["p-b"])}}, ALONE),
+        ({**found, "Bridge": {"c": bridge(ports=["p-a", "p-b"])}}, ALONE),
+        (found, ALONE),
+    ]
+    for told, joined in changes:
+        assert translator.facts(told, joined) == Translator(HOST).facts(told, joined)
+    again = translator.facts(found, ALONE)
+    assert again == first
+    same = translator.facts(found, ALONE)
+    ports = [id_ for id_, fact in same.items() if isinstance(fact, NodeFact) and fact.metadata["Type"] == "ovsport"]
+    assert [same[id_] is again[id_] for id_ in ports] == [True, True]
