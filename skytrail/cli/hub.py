@@ -149,7 +149,15 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings.topology.ovsdb)
+            self.probes = HostProbes(
+                self._host,
+                tids,
+                follow,
+                self.reconciler.report,
+                clock,
+                self._settings.topology.ovsdb,
+                Path(self._settings.state_dir),
+            )
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:

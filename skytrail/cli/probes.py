@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
-    from skytrail.settings.tree import Ovsdb
+    from skytrail.settings.tree import Ovsdb, Settings
     from topology.facts import Report
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.probes.ovsdb.databases import OvsdbProbes
@@ -38,7 +39,7 @@ class HostProbes:
         follow: takes the events of links that the netlink probe has taken.
         report: takes reports.
         clock: µs since the epoch.
-        ovsdb: where databases of Open vSwitch are.
+        settings: the effective ones.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class HostProbes:
         follow: Callable[[Sequence[Event]], None],
         report: Callable[[Report], object],
         clock: Callable[[], int],
-        ovsdb: Ovsdb,
+        settings: Settings,
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
-        self._ovsdb_settings = ovsdb
+        self._settings = settings
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbes
@@ -83,9 +84,10 @@ class HostProbes:
         from skytrail.settings.tree import Ovsdb  # noqa: PLC0415
         from topology.probes.ovsdb.databases import NAME, OvsdbProbes  # noqa: PLC0415
 
-        given = self._ovsdb_settings
+        given = self._settings.topology.ovsdb
         remotes = {NAME if remote in Ovsdb().databases else f"{NAME}/{remote}": remote for remote in given.databases}
-        return OvsdbProbes(remotes, self._report, name, tid, self.probe.devices, self._clock, ovsdb_tls(given), given.openflow)
+        told = remotes, self._report, name, tid, self.probe.devices, self._clock
+        return OvsdbProbes(*told, ovsdb_tls(given), given.openflow, Path(self._settings.state_dir))
 
     def _followed(self, events: Sequence[Event]) -> None:
         from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run

@@ -1,4 +1,4 @@
-"""Open vSwitch with the kernel's datapath: its ports are the kernel's nodes, wherever they are; a tunnel is the switch's alone."""
+"""Open vSwitch with the kernel's datapath: its ports are the kernel's nodes, wherever they are; a tunnel is its own."""
 
 from __future__ import annotations
 

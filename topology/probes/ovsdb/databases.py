@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import structlog
+
 from skytrail.metrics import Family
 from topology.facts import Report, Source
 from topology.probes.devices import Devices
@@ -18,6 +21,9 @@ NAME = "ovsdb"
 """The probe's name; of databases at unusual places these follow it, so that their facts are kept apart."""
 
 _OPENFLOW = "openflow"
+_REMEMBERED = "ovsdb.json"
+
+_log = structlog.get_logger(__name__)
 
 
 class OvsdbProbes:
@@ -30,6 +36,7 @@ class OvsdbProbes:
         host: its Name.
         openflow: rules, and groups, of each bridge that are told; 0: none is read. Of switches that are reached by a socket of
             this host only: their bridges have theirs beside it.
+        folder: where it is kept which probes there were; None: nowhere.
     """
 
     def __init__(
@@ -42,7 +49,10 @@ class OvsdbProbes:
         clock: Callable[[], int],
         tls: tuple[str, str, str] | None = None,
         openflow: int = 0,
+        folder: Path | None = None,
     ) -> None:
+        self._sink, self._host, self._host_tid, self._clock = sink, host, host_tid, clock
+        self._remembered = folder / _REMEMBERED if folder else None
         self._probes: dict[str, OvsdbProbe | OpenFlowProbe] = {}
         for name, remote in remotes.items():
             follow: Callable[[Mapping[str, str]], object] = _nobody
@@ -55,9 +65,30 @@ class OvsdbProbes:
             self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; what was told of databases that are not asked any more is taken back."""
+        for name in self._before() - self._probes.keys():
+            self._sink(Report(Source(name, self._host, tid=self._host_tid), self._clock(), whole=True))
+        self._remember()
         for probe in self._probes.values():
             probe.start()
+
+    def _before(self) -> set[str]:
+        try:
+            return set(msgspec.json.decode(self._remembered.read_bytes(), type=list[str])) if self._remembered else set()
+        except FileNotFoundError:
+            return set()
+        except (OSError, msgspec.MsgspecError) as error:
+            _log.warning("probes_of_before_not_known", path=str(self._remembered), error=str(error))
+            return set()
+
+    def _remember(self) -> None:
+        if self._remembered is None:
+            return
+        try:
+            self._remembered.parent.mkdir(parents=True, exist_ok=True)
+            self._remembered.write_bytes(msgspec.json.encode(sorted(self._probes)))
+        except OSError as error:
+            _log.warning("probes_not_remembered", path=str(self._remembered), error=str(error), remedy="set state_dir")
 
     def stop(self) -> None:
         """End the watching; of a database before that of its bridges' rules."""

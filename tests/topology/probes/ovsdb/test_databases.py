@@ -17,6 +17,7 @@ from support.probelab import HOST, ProbeLab
 from skytrail.kernel.host import read_host
 from skytrail.tid import host_tid
 from topology.elements import Kind, State
+from topology.facts import Report
 from topology.probes.ovsdb.databases import OvsdbProbes
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -145,3 +146,26 @@ def test_an_internal_port_that_moves_into_a_namespace_stays_one_node(lab: Lab) -
     lab.switches["unix"].vsctl(f"set interface {port} external_ids:iface-id=vm")
     until(lambda: lab.named("punix")[1].metadata.get("ExtID") == {"iface-id": "vm"})
     assert until(moved)["ID"] == before["ID"]
+
+
+def test_what_a_database_told_that_is_not_asked_any_more_is_taken_back(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    for remotes in ({"ovsdb": "unix:/nowhere", "ovsdb/x": "unix:/nowhere/x"}, {"ovsdb": "unix:/nowhere"}, {}):
+        probes = OvsdbProbes(remotes, reports.append, "h", "host/h", lambda: None, now_us, openflow=1, folder=tmp_path)
+        probes.start()
+        probes.stop()
+    assert {(one.source.probe, one.whole, one.facts) for one in reports[:2]} == {
+        ("ovsdb/x", True, ()),
+        ("openflow/x", True, ()),
+    }
+    assert {one.source.probe for one in reports[2:]} == {"ovsdb", "openflow"}
+    assert {one.source.tid for one in reports} == {"host/h"}
+
+
+def test_a_damaged_note_of_probes_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "ovsdb.json").write_bytes(b"{")
+    reports: list[Report] = []
+    probes = OvsdbProbes({}, reports.append, "h", "host/h", lambda: None, now_us, folder=tmp_path)
+    probes.start()
+    probes.stop()
+    assert (reports, (tmp_path / "ovsdb.json").read_bytes()) == ([], b"[]")
