@@ -317,9 +317,7 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        probes = HostProbes(
-            self._host, tids, follow, outbox.put, clock, self._settings.topology.ovsdb, Path(self._settings.state_dir)
-        )
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings)
         answer = self._answering.answer
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)

@@ -149,15 +149,7 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(
-                self._host,
-                tids,
-                follow,
-                self.reconciler.report,
-                clock,
-                self._settings.topology.ovsdb,
-                Path(self._settings.state_dir),
-            )
+            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings)
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:
