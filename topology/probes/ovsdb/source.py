@@ -23,6 +23,8 @@ LOCAL = "unix:"
 
 _LOOK = 1.0  # seconds between two looks for a socket that is not there
 _REST = 20  # ms in which changes that come together become one
+_ROOT = "Open_vSwitch"
+"""The table that has one row, from the first start of a switch on."""
 _ABSENT = "is not there"
 
 Column: TypeAlias = "str | dict[str, Any]"
@@ -172,7 +174,7 @@ class DatabaseSource:
                 _log.warning("ovsdb_not_read", remote=self._remote, reason=self.failure)
                 return
             except Exception as error:  # noqa: BLE001 - whatever the library makes of an answer: begin anew
-                self.failure = f"{self._remote}: {error}"
+                self.failure = f"{self._remote}: {error!r}"
                 _log.exception("ovsdb_failed", remote=self._remote)
                 self._stopping.wait(_LOOK)
 
@@ -187,11 +189,15 @@ class DatabaseSource:
                 replica.run()
                 connected = replica._session.is_connected()  # noqa: SLF001 - the library tells nowhere else
                 if replica.change_seqno != seen and connected:
-                    seen, told = replica.change_seqno, True
+                    seen, found = replica.change_seqno, rows.read()
+                    if not found[_ROOT]:  # what the library cannot read it leaves out, and tells nobody
+                        told, self.failure = False, f"{self._remote} has no row in {_ROOT}: see 'ovs-vsctl init'"
+                        continue
+                    told = True
                     if self.failure is not None:
                         self.resyncs += 1
                     self.failure = None
-                    self._take(rows.read())
+                    self._take(found)
                     self._stopping.wait(_REST / 1000)
                     continue
                 if told and not connected:
