@@ -26,9 +26,7 @@ def ovsdb_tls(given: Ovsdb) -> tuple[str, str, str] | None:
     if given.tls_key and given.tls_cert and given.tls_ca:
         files = given.tls_key, given.tls_cert, given.tls_ca
         if missing := next((file for file in files if not Path(file).is_file()), None):
-            raise UsageError(
-                f"topology.ovsdb: there is no file {missing}: set tls_key, tls_cert and tls_ca to files that are there"
-            )
+            raise UsageError(f"topology.ovsdb: no file {missing}: set tls_key, tls_cert and tls_ca to those that are there")
         return files
     if any(remote.startswith("ssl:") for remote in given.databases):
         raise UsageError("topology.ovsdb: ssl needs tls_key, tls_cert and tls_ca: set all three")
