@@ -11,6 +11,7 @@ from typing import Any
 from support.needs import tool
 from support.netlab import Net, until
 
+_PATIENCE = 60.0  # seconds: in an emulated machine everything takes long
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
@@ -44,13 +45,13 @@ class Switch:
         where = "" if self._listens else self._netns
         own = f"--remote=punix:{self._socket}"
         self._server = self._daemon(where, "ovsdb-server", str(self._database), own, *self._listens)
-        until(self._socket.exists)
+        until(self._socket.exists, _PATIENCE)
 
     def start_switch(self) -> None:
         """Start ovs-vswitchd, once more after it was killed."""
         self._control.unlink(missing_ok=True)
         self._switch = self._daemon(self._netns, "ovs-vswitchd", self.remote)
-        until(self._control.exists)
+        until(self._control.exists, _PATIENCE)
 
     def kill_switch(self) -> None:
         """Kill ovs-vswitchd; its sockets stay, as they do then."""
