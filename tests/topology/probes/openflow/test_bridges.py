@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,3 +249,37 @@ def test_a_bridge_that_does_not_tell_keeps_what_it_had(lab: Lab) -> None:
     assert lab.elements("ofrule") == before
     lab.switch.start_switch()
     until(lambda: lab.probes.waiting()["openflow"] is None, 20)
+
+
+FOLLOWER = """
+import sys, time
+from pathlib import Path
+from topology.facts import Source
+from topology.probes.openflow.probe import OpenFlowProbe
+probe = OpenFlowProbe(lambda report: print("told", flush=True), Source("openflow", "h"), "host/h", Path(sys.argv[1]), 9)
+probe.follow({"br0": "u"})
+probe.start()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("lab", [0], indirect=True)
+def test_whoever_kills_the_agent_kills_what_listens_to_the_bridges(lab: Lab) -> None:
+    lab.switch.vsctl("add-br br0 -- set bridge br0 datapath_type=netdev")
+    folder = Path(lab.switch.remote.removeprefix("unix:")).parent
+    target = f"unix:{folder}/br0.mgmt".encode()
+
+    def listeners() -> int:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                line = path.read_bytes()
+                found += b"watch:!initial" in line and target in line
+        return found
+
+    with subprocess.Popen([sys.executable, "-c", FOLLOWER, str(folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"told\n"
+        until(lambda: listeners() == 1)
+        process.kill()
+    until(lambda: listeners() == 0)
