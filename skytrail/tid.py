@@ -12,6 +12,8 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/device/bus/<bus address>``       one without a permanent MAC; ``/port/<port>`` if several share it
 ``<namespace's TID>/link/<kind>/<name>``          a virtual device, by where it was first seen
 ``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
+``<bridge>/rule/<table>/<priority>/<match>``      a rule of OpenFlow in a bridge of Open vSwitch
+``<bridge>/group/<number>``                       a group of OpenFlow there
 ``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
 ================================================  =======================================================================
 
@@ -109,6 +111,16 @@ def device_tid(
 def ovs_tid(host: str, uuid: str) -> str:
     """The TID of what a row of Open vSwitch's database on a host says."""
     return _under(host, "ovs", uuid)
+
+
+def ovs_rule_tid(host: str, bridge: str, table: int, priority: int, match: str) -> str:
+    """The TID of a rule of OpenFlow in a bridge, whose row has that UUID."""
+    return _under(ovs_tid(host, bridge), "rule", str(table), str(priority), match)
+
+
+def ovs_group_tid(host: str, bridge: str, number: int) -> str:
+    """The TID of a group of OpenFlow."""
+    return _under(ovs_tid(host, bridge), "group", str(number))
 
 
 @functools.lru_cache(_REMEMBERED)

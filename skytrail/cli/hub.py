@@ -151,7 +151,7 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings.topology.ovsdb)
+            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings)
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:
@@ -238,7 +238,7 @@ class HubProcess:
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
         sources.append(self._certificates.families)
         if self.probes:
-            sources.append(probe_source(self.probes.probe))
+            sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
         if self.receiver:
             sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())

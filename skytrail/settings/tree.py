@@ -15,7 +15,7 @@ from skytrail.settings.values import (
     check_address,
     check_addresses,
     check_advertised,
-    check_database,
+    check_databases,
     check_endpoint,
     check_interfaces,
     check_subnets,
@@ -336,16 +336,23 @@ class JanusGraph(Section, frozen=True):
 
 
 class Ovsdb(Section, frozen=True):
-    """Open vSwitch's database on this host."""
+    """Databases of Open vSwitch: of this host's, and of switches that it tells of."""
 
-    remote: Annotated[
-        str | None,
+    databases: Annotated[
+        tuple[str, ...],
         key(
-            "where it is: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; null: it is not asked",
+            "where they are: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; none: Open vSwitch is not asked",
             reason="where Open vSwitch has it; while nothing is there, it is waited for",
-            check=check_database,
+            check=check_databases,
         ),
-    ] = "unix:/run/openvswitch/db.sock"
+    ] = ("unix:/run/openvswitch/db.sock",)
+    openflow: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000)],
+        key(
+            "rules, and groups, of OpenFlow of each bridge that are elements, at most (by ovs-ofctl); 0: none is read",
+            reason="off: a large switch has a hundred thousand, and changes them all the time",
+        ),
+    ] = 0
     tls_cert: Annotated[str | None, key("file with our certificate (PEM), for ssl", reason="null: no TLS")] = None
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM), for ssl", reason="null: no TLS")] = None
     tls_ca: Annotated[

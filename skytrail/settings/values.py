@@ -107,8 +107,15 @@ def check_addresses(values: Sequence[str]) -> None:
         raise ValueError("an address stands there twice")
 
 
-def check_database(value: str) -> None:
-    """Refuse what is no remote of an OVSDB."""
+def check_databases(values: Sequence[str]) -> None:
+    """Refuse a list of which one is no remote of an OVSDB, or that has one twice."""
+    for value in values:
+        _check_database(value)
+    if len(set(values)) < len(values):
+        raise ValueError("a database stands there twice")
+
+
+def _check_database(value: str) -> None:
     kind, _, where = value.partition(":")
     if kind == "unix" and where.startswith("/"):
         return
