@@ -14,6 +14,8 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
 ``host/<host_id>/container/<id>``                 a container
 ``host/<host_id>/network/<runtime>/<id>``         a network that a runtime made for containers
+``<bridge>/rule/<table>/<priority>/<match>``      a rule of OpenFlow in a bridge of Open vSwitch
+``<bridge>/group/<number>``                       a group of OpenFlow there
 ``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
 ================================================  =======================================================================
 
@@ -121,6 +123,16 @@ def container_tid(host: str, container_id: str) -> str:
 def container_network_tid(host: str, runtime: str, network_id: str) -> str:
     """The TID of a network that a container runtime on a host made."""
     return _under(host, "network", runtime, network_id)
+
+
+def ovs_rule_tid(host: str, bridge: str, table: int, priority: int, match: str) -> str:
+    """The TID of a rule of OpenFlow in a bridge, whose row has that UUID."""
+    return _under(ovs_tid(host, bridge), "rule", str(table), str(priority), match)
+
+
+def ovs_group_tid(host: str, bridge: str, number: int) -> str:
+    """The TID of a group of OpenFlow."""
+    return _under(ovs_tid(host, bridge), "group", str(number))
 
 
 @functools.lru_cache(_REMEMBERED)

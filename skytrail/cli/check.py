@@ -6,6 +6,7 @@ import importlib.util
 import json
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,17 +51,17 @@ def check(session: Session, *, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _ovsdb(settings: Settings) -> list[Finding]:
+def _ovsdb(settings: Settings) -> Iterator[Finding]:
     from exporters.bpf.features import Finding  # noqa: PLC0415
 
-    remote = settings.topology.ovsdb.remote
-    if remote is None:
-        return []
-    if remote.startswith("unix:") and not Path(remote.removeprefix("unix:")).exists():
-        return [Finding("Open vSwitch", "optional", f"no database at {remote}", "set topology.ovsdb.remote, if there is one")]
-    if importlib.util.find_spec("ovs") is None:
-        return [Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")]
-    return [Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")]
+    for remote in settings.topology.ovsdb.databases:
+        if remote.startswith("unix:") and not Path(remote.removeprefix("unix:")).exists():
+            remedy = "set topology.ovsdb.databases, if there is one"
+            yield Finding("Open vSwitch", "optional", f"no database at {remote}", remedy)
+        elif importlib.util.find_spec("ovs") is None:
+            yield Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")
+        else:
+            yield Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")
 
 
 def _host(settings: Settings) -> list[Finding]:

@@ -10,6 +10,7 @@ from exporters.drops import metrics as drops
 from exporters.flows import metrics as flows
 from exporters.history import metrics as history
 from exporters.interfaces import metrics as interfaces
+from exporters.openvswitch import metrics as openvswitch
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
@@ -19,11 +20,13 @@ from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 from topology.linkers import metrics as linkers
 from topology.probes.containers import metrics as containers
+from topology.probes.ovsdb import metrics as ovsdb
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Interfaces", interfaces.DECLARED),
+    ("Open vSwitch", (*openvswitch.DECLARED, *ovsdb.DECLARED)),
     ("Sockets", sockets.DECLARED),
     ("Drops", drops.DECLARED),
     ("Address translation", conntrack.DECLARED),

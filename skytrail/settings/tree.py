@@ -14,7 +14,8 @@ import msgspec
 from skytrail.settings.values import (
     check_address,
     check_addresses,
-    check_database,
+    check_advertised,
+    check_databases,
     check_endpoint,
     check_interfaces,
     check_subnets,
@@ -273,6 +274,14 @@ class Hub(Section, frozen=True):
     wire: Annotated[
         str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8083"
+    advertise: Annotated[
+        str,
+        key(
+            "address and port at which other hubs of the same graph reach hub.wire, its own and no load balancer's",
+            reason="empty: hub.wire, and this host's name where that is every address",
+            check=check_advertised,
+        ),
+    ] = ""
     ask_timeout: Annotated[
         Interval, key("how long agents have to answer a question", unit="s", reason="who has not is told as missing")
     ] = 5.0
@@ -299,7 +308,10 @@ class Wire(Section, frozen=True):
     ] = None
     tls_crl: Annotated[
         str | None,
-        key("file with revoked certificates of agents (PEM), for hubs; read again when it changes", reason="null: none is"),
+        key(
+            "file with revoked certificates (PEM), for hubs; read again when it changes",
+            reason="null: none is",
+        ),
     ] = None
 
 
@@ -324,16 +336,23 @@ class JanusGraph(Section, frozen=True):
 
 
 class Ovsdb(Section, frozen=True):
-    """Open vSwitch's database on this host."""
+    """Databases of Open vSwitch: of this host's, and of switches that it tells of."""
 
-    remote: Annotated[
-        str | None,
+    databases: Annotated[
+        tuple[str, ...],
         key(
-            "where it is: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; null: it is not asked",
+            "where they are: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; none: Open vSwitch is not asked",
             reason="where Open vSwitch has it; while nothing is there, it is waited for",
-            check=check_database,
+            check=check_databases,
         ),
-    ] = "unix:/run/openvswitch/db.sock"
+    ] = ("unix:/run/openvswitch/db.sock",)
+    openflow: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000)],
+        key(
+            "rules, and groups, of OpenFlow of each bridge that are elements, at most (by ovs-ofctl); 0: none is read",
+            reason="off: a large switch has a hundred thousand, and changes them all the time",
+        ),
+    ] = 0
     tls_cert: Annotated[str | None, key("file with our certificate (PEM), for ssl", reason="null: no TLS")] = None
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM), for ssl", reason="null: no TLS")] = None
     tls_ca: Annotated[

@@ -91,6 +91,14 @@ def check_address(value: str) -> None:
     parse_address(value)
 
 
+def check_advertised(value: str) -> None:
+    """Refuse what nobody can dial; empty is none."""
+    if value:
+        host, port = parse_address(value)
+        if not host or not port:
+            raise ValueError(f"expected an address that others can dial, as hub1.example:8083, got {value!r}")
+
+
 def check_addresses(values: Sequence[str]) -> None:
     """Refuse a list of which :func:`parse_address` cannot read one, or that has one twice."""
     for value in values:
@@ -99,8 +107,15 @@ def check_addresses(values: Sequence[str]) -> None:
         raise ValueError("an address stands there twice")
 
 
-def check_database(value: str) -> None:
-    """Refuse what is no remote of an OVSDB."""
+def check_databases(values: Sequence[str]) -> None:
+    """Refuse a list of which one is no remote of an OVSDB, or that has one twice."""
+    for value in values:
+        _check_database(value)
+    if len(set(values)) < len(values):
+        raise ValueError("a database stands there twice")
+
+
+def _check_database(value: str) -> None:
     kind, _, where = value.partition(":")
     if kind == "unix" and where.startswith("/"):
         return

@@ -36,6 +36,7 @@ BENCHES = {
     "burst": "topology:burst",
     "queries": "topology:queries",
     "janusgraph": "janusgraph:store",
+    "ovs": "ovs:latency",
     "apply": "store:apply",
     "history": "store:history",
     "live": "store:live",
