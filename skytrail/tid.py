@@ -12,6 +12,8 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/device/bus/<bus address>``       one without a permanent MAC; ``/port/<port>`` if several share it
 ``<namespace's TID>/link/<kind>/<name>``          a virtual device, by where it was first seen
 ``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
+``cluster/<name>``                                a Kubernetes cluster, by the name that the settings give it
+``cluster/<name>/<kind>/<UID>``                   an object of it; ``/container/<name>`` follows for a container of a pod
 ``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
 ================================================  =======================================================================
 
@@ -109,6 +111,11 @@ def device_tid(
 def ovs_tid(host: str, uuid: str) -> str:
     """The TID of what a row of Open vSwitch's database on a host says."""
     return _under(host, "ovs", uuid)
+
+
+def cluster_tid(name: str, *parts: str) -> str:
+    """The TID of a Kubernetes cluster; with a kind and a UID, that of an object of it."""
+    return _join("cluster", name, *parts)
 
 
 @functools.lru_cache(_REMEMBERED)
