@@ -7,13 +7,14 @@ derived from this file alone. A key is read as ``settings.flow.idle.udp``; its d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from skytrail.settings.values import (
     check_address,
     check_addresses,
+    check_clusters,
     check_database,
     check_endpoint,
     check_interfaces,
@@ -21,6 +22,13 @@ from skytrail.settings.values import (
 )
 
 YEAR = 365 * 86400.0
+
+KubernetesKind = Literal[
+    "namespace", "node", "pod", "service", "endpointslice", "ingress", "networkpolicy", "deployment", "replicaset",
+    "replicationcontroller", "daemonset", "statefulset", "job", "cronjob", "configmap", "secret", "persistentvolume",
+    "persistentvolumeclaim", "storageclass",
+]  # fmt: skip
+"""Types of nodes that the Kubernetes probe makes of objects."""
 
 
 def key(
@@ -341,6 +349,30 @@ class Ovsdb(Section, frozen=True):
     ] = None
 
 
+class Kubernetes(Section, frozen=True):
+    """Clusters whose API servers the hub asks."""
+
+    clusters: Annotated[
+        Mapping[str, str],
+        key(
+            "name: where it is, in-cluster or a kubeconfig file, FILE#CONTEXT for another context than its current one",
+            reason="the cluster that the hub runs in, where it runs in one",
+            check=check_clusters,
+        ),
+    ] = msgspec.field(default_factory=lambda: {"kubernetes": "in-cluster"})
+    kinds: Annotated[
+        tuple[KubernetesKind, ...],
+        key(
+            "which kinds of objects are followed",
+            reason="all but secret: whoever may list names of secrets may read them, for permissions do not tell these apart",
+        ),
+    ] = tuple(one for one in get_args(KubernetesKind) if one != "secret")
+    annotations: Annotated[
+        tuple[str, ...],
+        key("patterns of annotations that are kept, such as example.com/*", reason="they are long, many, and may be secret"),
+    ] = ()
+
+
 class Topology(Section, frozen=True):
     """The graph and its history."""
 
@@ -587,6 +619,7 @@ class Settings(Section, frozen=True):
     hub: Hub = Hub()
     wire: Wire = Wire()
     topology: Topology = Topology()
+    kubernetes: Kubernetes = Kubernetes()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()

@@ -35,6 +35,7 @@ BENCHES = {
     "topology": "topology:latency",
     "burst": "topology:burst",
     "queries": "topology:queries",
+    "kubernetes": "kubernetes:followed",
     "janusgraph": "janusgraph:store",
     "apply": "store:apply",
     "history": "store:history",

@@ -1,4 +1,4 @@
-"""The real etcd and Kubernetes API server for tests: started on free loopback ports, asked as administrator, stopped by their processes.
+"""The real etcd and Kubernetes API server for tests: started on free loopback ports, stopped by their processes.
 
 The program comes from ``LAB_BIN``, a folder of zstd-compressed programs. Without it a test skips and says so; with
 ``CI=true`` it fails instead, for there it must run. Nothing of the product's is used: it is an oracle, too.
@@ -215,9 +215,8 @@ class Cluster:
         """Put objects into etcd by their keys, before the API server is started: thousands at once."""
         items = list(objects.items())
         for start in range(0, len(items), 100):
-            puts = [
-                {"requestPut": {"key": _text(key), "value": _text(json.dumps(value))}} for key, value in items[start : start + 100]
-            ]
+            some = items[start : start + 100]
+            puts = [{"requestPut": {"key": _text(key), "value": _text(json.dumps(value))}} for key, value in some]
             self._ask_etcd("/v3/kv/txn", {"success": puts})
 
     def compact(self) -> None:

@@ -72,6 +72,7 @@ class ClusterProbe:
         self._told = False  # all that could be listed was reported
         self._failure: str | None = None
         self.absent = not is_there(place)
+        self._ours = not self.absent  # until it is known whose duty it is
 
     def start(self) -> None:
         """Begin."""
@@ -98,15 +99,14 @@ class ClusterProbe:
     @property
     def failure(self) -> str | None:
         """Why the graph may not be as the cluster; None: it is, or that is not ours to see to."""
-        if self._failure or not self._sources:
+        if not self._ours or self._failure:
             return self._failure
-        return next((one.failure for one in self._sources.values() if one.failure), None) or (
-            None if self._told else "it is being listed"
-        )
+        waiting = next((one.failure for one in list(self._sources.values()) if one.failure), None)
+        return waiting or (None if self._told else "it is being listed")
 
     def words(self) -> list[str]:
         """What of the cluster cannot be read, and what to do."""
-        return sorted({one.word for one in self._sources.values() if one.word})
+        return sorted({one.word for one in list(self._sources.values()) if one.word})
 
     def counts(self) -> dict[str, int]:
         """Objects by type."""
@@ -136,10 +136,10 @@ class ClusterProbe:
 
     def _wanted(self) -> bool:
         self.absent = not is_there(self._place)
-        if self.absent or not self._on_duty():
+        self._ours = not self.absent and self._on_duty()
+        if not self._ours:
             self._failure = None
-            return False
-        return True
+        return self._ours
 
     def _follow(self) -> None:
         """Follow the cluster, as long as it is ours to do."""

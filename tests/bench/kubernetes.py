@@ -1,0 +1,82 @@
+"""A hub and a real API server with 5,000 pods: the first look at all of it, the hub's memory, how soon a change can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+
+from lab.kube import Cluster, demand
+from support.hublab import Hub
+from support.kubeobjects import stored
+from support.netlab import until
+
+from tests.bench.agent import MB
+from tests.bench.report import Line
+
+PODS, NODES, SERVICES, POLICIES = 5000, 200, 500, 100
+CHANGES = 200
+_PATIENCE = 60.0
+_PAUSE = 0.001
+
+
+def followed() -> Iterator[Line]:
+    """What step 6 is to reach: first sync, memory, change to readable."""
+    with tempfile.TemporaryDirectory() as text, contextlib.ExitStack() as closers:
+        folder = Path(text)
+        cluster = Cluster(demand(folder), folder / "kube")
+        closers.callback(cluster.close)
+        cluster.start_etcd()
+        cluster.fill(dict(stored(PODS, NODES, SERVICES, POLICIES)))
+        cluster.start_server()
+        idle = Hub(folder / "idle", {}, command="hub").start()
+        empty = idle.rss()
+        idle.stop()
+        hub = Hub(folder / "hub", {"kubernetes.clusters": f"lab={cluster.kubeconfig()}"}, command="hub")
+        closers.callback(hub.close)
+        yield from _first(hub, empty)
+        yield from _changes(cluster, hub)
+
+
+def _first(hub: Hub, empty: int) -> Iterator[Line]:
+    began = time.monotonic()
+    hub.start(ready=False)
+    until(lambda: _ready(hub), _PATIENCE, _PAUSE)
+    took = time.monotonic() - began
+    status = hub.status()
+    elements = status["store"]["elements"]
+    objects = status["probes"]["kubernetes/lab"]["objects"]
+    assert objects["pod"] == PODS, objects
+    yield Line("kubernetes: start of the hub until all is there", took, "s", most=15, note=f"{elements:,} elements")
+    yield Line("kubernetes: memory of the hub", hub.rss() / MB, "MB", empty / MB, "MB without a cluster", most=400)
+
+
+def _ready(hub: Hub) -> bool:
+    try:
+        return hub.ask("/readyz")[0] == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def _changes(cluster: Cluster, hub: Hub) -> Iterator[Line]:
+    pods = cluster.list("/api/v1/pods?limit=500")[:CHANGES]
+    waits = []
+    for number, pod in enumerate(pods):
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        cluster.patch(path, {"metadata": {"labels": {"changed": f"n{number}"}}})
+        began = time.monotonic()
+        query = f"G.V().Has('Type', 'pod', 'Name', '{name}').Values('K8s.Labels.changed')"
+        while json.loads(hub.post("/api/topology", {"GremlinQuery": query})) != [f"n{number}"]:
+            assert time.monotonic() - began < _PATIENCE, name
+            time.sleep(_PAUSE)
+        waits.append((time.monotonic() - began) * 1000)
+    waits.sort()
+    yield Line("kubernetes: change of a pod → readable, median", statistics.median(waits), "ms")
+    yield Line("kubernetes: change of a pod → readable, p99", waits[int(len(waits) * 0.99) - 1], "ms", most=500, note="of 200")
+    yield Line("kubernetes: memory of the hub after these", hub.rss() / MB, "MB", most=400)
