@@ -10,7 +10,7 @@ import fnmatch
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -207,15 +207,15 @@ class ClusterProbe:
 
     def _take(self, came: list[Seen]) -> bool:
         """Note what came, and report it; whether all reports were taken."""
-        began = came[0].observed if came else 0
-        at = began
+        times: dict[str, tuple[int, int]] = {}  # of what of each kind becomes one report: the first, the last
         for seen in came:
-            if seen.observed - began > _TOGETHER or (seen.gone and self._inventory.touched(seen.gone)):
-                self._report(at)
-                began = seen.observed
-            at = max(at, seen.observed)
+            first, _ = times.get(seen.kind.name, (seen.observed, 0))
+            if seen.observed - first > _TOGETHER or (seen.gone and self._inventory.touched(seen.gone)):
+                self._report(times)
+                times, first = {}, seen.observed
+            times[seen.kind.name] = first, seen.observed
             self._note(seen)
-        self._report(at or self._clock())
+        self._report(times)
         return self._failure is None
 
     def _note(self, seen: Seen) -> None:
@@ -234,15 +234,21 @@ class ClusterProbe:
         else:
             self._unread.add(type_)
 
-    def _report(self, at: int) -> None:
-        """Report what is otherwise, by kind; nothing, before all was listed."""
+    def _report(self, times: Mapping[str, tuple[int, int]]) -> None:
+        """Report what is otherwise, by kind; nothing, before all was listed.
+
+        Args:
+            times: when it happened. What follows for another kind happened with the last of all.
+        """
         if not self._ready():
             return
         found = self._inventory.differences()
+        latest = max((last for _, last in times.values()), default=self._clock())
         for type_ in [CLUSTER, *KINDS]:
             whole = type_ in self._owed
             if not whole and (type_ not in found or type_ not in self._listed):
                 continue
+            _, at = times.get(type_, (0, latest))
             source = Source(f"kubernetes/{self.name}/{type_}", self._host, service="hub")
             if whole:
                 report = Report(source, at, tuple(self._inventory.all(type_).values()), whole=True)

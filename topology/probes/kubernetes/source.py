@@ -30,7 +30,7 @@ _LIST_SILENCE = 60.0  # seconds
 _WATCH_SECONDS = (300, 600)  # at random, so that not all watches end at once
 _WATCH_GRACE = 15.0  # a watch that is not ended by then is dead
 _FIRST_WAIT = 0.2
-_LONGEST_WAIT = 15.0
+_LONGEST_WAIT = 5.0
 _ASK_AGAIN = 60.0  # seconds until what is not permitted is tried again
 
 
@@ -211,7 +211,7 @@ class KindSource:
     def _list(self) -> None:
         """Tell all that is there. Raises UnreachableError, RefusedError, _GoneError."""
         uids: set[str] = set()
-        late: list[Seen] = []  # made while we heard nothing: they are told in that order
+        held: list[Seen] = []  # after a gap: what was made within it is told in that order, and before what is so now
         query = {"limit": _PAGE}
         while not self._stopping.is_set():
             with self._connection.get(self.kind.path, query, self.kind.accepts(many=True), _LIST_SILENCE) as answer:
@@ -221,16 +221,17 @@ class KindSource:
                 if given is None:
                     continue
                 uids.add(given.metadata.uid)
-                if given.metadata.uid in self._uids or not self._stamps.gap:
+                if not self._stamps.gap:
                     self._sink(Seen(self.kind, self._clock(), put=given))
-                else:
-                    late.append(Seen(self.kind, self._stamps.within(given.metadata.creation_timestamp), put=given))
+                    continue
+                made = given.metadata.creation_timestamp if given.metadata.uid not in self._uids else None
+                held.append(Seen(self.kind, self._stamps.within(made), put=given))
             if not page.metadata.continue_:
                 break
             query = {"limit": _PAGE, "continue": page.metadata.continue_}
         if self._stopping.is_set():
             return
-        for one in sorted(late, key=lambda one: one.observed):
+        for one in sorted(held, key=lambda one: one.observed):
             self._sink(one)
         self._uids, self._version = uids, page.metadata.resource_version
         self.counters.lists += 1
