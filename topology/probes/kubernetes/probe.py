@@ -70,6 +70,7 @@ class ClusterProbe:
         self._unread: set[str] = set()  # kinds that cannot be
         self._owed: set[str] = set()  # kinds whose next report tells all
         self._told = False  # all that could be listed was reported
+        self._logged = False  # that it waits
         self._failure: str | None = None
         self.absent = not is_there(place)
         self._ours = not self.absent  # until it is known whose duty it is
@@ -127,6 +128,7 @@ class ClusterProbe:
                 return
             except UnreachableError as error:
                 self._failure = str(error)
+                self._log_failure()
             except Exception as error:  # noqa: BLE001 - whatever an object says: begin anew
                 self._failure = repr(error)
                 _log.exception("kubernetes_failed", cluster=self.name)
@@ -155,8 +157,18 @@ class ClusterProbe:
                 self._stopping.wait(_LOOK)
             if time.monotonic() - looked >= _LOOK:
                 looked = time.monotonic()
+                self._log_failure()
                 if not self._on_duty():
                     return
+
+    def _log_failure(self) -> None:
+        """Once an outage, not once a kind."""
+        failure = self.failure
+        if failure and not self._logged:
+            _log.warning("kubernetes_waits", cluster=self.name, reason=failure)
+        elif self._logged and not failure:
+            _log.info("kubernetes_goes_on", cluster=self.name)
+        self._logged = failure is not None
 
     def _end(self) -> None:
         for source in self._sources.values():

@@ -185,8 +185,6 @@ class KindSource:
     def _failed(self, reason: str, waited: float) -> float:
         if self._stopping.is_set():
             return 0.0
-        if self.failure != reason:
-            _log.warning("kubernetes_waits", kind=self.kind.name, reason=reason)
         self.failure = reason
         return random.uniform(0.5, 1.0) * min(max(2 * waited, _FIRST_WAIT), _LONGEST_WAIT)  # noqa: S311 - no secret
 
