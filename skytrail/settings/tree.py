@@ -398,12 +398,12 @@ class Topology(Section, frozen=True):
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
     linkers: Annotated[
-        tuple[Literal["tunnel", "neighbour", "nexthop", "service"], ...],
+        tuple[Literal["tunnel", "neighbour", "nexthop", "kubernetes", "service"], ...],
         key(
-            "which edges between hosts the hub makes of what several tell",
+            "which edges between hosts, and to what a cluster says, the hub makes of what several tell",
             reason="each costs little; service, the map of services, asks all agents for their sockets every 30 s",
         ),
-    ] = ("tunnel", "neighbour", "nexthop")
+    ] = ("tunnel", "neighbour", "nexthop", "kubernetes")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
