@@ -36,6 +36,7 @@ BENCHES = {
     "burst": "topology:burst",
     "queries": "topology:queries",
     "kubernetes": "kubernetes:followed",
+    "kubernetes-churn": "kubernetes:churn",
     "janusgraph": "janusgraph:store",
     "apply": "store:apply",
     "history": "store:history",

@@ -12,7 +12,10 @@ from http.client import HTTPException
 from pathlib import Path
 
 from lab.kube import Cluster, demand
+from support.cable import Cable
 from support.hublab import Hub
+from support.kubechurn import Churn
+from support.kubelab import KubeLab
 from support.kubeobjects import stored
 from support.netlab import until
 
@@ -21,6 +24,7 @@ from tests.bench.report import Line
 
 PODS, NODES, SERVICES, POLICIES = 5000, 200, 500, 100
 CHANGES = 200
+CHURN_SECONDS = 60.0
 _PATIENCE = 60.0
 _PAUSE = 0.001
 
@@ -80,3 +84,30 @@ def _changes(cluster: Cluster, hub: Hub) -> Iterator[Line]:
     yield Line("kubernetes: change of a pod → readable, median", statistics.median(waits), "ms")
     yield Line("kubernetes: change of a pod → readable, p99", waits[int(len(waits) * 0.99) - 1], "ms", most=500, note="of 200")
     yield Line("kubernetes: memory of the hub after these", hub.rss() / MB, "MB", most=400)
+
+
+def churn() -> Iterator[Line]:
+    """A tenth of all pods replaced within a minute, with cuts, deaths of the API server and compaction: what history says."""
+    with tempfile.TemporaryDirectory() as text, contextlib.ExitStack() as closers:
+        folder = Path(text)
+        cluster = Cluster(demand(folder), folder / "kube")
+        closers.callback(cluster.close)
+        cluster.start_etcd()
+        cluster.fill(dict(stored(PODS, NODES, SERVICES, POLICIES)))
+        cluster.start_server()
+        cable = Cable(cluster.port)
+        closers.callback(cable.close)
+        lab = KubeLab(folder / "graph", cluster.kubeconfig(port=cable.port))
+        closers.callback(lab.close)
+        until(lambda: lab.probe.active, _PATIENCE, _PAUSE)
+        replacing = Churn(cluster, cable, lab, seed=1)
+        replacing.adopt()
+        began = time.monotonic()
+        replacing.run(CHURN_SECONDS, PODS // 10, cuts=10, deaths=2)
+        took = time.monotonic() - began
+        ended = time.monotonic()
+        until(lambda: lab.agrees(cluster), _PATIENCE, 0.5)
+        equal = time.monotonic() - ended
+        lists = lab.probe.sources["pod"].counters.lists - 1
+        yield Line("kubernetes churn: the graph equals a fresh list after", equal, "s", note=f"{took:.0f} s, {lists} times 410")
+        yield Line("kubernetes churn: pods whose interval is true", float(replacing.judge()), "pods", note="all; else it fails")

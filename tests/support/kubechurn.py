@@ -42,6 +42,13 @@ class Churn:
         self._paths: dict[str, str] = {}
         self.blind: list[tuple[int, int]] = []  # nothing was there to be asked, and what then was listed anew
 
+    def adopt(self) -> None:
+        """The pods that are there already are among those that may end."""
+        for one in self._cluster.list("/api/v1/pods"):
+            meta = one["metadata"]
+            self.lives[meta["uid"]] = Life((0, now()))
+            self._paths[meta["uid"]] = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+
     def make(self) -> None:
         """One more pod."""
         self._number += 1
@@ -99,8 +106,11 @@ class Churn:
             time.sleep(0.01)
         self.blind.append((since, now()))
 
-    def judge(self) -> None:
-        """Each pod's interval in history is its own: to a second, and where nobody was there to ask, within that time."""
+    def judge(self) -> int:
+        """Each pod's interval in history is its own: to a second, and where nobody was there to ask, within that time.
+
+        Returns how many were judged.
+        """
         found = self._lab.pods()
         unheard = {uid for uid, life in self.lives.items() if self._unheard(life)}
         assert self.lives.keys() - unheard <= found.keys() <= self.lives.keys()
@@ -116,7 +126,8 @@ class Churn:
                 ends = until > now()
             if not (begins and ends and pieces == 1):
                 wrong.append((uid, since - life.made[0], until - life.ended[0], pieces))
-        assert not wrong, wrong[:5]
+        assert not wrong, (len(wrong), wrong[:5])
+        return len(found)
 
     def _unheard(self, life: Life) -> bool:
         """Whether it was made and ended while nobody could hear of it: no list can tell of it."""

@@ -35,5 +35,5 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[...
         return made[-1]
 
     yield make
-    for one in made:
+    for one in reversed(made):
         one.close()

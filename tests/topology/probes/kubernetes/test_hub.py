@@ -51,7 +51,7 @@ def test_a_pod_is_joined_to_what_the_kernel_has_of_it(cluster: Cluster, tmp_path
     hub = Hub(tmp_path / "hub", settings)
     made = []
     try:
-        name, inner, outer = net.netns("cni"), "eth0", net.name("veth")
+        name, inner, outer = net.netns("cni"), net.name("in"), net.name("veth")
         _ip(f"link add {outer} type veth peer name {inner} netns {name}")
         _ip(f"-n {name} addr add {ADDRESS}/24 dev {inner}")
         node = net.name("node").lower()
