@@ -38,10 +38,11 @@ def followed() -> Iterator[Line]:
         cluster.start_etcd()
         cluster.fill(dict(stored(PODS, NODES, SERVICES, POLICIES)))
         cluster.start_server()
-        idle = Hub(folder / "idle", {}, command="hub").start()
+        settings = {"topology.linkers": "tunnel,neighbour,nexthop,kubernetes"}  # as by default
+        idle = Hub(folder / "idle", settings, command="hub").start()
         empty = idle.rss()
         idle.stop()
-        hub = Hub(folder / "hub", {"kubernetes.clusters": f"lab={cluster.kubeconfig()}"}, command="hub")
+        hub = Hub(folder / "hub", {**settings, "kubernetes.clusters": f"lab={cluster.kubeconfig()}"}, command="hub")
         closers.callback(hub.close)
         yield from _first(hub, empty)
         yield from _changes(cluster, hub)

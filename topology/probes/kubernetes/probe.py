@@ -100,10 +100,7 @@ class ClusterProbe:
     @property
     def failure(self) -> str | None:
         """Why the graph may not be as the cluster; None: it is, or that is not ours to see to."""
-        if not self._ours or self._failure:
-            return self._failure
-        waiting = next((one.failure for one in list(self._sources.values()) if one.failure), None)
-        return waiting or (None if self._told else "it is being listed")
+        return self._trouble() or ("it is being listed" if self._ours and not self._told else None)
 
     def words(self) -> list[str]:
         """What of the cluster cannot be read, and what to do."""
@@ -161,9 +158,12 @@ class ClusterProbe:
                 if not self._on_duty():
                     return
 
+    def _trouble(self) -> str | None:
+        return self._failure or next((one.failure for one in list(self._sources.values()) if one.failure), None)
+
     def _log_failure(self) -> None:
         """Once an outage, not once a kind."""
-        failure = self.failure
+        failure = self._trouble()
         if failure and not self._logged:
             _log.warning("kubernetes_waits", cluster=self.name, reason=failure)
         elif self._logged and not failure:

@@ -8,7 +8,7 @@ from datetime import datetime
 _SECOND = 1_000_000
 _CATCHING_UP = 2 * _SECOND  # after a watch began: until then at most it tells what was before
 _PAUSE = 300_000  # µs without an event: all that was before is told
-_FRESH = 3 * _SECOND // 2  # since the second that an object names: it may be just now
+_FRESH = _SECOND  # since the second that an object names: it may be just now
 
 
 class Stamps:

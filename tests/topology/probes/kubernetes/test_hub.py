@@ -64,6 +64,9 @@ def test_a_pod_is_joined_to_what_the_kernel_has_of_it(cluster: Cluster, tmp_path
         spec = {"nodeName": node, "containers": [{"name": "main", "image": "i"}]}
         cluster.create("/api/v1/namespaces/default/pods", {"metadata": {"name": "joined"}, "spec": spec})
         cluster.patch(f"{pod}/status", {"status": {"phase": "Running", "podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}})
+        policy = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+        made.append(f"{policy}/closed")
+        cluster.create(policy, {"metadata": {"name": "closed"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}})
         hub.start()
 
         def joined() -> bool:
@@ -79,6 +82,10 @@ def test_a_pod_is_joined_to_what_the_kernel_has_of_it(cluster: Cluster, tmp_path
         until(joined, 30, 0.2)
         query = f"G.V().Has('Type', 'host').Out('Type', 'node', 'Name', '{node}').Out().Has('Type', 'pod').Values('Name')"
         assert json.loads(hub.post("/api/topology", {"GremlinQuery": query})) == ["joined"]
+        at_the_time = f"G.At('-1ms').V().Has('Type', 'pod', 'K8s.Node', '{node}', 'State', 'UP').Values('K8s.IP')"
+        assert json.loads(hub.post("/api/topology", {"GremlinQuery": at_the_time})) == [ADDRESS]
+        denied = "G.V().Has('Type', 'networkpolicy').OutE().Has('PolicyTarget', 'deny').OutV().Values('Name')"
+        assert json.loads(hub.post("/api/topology", {"GremlinQuery": denied})) == ["joined"]
         assert hub.status()["Probes"]["kubernetes/prod"] == {"Status": "active"}
         text = hub.ask("/metrics")[1].decode()
         assert 'skytrail_kubernetes_up{cluster="prod"} 1.0' in text
