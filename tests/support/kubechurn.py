@@ -11,7 +11,7 @@ from lab.kube import Cluster
 from support.cable import Cable
 from support.kubelab import KubeLab, now
 
-_SECOND = 1_000_000
+_SLACK = 1_500_000  # µs: half a second, for objects tell whole ones, and what a busy machine takes
 _PATIENCE = 60.0
 _UNHEARD = 5  # pods that are replaced while nobody can hear of it
 
@@ -107,7 +107,7 @@ class Churn:
         self.blind.append((since, now()))
 
     def judge(self) -> int:
-        """Each pod's interval in history is its own: to a second, and where nobody was there to ask, within that time.
+        """Each pod's interval in history is its own, but for little, and where nobody was there to ask, within that time.
 
         Returns how many were judged.
         """
@@ -118,10 +118,10 @@ class Churn:
         for uid in found:
             life = self.lives[uid]
             since, until, pieces = found[uid]
-            begins = life.made[0] - _SECOND <= since <= life.made[1] + _SECOND
+            begins = life.made[0] - _SLACK <= since <= life.made[1] + _SLACK
             if life.ended[0]:
                 latest = max([life.ended[1], *(end for begin, end in self.blind if begin <= life.ended[1] <= end)])
-                ends = life.ended[0] - _SECOND <= until <= latest + _SECOND
+                ends = life.ended[0] - _SLACK <= until <= latest + _SLACK
             else:
                 ends = until > now()
             if not (begins and ends and pieces == 1):

@@ -260,6 +260,7 @@ class KindSource:
     def _take(self, line: bytes) -> None:
         try:
             event = _event.decode(line)
+            version = _versioned.decode(event.object).metadata.resource_version
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self.counters.malformed += 1
             return
@@ -268,7 +269,6 @@ class KindSource:
             if status.code in (410, 504):  # 504: etcd lost the revision while it was asked
                 raise _GoneError(status.message)
             raise RefusedError(status.code, status.message)
-        version = _versioned.decode(event.object).metadata.resource_version
         if event.type != "BOOKMARK":
             self.counters.events += 1
             given = self._decode(event.object)

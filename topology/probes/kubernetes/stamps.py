@@ -8,7 +8,6 @@ from datetime import datetime
 _SECOND = 1_000_000
 _CATCHING_UP = 2 * _SECOND  # after a watch began: until then at most it tells what was before
 _PAUSE = 300_000  # µs without an event: all that was before is told
-_FRESH = _SECOND  # since the second that an object names: it may be just now
 
 
 class Stamps:
@@ -70,11 +69,11 @@ class Stamps:
 
 
 def _stamp(said: str | None, now: int) -> int | None:
-    """The middle of the second that is said; now, where that may be meant."""
+    """The middle of the second that is said, or of what of it has passed."""
     if said is None:
         return None
     try:
         second = int(datetime.fromisoformat(said).timestamp() * _SECOND)
     except (ValueError, OverflowError):
         return None
-    return now if second <= now < second + _FRESH else second + _SECOND // 2
+    return (second + max(second, min(second + _SECOND, now))) // 2

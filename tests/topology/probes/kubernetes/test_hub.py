@@ -117,6 +117,18 @@ def test_what_may_not_be_read_is_said_and_the_hub_is_ready(cluster: Cluster, tmp
         cluster.delete("/api/v1/namespaces/limited/serviceaccounts/nobody")
 
 
+def test_check_says_what_answers_and_what_does_not(cluster: Cluster, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.write_text(cluster.kubeconfig(name="copy").read_text().replace(str(cluster.port), "1"))
+    places = {"there": cluster.kubeconfig(), "away": away, "none": tmp_path / "none"}
+    clusters = ",".join(f"{name}={place}" for name, place in places.items())
+    command = [sys.executable, "-m", "skytrail", "check", "--json", "--set", f"kubernetes.clusters={clusters}"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    found = {one["name"]: one for one in map(json.loads, run.stdout.splitlines()) if one["name"].startswith("Kubernetes")}
+    assert {name.split()[-1]: one["state"] for name, one in found.items()} == {"there": "ok", "away": "note", "none": "optional"}
+    assert "127.0.0.1:1" in found["Kubernetes cluster away"]["found"]
+
+
 @pytest.mark.parametrize(
     ("clusters", "said"),
     [

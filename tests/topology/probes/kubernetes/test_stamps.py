@@ -89,5 +89,5 @@ def test_a_list_says_when_an_object_was_made_in_no_order(clock: Clock) -> None:
     assert [told(made.within(one)) for one in (at(15), at(12), at(2), at(40), None)] == [15.5, 12.5, 10.0, 20.0, 20.0]
 
 
-def test_what_may_be_just_now_is_now(clock: Clock) -> None:
-    assert told(cut(clock, 10.0, 20.9).of(at(20))) == 20.9
+def test_of_a_second_that_has_not_passed_it_is_the_middle_so_far(clock: Clock) -> None:
+    assert told(cut(clock, 10.0, 20.5).of(at(20))) == 20.25
