@@ -125,7 +125,11 @@ def test_check_says_what_answers_and_what_does_not(cluster: Cluster, tmp_path: P
     command = [sys.executable, "-m", "skytrail", "check", "--json", "--set", f"kubernetes.clusters={clusters}"]
     run = subprocess.run(command, capture_output=True, text=True)
     found = {one["name"]: one for one in map(json.loads, run.stdout.splitlines()) if one["name"].startswith("Kubernetes")}
-    assert {name.split()[-1]: one["state"] for name, one in found.items()} == {"there": "ok", "away": "note", "none": "optional"}
+    assert {name.split()[-1]: one["state"] for name, one in found.items()} == {
+        "there": "ok",
+        "away": "note",
+        "none": "optional",
+    }
     assert "127.0.0.1:1" in found["Kubernetes cluster away"]["found"]
 
 
