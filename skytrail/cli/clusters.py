@@ -16,7 +16,6 @@ class Clusters:
 
     Args:
         settings: which clusters, and what of them.
-        host: Name of the host whose hub this is.
         report: takes reports.
         clock: µs since the epoch.
         on_duty: whether they are ours to ask; else another hub does.
@@ -25,7 +24,6 @@ class Clusters:
     def __init__(
         self,
         settings: Kubernetes,
-        host: str,
         report: Callable[[Report], object],
         clock: Callable[[], int],
         on_duty: Callable[[], bool],
@@ -33,7 +31,7 @@ class Clusters:
         from topology.probes.kubernetes.probe import ClusterProbe  # noqa: PLC0415 - only where a hub runs
 
         self._probes = [
-            ClusterProbe(report, name, place, settings.kinds, settings.annotations, host, clock, on_duty)
+            ClusterProbe(report, name, place, settings.kinds, settings.annotations, clock, on_duty)
             for name, place in settings.clusters.items()
         ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +33,19 @@ class KubeLab:
         place: kubeconfig.
         kinds: that are followed.
         annotations: that are kept.
-        on_duty: whether it is to be followed.
-        graph_of: another one, in whose graph this one writes.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        place: Path,
-        kinds: Collection[str] = tuple(PATHS),
-        annotations: Collection[str] = (),
-        on_duty: Callable[[], bool] = lambda: True,
-        graph_of: KubeLab | None = None,
+        self, folder: Path, place: Path, kinds: Collection[str] = tuple(PATHS), annotations: Collection[str] = ()
     ) -> None:
         self._folder, self._place, self._kinds, self._annotations = folder, place, kinds, annotations
-        self._on_duty, self._graph_of = on_duty, graph_of
         self.reports: list[Report] = []
         self.open()
 
     def open(self) -> None:
-        if self._graph_of is None:
-            self.store = EmbeddedStore(self._folder, clock=now)
-            self.reconciler = Reconciler(self.store, "hub1", now)
-        else:
-            self.store, self.reconciler = self._graph_of.store, self._graph_of.reconciler
-        place = str(self._place)
-        self.probe = ClusterProbe(self._report, NAME, place, self._kinds, self._annotations, "host1", now, self._on_duty)
+        self.store = EmbeddedStore(self._folder, clock=now)
+        self.reconciler = Reconciler(self.store, "hub1", now)
+        self.probe = ClusterProbe(self._report, NAME, str(self._place), self._kinds, self._annotations, now)
         self.probe.start()
 
     def _report(self, report: Report) -> int:
@@ -67,9 +54,8 @@ class KubeLab:
 
     def close(self) -> None:
         self.probe.stop()
-        if self._graph_of is None:
-            self.reconciler.close()
-            self.store.close()
+        self.reconciler.close()
+        self.store.close()
 
     def restart(self) -> None:
         self.close()

@@ -39,7 +39,6 @@ class ClusterProbe:
         place: where it is (:class:`Connection`).
         kinds: types of the objects that are followed.
         annotations: patterns of the annotations that are kept.
-        host: Name of the host whose hub this is.
         clock: µs since the epoch.
         on_duty: whether it is ours to do; else another hub does.
     """
@@ -51,13 +50,11 @@ class ClusterProbe:
         place: str,
         kinds: Collection[str],
         annotations: Collection[str],
-        host: str,
         clock: Callable[[], int],
         on_duty: Callable[[], bool] = lambda: True,
     ) -> None:
         self._sink, self.name, self._place, self._clock, self._on_duty = sink, name, place, clock, on_duty
         self._kinds = [kind for type_, kind in KINDS.items() if type_ in kinds]
-        self._host = host
         self._patterns = tuple(annotations)
         self._queue: deque[Seen] = deque()
         self._changed = threading.Condition()
@@ -261,7 +258,7 @@ class ClusterProbe:
             if not whole and (type_ not in found or type_ not in self._listed):
                 continue
             _, at = times.get(type_, (0, latest))
-            source = Source(f"kubernetes/{self.name}/{type_}", self._host, service="hub")
+            source = Source(f"kubernetes/{self.name}/{type_}", "", service="hub")  # of no host: whichever hub asks
             if whole:
                 report = Report(source, at, tuple(self._inventory.all(type_).values()), whole=True)
             else:

@@ -35,5 +35,5 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[...
         return made[-1]
 
     yield make
-    for one in reversed(made):
+    for one in made:
         one.close()

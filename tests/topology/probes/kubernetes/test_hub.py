@@ -6,14 +6,23 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lab.kube import Cluster
 from support.hublab import Hub
+from support.kubelab import now
 from support.needs import root
 from support.netlab import Net, until
+from support.ports import free_port
+
+from skytrail.cli.hub import HubProcess
+from skytrail.kernel.host import read_host
+from skytrail.settings import tree as settings
+from topology import duty, reconcile
+from topology.store.embedded.store import EmbeddedStore
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
@@ -47,8 +56,8 @@ class Graph:
 def test_a_pod_is_joined_to_what_the_kernel_has_of_it(cluster: Cluster, tmp_path: Path) -> None:
     root()
     net = Net()
-    settings = {"kubernetes.clusters": f"prod={cluster.kubeconfig()}", "topology.linkers": "kubernetes"}
-    hub = Hub(tmp_path / "hub", settings)
+    given = {"kubernetes.clusters": f"prod={cluster.kubeconfig()}", "topology.linkers": "kubernetes"}
+    hub = Hub(tmp_path / "hub", given)
     made = []
     try:
         name, inner, outer = net.netns("cni"), net.name("in"), net.name("veth")
@@ -115,6 +124,61 @@ def test_what_may_not_be_read_is_said_and_the_hub_is_ready(cluster: Cluster, tmp
     finally:
         hub.close()
         cluster.delete("/api/v1/namespaces/limited/serviceaccounts/nobody")
+
+
+class OneGraph(EmbeddedStore):
+    """One that several hubs have, in the place of JanusGraph."""
+
+    shared = True
+
+    def close(self) -> None:
+        """The test ends it."""
+
+
+def test_of_two_hubs_one_asks_and_the_other_takes_over(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = OneGraph(tmp_path / "graph", clock=now)
+    monkeypatch.setattr("skytrail.cli.hub.open_store", lambda _: graph)
+    monkeypatch.setattr(duty, "_SECONDS", 1.5)
+    monkeypatch.setattr(duty, "_RENEWED", 0.3)
+    monkeypatch.setattr(reconcile, "_LEASE_SECONDS", 1.5)
+    cluster.create("/api/v1/namespaces", {"metadata": {"name": "taken"}})
+    hubs = []
+    try:
+        for number in range(2):
+            folder = tmp_path / str(number)
+            (folder / "graph").mkdir(parents=True)
+            listen = settings.Hub(listen="127.0.0.1:0", wire=f"127.0.0.1:{free_port()}")
+            clusters = settings.Kubernetes(clusters={"prod": str(cluster.kubeconfig())})
+            given = settings.Settings(state_dir=str(folder), hub=listen, kubernetes=clusters)
+            hubs.append(HubProcess(given, replace(read_host(""), hostname=f"host-{number}")))
+            hubs[-1].start()
+        first, second = hubs
+        until(lambda: first.clusters.shown() == {"kubernetes/prod": {"Status": "active"}}, 30)
+        until(lambda: second.clusters.waiting() == {"kubernetes/prod": None}, 30)
+        assert second.clusters.shown() == {}
+        elements = _elements(graph)
+        assert {"pod", "namespace"} & {type_ for type_, _ in elements.values()}
+        hubs.remove(first)
+        first.stop()
+        until(lambda: second.clusters.shown() == {"kubernetes/prod": {"Status": "active"}}, 30)
+        assert _elements(graph) == elements, "what is told again is nothing new"
+        cluster.delete("/api/v1/namespaces/taken")
+        until(lambda: _elements(graph) != elements, 30)
+    finally:
+        for hub in hubs:
+            hub.stop()
+        EmbeddedStore.close(graph)
+
+
+def _elements(store: EmbeddedStore) -> dict[str, tuple[str, int]]:
+    """Type and time of what the cluster has."""
+    return {
+        one.id: (one.state.metadata.get("Type", ""), one.updated_at)
+        for one in store.current()
+        if one.state and any(part.startswith("kubernetes/") for part in one.state.parts)
+    }
 
 
 def test_check_says_what_answers_and_what_does_not(cluster: Cluster, tmp_path: Path) -> None:

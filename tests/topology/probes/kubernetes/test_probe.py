@@ -289,24 +289,6 @@ def _refused_all_else(cluster: Cluster, token: str) -> None:
             other.ask(method, path)
 
 
-def test_of_two_hubs_one_asks_and_the_other_takes_over(cluster: Cluster, lab: Make) -> None:
-    ours = {"first"}
-    first = lab(cluster.kubeconfig(), on_duty=lambda: "first" in ours)
-    until(lambda: first.probe.active, 30)
-    second = lab(cluster.kubeconfig(), on_duty=lambda: "second" in ours, graph_of=first)
-    until(lambda: second.probe.failure is None, 10)
-    assert (second.probe.sources, second.reports) == ({}, [])
-    changes = first.reconciler.counters.changes
-    ours.discard("first")
-    until(lambda: not first.probe.sources, 10)
-    ours.add("second")
-    until(lambda: second.probe.active, 30)
-    assert first.reconciler.counters.changes == changes, "what is told again is nothing new"
-    assert (first.probe.active, first.probe.failure) == (False, None)
-    cluster.create("/api/v1/namespaces", {"metadata": {"name": "taken"}})
-    until(lambda: first.agrees(cluster), 30, 0.2)
-
-
 def test_a_server_that_is_away_is_waited_for_and_told(tmp_path: Path, lab: Make) -> None:
     place = tmp_path / "kubeconfig"
     config = {
