@@ -25,7 +25,7 @@ class _K8s(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     ips: tuple[str, ...] = msgspec.field(default=(), name="IPs")
     host_network: bool = False
     hostname: str = ""
-    machine_id: str = msgspec.field(default="", name="MachineID")
+    host_id: str = msgspec.field(default="", name="HostID")
     internal_ip: str = msgspec.field(default="", name="InternalIP")
     internal_ips: tuple[str, ...] = msgspec.field(default=(), name="InternalIPs")
     container_id: str = msgspec.field(default="", name="ContainerID")
@@ -65,7 +65,7 @@ class Machine:
         tid: its own.
         cluster: its cluster's name.
         name: in the cluster.
-        machine_id: as the kubelet read it.
+        host_id: by its machine ID; an agent may have another one by its settings.
         names: that it has.
         addresses: that it has.
         host: TID of the host that it is; empty: none that we know.
@@ -74,7 +74,7 @@ class Machine:
     tid: str
     cluster: str
     name: str
-    machine_id: str
+    host_id: str
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     host: str = ""
@@ -180,7 +180,7 @@ class Workloads:
         if keys.type == "node":
             names = tuple(dict.fromkeys(name for name in (keys.name, k8s.hostname) if name))
             addresses = k8s.internal_ips or _some(k8s.internal_ip)
-            return Machine(tid, keys.cluster_name, keys.name, k8s.machine_id, names, addresses)
+            return Machine(tid, keys.cluster_name, keys.name, k8s.host_id, names, addresses)
         if keys.type == "pod" and keys.state == "UP" and k8s.node and not k8s.host_network:
             node = keys.cluster_name, k8s.node
             return Pod(tid, *node, k8s.ips or _some(k8s.ip), self._host_of.get(node, ""))
@@ -229,7 +229,7 @@ class Workloads:
         self._stale |= _own(before) != _own(now)
 
     def _find_hosts(self) -> None:
-        """Which host each node is: by its machine ID, by its name, by its addresses, where only one host fits."""
+        """Which host each node is: by its machine, by its name, by its addresses, where only one host fits."""
         by_tid = {one.tid for one in self._hosts.values()}
         by_name: dict[str, set[str]] = defaultdict(set)
         by_address: dict[str, set[str]] = defaultdict(set)
@@ -244,7 +244,7 @@ class Workloads:
             for id_ in ids:
                 machine = self.by_id[id_]
                 assert isinstance(machine, Machine), "its kind does not change"
-                same = host_tid(machine.machine_id) if machine.machine_id else ""
+                same = host_tid(machine.host_id) if machine.host_id else ""
                 if same not in by_tid:
                     same = _only(machine.names, by_name) or _only(machine.addresses, by_address)
                 if same != machine.host:

@@ -72,11 +72,11 @@ def linked(revisions: list[Revision], steps: int = 0) -> set[tuple[str, str, str
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"MachineID": "m1"}, "m1"),
+        ({"HostID": "m1"}, "m1"),
         ({"Hostname": "host-two"}, "m2"),
         ({"InternalIP": "192.0.2.1"}, "m1"),
         ({"InternalIP": "198.51.100.1", "InternalIPs": ["198.51.100.1", "192.0.2.2"]}, "m2"),
-        ({"MachineID": "m2", "Hostname": "host-one", "InternalIP": "192.0.2.1"}, "m2"),
+        ({"HostID": "m2", "Hostname": "host-one", "InternalIP": "192.0.2.1"}, "m2"),
         ({"InternalIP": "203.0.113.9"}, ""),
         ({"InternalIP": "10.0.0.1"}, ""),  # both have it
     ],
@@ -95,7 +95,7 @@ def test_a_pod_has_the_namespace_and_interface_with_its_address_on_its_nodes_hos
     expected = set()
     for host, node, cluster in ((one, "m1", "c"), (two, "m2", "d")):  # two clusters with the same addresses
         namespace, interface = made.netns(host, "cni-1", "10.1.0.7/24")
-        machine = made.k8s("node", "worker", cluster, MachineID=node)
+        machine = made.k8s("node", "worker", cluster, HostID=node)
         pod = made.k8s("pod", "p", cluster, Node="worker", IP="10.1.0.7")
         expected |= {("node", host, machine), ("pod", pod, namespace), ("pod", pod, interface)}
     made.k8s("pod", "elsewhere", Node="unknown", IP="10.1.0.7")
@@ -109,7 +109,7 @@ def test_a_pod_has_the_namespace_and_interface_with_its_address_on_its_nodes_hos
 def test_a_hosts_own_interface_is_no_pods() -> None:
     made = Elements()
     host = made.host("m1", "one", "10.1.0.7/24")
-    machine = made.k8s("node", "worker", MachineID="m1")
+    machine = made.k8s("node", "worker", HostID="m1")
     made.k8s("pod", "p", Node="worker", IP="10.1.0.7")
     assert linked(made.revisions) == {("node", host, machine)}
 
@@ -137,7 +137,7 @@ def _at_random(chosen: random.Random) -> tuple[set[tuple[str, str, str]], set[tu
     made = Elements()
     for number in range(1, 4):
         host = made.host(f"m{number}", f"host-{number}", f"192.0.2.{number}/24")
-        keys = ({"MachineID": f"m{number}"}, {"InternalIP": f"192.0.2.{number}"}, {})[chosen.randrange(3)]
+        keys = ({"HostID": f"m{number}"}, {"InternalIP": f"192.0.2.{number}"}, {})[chosen.randrange(3)]
         made.k8s("node", f"host-{number}" if chosen.random() < 0.5 else f"n-{number}", **keys)
         for index in range(3):
             made.netns(host, f"cni-{index}", f"10.1.{number}.{chosen.randrange(3)}/24")

@@ -6,9 +6,11 @@ Keys and words as Skydive's k8s probe has them; an edge's relation is the type o
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from skytrail.kernel.host import machine_host_id
 from skytrail.tid import cluster_tid
 from topology.elements import Metadata
 from topology.facts import EdgeFact, Fact, NodeFact
@@ -131,12 +133,20 @@ def _node(given: objects.Node) -> dict[str, Any]:
         OSImage=info.os_image,
         Runtime=info.container_runtime_version,
         Kubelet=info.kubelet_version,
-        MachineID=info.machine_id,
+        HostID=_host_id(info.machine_id),
         PodCIDRs=given.spec.pod_cidrs,
         Unschedulable=given.spec.unschedulable or None,
         Taints=[f"{one.key}={one.value}:{one.effect}" for one in given.spec.taints or ()],
         Conditions={one.type: one.status for one in given.status.conditions or ()},
     )
+
+
+def _host_id(machine: str) -> str | None:
+    """As an agent there derives it, for a machine ID must not be told as it is."""
+    try:
+        return machine_host_id(uuid.UUID(machine).hex)
+    except ValueError:
+        return None
 
 
 def _first(values: Collection[str]) -> str | None:

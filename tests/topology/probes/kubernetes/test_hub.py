@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,8 +65,8 @@ def test_a_pod_is_joined_to_what_the_kernel_has_of_it(cluster: Cluster, tmp_path
         node = net.name("node").lower()
         made.append(f"/api/v1/nodes/{node}")
         cluster.create("/api/v1/nodes", {"metadata": {"name": node}})
-        addresses = [{"type": "Hostname", "address": socket.gethostname()}]
-        cluster.patch(f"/api/v1/nodes/{node}/status", {"status": {"addresses": addresses}})
+        machine = Path("/etc/machine-id").read_text().strip()
+        cluster.patch(f"/api/v1/nodes/{node}/status", {"status": {"nodeInfo": {"machineID": machine}}})
         pod = "/api/v1/namespaces/default/pods/joined"
         made.append(pod)
         spec = {"nodeName": node, "containers": [{"name": "main", "image": "i"}]}
@@ -91,6 +90,7 @@ def test_a_pod_is_joined_to_what_the_kernel_has_of_it(cluster: Cluster, tmp_path
         until(joined, 30, 0.2)
         query = f"G.V().Has('Type', 'host').Out('Type', 'node', 'Name', '{node}').Out().Has('Type', 'pod').Values('Name')"
         assert json.loads(hub.post("/api/topology", {"GremlinQuery": query})) == ["joined"]
+        assert machine.encode() not in hub.ask("/api/v1/graph")[1]
         at_the_time = f"G.At('-1ms').V().Has('Type', 'pod', 'K8s.Node', '{node}', 'State', 'UP').Values('K8s.IP')"
         assert json.loads(hub.post("/api/topology", {"GremlinQuery": at_the_time})) == [ADDRESS]
         denied = "G.V().Has('Type', 'networkpolicy').OutE().Has('PolicyTarget', 'deny').OutV().Values('Name')"
