@@ -113,6 +113,7 @@ def ovs_tid(host: str, uuid: str) -> str:
     return _under(host, "ovs", uuid)
 
 
+@functools.lru_cache(_REMEMBERED)
 def cluster_tid(name: str, *parts: str) -> str:
     """The TID of a Kubernetes cluster; with a kind and a UID, that of an object of it."""
     return _join("cluster", name, *parts)

@@ -84,7 +84,15 @@ def _changes(cluster: Cluster, hub: Hub) -> Iterator[Line]:
     waits.sort()
     yield Line("kubernetes: change of a pod → readable, median", statistics.median(waits), "ms")
     yield Line("kubernetes: change of a pod → readable, p99", waits[int(len(waits) * 0.99) - 1], "ms", most=500, note="of 200")
-    yield Line("kubernetes: memory of the hub after these", hub.rss() / MB, "MB", most=400)
+    yield Line(
+        "kubernetes: memory of the hub after these", hub.rss() / MB, "MB", most=400, note=f"at most {_peak(hub):.0f} MB so far"
+    )
+
+
+def _peak(hub: Hub) -> float:
+    """MB."""
+    (line,) = (one for one in Path(f"/proc/{hub.process.pid}/status").read_text().splitlines() if one.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / MB
 
 
 def churn() -> Iterator[Line]:
