@@ -22,6 +22,7 @@ from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
+    from skytrail.cli.clusters import Clusters
     from skytrail.cli.probes import HostProbes
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
@@ -105,6 +106,7 @@ class HubProcess:
         self.reconciler: Reconciler
         self.linkers: Linkers
         self.probes: HostProbes | None = None
+        self.clusters: Clusters
         self.receiver: Receiver | None = None
         self._security: HubSecurity | None = None
         self._certificates = Certificates()
@@ -158,6 +160,7 @@ class HubProcess:
             self.probes.start()
         else:
             self._start_wire()
+        self._start_clusters()
         self._start_linkers()
         self._start_retention()
         self._start_http()
@@ -239,7 +242,7 @@ class HubProcess:
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
-        sources.append(self._certificates.families)
+        sources += [self._certificates.families, self.clusters.families]
         if self.probes:
             sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
             if self.probes.containers:
@@ -262,12 +265,19 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
-        app = create_app("hub", self._status, self._waiting, blueprints)
+        app = create_app("hub", self._status, self._waiting, blueprints, self.clusters.words)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _start_clusters(self) -> None:
+        from skytrail.cli.clusters import Clusters  # noqa: PLC0415 - only where a hub runs
+
+        self.clusters = Clusters(self._settings.kubernetes, self.reconciler.report, clock, lambda: self.duty.ours)
+        self._closers.callback(self.clusters.stop)
+        self.clusters.start()
 
     def _start_linkers(self) -> None:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
@@ -322,13 +332,13 @@ class HubProcess:
             "reports": counters.reports,
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
-            "probes": self.probes.status() if self.probes else {},
+            "probes": {**(self.probes.status() if self.probes else {}), **self.clusters.status()},
             # as Skydive's clients read it
             "Agents": self._agents(),
             "Peers": {"Incomers": {}, "Outgoers": self._hubs()},
             "Publishers": {},
             "Subscribers": self.subscribers.status(),
-            "Probes": self.probes.shown() if self.probes else {},
+            "Probes": {**(self.probes.shown() if self.probes else {}), **self.clusters.shown()},
         }
 
     def _agents(self) -> dict[str, object]:
@@ -348,6 +358,7 @@ class HubProcess:
             "linkers": self.linkers.failure,
             "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
+            **self.clusters.waiting(),
         }
 
     def _store_waits(self) -> str | None:

@@ -7,7 +7,7 @@ derived from this file alone. A key is read as ``settings.flow.idle.udp``; its d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -15,6 +15,7 @@ from skytrail.settings.values import (
     check_address,
     check_addresses,
     check_advertised,
+    check_clusters,
     check_databases,
     check_endpoint,
     check_interfaces,
@@ -22,6 +23,13 @@ from skytrail.settings.values import (
 )
 
 YEAR = 365 * 86400.0
+
+KubernetesKind = Literal[
+    "namespace", "node", "pod", "service", "endpointslice", "ingress", "networkpolicy", "deployment", "replicaset",
+    "replicationcontroller", "daemonset", "statefulset", "job", "cronjob", "configmap", "secret", "persistentvolume",
+    "persistentvolumeclaim", "storageclass",
+]  # fmt: skip
+"""Types of nodes that the Kubernetes probe makes of objects."""
 
 
 def key(
@@ -375,6 +383,30 @@ class ContainerFacts(Section, frozen=True):
     ] = ("*pass*", "*secret*", "*token*", "*credential*", "*api*key*", "*private*key*", "*basicauth*", "*environment*")
 
 
+class Kubernetes(Section, frozen=True):
+    """Clusters whose API servers the hub asks."""
+
+    clusters: Annotated[
+        Mapping[str, str],
+        key(
+            "name: where it is, in-cluster or a kubeconfig file, FILE#CONTEXT for another context than its current one",
+            reason="the cluster that the hub runs in, where it runs in one",
+            check=check_clusters,
+        ),
+    ] = msgspec.field(default_factory=lambda: {"kubernetes": "in-cluster"})
+    kinds: Annotated[
+        tuple[KubernetesKind, ...],
+        key(
+            "which kinds of objects are followed",
+            reason="all but secret: whoever may list names of secrets may read them, for permissions do not tell these apart",
+        ),
+    ] = tuple(one for one in get_args(KubernetesKind) if one != "secret")
+    annotations: Annotated[
+        tuple[str, ...],
+        key("patterns of annotations that are kept, such as example.com/*", reason="they are long, many, and may be secret"),
+    ] = ()
+
+
 class Topology(Section, frozen=True):
     """The graph and its history."""
 
@@ -401,12 +433,12 @@ class Topology(Section, frozen=True):
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
     linkers: Annotated[
-        tuple[Literal["tunnel", "neighbour", "nexthop", "service"], ...],
+        tuple[Literal["tunnel", "neighbour", "nexthop", "kubernetes", "service"], ...],
         key(
-            "which edges between hosts the hub makes of what several tell",
+            "which edges between hosts, and to what a cluster says, the hub makes of what several tell",
             reason="each costs little; service, the map of services, asks all agents for their sockets every 30 s",
         ),
-    ] = ("tunnel", "neighbour", "nexthop")
+    ] = ("tunnel", "neighbour", "nexthop", "kubernetes")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
@@ -622,6 +654,7 @@ class Settings(Section, frozen=True):
     hub: Hub = Hub()
     wire: Wire = Wire()
     topology: Topology = Topology()
+    kubernetes: Kubernetes = Kubernetes()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()

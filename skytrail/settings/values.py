@@ -124,6 +124,18 @@ def _check_database(value: str) -> None:
     parse_address(where)
 
 
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+def check_clusters(clusters: Mapping[str, str]) -> None:
+    """Refuse a name that is none, and a place that is neither ``in-cluster`` nor a file by its whole path."""
+    for name, place in clusters.items():
+        if _CLUSTER_NAME.fullmatch(name) is None:
+            raise ValueError(f"expected a name of letters, digits, '.', '_' and '-', got {name!r}")
+        if place != "in-cluster" and not place.startswith(("/", "~/")):
+            raise ValueError(f"{name}: expected in-cluster, /PATH/OF/KUBECONFIG or /PATH#CONTEXT, got {place!r}")
+
+
 def check_interfaces(patterns: Sequence[str]) -> None:
     """Refuse an empty list or pattern, and a regular expression that does not compile."""
     if not patterns:
