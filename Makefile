@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(STAMP)
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,ovs,janusgraph,dev]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,ovs,kubernetes,janusgraph,dev]'
 	touch $@
 
 test: $(VENV)/.installed-dev

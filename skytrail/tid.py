@@ -14,6 +14,8 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
 ``<bridge>/rule/<table>/<priority>/<match>``      a rule of OpenFlow in a bridge of Open vSwitch
 ``<bridge>/group/<number>``                       a group of OpenFlow there
+``cluster/<name>``                                a Kubernetes cluster, by the name that the settings give it
+``cluster/<name>/<kind>/<UID>``                   an object of it; ``/container/<name>`` follows for a container of a pod
 ``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
 ================================================  =======================================================================
 
@@ -121,6 +123,12 @@ def ovs_rule_tid(host: str, bridge: str, table: int, priority: int, match: str) 
 def ovs_group_tid(host: str, bridge: str, number: int) -> str:
     """The TID of a group of OpenFlow."""
     return _under(ovs_tid(host, bridge), "group", str(number))
+
+
+@functools.lru_cache(_REMEMBERED)
+def cluster_tid(name: str, *parts: str) -> str:
+    """The TID of a Kubernetes cluster; with a kind and a UID, that of an object of it."""
+    return _join("cluster", name, *parts)
 
 
 @functools.lru_cache(_REMEMBERED)

@@ -36,6 +36,7 @@ def check(session: Session, *, as_json: bool) -> None:
         *examine(),
         *_host(session.settings),
         *_ovsdb(session.settings),
+        *_kubernetes(session.settings),
         *security_findings(session.settings),
         *_interfaces(session.settings),
     ]
@@ -60,6 +61,24 @@ def _ovsdb(settings: Settings) -> Iterator[Finding]:
             yield Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")
         else:
             yield Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")
+
+
+def _kubernetes(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from topology.probes.kubernetes.connection import is_there  # noqa: PLC0415
+    from topology.probes.kubernetes.examine import examine  # noqa: PLC0415
+
+    found = []
+    for name, place in settings.kubernetes.clusters.items():
+        title = f"Kubernetes cluster {name}"
+        if not is_there(place):
+            found.append(Finding(title, "optional", f"not there ({place})", "set kubernetes.clusters, if there is one"))
+        elif importlib.util.find_spec("kubernetes") is None:
+            found.append(Finding(title, "note", f"{place} is not asked: no library", "pip install 'skytrail[kubernetes]'"))
+        else:
+            state, said, remedy = examine(place, settings.kubernetes.kinds)
+            found.append(Finding(title, state, said, remedy))
+    return found
 
 
 def _host(settings: Settings) -> list[Finding]:

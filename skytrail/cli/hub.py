@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -21,12 +22,14 @@ from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
+    from skytrail.cli.clusters import Clusters
     from skytrail.cli.probes import HostProbes
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.wire.peers import Other
     from skytrail.wire.security import HubSecurity
     from topology.duty import Duty
     from topology.linkers.run import Linkers
@@ -101,6 +104,7 @@ class HubProcess:
         self.reconciler: Reconciler
         self.linkers: Linkers
         self.probes: HostProbes | None = None
+        self.clusters: Clusters
         self.receiver: Receiver | None = None
         self._security: HubSecurity | None = None
         self._certificates = Certificates()
@@ -154,6 +158,7 @@ class HubProcess:
             self.probes.start()
         else:
             self._start_wire()
+        self._start_clusters()
         self._start_linkers()
         self._start_retention()
         self._start_http()
@@ -176,19 +181,23 @@ class HubProcess:
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
-        from skytrail.wire.exposure import check_wire  # noqa: PLC0415
+        from skytrail.wire.exposure import advertised, asking_refusal, check_wire, loopback, peer_refusal  # noqa: PLC0415
+        from skytrail.wire.peers import Other  # noqa: PLC0415
 
         check_wire(self._settings)
         settings, wire = self._settings.hub, self._settings.wire
         self._security = HubSecurity(wire_files(wire), wire.tls_crl)
         self._certificates.add("wire", self._security.files)
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
-        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security)
+        closed = asking_refusal(self._settings, shared=self.store.shared)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security, closed)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-        elsewhere = Elsewhere(self.store, self._host.hostname, self.receiver.session, self.receiver.connected, clock)
-        self.receiver.asker.elsewhere = elsewhere.agents
+        peers, name, here = self.receiver.peers, self._host.hostname, loopback(self._host.boot_id)
+        peers.refuses = functools.partial(peer_refusal, self._settings, here)
+        ours = Other(name, advertised(self._settings, name, self.receiver.port), here)
+        elsewhere = Elsewhere(self.store, ours, self.receiver.session, self.receiver.connected, clock, peers.are)
         self._closers.callback(elsewhere.stop)
         elsewhere.start()
 
@@ -230,7 +239,7 @@ class HubProcess:
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
-        sources.append(self._certificates.families)
+        sources += [self._certificates.families, self.clusters.families]
         if self.probes:
             sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
         if self.receiver:
@@ -251,12 +260,19 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
-        app = create_app("hub", self._status, self._waiting, blueprints)
+        app = create_app("hub", self._status, self._waiting, blueprints, self.clusters.words)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _start_clusters(self) -> None:
+        from skytrail.cli.clusters import Clusters  # noqa: PLC0415 - only where a hub runs
+
+        self.clusters = Clusters(self._settings.kubernetes, self.reconciler.report, clock, lambda: self.duty.ours)
+        self._closers.callback(self.clusters.stop)
+        self.clusters.start()
 
     def _start_linkers(self) -> None:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
@@ -311,13 +327,13 @@ class HubProcess:
             "reports": counters.reports,
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
-            "probes": self.probes.status() if self.probes else {},
+            "probes": {**(self.probes.status() if self.probes else {}), **self.clusters.status()},
             # as Skydive's clients read it
             "Agents": self._agents(),
-            "Peers": {"Incomers": {}, "Outgoers": {}},
+            "Peers": {"Incomers": {}, "Outgoers": self._hubs()},
             "Publishers": {},
             "Subscribers": self.subscribers.status(),
-            "Probes": self.probes.shown() if self.probes else {},
+            "Probes": {**(self.probes.shown() if self.probes else {}), **self.clusters.shown()},
         }
 
     def _agents(self) -> dict[str, object]:
@@ -326,12 +342,18 @@ class HubProcess:
         names = Counter(agent.host for agent in agents)
         return {agent.host if names[agent.host] == 1 else agent.tid: _shown(agent) for agent in agents}
 
+    def _hubs(self) -> dict[str, object]:
+        """Other hubs of the graph, by where they are reached, or the name of their host where they told none."""
+        found = self.receiver.peers.status() if self.receiver else []
+        return {other.address or other.name: _shown_hub(other, failure, ahead) for other, failure, ahead in found}
+
     def _waiting(self) -> dict[str, str | None]:
         return {
             "store": self._store_waits(),
             "linkers": self.linkers.failure,
             "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
+            **self.clusters.waiting(),
         }
 
     def _store_waits(self) -> str | None:
@@ -364,4 +386,17 @@ def _shown(agent: Agent) -> dict[str, object]:
         "ClockOffset": agent.offset / 1e6,
         "Taken": agent.taken,
         "Refused": agent.refused,
+    }
+
+
+def _shown_hub(other: Other, failure: str, ahead: int) -> dict[str, object]:
+    """As Skydive's clients read an analyzer, and more."""
+    return {
+        "ServiceType": "analyzer",
+        "Host": other.name,
+        "Addr": other.address,
+        "IsConnected": not failure,
+        "Failure": failure,
+        "ClockOffset": ahead / 1e6,
+        "Agents": sorted(other.agents.values()),
     }

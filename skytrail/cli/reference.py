@@ -19,6 +19,7 @@ from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 from topology.linkers import metrics as linkers
+from topology.probes.kubernetes import metrics as kubernetes
 from topology.probes.ovsdb import metrics as ovsdb
 from topology.remote import metrics as wire
 
@@ -33,6 +34,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Linkers", linkers.DECLARED),
+    ("Kubernetes", kubernetes.DECLARED),
     ("Agents and hubs", wire.DECLARED),
     ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),

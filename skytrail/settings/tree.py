@@ -7,13 +7,15 @@ derived from this file alone. A key is read as ``settings.flow.idle.udp``; its d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from skytrail.settings.values import (
     check_address,
     check_addresses,
+    check_advertised,
+    check_clusters,
     check_databases,
     check_endpoint,
     check_interfaces,
@@ -21,6 +23,13 @@ from skytrail.settings.values import (
 )
 
 YEAR = 365 * 86400.0
+
+KubernetesKind = Literal[
+    "namespace", "node", "pod", "service", "endpointslice", "ingress", "networkpolicy", "deployment", "replicaset",
+    "replicationcontroller", "daemonset", "statefulset", "job", "cronjob", "configmap", "secret", "persistentvolume",
+    "persistentvolumeclaim", "storageclass",
+]  # fmt: skip
+"""Types of nodes that the Kubernetes probe makes of objects."""
 
 
 def key(
@@ -273,6 +282,14 @@ class Hub(Section, frozen=True):
     wire: Annotated[
         str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8083"
+    advertise: Annotated[
+        str,
+        key(
+            "address and port at which other hubs of the same graph reach hub.wire, its own and no load balancer's",
+            reason="empty: hub.wire, and this host's name where that is every address",
+            check=check_advertised,
+        ),
+    ] = ""
     ask_timeout: Annotated[
         Interval, key("how long agents have to answer a question", unit="s", reason="who has not is told as missing")
     ] = 5.0
@@ -299,7 +316,10 @@ class Wire(Section, frozen=True):
     ] = None
     tls_crl: Annotated[
         str | None,
-        key("file with revoked certificates of agents (PEM), for hubs; read again when it changes", reason="null: none is"),
+        key(
+            "file with revoked certificates (PEM), for hubs; read again when it changes",
+            reason="null: none is",
+        ),
     ] = None
 
 
@@ -348,6 +368,30 @@ class Ovsdb(Section, frozen=True):
     ] = None
 
 
+class Kubernetes(Section, frozen=True):
+    """Clusters whose API servers the hub asks."""
+
+    clusters: Annotated[
+        Mapping[str, str],
+        key(
+            "name: where it is, in-cluster or a kubeconfig file, FILE#CONTEXT for another context than its current one",
+            reason="the cluster that the hub runs in, where it runs in one",
+            check=check_clusters,
+        ),
+    ] = msgspec.field(default_factory=lambda: {"kubernetes": "in-cluster"})
+    kinds: Annotated[
+        tuple[KubernetesKind, ...],
+        key(
+            "which kinds of objects are followed",
+            reason="all but secret: whoever may list names of secrets may read them, for permissions do not tell these apart",
+        ),
+    ] = tuple(one for one in get_args(KubernetesKind) if one != "secret")
+    annotations: Annotated[
+        tuple[str, ...],
+        key("patterns of annotations that are kept, such as example.com/*", reason="they are long, many, and may be secret"),
+    ] = ()
+
+
 class Topology(Section, frozen=True):
     """The graph and its history."""
 
@@ -373,12 +417,12 @@ class Topology(Section, frozen=True):
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
     linkers: Annotated[
-        tuple[Literal["tunnel", "neighbour", "nexthop", "service"], ...],
+        tuple[Literal["tunnel", "neighbour", "nexthop", "kubernetes", "service"], ...],
         key(
-            "which edges between hosts the hub makes of what several tell",
+            "which edges between hosts, and to what a cluster says, the hub makes of what several tell",
             reason="each costs little; service, the map of services, asks all agents for their sockets every 30 s",
         ),
-    ] = ("tunnel", "neighbour", "nexthop")
+    ] = ("tunnel", "neighbour", "nexthop", "kubernetes")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
@@ -594,6 +638,7 @@ class Settings(Section, frozen=True):
     hub: Hub = Hub()
     wire: Wire = Wire()
     topology: Topology = Topology()
+    kubernetes: Kubernetes = Kubernetes()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()

@@ -91,6 +91,14 @@ def check_address(value: str) -> None:
     parse_address(value)
 
 
+def check_advertised(value: str) -> None:
+    """Refuse what nobody can dial; empty is none."""
+    if value:
+        host, port = parse_address(value)
+        if not host or not port:
+            raise ValueError(f"expected an address that others can dial, as hub1.example:8083, got {value!r}")
+
+
 def check_addresses(values: Sequence[str]) -> None:
     """Refuse a list of which :func:`parse_address` cannot read one, or that has one twice."""
     for value in values:
@@ -114,6 +122,18 @@ def _check_database(value: str) -> None:
     if kind not in ("tcp", "ssl"):
         raise ValueError("expected unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT")
     parse_address(where)
+
+
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+def check_clusters(clusters: Mapping[str, str]) -> None:
+    """Refuse a name that is none, and a place that is neither ``in-cluster`` nor a file by its whole path."""
+    for name, place in clusters.items():
+        if _CLUSTER_NAME.fullmatch(name) is None:
+            raise ValueError(f"expected a name of letters, digits, '.', '_' and '-', got {name!r}")
+        if place != "in-cluster" and not place.startswith(("/", "~/")):
+            raise ValueError(f"{name}: expected in-cluster, /PATH/OF/KUBECONFIG or /PATH#CONTEXT, got {place!r}")
 
 
 def check_interfaces(patterns: Sequence[str]) -> None:

@@ -35,6 +35,8 @@ BENCHES = {
     "topology": "topology:latency",
     "burst": "topology:burst",
     "queries": "topology:queries",
+    "kubernetes": "kubernetes:followed",
+    "kubernetes-churn": "kubernetes:churn",
     "janusgraph": "janusgraph:store",
     "ovs": "ovs:latency",
     "apply": "store:apply",

@@ -21,6 +21,8 @@ from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
+from skytrail.wire.peers import Peers
+from skytrail.wire.relay import Relay
 from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
 from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
@@ -109,9 +111,11 @@ class Receiver:
         clock: µs since the epoch.
         bounds: of what agents answer when they are asked.
         security: who may connect as whom.
+        closed: why other hubs of the graph may not ask our agents; empty: they may.
 
     Attributes:
-        asker: asks the agents.
+        asker: asks the agents, those of other hubs too.
+        peers: the other hubs.
         port: that is listened on.
         session: names this process to agents.
     """
@@ -124,6 +128,7 @@ class Receiver:
         clock: Callable[[], int],
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
+        closed: str = "",
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
@@ -134,6 +139,8 @@ class Receiver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
+        self.peers = self.asker.others = Peers(self._loop, self.session, clock, security)
+        self._relay = Relay(self.asker, self.session, clock, security, closed)
         self._started = threading.Event()
         self._ended: asyncio.Event
         self._failure: Exception | None = None
@@ -179,11 +186,12 @@ class Receiver:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
+        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend, self._relay.meet, self._relay.ask),))
         self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
         await self._ended.wait()
+        await self.peers.close()
         await server.stop(_GRACE)
         # cancelled calls end by themselves, and gRPC's own tasks with them: cancelled once more they say so in the log
         left = asyncio.all_tasks() - {asyncio.current_task()}
