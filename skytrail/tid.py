@@ -12,6 +12,8 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/device/bus/<bus address>``       one without a permanent MAC; ``/port/<port>`` if several share it
 ``<namespace's TID>/link/<kind>/<name>``          a virtual device, by where it was first seen
 ``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
+``host/<host_id>/container/<id>``                 a container
+``host/<host_id>/network/<runtime>/<id>``         a network that a runtime made for containers
 ``<bridge>/rule/<table>/<priority>/<match>``      a rule of OpenFlow in a bridge of Open vSwitch
 ``<bridge>/group/<number>``                       a group of OpenFlow there
 ``cluster/<name>``                                a Kubernetes cluster, by the name that the settings give it
@@ -113,6 +115,16 @@ def device_tid(
 def ovs_tid(host: str, uuid: str) -> str:
     """The TID of what a row of Open vSwitch's database on a host says."""
     return _under(host, "ovs", uuid)
+
+
+def container_tid(host: str, container_id: str) -> str:
+    """The TID of a container on a host: one that is stopped and started again is the same."""
+    return _under(host, "container", container_id)
+
+
+def container_network_tid(host: str, runtime: str, network_id: str) -> str:
+    """The TID of a network that a container runtime on a host made."""
+    return _under(host, "network", runtime, network_id)
 
 
 def ovs_rule_tid(host: str, bridge: str, table: int, priority: int, match: str) -> str:

@@ -176,12 +176,9 @@ class AgentProcess:
     def _start_runtimes(self) -> None:
         """Names of containers, as far as a runtime is here."""
         from skytrail.runtimes.client import RuntimesClient  # noqa: PLC0415
-        from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, Protocol  # noqa: PLC0415
+        from skytrail.runtimes.endpoints import endpoints  # noqa: PLC0415
 
-        settings = self._settings.containers
-        docker = [Endpoint("docker", path, Protocol.DOCKER) for path in settings.docker]
-        cri = [Endpoint("containerd", path, Protocol.CRI) for path in settings.cri]
-        self._runtimes = RuntimesClient((*docker, *cri, *DEFAULTS))
+        self._runtimes = RuntimesClient(endpoints(self._settings.containers.docker, self._settings.containers.cri))
         self._runtimes.start()
         self._closers.callback(self._runtimes.stop)
 
@@ -264,7 +261,7 @@ class AgentProcess:
         if self._topology:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
-            hub = HubProcess(self._settings, self._host)
+            hub = HubProcess(self._settings, self._host, self._runtimes)
             hub.start(tids, capture.take, self._answering.answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
@@ -317,7 +314,7 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings)
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings, self._runtimes)
         answer = self._answering.answer
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
@@ -531,6 +528,10 @@ class AgentProcess:
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
                 sources["ovsdb"] = self._probes.ovsdb.families
+                if self._probes.containers:
+                    from topology.probes.containers.metrics import containers_source  # noqa: PLC0415 - the same
+
+                    sources["containers"] = containers_source(self._probes.containers)
             sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]

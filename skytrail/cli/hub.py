@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.runtimes.client import RuntimesClient
     from skytrail.wire.peers import Other
     from skytrail.wire.security import HubSecurity
     from topology.duty import Duty
@@ -87,14 +88,15 @@ class HubProcess:
     Args:
         settings: the effective settings.
         host: this host.
+        runtimes: who tells of its containers, where it is watched by this process.
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
         asker: asks agents; the one of this process, where there is one.
     """
 
-    def __init__(self, settings: Settings, host: Host) -> None:
-        self._settings, self._host = settings, host
+    def __init__(self, settings: Settings, host: Host, runtimes: RuntimesClient | None = None) -> None:
+        self._settings, self._host, self._runtimes = settings, host, runtimes
         self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
@@ -153,7 +155,7 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings)
+            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings, self._runtimes)
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:
@@ -230,6 +232,7 @@ class HubProcess:
         from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
         from topology.path.routes import path_blueprint  # noqa: PLC0415
+        from topology.probes.containers.metrics import containers_source  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
@@ -242,6 +245,8 @@ class HubProcess:
         sources += [self._certificates.families, self.clusters.families]
         if self.probes:
             sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
+            if self.probes.containers:
+                sources.append(containers_source(self.probes.containers))
         if self.receiver:
             sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())

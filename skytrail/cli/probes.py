@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
+    from skytrail.runtimes.client import RuntimesClient
     from skytrail.settings.tree import Ovsdb, Settings
     from topology.facts import Report
+    from topology.probes.containers.probe import ContainersProbe
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.probes.ovsdb.databases import OvsdbProbes
 
@@ -43,6 +45,7 @@ class HostProbes:
         report: takes reports.
         clock: µs since the epoch.
         settings: the effective ones.
+        runtimes: who tells of containers; None: nobody.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class HostProbes:
         report: Callable[[Report], object],
         clock: Callable[[], int],
         settings: Settings,
+        runtimes: RuntimesClient | None = None,
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
-        self._settings = settings
+        self._settings, self._runtimes = settings, runtimes
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbes
+        self.containers: ContainersProbe | None = None
 
     def start(self) -> None:
         """Report the host, and begin to watch."""
@@ -78,9 +83,24 @@ class HostProbes:
         self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._followed)
         self._closers.callback(self.probe.stop)
         self.ovsdb = self._ovsdb(name, tid)
+        self.containers = self._containers(name, tid)
         self.probe.start()
         self._closers.callback(self.ovsdb.stop)
         self.ovsdb.start()
+        if self.containers:
+            self._closers.callback(self.containers.stop)
+            self.containers.start()
+
+    def _containers(self, name: str, tid: str) -> ContainersProbe | None:
+        from topology.facts import Source  # noqa: PLC0415 - only where probes run
+        from topology.probes.containers.labels import LabelFilter  # noqa: PLC0415
+        from topology.probes.containers.probe import ContainersProbe  # noqa: PLC0415
+
+        kept = self._settings.topology.containers
+        if self._runtimes is None or not kept.enabled:
+            return None
+        source, labels = Source("containers", name, tid=tid), LabelFilter(kept.labels, kept.labels_denied)
+        return ContainersProbe(self._report, source, tid, self._runtimes, self.probe, labels, self._clock)
 
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbes:
         """Raises UsageError: ssl without its files."""
@@ -93,11 +113,13 @@ class HostProbes:
         return OvsdbProbes(*told, ovsdb_tls(given), given.openflow, Path(self._settings.state_dir))
 
     def _followed(self, events: Sequence[Event]) -> None:
-        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run
+        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved, NamespaceFound  # noqa: PLC0415 - as above
 
         self._follow(events)
         if any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
             self.ovsdb.devices_changed()
+        if self.containers and any(isinstance(event, LinkChanged | LinkGone | LinkMoved | NamespaceFound) for event in events):
+            self.containers.kernel_changed()
 
     def _tell_host(self) -> None:
         from skytrail.tid import host_tid  # noqa: PLC0415 - only where probes run
@@ -113,6 +135,8 @@ class HostProbes:
         self._tell_host()
         self.probe.tell_all()
         self.ovsdb.tell_all()
+        if self.containers:
+            self.containers.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""
@@ -121,15 +145,20 @@ class HostProbes:
     def waiting(self) -> dict[str, str | None]:
         """Why a probe does not see what it watches, by its name; None: it does, or there is nothing of the kind."""
         of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
-        return {"netlink": of_kernel, **self.ovsdb.waiting()}
+        of_containers = {"containers": self.containers.failure} if self.containers else {}
+        return {"netlink": of_kernel, **self.ovsdb.waiting(), **of_containers}
 
     def status(self) -> dict[str, object]:
         """How each probe is, by its name."""
-        return {"netlink": self.probe.status(), **self.ovsdb.status()}
+        of_containers = {"containers": self.containers.status()} if self.containers else {}
+        return {"netlink": self.probe.status(), **self.ovsdb.status(), **of_containers}
 
     def shown(self) -> dict[str, object]:
         """The same as Skydive's clients read it; of those that have something to watch."""
-        return {"netlink": {"Status": self.probe.failure or "active"}, **self.ovsdb.shown()}
+        shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}, **self.ovsdb.shown()}
+        if self.containers and (self.containers.active or self.containers.failure):
+            shown["containers"] = {"Status": self.containers.failure or "active"}
+        return shown
 
     def stop(self) -> None:
         """Watch no more."""

@@ -19,6 +19,7 @@ from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 from topology.linkers import metrics as linkers
+from topology.probes.containers import metrics as containers
 from topology.probes.kubernetes import metrics as kubernetes
 from topology.probes.ovsdb import metrics as ovsdb
 from topology.remote import metrics as wire
@@ -40,6 +41,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),
+    ("Containers in the graph", containers.DECLARED),
     ("Collectors", collectors.DECLARED),
     ("Process", process.DECLARED),
 )

@@ -368,6 +368,21 @@ class Ovsdb(Section, frozen=True):
     ] = None
 
 
+class ContainerFacts(Section, frozen=True):
+    """Containers in the graph. Where runtimes are: ``containers``."""
+
+    enabled: Annotated[
+        bool, key("have containers and their networks in the graph", reason="where no runtime is, it costs nothing")
+    ] = True
+    labels: Annotated[
+        tuple[str, ...], key("patterns of the labels that are kept", reason="people find their containers by them")
+    ] = ("*",)
+    labels_denied: Annotated[
+        tuple[str, ...],
+        key("patterns of the labels that are not kept, whatever labels says", reason="secrets are none of the graph's"),
+    ] = ("*pass*", "*secret*", "*token*", "*credential*", "*api*key*", "*private*key*", "*basicauth*", "*environment*")
+
+
 class Kubernetes(Section, frozen=True):
     """Clusters whose API servers the hub asks."""
 
@@ -402,6 +417,7 @@ class Topology(Section, frozen=True):
     ] = "embedded"
     janusgraph: JanusGraph = JanusGraph()
     ovsdb: Ovsdb = Ovsdb()
+    containers: ContainerFacts = ContainerFacts()
     synchronous: Annotated[
         Literal["normal", "full"],
         key(

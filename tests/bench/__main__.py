@@ -50,6 +50,7 @@ BENCHES = {
     "agents": "wire:agents",
     "answers": "answers:answers",
     "remembered": "answers:remembered",
+    "containers": "containers:containers",
 }
 
 
