@@ -26,6 +26,8 @@ MIRROR = "mirror"
 
 _TUNNEL = {"LocalIP": "local_ip", "RemoteIP": "remote_ip"}
 _EGRESS = {"TunEgressIface": "tunnel_egress_iface", "TunEgressIfaceCarrier": "tunnel_egress_iface_carrier"}
+_SECRET = frozenset({"psk"})
+"""Options whose values are nobody's to see: of IPsec's tunnels (ovs-vswitchd.conf.db(5))."""
 _SPANNING = {"STP": ("status", "stp_state", "stp_role"), "RSTP": ("rstp_status", "rstp_port_state", "rstp_port_role")}
 """Key → column, and its keys of state and role."""
 
@@ -219,7 +221,7 @@ def interface_metadata(uuid: str, row: Row, *, shared: bool) -> dict[str, Any]:
     """An interface's keys; ``shared``: beside those that the kernel tells of it."""
     own = _said(
         Type=row["type"] or "system",
-        Options=dict(row["options"]),
+        Options={key: value for key, value in row["options"].items() if key not in _SECRET},
         OtherConfig=dict(row["other_config"]),
         Error=_one(row["error"]),
         LACPCurrent=_one(row["lacp_current"]),

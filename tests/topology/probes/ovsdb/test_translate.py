@@ -132,6 +132,12 @@ def test_keys_of_a_tunnel() -> None:
     }
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_key_of_an_ipsec_tunnel_is_never_told(shared: bool) -> None:
+    found = interface("gre0", "gre", options={"remote_ip": "10.0.0.2", "psk": "swordfish"})
+    assert interface_metadata("u", found, shared=shared)["Ovs"]["Options"] == {"remote_ip": "10.0.0.2"}
+
+
 def test_an_interface_of_the_kernels_is_its_node_with_more_keys() -> None:
     found = tables({"i": interface("veth1", ofport=[1])})
     joined = Joined({"i": "dev/veth1"}, ("dev/ovs",))
