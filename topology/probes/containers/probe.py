@@ -314,6 +314,8 @@ class ContainersProbe:
         """What the graph has of an earlier run, and has ended since, ended when its runtime says. Of others it is no news."""
         ends = self._runtimes.stopped(socket)
         for identity, at in sorted(ends.items(), key=lambda one: one[1]):
+            if identity in self._containers:  # another socket's, which runs: a user's daemon may lie
+                continue
             self._report(self._when(at), _News(gone={node_id(container_tid(self._host_tid, identity))}))
 
     def _end_unseen(self, news: _News) -> None:

@@ -23,7 +23,7 @@ from topology.probes.containers.probe import ContainersProbe
 from topology.reconcile import Reconciler
 from topology.store.embedded.store import EmbeddedStore
 
-HOST, SPACE, SOCKET = "host/h", "host/h/netns/a", "/run/a.sock"
+HOST, SPACE, SOCKET, OTHER = "host/h", "host/h/netns/a", "/run/a.sock", "/run/user/1000/docker.sock"
 OWN = Path("/proc/self/ns/net").stat()
 KEY = OWN.st_dev, OWN.st_ino
 
@@ -47,7 +47,7 @@ class Runtimes:
         return [EndpointStatus("docker", SOCKET, self.up, 0, self.failure)]
 
     def stopped(self, socket: str) -> dict[str, int]:
-        assert socket == SOCKET
+        assert socket in {SOCKET, OTHER}
         return self.ends
 
 
@@ -222,6 +222,17 @@ def test_what_ended_while_nobody_watched_ended_when_the_runtime_says(lab: Lab) -
     ends = {one.id: one.archived_at for one in lab.store.between(0, now_us()) if one.id in {node(name) for name in "abc"}}
     assert ends[node("a")] == ended
     assert ends[node("b")] > ended
+
+
+def test_no_daemon_ends_what_another_one_runs(lab: Lab) -> None:
+    lab.runtimes.known = [listed(container("a"))]
+    lab.probe.start()
+    until(lambda: {node("a"), owned("a")} <= lab.there())
+    lab.runtimes.ends = {"a": now_us() * 1000}
+    lab.runtimes.listener(Listed(OTHER, {"b": container("b")}))
+    until(lambda: node("b") in lab.there())
+
+    assert {node("a"), owned("a")} <= lab.there()
 
 
 def test_what_comes_too_fast_is_asked_for_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
