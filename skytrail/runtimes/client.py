@@ -53,7 +53,7 @@ class EndpointStatus:
         up: whether it answers.
         containers: that run.
         failure: why it does not answer; empty if it does, or was not tried yet.
-        other: whether somebody else answers, who does not speak a runtime's API.
+        other: whether somebody else answers, who does not speak a runtime's API, or whoever it is cannot be asked here.
     """
 
     runtime: str
@@ -423,6 +423,7 @@ class _Follower:
         try:
             self._api = self._connect(self.endpoint)
         except ImportError as error:
+            self.other = True  # it will not answer: nobody waits for it
             self._lost(error, "install the optional packages: pip install 'skytrail[otlp]'")
             return
         with contextlib.closing(self._api):

@@ -259,6 +259,7 @@ def test_without_the_optional_packages_it_says_what_to_install(
     monkeypatch.delitem(sys.modules, "skytrail.runtimes.cri", raising=False)
     with listening(tmp_path / "s"), client(at_cri(tmp_path / "s")) as runtimes:
         until(lambda: "grpc" in status(runtimes).failure)
+        assert runtimes.settled, "nobody waits for who is never asked"
 
     assert "pip install 'skytrail[otlp]'" in capsys.readouterr().out
 
