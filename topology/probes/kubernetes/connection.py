@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 IN_CLUSTER = "in-cluster"
 """Where the cluster is that we ourselves run in: by our service account."""
 
+_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""Of our service account; a pod need not have one."""
 _CONNECT_SECONDS = 10.0
 _AT_ONCE = 64  # connections: one for each kind, and some
 _LONGEST_WORD = 300
@@ -49,7 +51,7 @@ class RefusedError(RunError):
 def is_there(place: str) -> bool:
     """Whether there is what tells of the cluster: our service account, or the file."""
     if place == IN_CLUSTER:
-        return "KUBERNETES_SERVICE_HOST" in os.environ
+        return "KUBERNETES_SERVICE_HOST" in os.environ and _TOKEN.exists()
     return Path(place.partition("#")[0]).expanduser().exists()
 
 
