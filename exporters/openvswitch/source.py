@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from skytrail.errors import RunError
 from skytrail.settings.values import parse_address
 
 _PATIENCE = 2.0  # seconds, for each step
+_WHOLE = 5.0  # seconds for an answer: who tells it byte by byte holds up the reading of all others
 _MOST = 64 << 20  # bytes of an answer
 _PIECE = 1 << 16
 
@@ -108,8 +110,10 @@ class StatisticsSource:
 
 def _receive(stream: socket.socket) -> dict[str, Any]:
     """The first whole message."""
-    found = bytearray()
+    found, until = bytearray(), time.monotonic() + _WHOLE
     while len(found) < _MOST:
+        if time.monotonic() > until:
+            raise RunError(f"the database of Open vSwitch did not answer within {_WHOLE:g} s")
         piece = stream.recv(_PIECE)
         if not piece:
             break

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,15 @@ def test_whatever_a_database_answers_it_is_an_error_of_one_line(answer: bytes, t
     with server(tmp_path, lambda stream: stream.sendall(answer)) as source, pytest.raises(RunError) as failure:
         source.read()
     assert "\n" not in str(failure.value)
+
+
+def _byte_by_byte(stream: socket.socket) -> None:
+    with suppress(OSError):  # until nobody listens any more
+        while stream.send(b" "):
+            time.sleep(0.01)
+
+
+def test_an_answer_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.openvswitch.source._WHOLE", 0.1)
+    with server(tmp_path, _byte_by_byte) as source, pytest.raises(RunError, match="did not answer within"):
+        source.read()
