@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -207,7 +208,10 @@ class DatabaseSource:
                 poller.fd_wait(self._wake, ovs.poller.POLLIN)
                 poller.block()
                 if self._woken() and told and not self._stopping.is_set():
+                    began = time.monotonic()
                     self._take(rows.read())
+                    # where devices come and go all the time, and are many, this is half of a core at most
+                    self._stopping.wait(max(_REST / 1000, time.monotonic() - began))
         finally:
             replica.close()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from topology.elements import Kind
 from topology.facts import NodeFact, Report, Source
 from topology.probes.devices import Device, Devices
 from topology.probes.ovsdb.probe import OvsdbProbe
+from topology.probes.ovsdb.source import DatabaseSource
 from topology.reconcile import Reconciler
 from topology.store.embedded.store import EmbeddedStore
 
@@ -407,3 +410,17 @@ def test_who_takes_no_report_gets_all_once_more(lab: Lab, net: Net) -> None:
     until(lambda: lab.probe.failure is None and len(reports) >= 3)
     assert reports[2].whole
     assert any(isinstance(fact, NodeFact) and fact.metadata.get("Name") == "br0" for fact in reports[2].facts)
+
+
+def test_devices_that_come_and_go_all_the_time_are_looked_at_together(net: Net, tmp_path: Path) -> None:
+    switch, taken = Switch(net, net.netns("ovs"), tmp_path / "s"), []
+    source = DatabaseSource(switch.remote, lambda _: taken.append(time.monotonic()))
+    source.start()
+    try:
+        until(lambda: taken, 20)
+        taken.clear()
+        until(lambda: source.wake() or len(taken) > 10, 20, every=0.001)
+    finally:
+        source.stop()
+
+    assert min(later - earlier for earlier, later in pairwise(taken)) >= 0.02
