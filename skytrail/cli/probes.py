@@ -92,14 +92,16 @@ class HostProbes:
             self.containers.start()
 
     def _containers(self, name: str, tid: str) -> ContainersProbe | None:
-        from topology.facts import Source  # noqa: PLC0415 - only where probes run
+        from topology.facts import Report, Source  # noqa: PLC0415 - only where probes run
         from topology.probes.containers.labels import LabelFilter  # noqa: PLC0415
         from topology.probes.containers.probe import ContainersProbe  # noqa: PLC0415
 
-        kept = self._settings.topology.containers
+        kept, source = self._settings.topology.containers, Source("containers", name, tid=tid)
+        if not kept.enabled:
+            self._report(Report(source, self._clock(), whole=True))  # what it said while it ran
         if self._runtimes is None or not kept.enabled:
             return None
-        source, labels = Source("containers", name, tid=tid), LabelFilter(kept.labels, kept.labels_denied)
+        labels = LabelFilter(kept.labels, kept.labels_denied)
         return ContainersProbe(self._report, source, tid, self._runtimes, self.probe, labels, self._clock)
 
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbes:

@@ -26,6 +26,18 @@ _REMEMBERED = "ovsdb.json"
 _log = structlog.get_logger(__name__)
 
 
+def probes_before(folder: Path) -> set[str]:
+    """Names of the probes of databases and bridges that there were at the last start, as it is kept in a folder."""
+    path = folder / _REMEMBERED
+    try:
+        return set(msgspec.json.decode(path.read_bytes(), type=list[str]))
+    except FileNotFoundError:
+        return set()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("probes_of_before_not_known", path=str(path), error=str(error))
+        return set()
+
+
 class OvsdbProbes:
     """All of them as one.
 
@@ -52,43 +64,35 @@ class OvsdbProbes:
         folder: Path | None = None,
     ) -> None:
         self._sink, self._host, self._host_tid, self._clock = sink, host, host_tid, clock
-        self._remembered = folder / _REMEMBERED if folder else None
+        self._folder = folder
         self._probes: dict[str, OvsdbProbe | OpenFlowProbe] = {}
         for name, remote in remotes.items():
             follow: Callable[[Mapping[str, str]], object] = _nobody
             if openflow and remote.startswith(LOCAL):
                 of_rules = f"{_OPENFLOW}{name.removeprefix(NAME)}"
-                folder = Path(remote.removeprefix(LOCAL)).parent
-                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, folder, openflow, clock)
+                bridges = Path(remote.removeprefix(LOCAL)).parent
+                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, bridges, openflow, clock)
                 self._probes[of_rules], follow = rules, rules.follow
             source = Source(name, host, tid=host_tid)
             self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
 
     def start(self) -> None:
         """Begin; what was told of databases that are not asked any more is taken back."""
-        for name in self._before() - self._probes.keys():
+        for name in (probes_before(self._folder) if self._folder else set()) - self._probes.keys():
             self._sink(Report(Source(name, self._host, tid=self._host_tid), self._clock(), whole=True))
         self._remember()
         for probe in self._probes.values():
             probe.start()
 
-    def _before(self) -> set[str]:
-        try:
-            return set(msgspec.json.decode(self._remembered.read_bytes(), type=list[str])) if self._remembered else set()
-        except FileNotFoundError:
-            return set()
-        except (OSError, msgspec.MsgspecError) as error:
-            _log.warning("probes_of_before_not_known", path=str(self._remembered), error=str(error))
-            return set()
-
     def _remember(self) -> None:
-        if self._remembered is None:
+        if self._folder is None:
             return
+        path = self._folder / _REMEMBERED
         try:
-            self._remembered.parent.mkdir(parents=True, exist_ok=True)
-            self._remembered.write_bytes(msgspec.json.encode(sorted(self._probes)))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(msgspec.json.encode(sorted(self._probes)))
         except OSError as error:
-            _log.warning("probes_not_remembered", path=str(self._remembered), error=str(error), remedy="set state_dir")
+            _log.warning("probes_not_remembered", path=str(path), error=str(error), remedy="set state_dir")
 
     def stop(self) -> None:
         """End the watching; of a database before that of its bridges' rules."""
