@@ -300,6 +300,7 @@ class AgentProcess:
     def _start_probes(self, tids: TidRegistry, follow: Callable[[Sequence[Event]], None]) -> None:
         """What this host is made of, told to a hub."""
         from skytrail.cli.hub import clock  # noqa: PLC0415
+        from skytrail.cli.plugged import PluggedProbes  # noqa: PLC0415
         from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
         from topology.remote.outbox import Clocks, Outbox  # noqa: PLC0415
@@ -315,7 +316,8 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings.topology.ovsdb)
+        watched = self._settings.topology
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock, watched.ovsdb, PluggedProbes(watched))
         answer = self._answering.answer
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)

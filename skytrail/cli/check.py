@@ -35,6 +35,7 @@ def check(session: Session, *, as_json: bool) -> None:
         *examine(),
         *_host(session.settings),
         *_ovsdb(session.settings),
+        *_other_probes(session.settings),
         *security_findings(session.settings),
         *_interfaces(session.settings),
     ]
@@ -59,6 +60,17 @@ def _ovsdb(settings: Settings) -> list[Finding]:
     if importlib.util.find_spec("ovs") is None:
         return [Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")]
     return [Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")]
+
+
+def _other_probes(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from topology.probes.installed import installed  # noqa: PLC0415
+
+    remedy = "upgrade or remove that package, or leave the probe out of topology.other_probes"
+    return [
+        Finding(f"probe {one.name}", "note" if one.failure else "ok", one.failure or f"of {one.package}", remedy)
+        for one in installed(settings.topology.other_probes)
+    ]
 
 
 def _host(settings: Settings) -> list[Finding]:

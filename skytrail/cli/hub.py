@@ -130,7 +130,8 @@ class HubProcess:
             raise
 
     def _start(self, tids: TidRegistry | None, follow: Callable[[Sequence[Event]], None]) -> None:
-        from skytrail.cli.probes import HostProbes  # noqa: PLC0415 - only where a hub runs
+        from skytrail.cli.plugged import PluggedProbes  # noqa: PLC0415 - only where a hub runs
+        from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.http.server import check_exposure  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
         from topology.duty import Duty  # noqa: PLC0415
@@ -149,7 +150,8 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings.topology.ovsdb)
+            report, watched = self.reconciler.report, self._settings.topology
+            self.probes = HostProbes(self._host, tids, follow, report, clock, watched.ovsdb, PluggedProbes(watched))
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from skytrail.cli.plugged import PluggedProbes
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
@@ -28,6 +29,7 @@ class HostProbes:
         report: takes reports.
         clock: µs since the epoch.
         ovsdb: where Open vSwitch's database is.
+        plugged: those of other packages.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class HostProbes:
         report: Callable[[Report], object],
         clock: Callable[[], int],
         ovsdb: Ovsdb,
+        plugged: PluggedProbes,
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
-        self._ovsdb_settings = ovsdb
+        self._ovsdb_settings, self._plugged = ovsdb, plugged
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbe | None = None
@@ -67,6 +70,9 @@ class HostProbes:
         if self.ovsdb:
             self._closers.callback(self.ovsdb.stop)
             self.ovsdb.start()
+        self._closers.callback(self._plugged.stop)
+        own = lambda probe: Source(probe, name, tid=tid)  # noqa: E731 - used here alone
+        self._plugged.start(own, tid, self._report, self.probe.own_devices, self._clock)
 
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbe | None:
         """Raises UsageError: ssl without its files."""
@@ -87,8 +93,10 @@ class HostProbes:
         from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run
 
         self._follow(events)
-        if self.ovsdb and any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
-            self.ovsdb.devices_changed()
+        if any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
+            if self.ovsdb:
+                self.ovsdb.devices_changed()
+            self._plugged.wake()
 
     def _tell_host(self) -> None:
         from skytrail.tid import host_tid  # noqa: PLC0415 - only where probes run
@@ -105,6 +113,7 @@ class HostProbes:
         self.probe.tell_all()
         if self.ovsdb:
             self.ovsdb.tell_all()
+        self._plugged.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""
@@ -113,18 +122,26 @@ class HostProbes:
     def waiting(self) -> dict[str, str | None]:
         """Why a probe does not see what it watches, by its name; None: it does, or there is nothing of the kind."""
         of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
-        return {"netlink": of_kernel, **({"ovsdb": self.ovsdb.failure} if self.ovsdb else {})}
+        return {"netlink": of_kernel, **({"ovsdb": self.ovsdb.failure} if self.ovsdb else {}), **self._plugged.waiting()}
+
+    def active(self) -> dict[str, bool]:
+        """Which probes see their source, by name."""
+        of_ovsdb = {"ovsdb": self.ovsdb.active} if self.ovsdb else {}
+        return {"netlink": self.probe.watcher.alive, **of_ovsdb, **self._plugged.active()}
 
     def status(self) -> dict[str, object]:
         """How each probe is, by its name."""
-        return {"netlink": self.probe.status(), **({"ovsdb": self.ovsdb.status()} if self.ovsdb else {})}
+        of_ovsdb = {"ovsdb": self.ovsdb.status()} if self.ovsdb else {}
+        return {"netlink": self.probe.status(), **of_ovsdb, **self._plugged.status()}
 
     def shown(self) -> dict[str, object]:
         """The same as Skydive's clients read it; of those that have something to watch."""
         shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}}
         if self.ovsdb and (self.ovsdb.active or self.ovsdb.failure):
             shown["ovsdb"] = {"Status": self.ovsdb.failure or "active"}
-        return shown
+        waits = self._plugged.waiting()
+        others = {name: waits.get(name) for name, there in self._plugged.active().items() if there or waits.get(name)}
+        return shown | {name: {"Status": failure or "active"} for name, failure in others.items()}
 
     def stop(self) -> None:
         """Watch no more."""

@@ -31,7 +31,8 @@ from skytrail.kernel.linktable import (
 from skytrail.kernel.namespaces import Namespace
 from skytrail.tid import device_tids, namespace_tid
 
-_FILE = "tids.sqlite"
+FILE = "tids.sqlite"
+"""In the state folder."""
 _VERSION = 2
 _FROM_VERSION_1 = "ALTER TABLE device ADD COLUMN mac BLOB NOT NULL DEFAULT x''; PRAGMA user_version = 2;"
 _SCHEMA = """
@@ -78,7 +79,7 @@ class TidRegistry:
         self._followed: dict[int, Namespace] = {}
         self._database: sqlite3.Connection | None = None
         self._retry_at = float("inf")  # monotonic seconds, while the file is given up
-        path = state_dir / _FILE
+        path = state_dir / FILE
         try:
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._open(path)

@@ -351,6 +351,14 @@ class Topology(Section, frozen=True):
     ] = "embedded"
     janusgraph: JanusGraph = JanusGraph()
     ovsdb: Ovsdb = Ovsdb()
+    other_probes: Annotated[
+        tuple[str, ...] | None,
+        key("which probes of other packages run; null: all that are installed", reason="who installs one wants it"),
+    ] = None
+    probe_options: Annotated[
+        Mapping[str, str],
+        key("what a probe of another package is told: NAME.KEY: value", reason="only its author knows its keys"),
+    ] = {}
     synchronous: Annotated[
         Literal["normal", "full"],
         key(
