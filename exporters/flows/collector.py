@@ -18,6 +18,7 @@ from exporters.flows import metrics
 from exporters.flows.applications import Applications
 from exporters.flows.capture import Capture
 from exporters.flows.identify import quoted_by
+from exporters.flows.names import FlowNames
 from exporters.flows.owners import Owners
 from exporters.flows.owntraffic import OwnTraffic
 from exporters.flows.perflow import TopTalkers
@@ -62,6 +63,7 @@ class FlowsCollector:
         fates: what happened to packets of flows, beside what is counted here.
         records: as :class:`FlowTable` takes ``rows``.
         drained: told, after each drain, until when all is in the records, ns since the epoch.
+        names: who has the addresses of flows; None: nobody knows.
 
     """
 
@@ -84,8 +86,9 @@ class FlowsCollector:
         fates: Fates = lambda rows: [{}] * len(rows),
         records: Callable[[int], Rows] = in_memory,
         drained: Callable[[int], None] = lambda _: None,
+        names: FlowNames | None = None,
     ) -> None:
-        self._fates, self._drained = fates, drained
+        self._fates, self._drained, self._names = fates, drained, names
         self._sockets, self._ends = sockets, ends
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
@@ -204,6 +207,9 @@ class FlowsCollector:
         flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
         for flow, fate in zip(flows, self._fates(rows), strict=True):
             add_fate(flow, fate)
+        if self._names:
+            for flow, owners in zip(flows, self._names.shown(rows), strict=True):
+                flow.update(owners)
         return flows
 
     def wait_for_flows(self, begun: int, seconds: float) -> int:

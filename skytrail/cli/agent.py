@@ -19,6 +19,7 @@ import click
 import structlog
 
 from skytrail import __version__
+from skytrail.addresses.book import Book
 from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from exporters.drops.collector import DropsCollector
     from exporters.flows.capture import Capture
     from exporters.flows.collector import FlowsCollector
+    from exporters.flows.names import FlowNames
     from exporters.flows.owners import Owners
     from exporters.flows.owntraffic import OwnTraffic
     from exporters.flows.points import Points
@@ -111,6 +113,7 @@ class AgentProcess:
         self._hints: NamespaceHints | None = None
         self._collectors: Collectors | None = None
         self._certificates = Certificates()
+        self._book = Book()
         self.interfaces: InterfacesCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
@@ -211,11 +214,13 @@ class AgentProcess:
         self._closers.callback(program.close)
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
-        tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
+        host = host_tid(self._host.host_id)
+        tids = TidRegistry(Path(self._settings.state_dir), host, self._host.boot_id)
         self._closers.callback(tids.close)
         points, rescue = self._points, rescue_of(self._settings, self._points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         ends, owners = self._ends_of_flows(points)
+        names = self._names_of_flows(points, tids, host)
         self.collector = FlowsCollector(
             program,
             points,
@@ -233,15 +238,16 @@ class AgentProcess:
             fates=self._fates,
             records=rescue.allocate if rescue else in_memory,
             drained=rescue.drained if rescue else lambda _: None,
+            names=names,
         )
         self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
-        self._answering.remember_flows(program, self._known, self._described, self._fates)
+        self._answering.remember_flows(program, self._known, self._described, self._fates, names)
         if self._otlp and self._settings.otlp.exports("traces"):
             epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
             subnets, otlp = self._settings.subnets, self._otlp
             builder = SpanBuilder(
-                points, applications, epoch, subnets, program, self._known, self._described, self._translations
+                points, applications, epoch, subnets, program, self._known, self._described, self._translations, names
             )
             self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
         capture = Capture(
@@ -263,7 +269,7 @@ class AgentProcess:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
             hub = HubProcess(self._settings, self._host)
-            hub.start(tids, capture.take, self._answering.answer)
+            hub.start(tids, capture.take, self._answering.answer, self._book if self._settings.flow.names else None)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
         elif self._settings.agent.hubs:
@@ -276,6 +282,15 @@ class AgentProcess:
             from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
 
             self._hints = NamespaceHints(watcher.hint)
+
+    def _names_of_flows(self, points: Points, tids: TidRegistry, host: str) -> FlowNames:
+        """What names the ends of flows by the hub's address book."""
+        from exporters.flows.names import FlowNames  # noqa: PLC0415
+
+        def places() -> dict[str, str]:
+            return {one.label: host if one.of_host else tids.namespace_tid(one) for one in self._namespaces()}
+
+        return FlowNames(self._book, points, host, places)
 
     def _stop_capture(self, capture: Capture) -> None:
         self._answering.ending()
@@ -319,7 +334,8 @@ class AgentProcess:
         watched = self._settings.topology
         probes = HostProbes(self._host, tids, follow, outbox.put, clock, watched.ovsdb, PluggedProbes(watched))
         answer = self._answering.answer
-        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
+        book = self._book if self._settings.flow.names else None
+        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files), book)
         self._closers.callback(self._sender.stop)
         self._probes = probes
         self._closers.callback(self._probes.stop)

@@ -21,6 +21,7 @@ from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
+    from skytrail.addresses.book import Book
     from skytrail.cli.probes import HostProbes
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
     from skytrail.wire.security import HubSecurity
+    from topology.addresses.follow import AddressFollower
     from topology.duty import Duty
     from topology.linkers.run import Linkers
     from topology.reconcile import Reconciler
@@ -100,6 +102,7 @@ class HubProcess:
         self.duty: Duty
         self.reconciler: Reconciler
         self.linkers: Linkers
+        self.addresses: AddressFollower
         self.probes: HostProbes | None = None
         self.receiver: Receiver | None = None
         self._security: HubSecurity | None = None
@@ -113,6 +116,7 @@ class HubProcess:
         tids: TidRegistry | None = None,
         follow: Callable[[Sequence[Event]], None] = lambda _: None,
         answer: Answer | None = None,
+        book: Book | None = None,
     ) -> None:
         """Start every part; what was started is stopped again if a later part fails.
 
@@ -120,11 +124,16 @@ class HubProcess:
             tids: topology IDs, shared with the exporter; with them this host is watched by this process.
             follow: takes the events of links that the netlink probe has taken.
             answer: answers questions to the agent of this process; None: there is none.
+            book: the address book of that agent, which is kept as ours; None: it wants none.
         """
         try:
             if answer is not None:
                 self._start_local(answer)
             self._start(tids, follow)
+            if book is not None:
+                from topology.addresses.follow import keep_as  # noqa: PLC0415 - only where both run
+
+                self._closers.callback(keep_as(self.addresses, book))
         except BaseException:
             self.stop()
             raise
@@ -157,6 +166,7 @@ class HubProcess:
         else:
             self._start_wire()
         self._start_linkers()
+        self._start_addresses()
         self._start_retention()
         self._start_http()
 
@@ -274,6 +284,17 @@ class HubProcess:
         self._closers.callback(services.stop)
         services.start()
 
+    def _start_addresses(self) -> None:
+        from topology.addresses.follow import AddressFollower  # noqa: PLC0415 - only where a hub runs
+        from topology.addresses.naming import NamingAsker  # noqa: PLC0415
+
+        self.addresses = AddressFollower(self.store, clock)
+        self._closers.callback(self.addresses.stop)
+        if self.receiver:
+            self.receiver.book.source = self.addresses
+        self.addresses.start()
+        self.asker = NamingAsker(self.asker, self.store)
+
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)
         thread.start()
@@ -332,6 +353,7 @@ class HubProcess:
         return {
             "store": self._store_waits(),
             "linkers": self.linkers.failure,
+            "addresses": self.addresses.failure,
             "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
         }

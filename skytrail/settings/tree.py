@@ -129,6 +129,13 @@ class Flow(Section, frozen=True):
         Literal["auto", "tcx", "tc", "socket"],
         key("how the program is attached", reason="auto: the first of the three that this kernel has"),
     ] = "auto"
+    names: Annotated[
+        bool,
+        key(
+            "name the pods, containers, services and hosts at both ends, by the hub's address book",
+            reason="10 MB of memory for 50,000 addresses",
+        ),
+    ] = True
     own_traffic: Annotated[
         bool, key("count the agent's own export traffic too", reason="else each export makes something to export")
     ] = False

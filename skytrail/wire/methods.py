@@ -27,7 +27,7 @@ SERVER_OPTIONS = (
     ("grpc.max_concurrent_streams", 16),
     ("grpc.server_handshake_timeout_ms", 5_000),
 )
-"""Of a hub: an agent has three calls open on its connection, and who has not shown a certificate is not waited for long."""
+"""Of a hub: an agent has four calls open on its connection, and who has not shown a certificate is not waited for long."""
 TID, OUTBOX, VERSION = "skytrail-tid", "skytrail-outbox", "skytrail-version"
 """Metadata of :func:`reporting` and :func:`attending`: who reports, by which numbers, in which version of the protocol."""
 
@@ -58,13 +58,25 @@ def attending(
     return stream, stream.cancel
 
 
-def handlers(greet: Callable[..., Any], report: Callable[..., Any], attend: Callable[..., Any]) -> grpc.GenericRpcHandler:
+def naming(
+    channel: grpc.Channel, known: wire.Known, metadata: Mapping[str, str]
+) -> tuple[Iterator[wire.Changes], Callable[[], object]]:
+    """Begin to hear of the address book: its changes, and what ends the call."""
+    call: Any = channel.unary_stream(f"/{_SERVICE}/Names", wire.Known.SerializeToString, wire.Changes.FromString)
+    stream = call(known, metadata=tuple(metadata.items()), wait_for_ready=False)
+    return stream, stream.cancel
+
+
+def handlers(
+    greet: Callable[..., Any], report: Callable[..., Any], attend: Callable[..., Any], names: Callable[..., Any]
+) -> grpc.GenericRpcHandler:
     """A server's side: coroutines of (request, context), and (requests, context)."""
     return grpc.method_handlers_generic_handler(
         _SERVICE,
         {
             "Greet": grpc.unary_unary_rpc_method_handler(greet, wire.Greeting.FromString, wire.Welcome.SerializeToString),
             "Attend": grpc.stream_stream_rpc_method_handler(attend, wire.Answer.FromString, wire.Question.SerializeToString),
+            "Names": grpc.unary_stream_rpc_method_handler(names, wire.Known.FromString, wire.Changes.SerializeToString),
             "Report": grpc.stream_stream_rpc_method_handler(report, wire.Reports.FromString, wire.Taken.SerializeToString),
         },
     )

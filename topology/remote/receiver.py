@@ -20,6 +20,7 @@ from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
+from skytrail.wire.bookstreams import BookStreams
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
 from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
@@ -112,6 +113,7 @@ class Receiver:
 
     Attributes:
         asker: asks the agents.
+        book: tells them of the address book.
         port: that is listened on.
         session: names this process to agents.
     """
@@ -134,6 +136,7 @@ class Receiver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
+        self.book = BookStreams(self.session, self._loop)
         self._started = threading.Event()
         self._ended: asyncio.Event
         self._failure: Exception | None = None
@@ -179,7 +182,7 @@ class Receiver:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend),))
+        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend, self._names),))
         self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
@@ -300,6 +303,22 @@ class Receiver:
             await self._refuse(context, error)
         finally:
             attending.cancel()
+
+    async def _names(self, known: wire.Known, context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        agent = await self._who(context)
+        telling = asyncio.ensure_future(self._tell_names(known, context))
+        try:
+            while not (await asyncio.wait({telling}, timeout=_LOOK))[0]:
+                self._security.check(agent.peer)
+            await telling
+        except PeerError as error:
+            await self._refuse(context, error)
+        finally:
+            telling.cancel()
+
+    async def _tell_names(self, known: wire.Known, context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        async for changes in self.book.changes(known):
+            await context.write(changes)
 
     def _take_in(self, agent: Agent, pieces: Pieces, reports: wire.Reports) -> None:
         for one in reports.reports:
