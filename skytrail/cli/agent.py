@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from exporters.bpf.program import FlowProgram
     from exporters.conntrack.collector import ConntrackCollector
     from exporters.drops.collector import DropsCollector
+    from exporters.flows.applications import Applications
     from exporters.flows.capture import Capture
     from exporters.flows.collector import FlowsCollector
     from exporters.flows.names import FlowNames
@@ -198,7 +199,6 @@ class AgentProcess:
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
-        from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
         from exporters.flows.table import in_memory  # noqa: PLC0415
         from skytrail.cli.answering import Answering, rescue_of  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
@@ -243,13 +243,7 @@ class AgentProcess:
         self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
         self._answering.remember_flows(program, self._known, self._described, self._fates, names)
-        if self._otlp and self._settings.otlp.exports("traces"):
-            epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
-            subnets, otlp = self._settings.subnets, self._otlp
-            builder = SpanBuilder(
-                points, applications, epoch, subnets, program, self._known, self._described, self._translations, names
-            )
-            self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
+        self._start_spans(points, applications, program, names)
         capture = Capture(
             program,
             choice,
@@ -291,6 +285,18 @@ class AgentProcess:
             return {one.label: host if one.of_host else tids.namespace_tid(one) for one in self._namespaces()}
 
         return FlowNames(self._book, points, host, places)
+
+    def _start_spans(self, points: Points, applications: Applications, program: FlowProgram, names: FlowNames) -> None:
+        if self._otlp is None or not self._settings.otlp.exports("traces"):
+            return
+        from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
+
+        epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
+        subnets, otlp = self._settings.subnets, self._otlp
+        builder = SpanBuilder(
+            points, applications, epoch, subnets, program, self._known, self._described, self._translations, names
+        )
+        self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
 
     def _stop_capture(self, capture: Capture) -> None:
         self._answering.ending()

@@ -50,10 +50,10 @@ class PastBook:
             host: TID of the host that saw it.
         """
         network = flow.get(_NETWORK)
-        if not isinstance(network, Mapping):
+        if not isinstance(network, Mapping) or not isinstance(flow.get("Start"), int):
             return {}
         place = self._entries.place(host, str(flow.get("Namespace") or ""))
-        at = int(flow["Start"]) * 1000 + 999 if "Start" in flow else FOREVER - 1
+        at = int(flow["Start"]) * 1000 + 999  # it is meant to its end
         found: dict[str, Owner | None] = {side: self._find(str(network.get(side)), place, host, at) for side in _SIDES}
         return {side: owner.shown() for side, owner in found.items() if owner is not None}
 
