@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -44,6 +44,9 @@ class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return {key: value for key, value in keys.items() if value}
 
 
+Key: TypeAlias = "tuple[bytes, str, str, Owner]"
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An address that somebody has.
 
@@ -62,9 +65,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     since: int
 
     @property
-    def key(self) -> tuple[bytes, str, Owner]:
+    def key(self) -> Key:
         """Tells it from others."""
-        return self.address, self.place, self.owner
+        return self.address, self.place, self.host, self.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Book:
     def _put(self, entry: Entry, since: int) -> None:
         held = self._held.get(entry.address, ())
         for one in held:
-            if one.until == FOREVER and (one.place, one.host, one.owner) == (entry.place, entry.host, entry.owner):
+            if one.until == FOREVER and one[:3] == (entry.place, entry.host, entry.owner):
                 return
         self._held[entry.address] = (*held, Held(entry.place, entry.host, entry.owner, since, FOREVER))
 
@@ -152,9 +155,9 @@ class Book:
         held = self._held.get(entry.address)
         if held is None:
             return
-        ends = (entry.place, entry.owner)
+        ends = entry.place, entry.host, entry.owner
         self._held[entry.address] = tuple(
-            one._replace(until=at) if one.until == FOREVER and (one.place, one.owner) == ends else one for one in held
+            one._replace(until=at) if one.until == FOREVER and one[:3] == ends else one for one in held
         )
         self._ended.add(entry.address)
 
@@ -162,8 +165,8 @@ class Book:
         keys = {entry.key for entry in there}
         for address, held in self._held.items():
             for one in held:
-                if one.until == FOREVER and (address, one.place, one.owner) not in keys:
-                    self._end(Entry(address, one.place, one.host, one.owner, 0), now)
+                if one.until == FOREVER and (address, *one[:3]) not in keys:
+                    self._end(Entry(address, *one[:3], 0), now)
 
     def _sweep(self, now: int) -> None:
         """Forget what has been over for long."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Owner
+from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
 from topology.elements import Kind, Revision, State
 from topology.linkers.interfaces import Interface, Interfaces, host_of
 from topology.path.network import OWNERS, EdgeKeys, read_state
@@ -105,7 +105,7 @@ class Entries:
         self._claims: dict[str, _Claim] = {}
         self._claimed: dict[bytes, set[str]] = defaultdict(set)
         self._since: dict[str, int] = {}
-        self._held: dict[bytes, dict[tuple[bytes, str, Owner], Entry]] = {}
+        self._held: dict[bytes, dict[Key, Entry]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._held.values()))
@@ -182,16 +182,15 @@ class Entries:
         if self._places.get(id_) == place:
             return set()
         self._places[id_] = place
-        if place.owner.kind != HOST:
-            return self._of_place(id_)
-        self._name_hosts()
-        return {address for claim in self._claims.values() for address in claim.addresses} | self._of_place(id_)
+        return self._of_place(id_) | (self._name_hosts() if place.owner.kind == HOST else set())
 
-    def _name_hosts(self) -> None:
+    def _name_hosts(self) -> set[bytes]:
+        """Learn anew which host has which name; gives the addresses of all that is on one."""
         self._hosts = {}
         for place in self._places.values():
             if place.owner.kind == HOST:
                 self._hosts[place.owner.name] = "" if place.owner.name in self._hosts else place.tid
+        return set(self._claimed)
 
     def _of_place(self, id_: str) -> set[bytes]:
         return {address for one in self._interfaces.of(id_) for address in self._addresses.get(one.id, ())}
@@ -246,9 +245,7 @@ class Entries:
         if self._containers.pop(id_, None) is not None:
             return self._around(id_)
         if (gone := self._places.pop(id_, None)) is not None:
-            if gone.owner.kind == HOST:
-                self._name_hosts()
-            return self._of_place(id_)
+            return self._of_place(id_) | (self._name_hosts() if gone.owner.kind == HOST else set())
         return self._unclaim(id_)
 
     def _settle(self, address: bytes, at: int) -> tuple[list[Entry], list[Entry]]:

@@ -10,7 +10,7 @@ from itertools import islice
 
 import structlog
 
-from skytrail.addresses.book import Book, Changes, Entry, Owner
+from skytrail.addresses.book import Book, Changes, Entry, Key
 from skytrail.errors import SkytrailError
 from topology.addresses.entries import Entries
 from topology.store.interface import Store
@@ -153,8 +153,8 @@ class AddressFollower:
 
 def _together(later: list[tuple[int, Changes]]) -> Changes:
     """As one change, in which what ended is ended before what began begins."""
-    put: dict[tuple[bytes, str, Owner], Entry] = {}
-    gone: dict[tuple[bytes, str, Owner], Entry] = {}
+    put: dict[Key, Entry] = {}
+    gone: dict[Key, Entry] = {}
     for _, changes in later:
         for entry in changes.gone:
             put.pop(entry.key, None)
