@@ -7,7 +7,7 @@ changed between their beginnings.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,41 +58,39 @@ class FlowNames:
         seen = np.zeros((len(network), 2), _SEEN)
         seen["point"], seen["family"] = rows["point"][network, None], rows["family"][network, None]
         seen["address"] = rows["key"]["addr"][network]
-        flat = seen.reshape(-1)
-        unique, which = np.unique(flat.view(f"V{_SEEN.itemsize}"), return_inverse=True)
+        unique, which = np.unique(seen.reshape(-1).view(f"V{_SEEN.itemsize}"), return_inverse=True)
         starts = np.repeat(rows["start"][network] // 1000, 2)
         order = np.argsort(which, kind="stable")
-        bounds = np.searchsorted(which[order], np.arange(len(unique) + 1))
+        begins = np.searchsorted(which[order], np.arange(len(unique)))
+        firsts = np.minimum.reduceat(starts[order], begins).tolist()
+        lasts = np.maximum.reduceat(starts[order], begins).tolist()
         numbers: dict[Owner, int] = {UNNAMED: 0}
-        found = np.zeros(len(flat), np.uint32)
-        for at, one in enumerate(unique.view(_SEEN)):
-            mine = order[bounds[at] : bounds[at + 1]]
-            self._name(one, mine, starts, found, numbers)
+        of_one, changing = np.zeros(len(unique), np.uint32), []
+        for at, (one, first, last) in enumerate(zip(self._seen_as(unique), firsts, lasts, strict=True)):
+            if one is None:
+                continue
+            if self._book.settled(one[0], first, last):
+                owner = self._book.find(*one, first) or UNNAMED
+                of_one[at] = numbers.setdefault(owner, len(numbers))
+            else:
+                changing.append((at, one))
+        found = of_one[which]
+        for at, one in changing:
+            for row in np.flatnonzero(which == at).tolist():
+                owner = self._book.find(*one, int(starts[row])) or UNNAMED
+                found[row] = numbers.setdefault(owner, len(numbers))
         codes[network] = found.reshape(-1, 2)
         return codes, list(numbers)
 
-    def _name(
-        self,
-        one: Any,  # noqa: ANN401 - a record of _SEEN
-        mine: NDArray[np.intp],
-        starts: NDArray[np.int64],
-        found: NDArray[np.uint32],
-        numbers: dict[Owner, int],
-    ) -> None:
-        raw = one["address"].tobytes()
-        address = raw[:4] if one["family"] == 4 else raw
-        if address not in self._book:
-            return
-        namespace = self._points.all[int(one["point"])].namespace
-        place, host = self._places.get(namespace, ""), self._host
-        first, last = int(starts[mine].min()), int(starts[mine].max())
-        if self._book.settled(address, first, last):
-            owner = self._book.find(address, place, host, first) or UNNAMED
-            found[mine] = numbers.setdefault(owner, len(numbers))
-            return
-        for row in mine.tolist():
-            owner = self._book.find(address, place, host, int(starts[row])) or UNNAMED
-            found[row] = numbers.setdefault(owner, len(numbers))
+    def _seen_as(self, unique: NDArray[Any]) -> Iterator[tuple[bytes, str, str] | None]:
+        """Addresses, with where they were seen, as the book is asked; None: it has nothing of that one."""
+        raw, size = unique.tobytes(), _SEEN.itemsize
+        spaces = [self._places.get(point.namespace, "") for point in self._points.all]
+        for at in range(0, len(raw), size):
+            family, begin = raw[at + 4], at + 5
+            address = raw[begin : begin + (4 if family == 4 else 16)]
+            in_place = spaces[int.from_bytes(raw[at : at + 4], "little")]
+            yield (address, in_place, self._host) if address in self._book else None
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -112,6 +112,7 @@ class Book:
         self._keeps = keeps
         self._held: dict[bytes, tuple[Held, ...]] = {}
         self._ended: set[bytes] = set()  # addresses of which something that is over is kept
+        self._same: dict[object, Any] = {}  # one of each owner, and of each host
         self._lock = threading.Lock()
         self._swept = 0
         self.version = 0
@@ -135,6 +136,8 @@ class Book:
             ahead: µs that the clock of who tells is ahead of ours.
         """
         with self._lock:
+            if len(self._same) > 2 * len(self._held) + len(changes.put):
+                self._same.clear()
             if changes.whole:
                 self._end_others(changes.put, now)
             for entry in changes.gone:
@@ -149,7 +152,8 @@ class Book:
         for one in held:
             if one.until == FOREVER and one[:3] == (entry.place, entry.host, entry.owner):
                 return
-        self._held[entry.address] = (*held, Held(entry.place, entry.host, entry.owner, since, FOREVER))
+        owner, host = (self._same.setdefault(one, one) for one in (entry.owner, entry.host))
+        self._held[entry.address] = (*held, Held(entry.place, host, owner, since, FOREVER))
 
     def _end(self, entry: Entry, at: int) -> None:
         held = self._held.get(entry.address)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from exporters.flows.names import FlowNames
     from exporters.flows.owners import Owners
     from exporters.flows.owntraffic import OwnTraffic
+    from exporters.flows.peers import Peers
     from exporters.flows.points import Points
     from exporters.flows.receivers import EndSockets, Translations
     from exporters.flows.table import Timeouts
@@ -239,6 +240,7 @@ class AgentProcess:
             records=rescue.allocate if rescue else in_memory,
             drained=rescue.drained if rescue else lambda _: None,
             names=names,
+            peers=self._peers(points, names),
         )
         self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
@@ -285,6 +287,13 @@ class AgentProcess:
             return {one.label: host if one.of_host else tids.namespace_tid(one) for one in self._namespaces()}
 
         return FlowNames(self._book, points, host, places)
+
+    def _peers(self, points: Points, names: FlowNames) -> Peers | None:
+        """The metrics of who sends to whom, where they are wanted."""
+        from exporters.flows.peers import Peers  # noqa: PLC0415
+
+        most = self._settings.prometheus.peers
+        return Peers(points, names, most) if most else None
 
     def _start_spans(self, points: Points, applications: Applications, program: FlowProgram, names: FlowNames) -> None:
         if self._otlp is None or not self._settings.otlp.exports("traces"):
@@ -540,6 +549,10 @@ class AgentProcess:
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
+            if self._sender or self._topology:
+                from topology.addresses.metrics import agent_source  # noqa: PLC0415 - only where there is a hub
+
+                sources["addresses"] = agent_source(self._book, self._sender.book if self._sender else None)
             sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
@@ -587,6 +600,7 @@ class AgentProcess:
             "started": int(self._started * 1000),
             "loader": self.collector.loader,
             "flows": len(self.collector.table),
+            "addresses": len(self._book),
             "capture_points": [
                 {"interface": point.name, "namespace": point.namespace, "tid": point.tid, "attach": kind}
                 for point, kind in captured

@@ -230,6 +230,7 @@ class HubProcess:
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
+        from topology.addresses.metrics import hub_source  # noqa: PLC0415
         from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
         from topology.path.routes import path_blueprint  # noqa: PLC0415
@@ -243,6 +244,7 @@ class HubProcess:
         self._closers.callback(executor.close)
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
         sources.append(self._certificates.families)
+        sources.append(hub_source(self.addresses, self.receiver.book if self.receiver else None))
         if self.probes:
             sources.append(probe_source(self.probes.probe))
         if self.receiver:
@@ -331,6 +333,7 @@ class HubProcess:
                 "bytes": health.size,
                 "sequence": health.sequence,
             },
+            "addresses": len(self.addresses),
             "reports": counters.reports,
             "reports_held": self.reconciler.held,
             "changes": counters.changes,

@@ -17,6 +17,7 @@ from skytrail import certificates, collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
+from topology.addresses import metrics as addresses
 from topology.linkers import metrics as linkers
 from topology.remote import metrics as wire
 
@@ -31,6 +32,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Topology", topology.DECLARED),
     ("Linkers", linkers.DECLARED),
     ("Agents and hubs", wire.DECLARED),
+    ("Address book", addresses.DECLARED),
     ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),

@@ -498,6 +498,13 @@ class Prometheus(Section, frozen=True):
             reason="bounds the series",
         ),
     ] = 200
+    peers: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000)],
+        key(
+            "pairs of owners, who sends to whom, that metrics tell apart at all capture points; more are 'overflow'; 0: none",
+            reason="0: its cardinality",
+        ),
+    ] = 0
     exemplars: Annotated[
         bool, key("give exemplars to scrapers that ask for OpenMetrics", reason="they lead from a graph to a trace")
     ] = True

@@ -53,7 +53,8 @@ class AddressFollower:
 
     def __len__(self) -> int:
         """Entries."""
-        return len(self._entries)
+        with self._lock:
+            return len(self._entries)
 
     def watch(self, told: Callable[[], None]) -> Callable[[], None]:
         """Have it called, on our thread, after each change; returns what ends that."""

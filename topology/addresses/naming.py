@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -35,6 +36,7 @@ class PastBook:
 
     def __init__(self, store: Store, begin: int, end: int) -> None:
         self._book, self._entries = Book(keeps=True), Entries()
+        self._place = functools.cache(self._entries.place)
         there, later = _revisions(store, begin, end)
         self._entries.load(there)
         self._book.apply(Changes(tuple(self._entries.current()), whole=True), end)
@@ -52,7 +54,7 @@ class PastBook:
         network = flow.get(_NETWORK)
         if not isinstance(network, Mapping) or not isinstance(flow.get("Start"), int):
             return {}
-        place = self._entries.place(host, str(flow.get("Namespace") or ""))
+        place = self._place(host, str(flow.get("Namespace") or ""))
         at = int(flow["Start"]) * 1000 + 999  # it is meant to its end
         found: dict[str, Owner | None] = {side: self._find(str(network.get(side)), place, host, at) for side in _SIDES}
         return {side: owner.shown() for side, owner in found.items() if owner is not None}
