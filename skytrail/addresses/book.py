@@ -7,10 +7,11 @@ epoch.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -98,6 +99,38 @@ class Held(NamedTuple):
     until: int
 
 
+class Draft:
+    """A whole book as it comes, part by part.
+
+    Args:
+        ahead: µs that the clock of who tells is ahead of ours.
+    """
+
+    def __init__(self, ahead: int) -> None:
+        self._ahead = ahead
+        self.held: dict[bytes, tuple[Held, ...]] = {}
+        self.same: dict[Owner, Owner] = {}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take in more."""
+        _put(self.held, entries, self._ahead, self.same)
+
+
+def _put(into: dict[bytes, tuple[Held, ...]], entries: Iterable[Entry], ahead: int, same: dict[Owner, Owner]) -> None:
+    """Add entries; one that is there already stays as it is. ``same``: of equal owners one is kept."""
+    for entry in entries:
+        held = into.get(entry.address, ())
+        if any(one.until == FOREVER and one[:3] == (entry.place, entry.host, entry.owner) for one in held):
+            continue
+        owner = same.get(entry.owner)
+        if owner is None:
+            kind, name, *others = msgspec.structs.astuple(entry.owner)
+            owner = Owner(sys.intern(kind), name, *map(sys.intern, others))
+            same[owner] = owner
+        since = entry.since and entry.since - ahead
+        into[entry.address] = (*held, Held(entry.place, sys.intern(entry.host), owner, since, FOREVER))
+
+
 class Book:
     """Who has which address, and had it within the last quarter of an hour.
 
@@ -112,7 +145,7 @@ class Book:
         self._keeps = keeps
         self._held: dict[bytes, tuple[Held, ...]] = {}
         self._ended: set[bytes] = set()  # addresses of which something that is over is kept
-        self._same: dict[object, Any] = {}  # one of each owner, and of each host
+        self._same: dict[Owner, Owner] = {}
         self._lock = threading.Lock()
         self._swept = 0
         self.version = 0
@@ -135,25 +168,33 @@ class Book:
             now: by our clock.
             ahead: µs that the clock of who tells is ahead of ours.
         """
+        if changes.whole:
+            draft = Draft(ahead)
+            draft.add(changes.put)
+            self.replace(draft, now)
+            return
         with self._lock:
-            if len(self._same) > 2 * len(self._held) + len(changes.put):
-                self._same.clear()
-            if changes.whole:
-                self._end_others(changes.put, now)
             for entry in changes.gone:
                 self._end(entry, entry.since - ahead)
-            for entry in changes.put:
-                self._put(entry, entry.since - ahead)
+            _put(self._held, changes.put, ahead, self._same)
             self._sweep(now)
             self.version += 1
 
-    def _put(self, entry: Entry, since: int) -> None:
-        held = self._held.get(entry.address, ())
-        for one in held:
-            if one.until == FOREVER and one[:3] == (entry.place, entry.host, entry.owner):
-                return
-        owner, host = (self._same.setdefault(one, one) for one in (entry.owner, entry.host))
-        self._held[entry.address] = (*held, Held(entry.place, host, owner, since, FOREVER))
+    def replace(self, draft: Draft, now: int) -> None:
+        """Have what a draft has; what it has not is over as of now."""
+        with self._lock:
+            there = draft.held
+            for address, held in self._held.items():
+                open_ = {one[:3]: one for one in held if one.until == FOREVER}
+                fresh = tuple(open_.pop(one[:3], one) for one in there.get(address, ()))  # since when, was known better
+                left = [one for one in held if one.until != FOREVER]
+                left += [one._replace(until=now) for one in open_.values()]
+                there[address] = (*left, *fresh)
+                if left:
+                    self._ended.add(address)
+            self._held, self._same = there, draft.same
+            self._sweep(now)
+            self.version += 1
 
     def _end(self, entry: Entry, at: int) -> None:
         held = self._held.get(entry.address)
@@ -165,18 +206,13 @@ class Book:
         )
         self._ended.add(entry.address)
 
-    def _end_others(self, there: Iterable[Entry], now: int) -> None:
-        keys = {entry.key for entry in there}
-        for address, held in self._held.items():
-            for one in held:
-                if one.until == FOREVER and (address, *one[:3]) not in keys:
-                    self._end(Entry(address, *one[:3], 0), now)
-
     def _sweep(self, now: int) -> None:
         """Forget what has been over for long."""
         if self._keeps or now - self._swept < _KEPT // 15:
             return
         self._swept = now
+        if len(self._same) > 2 * len(self._held):
+            self._same.clear()
         for address in list(self._ended):
             held = tuple(one for one in self._held[address] if one.until > now - _KEPT)
             if held:

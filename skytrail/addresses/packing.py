@@ -13,8 +13,8 @@ import msgspec
 from skytrail.addresses.book import Changes, Entry
 from skytrail.errors import RunError
 
-AT_ONCE = 10_000
-"""Entries of one piece: some 100 kB."""
+AT_ONCE = 5_000
+"""Entries of one piece: some 100 kB, and 3 MB of memory while it is taken in."""
 _LARGEST = 32 << 20  # bytes of one, unpacked
 
 

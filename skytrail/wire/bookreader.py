@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import grpc
 import structlog
 
-from skytrail.addresses.book import Book, Changes, Entry
+from skytrail.addresses.book import Book, Changes, Draft, Entry
 from skytrail.addresses.packing import MalformedChangesError, unpack
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.methods import naming
@@ -83,18 +83,23 @@ class BookReader:
             leaving.wait(_AGAIN)
 
     def _read(self, changes: Iterator[wire.Changes]) -> None:
-        put: list[Entry] = []
-        gone: list[Entry] = []
+        draft, put, gone = Draft(self._ahead()), list[Entry](), list[Entry]()
         for piece in changes:
             more, less = unpack(piece.body)
-            put += more
-            gone += less
-            if len(put) + len(gone) > _MOST:
-                raise MalformedChangesError(f"the address book has more than {_MOST} entries")
             self.bytes += len(piece.body)
+            self.entries += len(more) + len(less)
+            if piece.whole:
+                draft.add(more)
+            else:
+                put += more
+                gone += less
+            if len(draft.held) + len(put) + len(gone) > _MOST:
+                raise MalformedChangesError(f"the address book has more than {_MOST} entries")
             if piece.more:
                 continue
-            self._book.apply(Changes(tuple(put), tuple(gone), piece.whole), self._clock(), self._ahead())
-            self.entries += len(put) + len(gone)
+            if piece.whole:
+                self._book.replace(draft, self._clock())
+            else:
+                self._book.apply(Changes(tuple(put), tuple(gone)), self._clock(), self._ahead())
             self._known = wire.Known(session=piece.session, number=piece.number)
-            put, gone = [], []
+            draft, put, gone = Draft(self._ahead()), [], []

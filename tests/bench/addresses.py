@@ -16,7 +16,7 @@ import numpy as np
 from exporters.flows.names import FlowNames
 from exporters.flows.points import Point, Points
 from exporters.flows.table import ROW
-from skytrail.addresses.book import Book, Changes, Entry, Owner
+from skytrail.addresses.book import Book, Changes, Draft, Entry, Owner
 from skytrail.addresses.packing import pieces, unpack
 from tests.bench.report import Line
 from topology.addresses.entries import Entries
@@ -153,12 +153,10 @@ def fill() -> None:
         )
     )
     gc.collect()
-    before, book = _resident(), Book()
-    put = []
+    before, book, draft = _resident(), Book(), Draft(0)
     for body in bodies:
-        put += unpack(body)[0]
-    book.apply(Changes(tuple(put), whole=True), 1)
-    del put
+        draft.add(unpack(body)[0])
+    book.replace(draft, 1)
     gc.collect()
     print(_resident() - before)
     assert len(book) == _PODS
