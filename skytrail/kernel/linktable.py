@@ -112,6 +112,9 @@ class LinkTable:
         """A link is as the kernel now says."""
         key = (link.cookie, link.ifindex)
         links = self._links.setdefault(link.cookie, {})
+        known = links.get(link.ifindex) if link.ifindex in self._unseen.get(link.cookie, ()) else None
+        if known is not None and is_another(known.kind, known.mac, known.name, link):
+            return [*self.remove(key), *self.update(link)]
         self._unseen.get(link.cookie, set()).discard(link.ifindex)
         if links.get(link.ifindex) == link and key not in self._arriving:
             return []
@@ -196,6 +199,19 @@ def moved(gone: Mapping[LinkKey, Mark], came: Mapping[LinkKey, Mark]) -> dict[Li
     """Old place → new: what went and what came are one where kind and MAC are the same, and no other's. Not without a MAC."""
     were, are = _alone(gone), _alone(came)
     return {were[mark]: are[mark] for mark in were.keys() & are.keys()}
+
+
+_STAYING = frozenset({"bridge", "bond", "team", "vrf"})
+"""Kinds that never leave the namespace that they were made in (the kernel's netns_immutable); some have a port's MAC."""
+
+
+def is_another(kind: str, mac: bytes, name: str, link: Link) -> bool:
+    """Whether a link cannot be the one that had its ifindex when somebody last looked.
+
+    The kernel gives no ifindex twice before all are used up; but a link brings its own from the namespace that it was made in,
+    where that is free. Such a one has another MAC and another name, while one that stayed may have got one of them.
+    """
+    return kind != link.kind or (kind not in _STAYING and mac != link.mac and name != link.name)
 
 
 def _alone(marks: Mapping[LinkKey, Mark]) -> dict[Mark, LinkKey]:
