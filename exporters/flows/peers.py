@@ -24,6 +24,7 @@ _Pair = tuple[int, Owner, Owner]
 _OVERFLOW = Owner("", "overflow")
 _EVERYTHING: _Pair = (-1, _OVERFLOW, _OVERFLOW)
 _PATIENCE = 10.0  # seconds that the book gets to name who is new
+_AGAIN = 2.0  # seconds after which all who are not named yet are looked for again
 _LOOK = 60.0  # seconds between two looks for pairs that are silent
 _KEPT = 3600.0  # seconds without a packet
 _KEPT_CROWDED = 300.0  # when there is no room for others
@@ -51,7 +52,7 @@ class Peers:
         self._free: list[int] = []
         self._traffic = np.zeros((most + 2, 2), np.uint64)  # packets, bytes
         self._seen = np.zeros(most + 2)
-        self._look = clock()
+        self._again = self._look = clock()
         self.capped = 0
 
     def grew(self, growth: Growth) -> None:
@@ -64,7 +65,11 @@ class Peers:
             self._book(label[known, end], counts[known, end], now)
         new = self._since[slots] == 0
         self._since[slots[new]] = now
-        self._settle(slots[label[:, 0] == 0], growth.records, now)
+        due = slots[label[:, 0] == 0]
+        if now >= self._again:
+            self._again = now + _AGAIN
+            due = np.flatnonzero((self._since > 0) & (self._label[:, 0] == 0))
+        self._settle(due, growth.records, now)
         if now >= self._look:
             self._look = now + _LOOK
             self._expire(now)

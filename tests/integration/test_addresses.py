@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,14 @@ def start(start_agent: StartAgent, hub: Hub, **settings: str) -> Agent:
     return agent
 
 
+def pair(net: Net) -> tuple[End, End]:
+    """Two ends of a cable, with addresses that nobody else on this machine has."""
+    network = ".".join(map(str, (10, *secrets.token_bytes(2))))
+    left, right = (End(net.netns(one), net.name(f"{one}0"), f"{network}.{at}") for at, one in enumerate("ab", 1))
+    net.veth(left, right)
+    return left, right
+
+
 def moved(net: Net, end: End, to: str) -> End:
     """The same interface and address in another namespace."""
     net.ip(f"link set {end.interface} netns {to}", netns=end.netns)
@@ -67,13 +76,16 @@ def moved(net: Net, end: End, to: str) -> End:
 
 
 def test_both_ends_are_named_as_they_were_when_the_flow_began(net: Net, hub: Hub, start_agent: StartAgent) -> None:
-    agent = start(start_agent, hub)
-    left, right = net.pair()
+    agent = start(start_agent, hub, prometheus__peers="100")
+    left, right = pair(net)
     agent.wait_point(left.netns, left.interface, 10)
     agent.wait_point(right.netns, right.interface, 10)
     before = ("netns", left.netns), ("netns", right.netns)
     net.ping(left.netns, right.ip4, identifier=1)
     all_named(agent, 1, before)
+    sent = {"source": left.netns, "destination": right.netns, "device": left.interface}
+    until(lambda: agent.metrics().value("skytrail_peer_packets_total", **sent) == 3)
+    until(lambda: agent.metrics().value("skytrail_addresses_known") >= 2)
 
     other = moved(net, right, net.netns("c"))
     agent.wait_point(other.netns, other.interface, 10)
@@ -103,7 +115,7 @@ def test_yesterdays_flows_have_yesterdays_owners(net: Net, hub: Hub, start_agent
     unknowing = start_agent(
         agent__hubs=f"127.0.0.1:{hub.wire}", host_id="another", flow__names="false", flow__attach="socket", **_QUICK
     )
-    left, right = net.pair()
+    left, right = pair(net)
     for one in (agent, unknowing):
         one.wait_point(left.netns, left.interface, 10)
         one.wait_point(right.netns, right.interface, 10)
