@@ -32,8 +32,8 @@ _DAY = 86400.0
 
 log = structlog.get_logger(__name__)
 
-AGENT = "skytrail://agent/"
-"""What an agent's URI in its certificate begins with; its host's name follows, percent-encoded."""
+AGENT, HUB = "skytrail://agent/", "skytrail://hub/"
+"""What an agent's or a hub's URI in its certificate begins with; its host's name follows, percent-encoded."""
 
 EXPIRY = Metric(
     "skytrail_tls_certificate_expiry_timestamp_seconds", "skytrail.tls.certificate.expiry", Kind.GAUGE, "s",

@@ -2,7 +2,8 @@
 
 The folder holds ``ca.crt``, ``ca.key``, ``ca.crl`` (what is revoked), ``hubs/NAME.{crt,key}`` and ``agents/NAME.{crt,key}``;
 and ``former/SERIAL.crt``, those that were replaced: they are good until they end, and revoked with those that follow them.
-Keys are EC P-256, readable by their owner alone. An agent's certificate says who it is by the URI ``skytrail://agent/HOST``.
+Keys are EC P-256, readable by their owner alone. An agent's certificate says who it is by the URI ``skytrail://agent/HOST``, a
+hub's by ``skytrail://hub/HOST``; ``servers/NAME.{crt,key}`` are of HTTPS alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import ipaddress
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from skytrail.certificates import AGENT
+from skytrail.certificates import AGENT, HUB
 from skytrail.errors import RunError, UsageError
 
 CA_DAYS, DAYS, CRL_DAYS = 3650, 365, 3650
@@ -44,7 +45,7 @@ class Shown:
 
     Attributes:
         subject: its name.
-        use: ``authority``, ``hub``, ``agent`` or ``other``.
+        use: ``authority``, ``hub``, ``agent``, ``server`` or ``other``.
         names: of hosts it is for; of an agent its host's.
         serial: hexadecimal.
         fingerprint: SHA-256, hexadecimal.
@@ -63,9 +64,18 @@ class Shown:
     issuer: str
 
 
-def agent_uri(host: str) -> str:
-    """What names an agent in its certificate."""
-    return AGENT + quote(host, safe="")
+_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+_USES: Mapping[str, tuple[x509.ObjectIdentifier, ...]] = {
+    "agents": (_CLIENT,),
+    "hubs": (_SERVER, _CLIENT),
+    "servers": (_SERVER,),
+}
+"""What certificates are good for, by their folder: a hub also asks other hubs."""
+_KINDS = {AGENT: "agent", HUB: "hub"}
+
+
+def _uri(prefix: str, host: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(prefix + quote(host, safe=""))
 
 
 class Authority:
@@ -96,21 +106,16 @@ class Authority:
         return made
 
     def hub(self, names: Sequence[str], days: int = DAYS) -> Path:
-        """Make a hub's certificate for the names and addresses that agents and browsers reach it by; gives its path."""
-        alternative: list[x509.GeneralName] = []
-        for name in dict.fromkeys(names):
-            try:
-                alternative.append(x509.IPAddress(ipaddress.ip_address(name)))
-            except ValueError:
-                alternative.append(x509.DNSName(_named(name)))
-        return self._issue(f"hubs/{_file_name(names[0])}", names[0], alternative, ExtendedKeyUsageOID.SERVER_AUTH, days)
+        """Make a hub's certificate for the names and addresses that others reach it by; gives its path."""
+        return self._issue("hubs", names[0], [*_reached_by(names), _uri(HUB, names[0])], days)
+
+    def server(self, names: Sequence[str], days: int = DAYS) -> Path:
+        """Make a certificate of HTTPS alone, for the names and addresses that browsers reach it by; gives its path."""
+        return self._issue("servers", names[0], _reached_by(names), days)
 
     def agent(self, hosts: Sequence[str], days: int = DAYS) -> Path:
         """Make the certificate of an agent: its host's name, and those that it had before; gives its path."""
-        names: list[x509.GeneralName] = [
-            x509.UniformResourceIdentifier(agent_uri(_named(host))) for host in dict.fromkeys(hosts)
-        ]
-        return self._issue(f"agents/{_file_name(hosts[0])}", hosts[0], names, ExtendedKeyUsageOID.CLIENT_AUTH, days)
+        return self._issue("agents", hosts[0], [_uri(AGENT, _named(host)) for host in dict.fromkeys(hosts)], days)
 
     def renew(self, path: Path, days: int = DAYS) -> None:
         """Replace a certificate of ours, and its key, by ones for the same names. Who uses it reads them again."""
@@ -118,14 +123,13 @@ class Authority:
         authority, _ = self._authority()
         if before.issuer != authority.subject:
             raise PkiError(f"{path} is of another authority than {self.folder}: give its folder by --dir")
-        use = _only_use(before)
-        names = _alternative(before)
-        if use is None or not names:
+        uses, names = _uses(before), _alternative(before)
+        if uses not in _USES.values() or not names:
             raise PkiError(f"{path} is no certificate of a hub's or an agent's: 'skytrail pki init' makes a new authority")
         self._keep(before)
         key = ec.generate_private_key(ec.SECP256R1())
         _replace(path.with_suffix(".key"), _key_bytes(key))
-        _replace(path, self._signed(before.subject, names, use, key, days).public_bytes(serialization.Encoding.PEM))
+        _replace(path, self._signed(before.subject, names, uses, key, days).public_bytes(serialization.Encoding.PEM))
 
     def ending(self, within: float) -> Iterator[Path]:
         """The certificates in the folder that end within so many seconds, or have ended."""
@@ -153,16 +157,17 @@ class Authority:
         path = self.folder / "former" / f"{certificate.serial_number:x}.crt"
         _replace(path, certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _issue(self, where: str, name: str, names: list[x509.GeneralName], use: x509.ObjectIdentifier, days: int) -> Path:
+    def _issue(self, folder: str, name: str, names: Sequence[x509.GeneralName], days: int) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_LONGEST_NAME])])
-        return self._write(where, self._signed(subject, names, use, key, days), key)
+        where = f"{folder}/{_file_name(name)}"
+        return self._write(where, self._signed(subject, names, _USES[folder], key, days), key)
 
     def _signed(
         self,
         subject: x509.Name,
-        names: list[x509.GeneralName],
-        use: x509.ObjectIdentifier,
+        names: Sequence[x509.GeneralName],
+        uses: Sequence[x509.ObjectIdentifier],
         key: ec.EllipticCurvePrivateKey,
         days: int,
     ) -> x509.Certificate:
@@ -172,7 +177,7 @@ class Authority:
             _builder(subject, authority.subject, public, days, authority.not_valid_after_utc)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
@@ -219,13 +224,13 @@ def show(path: Path) -> Shown:
     """What a certificate says. Raises PkiError."""
     certificate = _read_certificate(path)
     names = _alternative(certificate)
-    uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier) and name.value.startswith(AGENT)]
+    uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+    kinds = [kind for prefix, kind in _KINDS.items() if any(uri.startswith(prefix) for uri in uris)]
     try:
         authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         authority = False
-    only = _only_use(certificate)
-    use = "authority" if authority else "agent" if uris else "hub" if only == ExtendedKeyUsageOID.SERVER_AUTH else "other"
+    use = "authority" if authority else kinds[0] if kinds else "server" if _uses(certificate) == (_SERVER,) else "other"
     return Shown(
         certificate.subject.rfc4514_string(),
         use,
@@ -278,16 +283,25 @@ def _alternative(certificate: x509.Certificate) -> list[x509.GeneralName]:
         return []
 
 
-def _only_use(certificate: x509.Certificate) -> x509.ObjectIdentifier | None:
+def _uses(certificate: x509.Certificate) -> tuple[x509.ObjectIdentifier, ...]:
     try:
-        uses = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        return tuple(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
-        return None
-    return uses[0] if len(uses) == 1 else None
+        return ()
 
 
 def _whose(certificate: x509.Certificate) -> tuple[object, ...]:
-    return certificate.issuer, certificate.subject, _only_use(certificate)
+    return certificate.issuer, certificate.subject, _uses(certificate)
+
+
+def _reached_by(names: Sequence[str]) -> list[x509.GeneralName]:
+    reached: list[x509.GeneralName] = []
+    for name in dict.fromkeys(names):
+        try:
+            reached.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            reached.append(x509.DNSName(_named(name)))
+    return reached
 
 
 def _named(name: str) -> str:

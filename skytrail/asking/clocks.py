@@ -1,4 +1,4 @@
-"""Questions and answers between hosts whose clocks are apart: on the wire all times are by the hub's clock. Pure."""
+"""Questions and answers between hosts whose clocks are apart: on the wire all times are by the clock of one hub. Pure."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def by_clock_of_hub(answer: Answer, ahead: Callable[[], int]) -> Answer:
         if not by:
             yield from answer(question)
             return
-        for part in answer(_asked(question, -by)):
-            yield _told(part, by)
+        for part in answer(question_shifted(question, -by)):
+            yield part_shifted(part, by)
 
     return answered
 
 
-def _asked(question: Question, by: int) -> Question:
+def question_shifted(question: Question, by: int) -> Question:
+    """The same question by a clock that is so many ms ahead."""
     when, term = getattr(question, "when", None), getattr(question, "term", None)
     changes = {} if when is None else {"when": _range(when, by)}
     return msgspec.structs.replace(question, **changes, **({} if term is None else {"term": _term(term, by)}))
@@ -66,7 +67,8 @@ def _value(value: Scalar, by: int) -> Scalar:
     return value if isinstance(value, str | bool) else value + by
 
 
-def _told(part: Part, by: int) -> Part:
+def part_shifted(part: Part, by: int) -> Part:
+    """The same part by a clock that is so many ms ahead; what was found is changed."""
     for one in part.found:
         for name, keys in _TIMES.items():
             of_name = one if not name else one.get(name)
@@ -79,5 +81,5 @@ def _told(part: Part, by: int) -> Part:
 
 def _shift(times: MutableMapping[str, Any], keys: tuple[str, ...], by: int) -> None:
     for key in keys:
-        if key in times:
-            times[key] += by
+        if isinstance(time := times.get(key), int | float):
+            times[key] = time + by

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from skytrail.asking.clocks import part_shifted
 from skytrail.asking.questions import Part, decode_part
 from skytrail.errors import RunError
 
@@ -54,24 +55,25 @@ class Collected:
 
     def __init__(self, room: Room) -> None:
         self._room, self._size = room, _Size()
-        self._parts: list[tuple[str, bytes]] = []
+        self._parts: list[tuple[str, bytes, int]] = []
         self.unreadable: Callable[[str, str], None] = lambda _tid, _reason: None
         self.drop = weakref.finalize(self, _give, room, self._size)
 
-    def add(self, tid: str, data: bytes) -> None:
-        """Take one more. Raises RunError: there is no room."""
+    def add(self, tid: str, data: bytes, shift: int = 0) -> None:
+        """Take one more, its times to be shifted by so many ms as it is read. Raises RunError: there is no room."""
         most = self._room.most
         if self._size.bytes + len(data) > most:
             raise RunError(f"the answers are larger than {most >> 20} MiB together: ask for less, or set hub.ask_max")
         if not self._room.take(len(data)):
             raise RunError("there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max")
         self._size.bytes += len(data)
-        self._parts.append((tid, data))
+        self._parts.append((tid, data, shift))
 
     def __iter__(self) -> Iterator[tuple[str, Part]]:
-        for tid, data in self._parts:
+        for tid, data, shift in self._parts:
             try:
-                yield tid, decode_part(data)
+                part = decode_part(data)
+                yield tid, part_shifted(part, shift) if shift else part
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 self.unreadable(tid, f"its answer cannot be read ({error}): upgrade its agent and the hub")
 

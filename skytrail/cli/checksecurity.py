@@ -57,7 +57,9 @@ def _wire(settings: Settings) -> Iterator[Finding]:
         if wire.tls_cert:
             from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
 
-            HubSecurity(wire_files(wire), wire.tls_crl)
+            security = HubSecurity(wire_files(wire), wire.tls_crl)
+            if settings.topology.store == "janusgraph" and (refusal := security.refusal()):
+                yield Finding("wire", "note", f"other hubs of the same graph {refusal}", _PAGE)
     except SkytrailError as error:
         yield Finding("hubs" if hubs else "wire", "missing", str(error), _PAGE)
     else:

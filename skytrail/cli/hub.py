@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.wire.peers import Other
     from skytrail.wire.security import HubSecurity
     from topology.addresses.follow import AddressFollower
     from topology.duty import Duty
@@ -188,19 +190,23 @@ class HubProcess:
         except ImportError as error:
             raise NotSupportedError("a hub needs libraries", "pip install 'skytrail[wire]'") from error
 
-        from skytrail.wire.exposure import check_wire  # noqa: PLC0415
+        from skytrail.wire.exposure import advertised, asking_refusal, check_wire, loopback, peer_refusal  # noqa: PLC0415
+        from skytrail.wire.peers import Other  # noqa: PLC0415
 
         check_wire(self._settings)
         settings, wire = self._settings.hub, self._settings.wire
         self._security = HubSecurity(wire_files(wire), wire.tls_crl)
         self._certificates.add("wire", self._security.files)
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
-        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security)
+        closed = asking_refusal(self._settings, shared=self.store.shared)
+        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security, closed)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
-        elsewhere = Elsewhere(self.store, self._host.hostname, self.receiver.session, self.receiver.connected, clock)
-        self.receiver.asker.elsewhere = elsewhere.agents
+        peers, name, here = self.receiver.peers, self._host.hostname, loopback(self._host.boot_id)
+        peers.refuses = functools.partial(peer_refusal, self._settings, here)
+        ours = Other(name, advertised(self._settings, name, self.receiver.port), here)
+        elsewhere = Elsewhere(self.store, ours, self.receiver.session, self.receiver.connected, clock, peers.are)
         self._closers.callback(elsewhere.stop)
         elsewhere.start()
 
@@ -340,7 +346,7 @@ class HubProcess:
             "probes": self.probes.status() if self.probes else {},
             # as Skydive's clients read it
             "Agents": self._agents(),
-            "Peers": {"Incomers": {}, "Outgoers": {}},
+            "Peers": {"Incomers": {}, "Outgoers": self._hubs()},
             "Publishers": {},
             "Subscribers": self.subscribers.status(),
             "Probes": self.probes.shown() if self.probes else {},
@@ -351,6 +357,11 @@ class HubProcess:
         agents = self.receiver.agents() if self.receiver else []
         names = Counter(agent.host for agent in agents)
         return {agent.host if names[agent.host] == 1 else agent.tid: _shown(agent) for agent in agents}
+
+    def _hubs(self) -> dict[str, object]:
+        """Other hubs of the graph, by where they are reached, or the name of their host where they told none."""
+        found = self.receiver.peers.status() if self.receiver else []
+        return {other.address or other.name: _shown_hub(other, failure, ahead) for other, failure, ahead in found}
 
     def _waiting(self) -> dict[str, str | None]:
         return {
@@ -391,4 +402,17 @@ def _shown(agent: Agent) -> dict[str, object]:
         "ClockOffset": agent.offset / 1e6,
         "Taken": agent.taken,
         "Refused": agent.refused,
+    }
+
+
+def _shown_hub(other: Other, failure: str, ahead: int) -> dict[str, object]:
+    """As Skydive's clients read an analyzer, and more."""
+    return {
+        "ServiceType": "analyzer",
+        "Host": other.name,
+        "Addr": other.address,
+        "IsConnected": not failure,
+        "Failure": failure,
+        "ClockOffset": ahead / 1e6,
+        "Agents": sorted(other.agents.values()),
     }

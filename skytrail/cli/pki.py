@@ -43,8 +43,9 @@ def pki() -> None:
 
     \b
     skytrail pki init               once, on a host that nobody but you reaches
-    skytrail pki hub hub.example    names and addresses that agents reach the hub by
+    skytrail pki hub hub.example    names and addresses that agents and other hubs reach the hub by
     skytrail pki agent node1        the agent of one host, named as `hostname` says it
+    skytrail pki server node1       HTTPS alone, of an agent or a hub
 
     Copy ca.crt with a certificate and its key to its host, and set wire.tls_ca, wire.tls_cert and wire.tls_key there.
     """  # noqa: D301 - \b is click's mark of lines to keep as they are
@@ -79,6 +80,16 @@ def init(folder: Path, days: int, *, force: bool) -> None:
 def hub(names: tuple[str, ...], folder: Path, days: int, *, force: bool) -> None:
     """Make a hub's certificate for all its NAMES and addresses."""
     _made(_authority(folder, force=force).hub(names, days))
+
+
+@pki.command()
+@click.argument("names", nargs=-1, required=True)
+@_folder
+@_lifetime(365)
+@_force
+def server(names: tuple[str, ...], folder: Path, days: int, *, force: bool) -> None:
+    """Make a certificate of HTTPS, which is good for nothing else, for all its NAMES and addresses."""
+    _made(_authority(folder, force=force).server(names, days))
 
 
 @pki.command()

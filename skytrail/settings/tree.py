@@ -14,6 +14,7 @@ import msgspec
 from skytrail.settings.values import (
     check_address,
     check_addresses,
+    check_advertised,
     check_database,
     check_endpoint,
     check_interfaces,
@@ -280,6 +281,14 @@ class Hub(Section, frozen=True):
     wire: Annotated[
         str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)
     ] = "127.0.0.1:8083"
+    advertise: Annotated[
+        str,
+        key(
+            "address and port at which other hubs of the same graph reach hub.wire, its own and no load balancer's",
+            reason="empty: hub.wire, and this host's name where that is every address",
+            check=check_advertised,
+        ),
+    ] = ""
     ask_timeout: Annotated[
         Interval, key("how long agents have to answer a question", unit="s", reason="who has not is told as missing")
     ] = 5.0
@@ -306,7 +315,10 @@ class Wire(Section, frozen=True):
     ] = None
     tls_crl: Annotated[
         str | None,
-        key("file with revoked certificates of agents (PEM), for hubs; read again when it changes", reason="null: none is"),
+        key(
+            "file with revoked certificates (PEM), for hubs; read again when it changes",
+            reason="null: none is",
+        ),
     ] = None
 
 

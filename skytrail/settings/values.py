@@ -91,6 +91,14 @@ def check_address(value: str) -> None:
     parse_address(value)
 
 
+def check_advertised(value: str) -> None:
+    """Refuse what nobody can dial; empty is none."""
+    if value:
+        host, port = parse_address(value)
+        if not host or not port:
+            raise ValueError(f"expected an address that others can dial, as hub1.example:8083, got {value!r}")
+
+
 def check_addresses(values: Sequence[str]) -> None:
     """Refuse a list of which :func:`parse_address` cannot read one, or that has one twice."""
     for value in values:

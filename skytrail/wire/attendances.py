@@ -1,4 +1,4 @@
-"""A hub's end of questions: asks the agents that attend, all at once, and waits for what they answer."""
+"""A hub's end of questions: asks the agents that attend, and other hubs, all at once, and waits for what they answer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import grpc
 
 from skytrail.asking.asker import Answers
-from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE, Collected, Room
+from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE, Room
+from skytrail.asking.gathering import OURS, From, Gathered, Taker
 from skytrail.asking.questions import Question, encode_question
-from skytrail.errors import RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendant import MOST_OPEN
 from skytrail.wire.versions import ATTENDS
@@ -32,39 +34,85 @@ class Known(Protocol):
     heard: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which hosts are asked: those of some TIDs; None: all but some."""
+
+    hosts: frozenset[str] | None = None
+    but: frozenset[str] = frozenset()
+
+    def of(self, there: Collection[str]) -> set[str]:
+        """Those among some."""
+        return set(there) - self.but if self.hosts is None else set(there) & self.hosts
+
+
+class Others(Protocol):
+    """Other hubs of the same graph, which ask their agents for us: see :class:`skytrail.wire.peers.Peers`."""
+
+    def agents(self) -> Mapping[str, Mapping[str, str]]:
+        """Names of the hosts whose agents report to another hub, by TID, by what names that hub."""
+        ...
+
+    def names(self) -> Mapping[str, str]:
+        """Names of all these hosts, and of those that answered lately and are in no list yet, by TID."""
+        ...
+
+    def left(self, hub: str) -> str:
+        """Why an agent that was said to report to a hub is not there, where that one says nothing of it."""
+        ...
+
+    def ask(self, question: Question, wanted: Wanted, gathered: Gathered, most: int, seconds: float) -> Future[None]:
+        """Ask all of them that are sides of what is gathered; cancelled, it takes no more."""
+        ...
+
+    def late(self, hub: str, seconds: float) -> str:
+        """Count a hub that was waited for in vain; says so."""
+        ...
+
+
 class _Attendance:
     """The call by which one agent attends. For the loop's thread, but for ``open``, which :class:`Attendances` locks."""
 
     def __init__(self, tid: str) -> None:
         self.tid = tid
-        self.open: dict[int, _Asked] = {}
+        self.open: dict[int, Round] = {}
         self.sending: asyncio.Queue[wire.Question | None] = asyncio.Queue()  # bounded by who puts in
 
 
-class _Asked:
-    """A question that is being asked."""
+class Round:
+    """A question that some of our agents are being asked. For any thread.
 
-    def __init__(self, number: int, room: Room) -> None:
-        self.number = number
-        self.collected = Collected(room)
-        self.failures: dict[str, str] = {}
-        self.results: Counter[str] = Counter()
+    Args:
+        number: of the question.
+        taker: takes what they answer.
+
+    Attributes:
+        tried: TIDs of those that were to be asked.
+        begun: those that are asked.
+        waiting: those of them that have not answered whole, by TID.
+        results: what became of the question to each.
+    """
+
+    def __init__(self, number: int, taker: Taker) -> None:
+        self.number, self._taker = number, taker
+        self.tried: set[str] = set()
+        self.begun: list[_Attendance] = []
         self.waiting: dict[str, _Attendance] = {}
-        self.over: RunError | None = None
-        self.done = threading.Event()
+        self.results: Counter[str] = Counter()
         self._lock = threading.Lock()
+
+    def refuse(self, tid: str, reason: str) -> None:
+        """An agent cannot be asked."""
+        self.results[AWAY] += 1
+        self._taker.ended(tid, reason)
 
     def take(self, tid: str, answer: wire.Answer) -> None:
         """Take a part of an answer."""
         with self._lock:
             if tid not in self.waiting:
                 return
-            if answer.part and self.over is None:
-                try:
-                    self.collected.add(tid, answer.part)
-                except RunError as error:
-                    self.over = error
-                    self.done.set()
+            if answer.part:
+                self._taker.part(tid, answer.part)
             if answer.last:
                 self._end(tid, answer.failure, FAILED if answer.failure else ANSWERED)
 
@@ -77,18 +125,16 @@ class _Asked:
     def _end(self, tid: str, failure: str, result: str) -> None:
         del self.waiting[tid]
         self.results[result] += 1
-        if failure:
-            self.failures[tid] = failure
+        self._taker.ended(tid, failure)
         if not self.waiting:
-            self.done.set()
+            self._taker.done()
 
     def late(self, seconds: float) -> list[_Attendance]:
         """Wait no longer; those who have not answered whole."""
         with self._lock:
             left = list(self.waiting.values())
-            self.waiting.clear()
-            self.results.update([LATE] * len(left))
-            self.failures |= {one.tid: f"did not answer within {seconds:g} s" for one in left}
+            for one in left:
+                self._end(one.tid, f"did not answer within {seconds:g} s", LATE)
         return left
 
 
@@ -102,79 +148,135 @@ class Attendances:
         most: bytes of the answers to one question.
 
     Attributes:
-        elsewhere: gives the agents that report to other hubs, and are not asked: names of their host and of that hub's, by TID.
+        others: other hubs, which are asked, too; None: there are none.
+        room: for answers.
         results: what became of questions to agents.
     """
 
     def __init__(
         self, known: Callable[[], Collection[Known]], loop: asyncio.AbstractEventLoop, timeout: float, most: int
     ) -> None:
-        self._known, self._loop, self._timeout, self._most = known, loop, timeout, most
-        self._room = Room(most)
+        self._known, self._loop, self.timeout, self._most = known, loop, timeout, most
+        self.room = Room(most)
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._there: dict[str, _Attendance] = {}
         self.results: Counter[str] = Counter()
-        self.elsewhere: Callable[[], Mapping[str, tuple[str, str]]] = dict
+        self.others: Others | None = None
 
     def hosts(self) -> Mapping[str, str]:
         """As :meth:`skytrail.asking.asker.Asker.hosts`."""
-        elsewhere = {tid: host for tid, (host, _) in self.elsewhere().items()}
-        return elsewhere | {one.tid: one.host for one in self._known()}
+        return {**(self.others.names() if self.others else {}), **self.names()}
+
+    def names(self) -> dict[str, str]:
+        """The same of those that report, or reported, to this hub."""
+        return {one.tid: one.host for one in self._known()}
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:
         """As :meth:`skytrail.asking.asker.Asker.ask`."""
-        known = {one.tid: one for one in self._known()}
-        asked = _Asked(next(self._numbers), self._room)
-        with self._lock:
-            elsewhere = self.elsewhere()
-            for tid in known.keys() | elsewhere.keys() if hosts is None else set(hosts):
-                self._choose(asked, tid, known.get(tid), elsewhere.get(tid))
-            begun = list(asked.waiting.values())
-        said = wire.Question(
-            number=asked.number,
-            body=encode_question(question),
-            timeout_ms=int(self._timeout * 1000),
-            most_bytes=self._most,
-        )
+        wanted = Wanted(None if hosts is None else frozenset(hosts))
+        others = self.others.agents() if self.others else {}
+        gathered = Gathered(self.room, [OURS, *others])
+        begun = self.begin(encode_question(question), wanted, From(gathered, OURS), self._most, self.timeout)
+        unheard = self._unheard(wanted, begun.tried, others)
+        asking = self._ask_others(question, wanted, begun, gathered)
         try:
-            if begun:
-                self._say(begun, said)
-                asked.done.wait(self._timeout)
+            gathered.finished.wait(self.timeout)
         finally:
-            left = asked.late(self._timeout)
-            self._forget(asked, begun, left)
-        if asked.over is not None:
-            asked.collected.drop()
-            raise asked.over
-        hosts = self.hosts()
-        missing = _by_name(asked.failures, hosts)
-        asked.collected.unreadable = lambda tid, reason: missing.update(_by_name({tid: reason}, hosts))
-        return Answers(asked.collected, missing)
+            self.end(begun, self.timeout)
+            for side in gathered.left() - {OURS}:
+                gathered.lost(side, self.others.late(side, self.timeout) if self.others else "")
+            if asking is not None:
+                asking.cancel()
+        if gathered.over is not None:
+            gathered.collected.drop()
+            raise gathered.over
+        named = self.hosts()
+        failures = gathered.missing(unheard, others)
+        failures = {tid: failures[tid] for tid in wanted.of(failures)}
+        with self._lock:
+            self.results.update([AWAY] * len(failures.keys() & unheard.keys()))
+        missing = _by_name(failures, named)
+        gathered.collected.unreadable = lambda tid, reason: missing.update(_by_name({tid: reason}, named))
+        return Answers(gathered.collected, missing)
 
-    def _choose(self, asked: _Asked, tid: str, agent: Known | None, elsewhere: tuple[str, str] | None) -> None:
-        there = self._there.get(tid)
-        reads = there is not None and there.sending.qsize() < 2 * MOST_OPEN
-        if there is not None and reads and len(there.open) < MOST_OPEN:
-            asked.waiting[tid] = there
-            there.open[asked.number] = asked
-            return
-        asked.results[AWAY] += 1
-        if there is not None and not reads:
-            asked.failures[tid] = "its agent does not hear what it is asked: see its log"
-        elif there is not None:
-            asked.failures[tid] = f"is asked {MOST_OPEN} questions already: ask again later"
-        elif elsewhere is not None and not (agent and agent.connected):
-            asked.failures[tid] = f"its agent reports to the hub on {elsewhere[1]}: ask that one"
-        elif agent is None:
-            asked.failures[tid] = "no agent of this host has greeted since the hub's start"
-        elif not agent.connected:
-            heard = datetime.fromtimestamp(agent.heard // 1_000_000, UTC)
-            asked.failures[tid] = f"its agent is not connected; last heard of at {heard:%Y-%m-%dT%H:%M:%SZ}"
-        elif agent.version < ATTENDS:
-            asked.failures[tid] = f"its agent speaks version {agent.version} of the wire: upgrade it"
+    def _ask_others(self, question: Question, wanted: Wanted, begun: Round, gathered: Gathered) -> Future[None] | None:
+        """Ask other hubs for whom is not asked here; what takes no more of them when it is cancelled."""
+        asked = frozenset(one.tid for one in begun.begun)
+        left = Wanted(None, asked) if wanted.hosts is None else Wanted(wanted.hosts - asked)
+        sides = gathered.left() - {OURS}
+        if self.others is not None and sides and left.hosts != frozenset():
+            return self.others.ask(question, left, gathered, self._most, self.timeout)
+        for side in sides:
+            gathered.done(side)
+        return None
+
+    def _unheard(self, wanted: Wanted, tried: Collection[str], others: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Why hosts are missing that are not asked here, unless another hub brings their answers."""
+        known = {one.tid: one for one in self._known()}
+        listed = {tid: hub for hub, agents in others.items() for tid in agents}
+        reasons: dict[str, str] = {}
+        for tid in (known.keys() | listed.keys() if wanted.hosts is None else wanted.hosts) - set(tried):
+            agent = known.get(tid)
+            if self.others is not None and tid in listed:
+                reasons[tid] = self.others.left(listed[tid])
+            elif agent is None:
+                reasons[tid] = "no agent of this host has greeted since the hub's start"
+            else:
+                heard = datetime.fromtimestamp(agent.heard // 1_000_000, UTC)
+                reasons[tid] = f"its agent is not connected; last heard of at {heard:%Y-%m-%dT%H:%M:%SZ}"
+        return reasons
+
+    def begin(self, body: bytes, wanted: Wanted, taker: Taker, most: int, seconds: float) -> Round:
+        """Ask those of our agents that are wanted and report now; follow it by :meth:`end`.
+
+        Args:
+            body: the question as JSON.
+            wanted: who is asked.
+            taker: takes what they answer.
+            most: bytes of one answer.
+            seconds: that they have.
+        """
+        begun = Round(next(self._numbers), taker)
+        connected = {one.tid: one for one in self._known() if one.connected}
+        with self._lock:
+            begun.tried = wanted.of(connected.keys() | self._there.keys())
+            for tid in begun.tried:
+                there = self._there.get(tid)
+                if reason := self._refusal(there, connected.get(tid)):
+                    begun.refuse(tid, reason)
+                elif there is not None:
+                    begun.begun.append(there)
+                    begun.waiting[tid] = there
+                    there.open[begun.number] = begun
+            to = list(begun.begun)
+        if to:
+            self._say(to, wire.Question(number=begun.number, body=body, timeout_ms=int(seconds * 1000), most_bytes=most))
         else:
-            asked.failures[tid] = "its agent does not attend to questions yet: ask again"
+            taker.done()
+        return begun
+
+    def end(self, begun: Round, seconds: float) -> None:
+        """Wait no longer for those that have not answered within so many seconds."""
+        left = begun.late(seconds)
+        with self._lock:
+            for one in begun.begun:
+                one.open.pop(begun.number, None)
+            self.results.update(begun.results)
+            begun.results.clear()  # it may be ended twice
+        if left:
+            self._say(left, wire.Question(number=begun.number, cancelled=True))
+
+    @staticmethod
+    def _refusal(there: _Attendance | None, agent: Known | None) -> str:
+        """Why an agent that reports or attends cannot be asked; empty: it can."""
+        if there is None:
+            if agent is not None and agent.version < ATTENDS:
+                return f"its agent speaks version {agent.version} of the wire: upgrade it"
+            return "its agent does not attend to questions yet: ask again"
+        if there.sending.qsize() >= 2 * MOST_OPEN:
+            return "its agent does not hear what it is asked: see its log"
+        return f"is asked {MOST_OPEN} questions already: ask again later" if len(there.open) >= MOST_OPEN else ""
 
     def _say(self, to: Collection[_Attendance], question: wire.Question) -> None:
         def put() -> None:
@@ -183,14 +285,6 @@ class Attendances:
 
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody attends any more
             self._loop.call_soon_threadsafe(put)
-
-    def _forget(self, asked: _Asked, begun: Collection[_Attendance], left: Collection[_Attendance]) -> None:
-        with self._lock:
-            for one in begun:
-                one.open.pop(asked.number, None)
-            self.results.update(asked.results)
-        if left:
-            self._say(left, wire.Question(number=asked.number, cancelled=True))
 
     async def attend(self, tid: str, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
         """Serve an agent's call; a later one of the same agent ends it."""
@@ -213,11 +307,11 @@ class Attendances:
         try:
             async for answer in answers:
                 with self._lock:
-                    asked = there.open.get(answer.number)
+                    begun = there.open.get(answer.number)
                     if answer.last:
                         there.open.pop(answer.number, None)
-                if asked is not None:
-                    asked.take(there.tid, answer)
+                if begun is not None:
+                    begun.take(there.tid, answer)
         finally:
             there.sending.put_nowait(None)
 
@@ -227,8 +321,8 @@ class Attendances:
                 del self._there[there.tid]
             lost = list(there.open.values())
             there.open.clear()
-        for asked in lost:
-            asked.lost(there.tid)
+        for begun in lost:
+            begun.lost(there.tid)
 
 
 def _by_name(failures: Mapping[str, str], hosts: Mapping[str, str]) -> dict[str, str]:

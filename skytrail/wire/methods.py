@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import grpc
+import grpc.aio
 
 from skytrail.wire import wire_pb2 as wire
 
@@ -28,6 +29,13 @@ SERVER_OPTIONS = (
     ("grpc.server_handshake_timeout_ms", 5_000),
 )
 """Of a hub: an agent has four calls open on its connection, and who has not shown a certificate is not waited for long."""
+PEER_OPTIONS = (
+    *OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+"""Of a hub that asks another: that one may be back at any time."""
 TID, OUTBOX, VERSION = "skytrail-tid", "skytrail-outbox", "skytrail-version"
 """Metadata of :func:`reporting` and :func:`attending`: who reports, by which numbers, in which version of the protocol."""
 
@@ -67,8 +75,25 @@ def naming(
     return stream, stream.cancel
 
 
+def meeting(channel: grpc.aio.Channel) -> Callable[..., Any]:
+    """The call by which hubs meet."""
+    call: Callable[..., Any] = channel.unary_unary(f"/{_SERVICE}/Meet", wire.Meeting.SerializeToString, wire.Meeting.FromString)
+    return call
+
+
+def asking(channel: grpc.aio.Channel, inquiry: wire.Inquiry, timeout: float) -> Any:  # noqa: ANN401 - grpc has no types
+    """Begin to ask another hub: the call, an iterator of replies."""
+    call: Any = channel.unary_stream(f"/{_SERVICE}/Ask", wire.Inquiry.SerializeToString, wire.Reply.FromString)
+    return call(inquiry, timeout=timeout)
+
+
 def handlers(
-    greet: Callable[..., Any], report: Callable[..., Any], attend: Callable[..., Any], names: Callable[..., Any]
+    greet: Callable[..., Any],
+    report: Callable[..., Any],
+    attend: Callable[..., Any],
+    meet: Callable[..., Any],
+    ask: Callable[..., Any],
+    names: Callable[..., Any],
 ) -> grpc.GenericRpcHandler:
     """A server's side: coroutines of (request, context), and (requests, context)."""
     return grpc.method_handlers_generic_handler(
@@ -78,5 +103,7 @@ def handlers(
             "Attend": grpc.stream_stream_rpc_method_handler(attend, wire.Answer.FromString, wire.Question.SerializeToString),
             "Names": grpc.unary_stream_rpc_method_handler(names, wire.Known.FromString, wire.Changes.SerializeToString),
             "Report": grpc.stream_stream_rpc_method_handler(report, wire.Reports.FromString, wire.Taken.SerializeToString),
+            "Meet": grpc.unary_unary_rpc_method_handler(meet, wire.Meeting.FromString, wire.Meeting.SerializeToString),
+            "Ask": grpc.unary_stream_rpc_method_handler(ask, wire.Inquiry.FromString, wire.Reply.SerializeToString),
         },
     )

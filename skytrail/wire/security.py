@@ -2,7 +2,8 @@
 
 A certificate of an agent's names its host by the URI ``skytrail://agent/HOST`` among its alternative names (several: it was
 called otherwise before); ``skytrail pki agent`` makes such ones. An agent makes sure that the hub's certificate is for the name
-or address that it dialled. Files are read again at each connection, so that replaced ones need no restart.
+or address that it dialled. A hub that asks another one has the URI ``skytrail://hub/HOST`` in its own. Files are read again at
+each connection, so that replaced ones need no restart.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import grpc
 import grpc.aio
 import structlog
 
-from skytrail.certificates import AGENT, Reloading, file_signature, load_pair, read_validity, reason
+from skytrail.certificates import AGENT, HUB, Reloading, file_signature, load_pair, read_validity, reason
 from skytrail.errors import NotSupportedError, RunError
 from skytrail.settings.tree import Wire
-from skytrail.wire.methods import OPTIONS
+from skytrail.wire.methods import OPTIONS, PEER_OPTIONS
 
 _log = structlog.get_logger(__name__)
 
+_REMEDY = "'skytrail pki hub --force' makes another"
 _LOCAL = [("grpc.use_local_subchannel_pool", 1)]  # a new connection is one: it reads the files again
 
 Connect = Callable[[str], grpc.Channel]
@@ -46,17 +48,22 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An agent by its certificate.
+    """An agent, or another hub, by its certificate.
 
     Attributes:
-        hosts: names that it may report as.
+        hosts: names that it may report as, or is reached by.
         serial: of the certificate.
         ends: when it ends to be good, seconds since the epoch.
+        kind: ``agent`` or ``hub``.
     """
 
     hosts: tuple[str, ...]
     serial: int
     ends: float
+    kind: str = "agent"
+
+
+_KINDS = {"agent": AGENT, "hub": HUB}
 
 
 def wire_files(settings: Wire) -> Reloading[Files] | None:
@@ -88,8 +95,7 @@ def connector(files: Reloading[Files] | None) -> Connect:
         options = [*OPTIONS, *_LOCAL]
         if files is None:
             return grpc.insecure_channel(address, options)
-        found = files.current()
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials(found.authorities, found.key, found.chain), options)
+        return grpc.secure_channel(address, _credentials(files.current()), options)
 
     return connect
 
@@ -98,7 +104,7 @@ INSECURE = connector(None)
 
 
 class HubSecurity:
-    """The hub's half: where it listens, and who may connect as whom.
+    """The hub's half: where it listens, who may connect as whom, and as whom it asks other hubs.
 
     Args:
         files: None: anybody may, as anybody.
@@ -111,6 +117,7 @@ class HubSecurity:
     def __init__(self, files: Reloading[Files] | None = None, crl: str | None = None) -> None:
         self.files = files
         self._given: Files | None = None
+        self._own: tuple[Files, bool] | None = None
         self._revoked = _Revoked(Path(crl), files) if crl and files else None
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
@@ -132,18 +139,34 @@ class HubSecurity:
         self._given = found
         return _configuration(found)
 
-    def peer(self, context: Any) -> Peer | None:  # noqa: ANN401 - grpc has no types
-        """Who is at the other end; None: the wire has no TLS. Raises PeerError: the certificate is no agent's, or revoked."""
+    def dial(self, address: str) -> grpc.aio.Channel:
+        """Open a connection to another hub, on the running loop."""
+        options = [*PEER_OPTIONS, *_LOCAL]
+        if self.files is None:
+            return grpc.aio.insecure_channel(address, options)
+        return grpc.aio.secure_channel(address, _credentials(self.files.current()), options)
+
+    def refusal(self) -> str:
+        """Why our certificate is no good to ask another hub by; empty: it is."""
+        if self.files is None:
+            return ""
+        found = self.files.current()
+        if self._own is None or self._own[0] is not found:
+            self._own = found, names_hub(found.chain)
+        return "" if self._own[1] else f"cannot be asked by this hub's certificate: {_REMEDY}"
+
+    def peer(self, context: Any, kind: str = "agent") -> Peer | None:  # noqa: ANN401 - grpc has no types
+        """Who is at the other end; None: the wire has no TLS. Raises PeerError: its certificate is no such one, or revoked."""
         if self.files is None:
             return None
-        told = context.auth_context()
+        told, prefix = context.auth_context(), _KINDS[kind]
         uris = [uri.decode(errors="replace") for uri in told.get("peer_uri", ())]
-        hosts = tuple(unquote(uri.removeprefix(AGENT)) for uri in uris if uri.startswith(AGENT))
+        hosts = tuple(unquote(uri.removeprefix(prefix)) for uri in uris if uri.startswith(prefix))
         if not hosts:
             name = b" ".join(told.get("x509_common_name", ())).decode(errors="replace")
-            raise PeerError(f"the certificate '{name}' is no agent's: 'skytrail pki agent HOST' makes one")
+            raise PeerError(f"the certificate '{name}' is no {kind}'s: 'skytrail pki {kind} HOST' makes one")
         validity = read_validity(told["x509_pem_cert"][0])
-        peer = Peer(hosts, validity.serial, validity.ends)
+        peer = Peer(hosts, validity.serial, validity.ends, kind)
         self.check(peer)
         return peer
 
@@ -155,7 +178,7 @@ class HubSecurity:
             raise PeerError(f"the certificate of {peer.hosts[0]} has ended: 'skytrail pki renew' makes another")
         if self._revoked is not None and peer.serial in self._revoked.serials():
             raise PeerError(
-                f"the certificate {peer.serial:x} of {peer.hosts[0]} is revoked: 'skytrail pki agent' makes another"
+                f"the certificate {peer.serial:x} of {peer.hosts[0]} is revoked: 'skytrail pki {peer.kind}' makes another"
             )
 
     def admit(self, peer: Peer | None, host: str, known: str | None = None) -> None:
@@ -220,6 +243,25 @@ class _Revoked:
         if not any(_signed(found, authority.public_key()) for authority in authorities):
             raise ValueError("no authority of wire.tls_ca has signed it")
         return frozenset(one.serial_number for one in found)
+
+
+def names_hub(chain: bytes) -> bool:
+    """Whether another hub answers who shows that certificate, PEM: it is good as a client's, and names a hub."""
+    from cryptography import x509  # noqa: PLC0415 - an agent never loads it
+    from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: PLC0415
+
+    extensions = x509.load_pem_x509_certificate(chain).extensions
+    try:
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return ExtendedKeyUsageOID.CLIENT_AUTH in uses and any(uri.startswith(HUB) for uri in uris)
+
+
+def _credentials(files: Files) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(files.authorities, files.key, files.chain)
 
 
 def _signed(found: Any, key: Any) -> bool:  # noqa: ANN401 - cryptography is imported only where it is used

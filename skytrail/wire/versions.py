@@ -14,12 +14,14 @@ class WireError(RunError):
     """The other end cannot be talked to; says why and what to do."""
 
 
-def agreed(oldest: int, newest: int) -> int:
+def agreed(oldest: int, newest: int, other: str = "the agent", this: str = "the hub") -> int:
     """The newest version that both ends speak.
 
     Args:
         oldest: of the other end.
         newest: of the other end.
+        other: what that is.
+        this: what we are.
 
     Raises:
         WireError: there is none.
@@ -27,6 +29,6 @@ def agreed(oldest: int, newest: int) -> int:
     version = min(newest, NEWEST)
     if version < max(oldest, OLDEST):
         ours, theirs = (f"{first} to {last}" for first, last in ((OLDEST, NEWEST), (oldest, newest)))
-        who = "the agent" if newest < OLDEST else "the hub"
-        raise WireError(f"the agent speaks versions {theirs} of the wire, the hub {ours}: upgrade {who}")
+        who = other if newest < OLDEST else this
+        raise WireError(f"{other} speaks versions {theirs} of the wire, {this} {ours}: upgrade {who}")
     return version

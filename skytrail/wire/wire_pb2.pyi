@@ -123,6 +123,50 @@ class Changes(_message.Message):
     body: bytes
     def __init__(self, session: _Optional[str] = ..., number: _Optional[int] = ..., whole: bool = ..., more: bool = ..., body: _Optional[bytes] = ...) -> None: ...
 
+class Meeting(_message.Message):
+    __slots__ = ("oldest", "newest", "release", "session", "clock", "received")
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    oldest: int
+    newest: int
+    release: str
+    session: str
+    clock: int
+    received: int
+    def __init__(self, oldest: _Optional[int] = ..., newest: _Optional[int] = ..., release: _Optional[str] = ..., session: _Optional[str] = ..., clock: _Optional[int] = ..., received: _Optional[int] = ...) -> None: ...
+
+class Inquiry(_message.Message):
+    __slots__ = ("body", "hosts", "all_but", "timeout_ms", "most_bytes")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    ALL_BUT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    MOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    hosts: _containers.RepeatedScalarFieldContainer[str]
+    all_but: bool
+    timeout_ms: int
+    most_bytes: int
+    def __init__(self, body: _Optional[bytes] = ..., hosts: _Optional[_Iterable[str]] = ..., all_but: bool = ..., timeout_ms: _Optional[int] = ..., most_bytes: _Optional[int] = ...) -> None: ...
+
+class Reply(_message.Message):
+    __slots__ = ("tid", "part", "last", "failure", "host")
+    TID_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    tid: str
+    part: bytes
+    last: bool
+    failure: str
+    host: str
+    def __init__(self, tid: _Optional[str] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+
 class Report(_message.Message):
     __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")
     class VolatileEntry(_message.Message):

@@ -52,19 +52,31 @@ def test_the_authority_signs_certificates_and_nothing_else(authority: Authority)
     assert "NIST CURVE: P-256" in openssl("x509", "-in", path, "-noout", "-text")
 
 
-def test_a_hub_is_good_as_a_server_for_its_names_alone(authority: Authority) -> None:
-    path, ca = authority.hub(["hub.example", "192.0.2.1", "2001:db8::1"]), authority.folder / "ca.crt"
+@pytest.mark.parametrize(
+    ("kind", "client", "uri"),
+    [("hub", ", TLS Web Client Authentication", ", URI:skytrail://hub/hub.example"), ("server", "", "")],
+)
+def test_a_hub_or_server_is_good_as_a_server_for_its_names_alone_and_a_hub_as_a_client(
+    kind: str, client: str, uri: str, authority: Authority
+) -> None:
+    path = getattr(authority, kind)(["hub.example", "192.0.2.1", "2001:db8::1"])
+    ca = authority.folder / "ca.crt"
     assert extensions(path) == {
         "X509v3 Basic Constraints: critical": "CA:FALSE",
         "X509v3 Key Usage: critical": "Digital Signature",
-        "X509v3 Extended Key Usage:": "TLS Web Server Authentication",
-        "X509v3 Subject Alternative Name:": "DNS:hub.example, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1",
+        "X509v3 Extended Key Usage:": f"TLS Web Server Authentication{client}",
+        "X509v3 Subject Alternative Name:": f"DNS:hub.example, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1{uri}",
     }
     verify = ("verify", "-x509_strict", "-CAfile", ca)
     assert openssl(*verify, "-purpose", "sslserver", "-verify_hostname", "hub.example", path).endswith(": OK\n")
     assert openssl(*verify, "-purpose", "sslserver", "-verify_ip", "2001:db8::1", path).endswith(": OK\n")
     assert "hostname mismatch" in refused(*verify, "-verify_hostname", "other.example", path)
-    assert "unsuitable certificate purpose" in refused(*verify, "-purpose", "sslclient", path)
+    as_client = (*verify, "-purpose", "sslclient", path)
+    if client:
+        assert openssl(*as_client).endswith(": OK\n")
+    else:
+        assert "unsuitable certificate purpose" in refused(*as_client)
+    assert show(path).use == kind
 
 
 def test_an_agent_is_good_as_a_client_that_names_its_host(authority: Authority) -> None:
@@ -113,8 +125,9 @@ def test_nothing_is_overwritten_unless_forced(authority: Authority) -> None:
     assert path.read_bytes() != before
 
 
-def test_renewed_is_for_the_same_names_by_another_key(authority: Authority) -> None:
-    path = authority.hub(["hub", "127.0.0.1"], days=1)
+@pytest.mark.parametrize("kind", ["hub", "server", "agent"])
+def test_renewed_is_for_the_same_names_and_uses_by_another_key(kind: str, authority: Authority) -> None:
+    path = getattr(authority, kind)(["hub", "former"], days=1)
     before, key = extensions(path), path.with_suffix(".key").read_bytes()
     assert list(authority.ending(30 * 86400.0)) == [path]
     authority.renew(path)
@@ -178,6 +191,7 @@ def test_the_command_line_does_all_of_it(tmp_path: Path, capsys: pytest.CaptureF
     folder = str(tmp_path / "pki")
     assert main(["pki", "init", folder]) == 0
     assert main(["pki", "hub", "hub.example", "192.0.2.1", "--dir", folder]) == 0
+    assert main(["pki", "server", "node", "--dir", folder]) == 0
     assert main(["pki", "agent", "node", "--dir", folder, "--days", "7"]) == 0
     assert main(["pki", "agent", "node", "--dir", folder]) == 1
     assert "is there" in capsys.readouterr().err
@@ -187,7 +201,7 @@ def test_the_command_line_does_all_of_it(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main(["pki", "show", f"{folder}/hubs/hub.example.crt"]) == 0
     shown = capsys.readouterr().out
-    assert "use:       hub\nnames:     hub.example, 192.0.2.1\n" in shown
+    assert "use:       hub\nnames:     hub.example, 192.0.2.1, skytrail://hub/hub.example\n" in shown
     assert f"sha256:    {_fingerprint(folder)}" in shown
 
 

@@ -23,6 +23,10 @@ class Pki:
         """Settings of a hub of these names."""
         return self._wire(self.authority.hub(names or ["localhost", "127.0.0.1"], days))
 
+    def server(self, *names: str, days: int = 1) -> Wire:
+        """Settings of who has a certificate of HTTPS for these names."""
+        return self._wire(self.authority.server(names, days))
+
     def agent(self, *hosts: str, days: int = 1) -> Wire:
         """Settings of an agent of a host, and of its former names."""
         return self._wire(self.authority.agent(hosts, days))

@@ -1,4 +1,4 @@
-"""Which agents report to other hubs of the same graph: each hub keeps a list of its own in the store, for a while."""
+"""The other hubs of the same graph, and which agents report to them: each keeps a list of its own in the store, for a while."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from collections.abc import Callable, Mapping
 import msgspec
 import structlog
 
+from skytrail.wire.peers import Other
 from topology.store.interface import Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
 _KIND = "hub"
-_RENEWED = 10.0  # seconds
+_LOOK = 2.0  # seconds between two looks at the lists
+_RENEWED = 10_000_000  # µs after which ours is written though nothing changed
 _HOLDS = 30_000_000  # µs; a hub that is gone without a word is forgotten then
 
 
 class _List(msgspec.Struct):
-    """What a hub keeps: the name of its host, its agents' hosts by TID, and until when that holds, by its own clock, in µs."""
+    """What a hub keeps: the name of its host, its agents' hosts by TID, and until when that holds, by its own clock, in µs.
+
+    Of later releases also where other hubs reach it, and its network namespace.
+    """
 
     hub: str
     agents: dict[str, str]
     until: int
+    address: str = ""
+    loopback: str = ""
 
 
 class Elsewhere:
@@ -30,19 +37,27 @@ class Elsewhere:
 
     Args:
         store: where the lists are kept.
-        hub: Name of our host.
+        ours: what is told of us, but for the agents.
         session: of this process.
         here: gives the agents that report here: their hosts by TID.
         clock: µs since the epoch.
+        tell: is told the other hubs, by session, each time the lists were read.
     """
 
     def __init__(
-        self, store: Store, hub: str, session: str, here: Callable[[], dict[str, str]], clock: Callable[[], int]
+        self,
+        store: Store,
+        ours: Other,
+        session: str,
+        here: Callable[[], dict[str, str]],
+        clock: Callable[[], int],
+        tell: Callable[[Mapping[str, Other]], None],
     ) -> None:
-        self._store, self._hub, self._session, self._here, self._clock = store, hub, session, here, clock
+        self._store, self._ours, self._session, self._here, self._clock = store, ours, session, here, clock
+        self._tell = tell
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elsewhere", daemon=True)
-        self._others: dict[str, tuple[str, str]] = {}
+        self._written: _List | None = None
         self._heard: dict[str, tuple[int, int]] = {}  # session → until when its list holds, and when we saw that first
 
     def start(self) -> None:
@@ -60,37 +75,42 @@ class Elsewhere:
             except StoreError as error:
                 _log.info("list_left_behind", error=str(error), effect="others forget it after 30 s")
 
-    def agents(self) -> Mapping[str, tuple[str, str]]:
-        """Names of their host and of the hub's, by TID, as of some seconds ago."""
-        return self._others
-
     def _run(self) -> None:
         while True:
             try:
-                self.renew()
+                self.look()
             except (StoreError, msgspec.MsgspecError) as error:
                 _log.debug("lists_not_read", error=str(error))
-            if self._stopping.wait(_RENEWED):
+            if self._stopping.wait(_LOOK):
                 return
 
-    def renew(self) -> None:
-        """Write our list, read the others', and clear away those that are renewed no more. Raises StoreError.
-
-        Clocks of hubs may differ by anything: times of others are compared with each other alone.
-        """
+    def look(self) -> None:
+        """Write our list where that is due, and read the others'. Raises StoreError."""
         now = self._clock()
-        ours = _List(self._hub, self._here(), now + _HOLDS)
-        self._store.put_resource(_KIND, self._session, msgspec.json.encode(ours))
-        others: dict[str, tuple[str, str]] = {}
+        self._write(now)
+        others: dict[str, Other] = {}
         heard: dict[str, tuple[int, int]] = {}
         for session, body in self._store.resources(_KIND).items():
             if session == self._session:
                 continue
             found = msgspec.json.decode(body, type=_List)
-            until, since = self._heard.get(session, (0, now))
-            heard[session] = found.until, since if found.until == until else now
-            if now - heard[session][1] > _HOLDS:
-                self._store.put_resource(_KIND, session, None)
+            if self._holds(session, found, now, heard):
+                others[session] = Other(found.hub, found.address, found.loopback, found.agents)
             else:
-                others |= {tid: (host, found.hub) for tid, host in found.agents.items()}
-        self._others, self._heard = others, heard
+                self._store.put_resource(_KIND, session, None)
+        self._heard = heard
+        self._tell(others)
+
+    def _write(self, now: int) -> None:
+        here, before = self._here(), self._written
+        if before is not None and before.agents == here and 0 <= now + _HOLDS - before.until < _RENEWED:
+            return
+        ours = _List(self._ours.name, here, now + _HOLDS, self._ours.address, self._ours.loopback)
+        self._store.put_resource(_KIND, self._session, msgspec.json.encode(ours))
+        self._written = ours
+
+    def _holds(self, session: str, found: _List, now: int, heard: dict[str, tuple[int, int]]) -> bool:
+        """Whether a list is renewed. Hubs' clocks may differ by anything: times of others are compared with each other."""
+        until, since = self._heard.get(session, (0, now))
+        heard[session] = found.until, since if found.until == until else now
+        return now - heard[session][1] <= _HOLDS

@@ -38,6 +38,14 @@ QUESTIONS = Metric(
     "skytrail_wire_questions_total", "skytrail.wire.questions", Kind.COUNTER, "{question}",
     "Questions to agents, each to each, by what became of them: answered, failed, late, away.", ("result",), "4",
 )  # fmt: skip
+HUBS = Metric(
+    "skytrail_wire_hubs", "skytrail.wire.hubs", Kind.GAUGE, "{hub}",
+    "Other hubs of the same graph, by whether this one can ask them: met, away.", ("state",), "2",
+)  # fmt: skip
+HUB_QUESTIONS = Metric(
+    "skytrail_wire_hub_questions_total", "skytrail.wire.hub.questions", Kind.COUNTER, "{question}",
+    "Questions to other hubs, each to each, by what became of them: answered, failed, late, away.", ("result",), "4",
+)  # fmt: skip
 ANSWERS = Metric(
     "skytrail_wire_answers_total", "skytrail.wire.answers", Kind.COUNTER, "{answer}",
     "Questions of hubs that this agent took up, by what became of them: answered, failed.", ("result",), "2",
@@ -75,6 +83,10 @@ def receiver_source(receiver: Receiver) -> Callable[[], Iterable[Family]]:
         connected = sum(agent.connected for agent in known)
         yield Family(AGENTS, [(("connected",), float(connected)), (("gone",), float(len(known) - connected))])
         yield Family(QUESTIONS, [((result,), float(results[result])) for result in RESULTS], began)
+        hubs, asked = receiver.peers.status(), receiver.peers.results
+        met = sum(not failure for _, failure, _ in hubs)
+        yield Family(HUBS, [(("met",), float(met)), (("away",), float(len(hubs) - met))])
+        yield Family(HUB_QUESTIONS, [((result,), float(asked[result])) for result in RESULTS], began)
         yield Family(REFUSED, [((), float(sum(agent.refused for agent in known)))], began)
 
     return families

@@ -22,6 +22,8 @@ from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
 from skytrail.wire.bookstreams import BookStreams
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
+from skytrail.wire.peers import Peers
+from skytrail.wire.relay import Relay
 from skytrail.wire.security import OPEN, HubSecurity, Peer, PeerError
 from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
@@ -110,10 +112,12 @@ class Receiver:
         clock: µs since the epoch.
         bounds: of what agents answer when they are asked.
         security: who may connect as whom.
+        closed: why other hubs of the graph may not ask our agents; empty: they may.
 
     Attributes:
-        asker: asks the agents.
+        asker: asks the agents, those of other hubs too.
         book: tells them of the address book.
+        peers: the other hubs.
         port: that is listened on.
         session: names this process to agents.
     """
@@ -126,6 +130,7 @@ class Receiver:
         clock: Callable[[], int],
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
+        closed: str = "",
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
@@ -137,6 +142,8 @@ class Receiver:
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
         self.book = BookStreams(self.session, self._loop)
+        self.peers = self.asker.others = Peers(self._loop, self.session, clock, security)
+        self._relay = Relay(self.asker, self.session, clock, security, closed)
         self._started = threading.Event()
         self._ended: asyncio.Event
         self._failure: Exception | None = None
@@ -182,11 +189,13 @@ class Receiver:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend, self._names),))
+        calls = self._greet, self._report, self._attend, self._relay.meet, self._relay.ask, self._names
+        server.add_generic_rpc_handlers((handlers(*calls),))
         self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
         await self._ended.wait()
+        await self.peers.close()
         await server.stop(_GRACE)
         # cancelled calls end by themselves, and gRPC's own tasks with them: cancelled once more they say so in the log
         left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -57,6 +57,15 @@ def test_on_a_hub_files_that_do_not_fit_are_said_too(pki: Pki, tmp_path: Path) -
     assert found(Settings(wire=revoked))[-1][:2] == ("wire", "missing")
 
 
+def test_a_hub_of_a_graph_with_others_is_told_that_its_certificate_is_no_good_for_them(pki: Pki) -> None:
+    shared = Topology(store="janusgraph")
+    assert [one[0] for one in found(Settings(wire=pki.hub(days=300), topology=shared))] == ["certificate"]
+    server = pki.server("localhost", days=300)
+    assert [one[0] for one in found(Settings(wire=server))] == ["certificate"]
+    told = "other hubs of the same graph cannot be asked by this hub's certificate: 'skytrail pki hub --force' makes another"
+    assert found(Settings(wire=server, topology=shared))[1:] == [("wire", "note", told)]
+
+
 def test_secrets_that_others_can_read(pki: Pki, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("word")

@@ -254,17 +254,6 @@ def test_who_is_not_there_is_told_with_the_time_of_his_last_word(site: Site) -> 
     assert site.receiver.asker.hosts() == {"tid/a": "a"}
 
 
-def test_an_agent_of_another_hub_is_told_with_that_hub(site: Site) -> None:
-    site.hub()
-    site.agent("a", saying(flows(1)))
-    site.attended("a")
-    site.receiver.asker.elsewhere = lambda: {"tid/b": ("b", "hub2"), "tid/a": ("a", "hub2")}  # it has come from there
-    answers = site.ask()
-    assert answers.missing == {"b": "its agent reports to the hub on hub2: ask that one"}
-    assert uuids(answers) == {"tid/a": ["1"]}
-    assert site.receiver.asker.hosts() == {"tid/a": "a", "tid/b": "b"}
-
-
 def test_hosts_of_one_name_are_told_by_their_tids(site: Site) -> None:
     site.hub()
     site.agent("a", fails(RunError("no")), host="same")

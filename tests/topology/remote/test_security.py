@@ -17,7 +17,6 @@ import grpc
 import msgspec
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.certificates import Pki
 from support.netlab import until
 from support.ports import free_port
@@ -147,11 +146,11 @@ def test_the_hub_is_known_by_the_name_that_was_dialled(
 def test_an_agents_certificate_is_no_hubs(pki: Pki, hubs: Callable[..., Hub], agents: Callable[..., Sender]) -> None:
     """Though it be good for the name that is dialled: with the same names as a server's it is one."""
     mine, names = pki.agent("node1"), [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-    for number, use in enumerate((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)):
-        path = pki.authority._issue(f"hubs/{number}", "localhost", list(names), use, 1)
+    for kind in ("servers", "agents"):
+        path = pki.authority._issue(kind, "localhost", names, 1)
         hub = hubs(msgspec.structs.replace(mine, tls_cert=str(path), tls_key=str(path.with_suffix(".key"))))
         agent = agents(hub.address, mine, "node1", "host/1")
-        if use == ExtendedKeyUsageOID.SERVER_AUTH:
+        if kind == "servers":
             until(lambda agent=agent: agent.hub is not None, 20)  # type: ignore[misc]
         else:
             refusal(agent, "unavailable")
@@ -160,7 +159,8 @@ def test_an_agents_certificate_is_no_hubs(pki: Pki, hubs: Callable[..., Hub], ag
 def test_a_hubs_certificate_is_no_agents(pki: Pki, hubs: Callable[..., Hub], agents: Callable[..., Sender]) -> None:
     settings = pki.hub()
     hub = hubs(settings)
-    refusal(agents(hub.address, settings, "localhost", "host/1"), "unavailable")
+    told = refusal(agents(hub.address, settings, "localhost", "host/1"), "permission_denied")
+    assert "the certificate 'localhost' is no agent's: 'skytrail pki agent HOST' makes one" in told
     assert hub.receiver.agents() == []
 
 
