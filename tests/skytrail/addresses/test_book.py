@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from skytrail.addresses.book import KINDS, Book, Changes, Entry, Owner
 
 MINUTE = 60_000_000
@@ -39,7 +41,7 @@ def test_the_nearest_is_told_and_of_several_as_near_nobody() -> None:
 
 
 def test_of_one_place_the_kind_that_tells_most_is_told() -> None:
-    for first, second in zip(KINDS, KINDS[1:], strict=False):
+    for first, second in itertools.pairwise(KINDS):
         for pair in ((first, second), (second, first)):
             assert found(book(*(entry(kind, kind) for kind in pair))) == first
     assert found(book(entry("one", "pod"), entry("two", "pod"), entry("place"))) == ""
