@@ -55,7 +55,7 @@ def past(hub: Hub, begin: float, end: float) -> list[Flow]:
 
 def start(start_agent: StartAgent, hub: Hub, **settings: str) -> Agent:
     agent = start_agent(agent__hubs=f"127.0.0.1:{hub.wire}", **_QUICK, **settings)
-    until(lambda: agent.status()["hub"]["failure"] is None, 20)
+    until(lambda: reached(agent), 20)
     return agent
 
 
@@ -65,6 +65,12 @@ def pair(net: Net) -> tuple[End, End]:
     left, right = (End(net.netns(one), net.name(f"{one}0"), f"{network}.{at}") for at, one in enumerate("ab", 1))
     net.veth(left, right)
     return left, right
+
+
+def reached(agent: Agent) -> bool:
+    told = agent.status()["hub"]["failure"]
+    assert told is None, told
+    return True
 
 
 def moved(net: Net, end: End, to: str) -> End:
