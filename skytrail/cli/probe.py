@@ -106,10 +106,11 @@ def _states(probes: HostProbes) -> dict[str, str]:
 def _running(session: Session, report: Callable[[Report], object]) -> Iterator[HostProbes]:
     """All probes of this host, since one may need what another sees. TIDs are those that a running agent keeps."""
     from skytrail.cli.hub import clock  # noqa: PLC0415 - --help needs none of it
-    from skytrail.cli.plugged import PluggedProbes  # noqa: PLC0415
     from skytrail.cli.probes import HostProbes  # noqa: PLC0415
     from skytrail.kernel.host import read_host  # noqa: PLC0415
     from skytrail.kernel.tid_state import FILE, TidRegistry  # noqa: PLC0415
+    from skytrail.runtimes.client import RuntimesClient  # noqa: PLC0415
+    from skytrail.runtimes.endpoints import endpoints  # noqa: PLC0415
     from skytrail.tid import host_tid  # noqa: PLC0415
 
     settings, closers = session.settings, contextlib.ExitStack()
@@ -119,8 +120,10 @@ def _running(session: Session, report: Callable[[Report], object]) -> Iterator[H
             shutil.copy(kept, folder)
         tids = TidRegistry(folder, host_tid(host.host_id), host.boot_id)
         closers.callback(tids.close)
-        watched = settings.topology
-        probes = HostProbes(host, tids, lambda _: None, report, clock, watched.ovsdb, PluggedProbes(watched))
+        runtimes = RuntimesClient(endpoints(settings.containers.docker, settings.containers.cri))
+        runtimes.start()
+        closers.callback(runtimes.stop)
+        probes = HostProbes(host, tids, lambda _: None, report, clock, settings, runtimes)
         closers.callback(probes.stop)
         probes.start()
         yield probes

@@ -87,7 +87,7 @@ def test_without_a_name_it_lists_all() -> None:
     ("name", "status", "message"), [("nix", 2, "there is no probe 'nix'"), ("ovsdb", 1, "ovsdb sees nothing")]
 )
 def test_what_cannot_be_is_one_line(name: str, status: int, message: str) -> None:
-    done = run(name, "--once", "--set", "topology.ovsdb.remote=unix:/nowhere")
+    done = run(name, "--once", "--set", "topology.ovsdb.databases=unix:/nowhere")
     assert (done.returncode, done.stdout) == (status, "")
     [line] = done.stderr.splitlines()
     assert message in line
