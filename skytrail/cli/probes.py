@@ -100,7 +100,7 @@ class HostProbes:
     def _own_devices(self) -> dict[str, str]:
         """TIDs of our own namespace's interfaces by name, as far as they are known."""
         devices = self.probe.devices()
-        return {one.name: one.tid for one in devices.all if one.cookie == devices.own} if devices else {}
+        return {one.name: one.tid for one in devices.all if one.namespace == devices.own} if devices else {}
 
     def _containers(self, name: str, tid: str) -> ContainersProbe | None:
         from topology.facts import Source  # noqa: PLC0415 - only where probes run

@@ -80,11 +80,12 @@ def test_without_a_name_it_lists_all() -> None:
     done = run("--json")
     states: dict[str, Any] = {one["Name"]: one for one in map(json.loads, done.stdout.splitlines())}
     assert states["netlink"] == {"Name": "netlink", "Package": "skytrail", "State": "active"}
+    assert states["containers"]["Package"] == "skytrail"
     assert states["ovsdb"]["State"] in ("active", "its source is not here")
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "message"), [("nix", 2, "there is no probe 'nix'"), ("ovsdb", 1, "ovsdb sees nothing")]
+    ("name", "status", "message"), [("nix", 2, "there is no probe 'nix'"), ("ovsdb/unix:/nowhere", 1, "nowhere sees nothing")]
 )
 def test_what_cannot_be_is_one_line(name: str, status: int, message: str) -> None:
     done = run(name, "--once", "--set", "topology.ovsdb.databases=unix:/nowhere")

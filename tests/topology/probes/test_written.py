@@ -135,7 +135,7 @@ def test_it_is_run_alone_and_its_facts_are_printed(net: Net, package: Path, monk
     both = [Lldp(net, there, "a switch"), Lldp(net, here, "a host")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]))
     try:
-        until(lambda: "a switch" in net.run(here, "lldpcli", "-u", str(both[1].socket), "show", "neighbors"))
+        until(lambda: "a switch" in net.run(here, "lldpcli", "-u", str(both[1].socket), "show", "neighbors"), 40)
         options = ["--set", f"topology.probe_options={json.dumps({'lldp.socket': str(both[1].socket)})}"]
         done = net.run(here, sys.executable, "-m", "skytrail", "probe", "lldp", "--once", "--json", *options)
     finally:
