@@ -18,8 +18,10 @@ from exporters.flows import metrics
 from exporters.flows.applications import Applications
 from exporters.flows.capture import Capture
 from exporters.flows.identify import quoted_by
+from exporters.flows.names import FlowNames
 from exporters.flows.owners import Owners
 from exporters.flows.owntraffic import OwnTraffic
+from exporters.flows.peers import Peers
 from exporters.flows.perflow import TopTalkers
 from exporters.flows.points import Points
 from exporters.flows.query import Query
@@ -62,6 +64,8 @@ class FlowsCollector:
         fates: what happened to packets of flows, beside what is counted here.
         records: as :class:`FlowTable` takes ``rows``.
         drained: told, after each drain, until when all is in the records, ns since the epoch.
+        names: who has the addresses of flows; None: nobody knows.
+        peers: the opt-in metrics of who sends to whom.
 
     """
 
@@ -84,14 +88,17 @@ class FlowsCollector:
         fates: Fates = lambda rows: [{}] * len(rows),
         records: Callable[[int], Rows] = in_memory,
         drained: Callable[[int], None] = lambda _: None,
+        names: FlowNames | None = None,
+        peers: Peers | None = None,
     ) -> None:
-        self._fates, self._drained = fates, drained
+        self._peers = peers
+        self._fates, self._drained, self._names = fates, drained, names
         self._sockets, self._ends = sockets, ends
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
         self._totals = Totals(points, applications, self._start_ns, subnets)
         self._own, self._talkers, self._owners = own_traffic, talkers, owners
-        sinks = [sink for sink in (talkers, owners) if sink]
+        sinks = [sink for sink in (talkers, owners, peers) if sink]
         self.table = FlowTable(program, points, self._totals, timeouts, time.monotonic_ns, offset, growth=sinks, rows=records)
         self._renderer = Renderer(points, applications, program.sampling, described)
         self._sinks: list[Sink] = []
@@ -159,6 +166,8 @@ class FlowsCollector:
                 self._totals.forget(freed)
                 if self._owners:
                     self._owners.forget(freed)
+                if self._peers:
+                    self._peers.forget(freed)
                 if self.capture:
                     self.capture.room()
             self._drained(now)
@@ -204,6 +213,9 @@ class FlowsCollector:
         flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
         for flow, fate in zip(flows, self._fates(rows), strict=True):
             add_fate(flow, fate)
+        if self._names:
+            for flow, owners in zip(flows, self._names.shown(rows), strict=True):
+                flow.update(owners)
         return flows
 
     def wait_for_flows(self, begun: int, seconds: float) -> int:
@@ -230,6 +242,8 @@ class FlowsCollector:
                 yield from self._talkers.families(self._start_ns)
             if self._owners:
                 yield from self._owners.families(self._start_ns)
+            if self._peers:
+                yield from self._peers.families(self._start_ns)
 
     def _family(self, metric: Metric, samples: list[tuple[tuple[str, ...], float]]) -> Family:
         return Family(metric, summed(samples), self._start_ns)
@@ -287,7 +301,7 @@ class FlowsCollector:
         yield self._family(metrics.DRAINS, [((), float(counters.drains))])
         yield self._family(metrics.DRAIN_SECONDS, [((), counters.drain_seconds)])
         yield self._family(metrics.EARLY_ENDS, [((), float(counters.evicted))])
-        capped = {metrics.FLOW_BYTES: self._totals, metrics.OWNER_BYTES: self._owners}
+        capped = {metrics.FLOW_BYTES: self._totals, metrics.OWNER_BYTES: self._owners, metrics.PEER_BYTES: self._peers}
         yield self._family(metrics.CAPPED, [((metric.name,), float(one.capped)) for metric, one in capped.items() if one])
 
 

@@ -122,6 +122,20 @@ OWNER_FLOWS = Metric(
     "Flows that began, by whose their ends on this host are.", (*_WHERE, "transport", *_WHOSE), _OWNERS_BOUND,
     (*_WHERE_OTEL, "network.transport", *_WHOSE_OTEL),
 )  # fmt: skip
+_PAIR = tuple(f"{end}{what}" for end in ("source", "destination") for what in ("_kind", "_namespace", ""))
+_PAIR_OTEL = tuple(
+    f"skytrail.{end}.owner.{what}" for end in ("source", "destination") for what in ("kind", "namespace", "name")
+)
+_PAIR_BOUND = "prometheus.peers pairs at capture points, then 'overflow'; each for an hour after its last packet; opt-in"
+PEER_BYTES = Metric(
+    "skytrail_peer_bytes_total", "skytrail.peer.io", Kind.COUNTER, "By",
+    "Bytes on the wire from a pod, container, service, host or namespace to another, by the hub's address book. Empty: nobody "
+    "that is known.", (*_WHERE, *_PAIR), _PAIR_BOUND, (*_WHERE_OTEL, *_PAIR_OTEL),
+)  # fmt: skip
+PEER_PACKETS = Metric(
+    "skytrail_peer_packets_total", "skytrail.peer.packets", Kind.COUNTER, "{packet}",
+    "Packets on the wire from one of these to another.", (*_WHERE, *_PAIR), _PAIR_BOUND, (*_WHERE_OTEL, *_PAIR_OTEL),
+)  # fmt: skip
 MAP_ENTRIES = Metric(
     "skytrail_bpf_map_entries", "skytrail.bpf.map.entries", Kind.GAUGE, "{entry}", "Entries in a BPF map.", ("map",), "2",
 )  # fmt: skip

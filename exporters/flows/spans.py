@@ -14,6 +14,7 @@ from exporters.conntrack.entries import KINDS
 from exporters.flows.applications import Applications
 from exporters.flows.ends import seen
 from exporters.flows.identify import kind_of, network_id, proto_of, quoted_by, vlans_of
+from exporters.flows.names import FlowNames
 from exporters.flows.points import Points
 from exporters.flows.receivers import Translations
 from exporters.flows.records import TCP_MEASURES, AddressTexts
@@ -55,6 +56,7 @@ class SpanBuilder:
         sockets: what is known of sockets, by their cookies.
         described: what a control group is: a container, a pod.
         translations: what conversations of flows become and were, by their keys, families and beginnings; None: nobody knows.
+        names: who has the addresses of flows; None: nobody knows.
 
     """
 
@@ -68,7 +70,9 @@ class SpanBuilder:
         sockets: Callable[[NDArray[Any]], Mapping[int, Known]] = lambda _: {},
         described: Described = undescribed,
         translations: Translations | None = None,
+        names: FlowNames | None = None,
     ) -> None:
+        self._named = names
         self._sockets, self._described, self._translations = sockets, described, translations
         self._subnets, self._program = Subnets(subnets), program
         self._points, self._applications, self._epoch = points, applications, trace_epoch
@@ -98,6 +102,7 @@ class SpanBuilder:
                 *self._counts(rows, batch, source),
                 *self._told_by_program(rows),
                 *whose_columns(flow["socket"], source, self._sockets(flow["socket"]), self._described),
+                *(self._named.columns(rows, source) if self._named else ()),
                 *translated,
             ],
             links=[*self._parents(rows), *links],

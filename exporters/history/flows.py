@@ -28,6 +28,7 @@ from exporters.flows.collector import Fates, add_fate
 from exporters.flows.columns import FlowColumns, id_number
 from exporters.flows.conditions import Column, Marks, bounds
 from exporters.flows.identify import identify, quoted_by
+from exporters.flows.names import UNNAMED, FlowNames, told
 from exporters.flows.points import Point, Points
 from exporters.flows.records import Renderer
 from exporters.flows.table import ROW, Batch, Rows
@@ -37,6 +38,7 @@ from exporters.history.whose import Whose, decode_whose, encode, whose_word
 from exporters.sockets.known import Known
 from exporters.sockets.processes import NOBODY
 from exporters.sockets.shown import Described, undescribed
+from skytrail.addresses.book import Owner
 from skytrail.asking.questions import FlowsQuestion, Range
 from skytrail.asking.terms import compiled
 from skytrail.errors import UsageError
@@ -72,6 +74,8 @@ class _More(msgspec.Struct, frozen=True, array_like=True):
 
 
 _MORE = msgspec.json.Decoder(_More)
+_OWNERS = msgspec.json.Decoder(Owner)
+_OWNER = "owner"
 _POINT = msgspec.json.Decoder(tuple[str, str, str, int])
 
 
@@ -86,6 +90,7 @@ class FlowRecorder:
         described: what a control group is.
         fates: what happened to packets of flows.
         run: tells flows of one run of the agent from those of another; None: a new one.
+        names: who has the addresses of flows; None: nobody knows.
     """
 
     def __init__(
@@ -97,7 +102,9 @@ class FlowRecorder:
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
         run: int | None = None,
+        names: FlowNames | None = None,
     ) -> None:
+        self._names = names
         self._history, self._points, self._program = history, points, program
         self._sockets, self._described, self._fates = sockets, described, fates
         self.run = time.time_ns() if run is None else run
@@ -145,7 +152,12 @@ class FlowRecorder:
             **{f"before_{what}": np.ascontiguousarray(rows["previous"][what]) for what in ("packets", "bytes")},
         }
         words: dict[str, Sequence[bytes]] = {}
-        for name, codes, of_column in (self._places(rows), self._more(rows), *self._whose(flow["socket"])):
+        for name, codes, of_column in (
+            self._places(rows),
+            self._more(rows),
+            *self._whose(flow["socket"]),
+            *self._owners(rows),
+        ):
             columns[name] = codes
             if of_column:
                 words[name] = of_column
@@ -168,6 +180,10 @@ class FlowRecorder:
         for at in told.keys() | quotes.keys():
             codes[at] = code(encode(_More(dict(told.get(at, {})), always | quotes.get(at, {}))))
         return "more", codes, list(known)
+
+    def _owners(self, rows: Rows) -> Iterator[tuple[str, NDArray[Any], Sequence[bytes]]]:
+        codes, owners = self._names.of(rows) if self._names else (np.zeros((len(rows), 2), np.uint32), [UNNAMED])
+        yield _OWNER, codes, [encode(owner) for owner in owners]
 
     def _whose(self, cookies: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], Sequence[bytes]]]:
         """Columns of both ends of the key; a socket of which nothing is known is none."""
@@ -437,6 +453,7 @@ class _Restorer:
         self._whose = [decode_whose(word) for word in table.words["process"]]
         self._ends = [msgspec.json.decode(word) for word in table.words["end"]]
         self._more = [_MORE.decode(word) for word in table.words["more"]]
+        self._owners = [_OWNERS.decode(word) for word in table.words.get(_OWNER, ())]  # a release before kept none
 
     def flows(self, places: NDArray[np.int64]) -> Iterator[Flow]:
         kept, rows = self._kept, np.zeros(len(places), ROW)
@@ -462,12 +479,15 @@ class _Restorer:
                 described.setdefault(at, []).append((side, of))
         flows = self._renderer.render(rows, sockets=known)
         clock = kept("clock")[places].tolist()
+        owners = kept(_OWNER)[places].tolist() if len(self._owners) > 1 else None
         for at, (flow, code) in enumerate(zip(flows, kept("more")[places].tolist(), strict=True)):
             flow["FirstMonotonic"] -= clock[at]
             for side, of in described.get(at, ()):
                 letter = "A" if side == int(rows["flow"]["reversed"][at]) else "B"
-                for key, told in of.more.items():
-                    flow.setdefault(key, {})[letter] = told
+                for key, more in of.more.items():
+                    flow.setdefault(key, {})[letter] = more
             add_fate(flow, self._more[code].fate)
             flow.update(self._more[code].told)
+            if owners is not None:
+                flow.update(told(owners[at], self._owners, int(rows["flow"]["reversed"][at])))
             yield flow

@@ -122,13 +122,15 @@ class Packed:
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """Tables one behind the other; equal words become one."""
+    """Tables one behind the other; equal words become one. A column that one of another release has not is left out."""
     if len(tables) == 1:
         return tables[0]
+    names = [name for name in tables[0].columns if all(name in table.columns for table in tables)]
     words: dict[str, dict[bytes, int]] = {}
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in tables[0].columns}
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for table in tables:
-        for name, column in table.columns.items():
+        for name in names:
+            column = table.columns[name]
             if name in table.words:
                 known = words.setdefault(name, {})
                 codes = np.array([known.setdefault(word, len(known)) for word in table.words[name]], column.dtype)

@@ -19,6 +19,7 @@ import click
 import structlog
 
 from skytrail import __version__
+from skytrail.addresses.book import Book
 from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from exporters.bpf.program import FlowProgram
     from exporters.conntrack.collector import ConntrackCollector
     from exporters.drops.collector import DropsCollector
+    from exporters.flows.applications import Applications
     from exporters.flows.capture import Capture
     from exporters.flows.collector import FlowsCollector
+    from exporters.flows.names import FlowNames
     from exporters.flows.owners import Owners
     from exporters.flows.owntraffic import OwnTraffic
+    from exporters.flows.peers import Peers
     from exporters.flows.points import Points
     from exporters.flows.receivers import EndSockets, Translations
     from exporters.flows.table import Timeouts
@@ -112,6 +116,7 @@ class AgentProcess:
         self._hints: NamespaceHints | None = None
         self._collectors: Collectors | None = None
         self._certificates = Certificates()
+        self._book = Book()
         self.interfaces: InterfacesCollector | None = None
         self.openvswitch: OpenVswitchCollector | None = None
         self.sockets: SocketsCollector | None = None
@@ -194,7 +199,6 @@ class AgentProcess:
         from exporters.flows.choice import Choice  # noqa: PLC0415
         from exporters.flows.collector import FlowsCollector  # noqa: PLC0415
         from exporters.flows.perflow import TopTalkers  # noqa: PLC0415
-        from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
         from exporters.flows.table import in_memory  # noqa: PLC0415
         from skytrail.cli.answering import Answering, rescue_of  # noqa: PLC0415
         from skytrail.kernel.host import clock_offset_ns  # noqa: PLC0415
@@ -210,11 +214,13 @@ class AgentProcess:
         self._closers.callback(program.close)
         worker = NamespaceWorker()
         self._closers.callback(worker.close)
-        tids = TidRegistry(Path(self._settings.state_dir), host_tid(self._host.host_id), self._host.boot_id)
+        host = host_tid(self._host.host_id)
+        tids = TidRegistry(Path(self._settings.state_dir), host, self._host.boot_id)
         self._closers.callback(tids.close)
         points, rescue = self._points, rescue_of(self._settings, self._points)
         applications = Applications({"tcp": flow.application_ports.tcp, "udp": flow.application_ports.udp})
         ends, owners = self._ends_of_flows(points)
+        names = self._names_of_flows(points, tids, host)
         self.collector = FlowsCollector(
             program,
             points,
@@ -232,17 +238,13 @@ class AgentProcess:
             fates=self._fates,
             records=rescue.allocate if rescue else in_memory,
             drained=rescue.drained if rescue else lambda _: None,
+            names=names,
+            peers=self._peers(points, names),
         )
         self._answering = Answering(self._settings, self.collector, points, applications, tids, rescue)
         self._closers.callback(self._answering.stop)
-        self._answering.remember_flows(program, self._known, self._described, self._fates)
-        if self._otlp and self._settings.otlp.exports("traces"):
-            epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
-            subnets, otlp = self._settings.subnets, self._otlp
-            builder = SpanBuilder(
-                points, applications, epoch, subnets, program, self._known, self._described, self._translations
-            )
-            self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
+        self._answering.remember_flows(program, self._known, self._described, self._fates, names)
+        self._start_spans(points, applications, program, names)
         capture = Capture(
             program,
             choice,
@@ -262,7 +264,7 @@ class AgentProcess:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
             hub = HubProcess(self._settings, self._host, self._runtimes)
-            hub.start(tids, capture.take, self._answering.answer)
+            hub.start(tids, capture.take, self._answering.answer, self._book if self._settings.flow.names else None)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
         elif self._settings.agent.hubs:
@@ -275,6 +277,34 @@ class AgentProcess:
             from exporters.bpf.namespaces import NamespaceHints  # noqa: PLC0415
 
             self._hints = NamespaceHints(watcher.hint)
+
+    def _names_of_flows(self, points: Points, tids: TidRegistry, host: str) -> FlowNames:
+        """What names the ends of flows by the hub's address book."""
+        from exporters.flows.names import FlowNames  # noqa: PLC0415
+
+        def places() -> dict[str, str]:
+            return {one.label: host if one.of_host else tids.namespace_tid(one) for one in self._namespaces()}
+
+        return FlowNames(self._book, points, host, places)
+
+    def _peers(self, points: Points, names: FlowNames) -> Peers | None:
+        """The metrics of who sends to whom, where they are wanted."""
+        from exporters.flows.peers import Peers  # noqa: PLC0415
+
+        most = self._settings.prometheus.peers
+        return Peers(points, names, most) if most else None
+
+    def _start_spans(self, points: Points, applications: Applications, program: FlowProgram, names: FlowNames) -> None:
+        if self._otlp is None or not self._settings.otlp.exports("traces"):
+            return
+        from exporters.flows.spans import SpanBuilder  # noqa: PLC0415
+
+        epoch = int((self._settings.otlp.trace_epoch or 0) * 1e9)
+        subnets, otlp = self._settings.subnets, self._otlp
+        builder = SpanBuilder(
+            points, applications, epoch, subnets, program, self._known, self._described, self._translations, names
+        )
+        self.collector.add_sink(lambda batch: otlp.export_spans(builder.build(batch)))
 
     def _stop_capture(self, capture: Capture) -> None:
         self._answering.ending()
@@ -316,7 +346,8 @@ class AgentProcess:
         self._certificates.add("wire", files)
         probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings, self._runtimes)
         answer = self._answering.answer
-        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
+        book = self._book if self._settings.flow.names else None
+        self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files), book)
         self._closers.callback(self._sender.stop)
         self._probes = probes
         self._closers.callback(self._probes.stop)
@@ -532,6 +563,10 @@ class AgentProcess:
                     from topology.probes.containers.metrics import containers_source  # noqa: PLC0415 - the same
 
                     sources["containers"] = containers_source(self._probes.containers)
+            if self._sender or self._topology:
+                from topology.addresses.metrics import agent_source  # noqa: PLC0415 - only where there is a hub
+
+                sources["addresses"] = agent_source(self._book, self._sender.book if self._sender else None)
             sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]
@@ -579,6 +614,7 @@ class AgentProcess:
             "started": int(self._started * 1000),
             "loader": self.collector.loader,
             "flows": len(self.collector.table),
+            "addresses": len(self._book),
             "capture_points": [
                 {"interface": point.name, "namespace": point.namespace, "tid": point.tid, "attach": kind}
                 for point, kind in captured

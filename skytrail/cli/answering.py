@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from exporters.drops.collector import DropsCollector
     from exporters.flows.applications import Applications
     from exporters.flows.collector import Fates, FlowsCollector
+    from exporters.flows.names import FlowNames
     from exporters.flows.points import Points
     from exporters.sockets.collector import SocketsCollector
     from exporters.sockets.shown import Described
@@ -95,13 +96,20 @@ class Answering:
             self.history = History(folder, kept.size, kept.age, _KINDS)
             self._closers.callback(self.history.stop)
 
-    def remember_flows(self, program: FlowProgram, known: Any, described: Described, fates: Fates) -> None:  # noqa: ANN401
+    def remember_flows(
+        self,
+        program: FlowProgram,
+        known: Any,  # noqa: ANN401
+        described: Described,
+        fates: Fates,
+        names: FlowNames,
+    ) -> None:
         """Keep what is reported of flows; arguments as :class:`FlowRecorder` takes them."""
         if self.history is None:
             return
         flow = self._settings.flow
         run = self._take_over(self.history)
-        recorder = FlowRecorder(self.history, self._points, program, known, described, fates, run)
+        recorder = FlowRecorder(self.history, self._points, program, known, described, fates, run, names)
         horizon = flow.update + max(flow.idle.tcp, flow.idle.udp, flow.idle.other) + flow.linger + 2 * flow.drain + _SLACK
         self._flows = FlowHistory(self.history, recorder, self._live, self._applications, horizon)
         self._collector.add_sink(recorder.take)

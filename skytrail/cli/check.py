@@ -39,6 +39,7 @@ def check(session: Session, *, as_json: bool) -> None:
         *_ovsdb(session.settings),
         *runtime_findings(session.settings.containers),
         *_kubernetes(session.settings),
+        *_other_probes(session.settings),
         *security_findings(session.settings),
         *_interfaces(session.settings),
     ]
@@ -81,6 +82,17 @@ def _kubernetes(settings: Settings) -> list[Finding]:
             state, said, remedy = examine(place, settings.kubernetes.kinds)
             found.append(Finding(title, state, said, remedy))
     return found
+
+
+def _other_probes(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from topology.probes.installed import installed  # noqa: PLC0415
+
+    remedy = "upgrade or remove that package, or leave the probe out of topology.other_probes"
+    return [
+        Finding(f"probe {one.name}", "note" if one.failure else "ok", one.failure or f"of {one.package}", remedy)
+        for one in installed(settings.topology.other_probes)
+    ]
 
 
 def _host(settings: Settings) -> list[Finding]:

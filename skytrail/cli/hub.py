@@ -22,6 +22,7 @@ from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
+    from skytrail.addresses.book import Book
     from skytrail.cli.clusters import Clusters
     from skytrail.cli.probes import HostProbes
     from skytrail.http.server import Server
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from skytrail.runtimes.client import RuntimesClient
     from skytrail.wire.peers import Other
     from skytrail.wire.security import HubSecurity
+    from topology.addresses.follow import AddressFollower
     from topology.duty import Duty
     from topology.linkers.run import Linkers
     from topology.reconcile import Reconciler
@@ -105,6 +107,7 @@ class HubProcess:
         self.duty: Duty
         self.reconciler: Reconciler
         self.linkers: Linkers
+        self.addresses: AddressFollower
         self.probes: HostProbes | None = None
         self.clusters: Clusters
         self.receiver: Receiver | None = None
@@ -119,6 +122,7 @@ class HubProcess:
         tids: TidRegistry | None = None,
         follow: Callable[[Sequence[Event]], None] = lambda _: None,
         answer: Answer | None = None,
+        book: Book | None = None,
     ) -> None:
         """Start every part; what was started is stopped again if a later part fails.
 
@@ -126,17 +130,22 @@ class HubProcess:
             tids: topology IDs, shared with the exporter; with them this host is watched by this process.
             follow: takes the events of links that the netlink probe has taken.
             answer: answers questions to the agent of this process; None: there is none.
+            book: the address book of that agent, which is kept as ours; None: it wants none.
         """
         try:
             if answer is not None:
                 self._start_local(answer)
             self._start(tids, follow)
+            if book is not None:
+                from topology.addresses.follow import keep_as  # noqa: PLC0415 - only where both run
+
+                self._closers.callback(keep_as(self.addresses, book))
         except BaseException:
             self.stop()
             raise
 
     def _start(self, tids: TidRegistry | None, follow: Callable[[Sequence[Event]], None]) -> None:
-        from skytrail.cli.probes import HostProbes  # noqa: PLC0415 - only where a hub runs
+        from skytrail.cli.probes import HostProbes  # noqa: PLC0415
         from skytrail.http.server import check_exposure  # noqa: PLC0415
         from skytrail.tid import host_tid  # noqa: PLC0415
         from topology.duty import Duty  # noqa: PLC0415
@@ -162,6 +171,7 @@ class HubProcess:
             self._start_wire()
         self._start_clusters()
         self._start_linkers()
+        self._start_addresses()
         self._start_retention()
         self._start_http()
 
@@ -230,6 +240,7 @@ class HubProcess:
         from skytrail.http.prometheus import Exposition, metrics_blueprint  # noqa: PLC0415
         from skytrail.process import process_families  # noqa: PLC0415
         from skytrail.settings.reference import shown_settings  # noqa: PLC0415
+        from topology.addresses.metrics import hub_source  # noqa: PLC0415
         from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
         from topology.path.routes import path_blueprint  # noqa: PLC0415
@@ -244,6 +255,7 @@ class HubProcess:
         self._closers.callback(executor.close)
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
         sources += [self._certificates.families, self.clusters.families]
+        sources.append(hub_source(self.addresses, self.receiver.book if self.receiver else None))
         if self.probes:
             sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
             if self.probes.containers:
@@ -294,6 +306,17 @@ class HubProcess:
         self._closers.callback(services.stop)
         services.start()
 
+    def _start_addresses(self) -> None:
+        from topology.addresses.follow import AddressFollower  # noqa: PLC0415 - only where a hub runs
+        from topology.addresses.naming import NamingAsker  # noqa: PLC0415
+
+        self.addresses = AddressFollower(self.store, clock)
+        self._closers.callback(self.addresses.stop)
+        if self.receiver:
+            self.receiver.book.source = self.addresses
+        self.addresses.start()
+        self.asker = NamingAsker(self.asker, self.store)
+
     def _start_retention(self) -> None:
         thread = threading.Thread(target=self._retain, name="retention", daemon=True)
         thread.start()
@@ -330,6 +353,7 @@ class HubProcess:
                 "bytes": health.size,
                 "sequence": health.sequence,
             },
+            "addresses": len(self.addresses),
             "reports": counters.reports,
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
@@ -357,6 +381,7 @@ class HubProcess:
         return {
             "store": self._store_waits(),
             "linkers": self.linkers.failure,
+            "addresses": self.addresses.failure,
             "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
             **self.clusters.waiting(),

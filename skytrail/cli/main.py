@@ -44,6 +44,7 @@ COMMANDS = {
     "topology": Command("skytrail.cli.topology:topology", "Show what the network of this host is made of, now or then."),
     "diff": Command("skytrail.cli.topology:diff", "Show what changed between two moments."),
     "path": Command("skytrail.cli.path:path", "Show the way of packets from one place to another, now or then."),
+    "probe": Command("skytrail.cli.probe:probe", "Run one probe and print what it sees, or list all probes."),
     "query": Command("skytrail.cli.query:query", "Ask the graph in Gremlin: of a running hub, or of a file."),
     "hub": Command("skytrail.cli.graphfile:hub", "Keep and serve the graph of many hosts, or serve that of a file."),
     "snapshot": Command("skytrail.cli.snapshot:snapshot", "Keep the graph of one moment in a file, or look at such a file."),

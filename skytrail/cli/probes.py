@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skytrail.cli.plugged import PluggedProbes
+
 if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
@@ -60,6 +62,7 @@ class HostProbes:
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
         self._settings, self._runtimes = settings, runtimes
+        self._plugged = PluggedProbes(settings.topology)
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbes
@@ -90,6 +93,14 @@ class HostProbes:
         if self.containers:
             self._closers.callback(self.containers.stop)
             self.containers.start()
+        self._closers.callback(self._plugged.stop)
+        own = lambda probe: Source(probe, name, tid=tid)  # noqa: E731 - used here alone
+        self._plugged.start(own, tid, self._report, self._own_devices, self._clock)
+
+    def _own_devices(self) -> dict[str, str]:
+        """TIDs of our own namespace's interfaces by name, as far as they are known."""
+        devices = self.probe.devices()
+        return {one.name: one.tid for one in devices.all if one.namespace == devices.own} if devices else {}
 
     def _containers(self, name: str, tid: str) -> ContainersProbe | None:
         from topology.facts import Report, Source  # noqa: PLC0415 - only where probes run
@@ -120,6 +131,7 @@ class HostProbes:
         self._follow(events)
         if any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
             self.ovsdb.devices_changed()
+            self._plugged.wake()
         if self.containers and any(isinstance(event, LinkChanged | LinkGone | LinkMoved | NamespaceFound) for event in events):
             self.containers.kernel_changed()
 
@@ -139,6 +151,7 @@ class HostProbes:
         self.ovsdb.tell_all()
         if self.containers:
             self.containers.tell_all()
+        self._plugged.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""
@@ -148,19 +161,26 @@ class HostProbes:
         """Why a probe does not see what it watches, by its name; None: it does, or there is nothing of the kind."""
         of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
         of_containers = {"containers": self.containers.failure} if self.containers else {}
-        return {"netlink": of_kernel, **self.ovsdb.waiting(), **of_containers}
+        return {"netlink": of_kernel, **self.ovsdb.waiting(), **of_containers, **self._plugged.waiting()}
+
+    def active(self) -> dict[str, bool]:
+        """Which probes see their source, by name."""
+        of_containers = {"containers": self.containers.active} if self.containers else {}
+        return {"netlink": self.probe.watcher.alive, **self.ovsdb.active(), **of_containers, **self._plugged.active()}
 
     def status(self) -> dict[str, object]:
         """How each probe is, by its name."""
         of_containers = {"containers": self.containers.status()} if self.containers else {}
-        return {"netlink": self.probe.status(), **self.ovsdb.status(), **of_containers}
+        return {"netlink": self.probe.status(), **self.ovsdb.status(), **of_containers, **self._plugged.status()}
 
     def shown(self) -> dict[str, object]:
         """The same as Skydive's clients read it; of those that have something to watch."""
         shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}, **self.ovsdb.shown()}
         if self.containers and (self.containers.active or self.containers.failure):
             shown["containers"] = {"Status": self.containers.failure or "active"}
-        return shown
+        waits = self._plugged.waiting()
+        others = {name: waits.get(name) for name, there in self._plugged.active().items() if there or waits.get(name)}
+        return shown | {name: {"Status": failure or "active"} for name, failure in others.items()}
 
     def stop(self) -> None:
         """Watch no more."""

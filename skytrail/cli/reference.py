@@ -18,6 +18,7 @@ from skytrail import certificates, collectors, process
 from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
+from topology.addresses import metrics as addresses
 from topology.linkers import metrics as linkers
 from topology.probes.containers import metrics as containers
 from topology.probes.kubernetes import metrics as kubernetes
@@ -37,6 +38,7 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Linkers", linkers.DECLARED),
     ("Kubernetes", kubernetes.DECLARED),
     ("Agents and hubs", wire.DECLARED),
+    ("Address book", addresses.DECLARED),
     ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),

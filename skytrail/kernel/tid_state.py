@@ -32,7 +32,8 @@ from skytrail.kernel.linktable import (
 from skytrail.kernel.namespaces import Namespace
 from skytrail.tid import device_tids, namespace_tid
 
-_FILE = "tids.sqlite"
+FILE = "tids.sqlite"
+"""In the state folder."""
 _VERSION = 3
 _COLUMNS = {"mac": "BLOB NOT NULL DEFAULT x''", "name": "TEXT NOT NULL DEFAULT ''"}
 """Of devices, with which versions 2 and 3 began."""
@@ -81,7 +82,7 @@ class TidRegistry:
         self._followed: dict[int, Namespace] = {}
         self._database: sqlite3.Connection | None = None
         self._retry_at = float("inf")  # monotonic seconds, while the file is given up
-        path = state_dir / _FILE
+        path = state_dir / FILE
         try:
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._open(path)

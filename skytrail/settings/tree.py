@@ -138,6 +138,13 @@ class Flow(Section, frozen=True):
         Literal["auto", "tcx", "tc", "socket"],
         key("how the program is attached", reason="auto: the first of the three that this kernel has"),
     ] = "auto"
+    names: Annotated[
+        bool,
+        key(
+            "name the pods, containers, services and hosts at both ends, by the hub's address book",
+            reason="10 MB of memory for 50,000 addresses",
+        ),
+    ] = True
     own_traffic: Annotated[
         bool, key("count the agent's own export traffic too", reason="else each export makes something to export")
     ] = False
@@ -418,6 +425,14 @@ class Topology(Section, frozen=True):
     janusgraph: JanusGraph = JanusGraph()
     ovsdb: Ovsdb = Ovsdb()
     containers: ContainerFacts = ContainerFacts()
+    other_probes: Annotated[
+        tuple[str, ...] | None,
+        key("which probes of other packages run; null: all that are installed", reason="who installs one wants it"),
+    ] = None
+    probe_options: Annotated[
+        Mapping[str, str],
+        key("what a probe of another package is told: NAME.KEY: value", reason="only its author knows its keys"),
+    ] = {}
     synchronous: Annotated[
         Literal["normal", "full"],
         key(
@@ -550,6 +565,13 @@ class Prometheus(Section, frozen=True):
             reason="bounds the series",
         ),
     ] = 200
+    peers: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000)],
+        key(
+            "pairs of owners, who sends to whom, that metrics tell apart at all capture points; more are 'overflow'; 0: none",
+            reason="0: its cardinality",
+        ),
+    ] = 0
     exemplars: Annotated[
         bool, key("give exemplars to scrapers that ask for OpenMetrics", reason="they lead from a graph to a trace")
     ] = True

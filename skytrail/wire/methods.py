@@ -28,7 +28,7 @@ SERVER_OPTIONS = (
     ("grpc.max_concurrent_streams", 16),
     ("grpc.server_handshake_timeout_ms", 5_000),
 )
-"""Of a hub: an agent has three calls open on its connection, and who has not shown a certificate is not waited for long."""
+"""Of a hub: an agent has four calls open on its connection, and who has not shown a certificate is not waited for long."""
 PEER_OPTIONS = (
     *OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 500),
@@ -66,6 +66,15 @@ def attending(
     return stream, stream.cancel
 
 
+def naming(
+    channel: grpc.Channel, known: wire.Known, metadata: Mapping[str, str]
+) -> tuple[Iterator[wire.Changes], Callable[[], object]]:
+    """Begin to hear of the address book: its changes, and what ends the call."""
+    call: Any = channel.unary_stream(f"/{_SERVICE}/Names", wire.Known.SerializeToString, wire.Changes.FromString)
+    stream = call(known, metadata=tuple(metadata.items()), wait_for_ready=False)
+    return stream, stream.cancel
+
+
 def meeting(channel: grpc.aio.Channel) -> Callable[..., Any]:
     """The call by which hubs meet."""
     call: Callable[..., Any] = channel.unary_unary(f"/{_SERVICE}/Meet", wire.Meeting.SerializeToString, wire.Meeting.FromString)
@@ -84,6 +93,7 @@ def handlers(
     attend: Callable[..., Any],
     meet: Callable[..., Any],
     ask: Callable[..., Any],
+    names: Callable[..., Any],
 ) -> grpc.GenericRpcHandler:
     """A server's side: coroutines of (request, context), and (requests, context)."""
     return grpc.method_handlers_generic_handler(
@@ -91,6 +101,7 @@ def handlers(
         {
             "Greet": grpc.unary_unary_rpc_method_handler(greet, wire.Greeting.FromString, wire.Welcome.SerializeToString),
             "Attend": grpc.stream_stream_rpc_method_handler(attend, wire.Answer.FromString, wire.Question.SerializeToString),
+            "Names": grpc.unary_stream_rpc_method_handler(names, wire.Known.FromString, wire.Changes.SerializeToString),
             "Report": grpc.stream_stream_rpc_method_handler(report, wire.Reports.FromString, wire.Taken.SerializeToString),
             "Meet": grpc.unary_unary_rpc_method_handler(meet, wire.Meeting.FromString, wire.Meeting.SerializeToString),
             "Ask": grpc.unary_stream_rpc_method_handler(ask, wire.Inquiry.FromString, wire.Reply.SerializeToString),

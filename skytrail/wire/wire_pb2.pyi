@@ -101,6 +101,28 @@ class Answer(_message.Message):
     failure: str
     def __init__(self, number: _Optional[int] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ...) -> None: ...
 
+class Known(_message.Message):
+    __slots__ = ("session", "number")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    number: int
+    def __init__(self, session: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class Changes(_message.Message):
+    __slots__ = ("session", "number", "whole", "more", "body")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    number: int
+    whole: bool
+    more: bool
+    body: bytes
+    def __init__(self, session: _Optional[str] = ..., number: _Optional[int] = ..., whole: bool = ..., more: bool = ..., body: _Optional[bytes] = ...) -> None: ...
+
 class Meeting(_message.Message):
     __slots__ = ("oldest", "newest", "release", "session", "clock", "received")
     OLDEST_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,7 @@ BENCHES = {
     "gremlin": "gremlin:embedded",
     "gremlin-janusgraph": "gremlin_janusgraph:direct",
     "crowd": "crowd:crowd",
+    "addresses": "addresses:addresses",
     "asking": "asking:asked",
     "wire": "wire:facts",
     "agents": "wire:agents",

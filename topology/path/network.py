@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,12 +36,26 @@ class KindKeys(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     if_index: int | None = None
 
 
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+_making = threading.Lock()
+
+
+def _decoder_of(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Made by one thread: msgspec crashes where two look at a type for the first time at once."""
+    found = _decoders.get(type_)
+    if found is None:
+        with _making:
+            found = _decoders.setdefault(type_, msgspec.json.Decoder(type_))
+    return found
+
+
 def read_state(state: State, type_: type[T]) -> T | None:
-    """What an element says; None: it is of another kind, or shape."""
+    """What an element says; None: it is of another kind, or shape. For any thread."""
+    decoder = _decoder_of(type_)
     try:
         if len(state.parts) == 1:
             (part,) = state.parts.values()
-            return msgspec.json.decode(part.raw, type=type_)
+            return decoder.decode(part.raw)
         return msgspec.convert(state.metadata, type_)
     except msgspec.ValidationError:
         return None

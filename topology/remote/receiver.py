@@ -20,6 +20,7 @@ from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
+from skytrail.wire.bookstreams import BookStreams
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.peers import Peers
 from skytrail.wire.relay import Relay
@@ -115,6 +116,7 @@ class Receiver:
 
     Attributes:
         asker: asks the agents, those of other hubs too.
+        book: tells them of the address book.
         peers: the other hubs.
         port: that is listened on.
         session: names this process to agents.
@@ -139,6 +141,7 @@ class Receiver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
+        self.book = BookStreams(self.session, self._loop)
         self.peers = self.asker.others = Peers(self._loop, self.session, clock, security)
         self._relay = Relay(self.asker, self.session, clock, security, closed)
         self._started = threading.Event()
@@ -186,7 +189,8 @@ class Receiver:
     async def _serve(self) -> None:
         self._ended = asyncio.Event()
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        server.add_generic_rpc_handlers((handlers(self._greet, self._report, self._attend, self._relay.meet, self._relay.ask),))
+        calls = self._greet, self._report, self._attend, self._relay.meet, self._relay.ask, self._names
+        server.add_generic_rpc_handlers((handlers(*calls),))
         self.port = self._security.add_port(server, self._listen)
         await server.start()
         self._started.set()
@@ -308,6 +312,22 @@ class Receiver:
             await self._refuse(context, error)
         finally:
             attending.cancel()
+
+    async def _names(self, known: wire.Known, context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        agent = await self._who(context)
+        telling = asyncio.ensure_future(self._tell_names(known, context))
+        try:
+            while not (await asyncio.wait({telling}, timeout=_LOOK))[0]:
+                self._security.check(agent.peer)
+            await telling
+        except PeerError as error:
+            await self._refuse(context, error)
+        finally:
+            telling.cancel()
+
+    async def _tell_names(self, known: wire.Known, context: Any) -> None:  # noqa: ANN401 - grpc has no types
+        async for changes in self.book.changes(known):
+            await context.write(changes)
 
     def _take_in(self, agent: Agent, pieces: Pieces, reports: wire.Reports) -> None:
         for one in reports.reports:

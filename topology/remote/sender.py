@@ -13,10 +13,12 @@ import grpc
 import structlog
 
 from skytrail import __version__
+from skytrail.addresses.book import Book
 from skytrail.asking.asker import Answer
 from skytrail.asking.clocks import by_clock_of_hub
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendant import Attendant
+from skytrail.wire.bookreader import BookReader
 from skytrail.wire.methods import MAX_MESSAGE, OUTBOX, TID, VERSION, greeting, reporting
 from skytrail.wire.offset import Offset
 from skytrail.wire.security import INSECURE, Connect
@@ -55,11 +57,13 @@ class Sender:
         tell_all: lets the probes report all once more, to a hub that another one's place was taken by, or that was started
             anew: it knows only what is in its store, not what is volatile, nor edges that waited for a node.
         connect: opens a connection to a hub.
+        book: is kept as the hub's; None: none is.
 
     Attributes:
         hub: that takes reports now; None: none does.
         failure: why none does.
         attendant: answers the hub's questions.
+        book: reads the hub's address book.
         clock_offset: µs that the hub's clock is ahead of ours, as far as it is known.
     """
 
@@ -72,9 +76,11 @@ class Sender:
         answer: Answer,
         tell_all: Callable[[], None] = lambda: None,
         connect: Connect = INSECURE,
+        book: Book | None = None,
     ) -> None:
         self._hubs, self.outbox, self._identity, self._clock, self._connect = hubs, outbox, identity, clock, connect
         self.attendant = Attendant(by_clock_of_hub(answer, lambda: round(self._offset.ahead / 1000)))
+        self.book = None if book is None else BookReader(book, clock, lambda: self._offset.ahead)
         self._stopping = threading.Event()
         self._cancel: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
@@ -142,7 +148,8 @@ class Sender:
             self.outbox.taken(welcome.taken)
             metadata = {TID: self._identity.tid, OUTBOX: self.outbox.name, VERSION: str(welcome.version)}
             attends = self.attendant.attend(channel, metadata) if welcome.version >= ATTENDS else contextlib.nullcontext()
-            with attends:
+            names = self.book.reading(channel, metadata) if self.book else contextlib.nullcontext()
+            with attends, names:
                 self._hand_on(address, channel, welcome, metadata)
 
     def _hand_on(self, address: str, channel: grpc.Channel, welcome: wire.Welcome, metadata: Mapping[str, str]) -> None:

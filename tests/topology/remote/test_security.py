@@ -240,7 +240,7 @@ def test_no_call_goes_round_the_greeting(pki: Pki, hubs: Callable[..., Hub], age
     until(lambda: first.hub is not None, 20)
     with connector(wire_files(pki.agent("node2")))(hub.address) as channel:
         metadata = (("skytrail-tid", "host/1"), ("skytrail-outbox", first.outbox.name), ("skytrail-version", "2"))
-        for name in ("Report", "Attend"):
+        for name in ("Report", "Attend", "Names"):
             call = channel.stream_stream(f"/skytrail.wire.v1.Wire/{name}")(iter([b""]), metadata=metadata, timeout=10)
             with pytest.raises(grpc.RpcError) as refused:
                 list(call)

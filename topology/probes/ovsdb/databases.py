@@ -114,6 +114,10 @@ class OvsdbProbes:
         """Why the graph may not be as a database, by the probe's name; None: it is, or there is none."""
         return {name: probe.failure for name, probe in self._probes.items()}
 
+    def active(self) -> dict[str, bool]:
+        """Which see their database, by name."""
+        return {name: probe.active for name, probe in self._probes.items()}
+
     def status(self) -> dict[str, dict[str, Any]]:
         """What each knows, by its name."""
         return {name: probe.status() for name, probe in self._probes.items()}

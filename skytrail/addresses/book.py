@@ -1,0 +1,266 @@
+"""Who had an address at a moment, as seen from a place. Pure; for any thread.
+
+An address alone proves little: many hosts have the same. Whose it is, is told by the nearest who has it: in the network
+namespace where it is seen, else on that host, else anywhere; where several are as near, nobody is named. Times are µs since the
+epoch.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+FOREVER = 2**63 - 1
+POD, CONTAINER, SERVICE, HOST, NODE, NAMESPACE = KINDS = ("pod", "container", "service", "host", "node", "netns")
+"""What owners are; of several in one place the first is told: a pod, and not the namespace that it is in."""
+
+_RANK = {kind: rank for rank, kind in enumerate(KINDS)}
+_EARLY = 30_000_000  # µs: so much before it was seen an address may have been used: probes and clusters take their time
+_KEPT = 900_000_000  # µs for which it is known who had an address: longer than a flow without packets lives
+
+
+class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Who has an address.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        name: its name.
+        space: of a pod or a service: its Kubernetes namespace.
+        host: name of the host that it is on; empty: on none, or not known.
+    """
+
+    kind: str
+    name: str
+    space: str = ""
+    host: str = ""
+
+    def shown(self) -> dict[str, str]:
+        """As in a flow's JSON."""
+        keys = {"Kind": self.kind, "Name": self.name, "Namespace": self.space, "Host": self.host}
+        return {key: value for key, value in keys.items() if value}
+
+
+Key: TypeAlias = "tuple[bytes, str, str, Owner]"
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An address that somebody has.
+
+    Attributes:
+        address: its 4 or 16 bytes.
+        place: TID of the network namespace (of the host: of its own one) that has it; empty: of none.
+        host: TID of the host; empty: of none that is known.
+        owner: who has it.
+        since: when that began.
+    """
+
+    address: bytes
+    place: str
+    host: str
+    owner: Owner
+    since: int
+
+    @property
+    def key(self) -> Key:
+        """Tells it from others."""
+        return self.address, self.place, self.host, self.owner
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the book.
+
+    Attributes:
+        put: entries that are there now.
+        gone: entries that are there no more, ``since`` being when they ended.
+        whole: ``put`` is all that there is.
+    """
+
+    put: tuple[Entry, ...] = ()
+    gone: tuple[Entry, ...] = ()
+    whole: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.gone or self.whole)
+
+
+class Held(NamedTuple):
+    """An entry in a book, and until when it holds."""
+
+    place: str
+    host: str
+    owner: Owner
+    since: int
+    until: int
+
+
+class Draft:
+    """A whole book as it comes, part by part.
+
+    Args:
+        ahead: µs that the clock of who tells is ahead of ours.
+    """
+
+    def __init__(self, ahead: int) -> None:
+        self._ahead = ahead
+        self.held: dict[bytes, tuple[Held, ...]] = {}
+        self.same: dict[Owner, Owner] = {}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take in more."""
+        _put(self.held, entries, self._ahead, self.same)
+
+
+def _put(into: dict[bytes, tuple[Held, ...]], entries: Iterable[Entry], ahead: int, same: dict[Owner, Owner]) -> None:
+    """Add entries; one that is there already stays as it is. ``same``: of equal owners one is kept."""
+    for entry in entries:
+        held = into.get(entry.address, ())
+        if any(one.until == FOREVER and one[:3] == (entry.place, entry.host, entry.owner) for one in held):
+            continue
+        owner = same.get(entry.owner)
+        if owner is None:
+            kind, name, *others = msgspec.structs.astuple(entry.owner)
+            owner = Owner(sys.intern(kind), name, *map(sys.intern, others))
+            same[owner] = owner
+        since = entry.since and entry.since - ahead
+        into[entry.address] = (*held, Held(entry.place, sys.intern(entry.host), owner, since, FOREVER))
+
+
+class Book:
+    """Who has which address, and had it within the last quarter of an hour.
+
+    Args:
+        keeps: nothing is forgotten: the book of a time that is over.
+
+    Attributes:
+        version: another one after each change.
+    """
+
+    def __init__(self, *, keeps: bool = False) -> None:
+        self._keeps = keeps
+        self._held: dict[bytes, tuple[Held, ...]] = {}
+        self._ended: set[bytes] = set()  # addresses of which something that is over is kept
+        self._same: dict[Owner, Owner] = {}
+        self._lock = threading.Lock()
+        self._swept = 0
+        self.version = 0
+
+    def __len__(self) -> int:
+        """Addresses."""
+        return len(self._held)
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def __contains__(self, address: bytes) -> bool:
+        return address in self._held
+
+    def apply(self, changes: Changes, now: int, ahead: int = 0) -> None:
+        """Take in changes.
+
+        Args:
+            changes: as they follow each other.
+            now: by our clock.
+            ahead: µs that the clock of who tells is ahead of ours.
+        """
+        if changes.whole:
+            draft = Draft(ahead)
+            draft.add(changes.put)
+            self.replace(draft, now)
+            return
+        with self._lock:
+            for entry in changes.gone:
+                self._end(entry, entry.since - ahead)
+            _put(self._held, changes.put, ahead, self._same)
+            self._sweep(now)
+            self.version += 1
+
+    def replace(self, draft: Draft, now: int) -> None:
+        """Have what a draft has; what it has not is over as of now."""
+        with self._lock:
+            there = draft.held
+            for address, held in self._held.items():
+                open_ = {one[:3]: one for one in held if one.until == FOREVER}
+                fresh = tuple(open_.pop(one[:3], one) for one in there.get(address, ()))  # since when, was known better
+                left = [one for one in held if one.until != FOREVER]
+                left += [one._replace(until=now) for one in open_.values()]
+                there[address] = (*left, *fresh)
+                if left:
+                    self._ended.add(address)
+            self._held, self._same = there, draft.same
+            self._sweep(now)
+            self.version += 1
+
+    def _end(self, entry: Entry, at: int) -> None:
+        held = self._held.get(entry.address)
+        if held is None:
+            return
+        ends = entry.place, entry.host, entry.owner
+        self._held[entry.address] = tuple(
+            one._replace(until=at) if one.until == FOREVER and one[:3] == ends else one for one in held
+        )
+        self._ended.add(entry.address)
+
+    def _sweep(self, now: int) -> None:
+        """Forget what has been over for long."""
+        if self._keeps or now - self._swept < _KEPT // 15:
+            return
+        self._swept = now
+        if len(self._same) > 2 * len(self._held):
+            self._same.clear()
+        for address in list(self._ended):
+            held = tuple(one for one in self._held[address] if one.until > now - _KEPT)
+            if held:
+                self._held[address] = held
+            else:
+                del self._held[address]
+            if all(one.until == FOREVER for one in held):
+                self._ended.discard(address)
+
+    def find(self, address: bytes, place: str, host: str, at: int) -> Owner | None:
+        """Who had an address at a moment, or, if nobody had, who was first seen with it soon after; None: nobody that is known.
+
+        Args:
+            address: its 4 or 16 bytes.
+            place: TID of the network namespace where it is seen.
+            host: TID of that one's host.
+            at: the moment.
+        """
+        held = self._held.get(address)
+        if held is None:
+            return None
+        there = [one for one in held if one.since <= at < one.until]
+        if not there:
+            first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
+            there = [one for one in held if one.since == first]
+        return _nearest(there, place, host)
+
+    def settled(self, address: bytes, begin: int, end: int) -> bool:
+        """Whether who has an address is the same from a moment to another."""
+        held = self._held.get(address, ())
+        return not any(begin < at <= end for one in held for at in (one.since - _EARLY, one.since, one.until))
+
+
+def _nearest(there: list[Held], place: str, host: str) -> Owner | None:
+    if len(there) == 1:
+        return there[0].owner
+    for near in (
+        [one.owner for one in there if one.place == place],
+        [one.owner for one in there if one.host == host],
+        [one.owner for one in there],
+    ):
+        if near:
+            return _only(near)
+    return None
+
+
+def _only(owners: list[Owner]) -> Owner | None:
+    """The one that tells the most; None: there are several."""
+    best = min(_RANK.get(one.kind, len(_RANK)) for one in owners)
+    found = {one for one in owners if _RANK.get(one.kind, len(_RANK)) == best}
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,241 @@
+"""Elements → entries: who is named for an address, where; and that what comes one by one is what comes at once."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skytrail.addresses.book import Book, Changes, Entry, Owner
+from skytrail.addresses.packing import pieces, unpack
+from topology.addresses.entries import Entries
+from topology.addresses.follow import AddressFollower, keep_as
+from topology.elements import node_id
+from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
+from topology.reconcile import Reconciler
+from topology.store.embedded.store import EmbeddedStore
+
+LATER = 10**9
+H1, H2 = "host/1", "host/2"
+
+
+class Graph:
+    """A store that facts are told to, at times that the test says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1_000
+        self.store = EmbeddedStore(folder / "graph", clock=lambda: self.now)
+        self.reconciler = Reconciler(self.store, "h", lambda: self.now)
+        self.follower = AddressFollower(self.store, lambda: self.now)
+        self.book = Book()
+
+    def tell(self, *facts: Fact, gone: tuple[Fact, ...] = (), at: int = 0, probe: str = "netlink") -> None:
+        self.now = at or self.now + 1_000
+        self.reconciler.report(Report(Source(probe, "h"), self.now, facts, tuple(one.id for one in gone)))
+
+    def follow(self) -> Entries:
+        self.follower.step()
+        return self.follower._entries
+
+    def named(self, address: str, place: str = "", host: str = "", at: int = LATER) -> Owner | None:
+        """By the book of an agent that follows."""
+        if not self.follower.number:
+            keep_as(self.follower, self.book)
+        self.follower.step()
+        return self.book.find(ip_address(address).packed, place, host, at)
+
+    def close(self) -> None:
+        self.store.close()
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Any:
+    made = Graph(tmp_path)
+    yield made
+    made.close()
+
+
+def host(tid: str, name: str) -> NodeFact:
+    return NodeFact(tid, {"Type": "host", "Name": name})
+
+
+def netns(tid: str, name: str) -> tuple[Fact, ...]:
+    return NodeFact(tid, {"Type": "netns", "Name": name}), EdgeFact(tid.rpartition("/netns")[0], tid, "ownership")
+
+
+def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
+    four = [one for one in addresses if ":" not in one]
+    keys = {"Name": name, "Type": "veth", "IfIndex": 2, "IPV4": four, "IPV6": [one for one in addresses if ":" in one]}
+    return NodeFact(f"{owner}/{name}", keys), EdgeFact(owner, f"{owner}/{name}", "ownership")
+
+
+def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
+    tid = f"{H1}/container/{name}"
+    own: dict[str, Any] = {"ID": f"id-{name}", **({"Pod": pod} if pod else {})}
+    return NodeFact(tid, {"Type": "container", "Name": name, "Manager": "docker", "Container": own}), EdgeFact(
+        place, tid, "ownership"
+    )
+
+
+def k8s(type_: str, name: str, **keys: object) -> NodeFact:
+    own = {"Name": name, "Namespace": "shop", **keys}
+    return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+
+
+def test_an_address_is_its_namespaces_or_its_hosts(graph: Graph) -> None:
+    graph.tell(host(H1, "one"), *netns(f"{H1}/netns/a", "a"))
+    graph.tell(*interface(f"{H1}/netns/a", "eth0", "10.0.0.2/24", "fd00::2/64", "fe80::1/64", "127.0.0.1/8"))
+    graph.tell(*interface(H1, "eth1", "192.0.2.1/24"))
+    assert graph.named("10.0.0.2") == graph.named("fd00::2") == Owner("netns", "a", host="h")
+    assert graph.named("192.0.2.1") == Owner("host", "one", host="h")
+    assert graph.named("fe80::1") is graph.named("127.0.0.1") is graph.named("10.0.0.3") is None
+
+
+def test_a_container_is_named_and_a_pod_before_it(graph: Graph) -> None:
+    place = f"{H1}/netns/a"
+    graph.tell(host(H1, "one"), *netns(place, "a"), *interface(place, "eth0", "10.0.0.2/24"))
+    graph.tell(*container(place, "web"), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("container", "web", host="h")
+    graph.tell(*container(place, "log"), probe="containers")  # two: neither
+    assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
+    for name in ("web", "log"):
+        graph.tell(*container(place, name, Name="shop-1", Namespace="shop"), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("pod", "shop-1", "shop", "h")
+    graph.tell(gone=(container(place, "web")[0], container(place, "log")[0]), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
+
+
+def test_objects_of_a_cluster_are_named_everywhere(graph: Graph) -> None:
+    graph.tell(k8s("service", "web", ClusterIP="10.96.0.1", ExternalIPs=["198.51.100.1"], LoadBalancer=["203.0.113.9", "a.b"]))
+    graph.tell(k8s("pod", "web-1", IP="10.1.0.5", IPs=["10.1.0.5", "fd01::5"], Node="n1", Status="Running"))
+    graph.tell(k8s("pod", "kube-proxy", IP="192.0.2.1", Node="n1", HostNetwork=True, Status="Running"))
+    graph.tell(k8s("pod", "done", IP="10.1.0.6", Node="n1", Status="Succeeded"))
+    graph.tell(k8s("node", "n1", InternalIP="192.0.2.1", Hostname="n1"), k8s("service", "headless", ClusterIP="None"))
+    service, pod = Owner("service", "web", "shop"), Owner("pod", "web-1", "shop", "n1")
+    assert [graph.named(one) for one in ("10.96.0.1", "198.51.100.1", "203.0.113.9")] == [service] * 3
+    assert graph.named("10.1.0.5") == graph.named("fd01::5", f"{H1}/netns/x", H1) == pod
+    assert graph.named("192.0.2.1") == Owner("node", "n1", "shop", "n1")  # and not the pod in its namespace
+    assert graph.named("10.1.0.6") is None
+
+
+def test_a_pod_is_joined_to_the_namespace_on_its_node_and_to_no_other(graph: Graph) -> None:
+    graph.tell(host(H1, "n1"), host(H2, "n2"))
+    for tid in (f"{H1}/netns/cni", f"{H2}/netns/lab"):
+        graph.tell(*netns(tid, tid.rpartition("/")[2]), *interface(tid, "eth0", "10.1.0.5/24"))
+    graph.tell(k8s("pod", "web-1", IP="10.1.0.5", Node="n1", Status="Running"))
+    pod = Owner("pod", "web-1", "shop", "n1")
+    assert graph.named("10.1.0.5", f"{H1}/netns/cni", H1) == graph.named("10.1.0.5", H1, H1) == pod
+    assert graph.named("10.1.0.5", f"{H2}/netns/lab", H2) == Owner("netns", "lab", host="h")
+    assert graph.named("10.1.0.5", "host/3", "host/3") == pod  # seen from elsewhere a pod is known, and a namespace is not
+
+
+def test_of_hosts_with_the_same_address_the_nearest_is_named(graph: Graph) -> None:
+    for tid in (H1, H2):
+        graph.tell(host(tid, tid), *interface(tid, "docker0", "172.17.0.1/16"))
+    assert graph.named("172.17.0.1", H1, H1) == Owner("host", H1, host="h")
+    assert graph.named("172.17.0.1", f"{H2}/netns/x", H2) == Owner("host", H2, host="h")
+    assert graph.named("172.17.0.1", "host/3", "host/3") is None
+
+
+def test_whoever_had_it_when_is_named_then(graph: Graph) -> None:
+    def pod(name: str, **keys: str) -> NodeFact:
+        return k8s("pod", name, Node="n1", Status="Running", **keys)
+
+    minute = 60_000_000
+    graph.tell(host(H1, "one"), at=minute)
+    graph.named("10.1.0.5")
+    graph.tell(pod("old", IP="10.1.0.5"), at=2 * minute)
+    graph.named("10.1.0.5")
+    graph.tell(gone=(pod("old"),), at=4 * minute)
+    graph.named("10.1.0.5")
+    graph.tell(pod("new", IP="10.1.0.5"), at=6 * minute)
+    names = [graph.named("10.1.0.5", at=int(at * minute)) for at in (1, 1.75, 2, 3.999, 4, 5, 5.75, 6, 7)]
+    found = [one.name if one else "" for one in names]
+    assert found == ["", "old", "old", "old", "", "", "new", "new", "new"]  # half a minute before it was seen it may have begun
+
+
+def test_one_by_one_is_as_all_at_once(graph: Graph) -> None:
+    """Random facts that come and go: what follows from the feed is what follows from the graph read anew."""
+    chance = random.Random(8)
+    there: dict[str, Fact] = {}
+    for one in (host(H1, "n1"), host(H2, "n2")):
+        graph.tell(one)
+    end = keep_as(graph.follower, graph.book)
+    for step in range(60):
+        pick: list[Fact] = []
+        for _ in range(chance.randint(1, 6)):
+            place = f"{chance.choice((H1, H2))}/netns/{chance.randint(1, 4)}"
+            address = f"10.0.0.{chance.randint(1, 8)}/24"
+            name = chance.choice("abc")
+            pick += chance.choice(
+                [
+                    netns(place, chance.choice(("red", "blue"))),
+                    interface(place, "eth0", address, f"10.0.1.{chance.randint(1, 4)}/24"),
+                    container(place, name),
+                    container(place, name, Name="p", Namespace="shop"),
+                    (k8s("pod", name, IP=address[:-3], Node=chance.choice(("n1", "n2")), Status="Running"),),
+                    (k8s("service", name, ClusterIP=address[:-3]),),
+                    (host(H1, chance.choice(("n1", "n3"))),),
+                ]
+            )
+        facts = {fact.id: fact for fact in pick}
+        gone = {id_: there[id_] for id_ in chance.sample(sorted(there), min(len(there), chance.randint(0, 3)))}
+        there = {id_: fact for id_, fact in (there | facts).items() if id_ not in gone}
+        graph.tell(*(fact for id_, fact in facts.items() if id_ not in gone), gone=tuple(gone.values()))
+        if step % 3 == 0:
+            anew = Entries()
+            anew.load(graph.store.current())
+            expected = keys(anew)
+            assert keys(graph.follow()) == expected
+            assert held(graph.book) == expected
+    assert graph.follower.number > 20
+    end()
+
+
+def keys(entries: Entries) -> set[object]:
+    return {(entry.address, entry.place, entry.host, entry.owner) for entry in entries.current()}
+
+
+def held(book: Book) -> set[object]:
+    return {(address, *one[:3]) for address, held in book._held.items() for one in held if one.until == 2**63 - 1}
+
+
+def test_who_lags_behind_gets_all(graph: Graph) -> None:
+    graph.tell(host(H1, "one"), *interface(H1, "eth0", "192.0.2.1/24"))
+    graph.follow()
+    number, whole = graph.follower.since(0)
+    assert whole.whole
+    assert [entry.owner.name for entry in whole.put] == ["one"]
+    graph.tell(*interface(H1, "eth1", "192.0.2.2/24"))
+    graph.follow()
+    _, changes = graph.follower.since(number)
+    assert (changes.whole, [entry.address[-1] for entry in changes.put], changes.gone) == (False, [2], ())
+    assert graph.follower.since(number + 99)[1].whole
+    graph.follower._sequence = None  # the store failed: all is read anew
+    graph.follow()
+    assert graph.follower.since(number + 1)[1].whole
+
+
+def test_pieces_are_what_was_packed() -> None:
+    owner = Owner("pod", "webñ", "shop", "n1")
+    put = tuple(Entry(number.to_bytes(4, "big"), f"{H1}/netns/{number % 7}", H1, owner, number) for number in range(25_000))
+    packed = list(pieces(Changes(put, put[:3])))
+    assert len(packed) == 5
+    assert sum(map(len, packed)) < 16 * len(put)
+    found = [unpack(body) for body in packed]
+    assert tuple(entry for more, _ in found for entry in more) == put
+    assert tuple(entry for _, less in found for entry in less) == put[:3]
+
+
+def test_an_element_that_cannot_be_read_is_passed_over(graph: Graph) -> None:
+    graph.tell(
+        NodeFact("x/1", {"Type": "pod", "Name": "p", "Manager": "k8s", "K8s": {"IP": 5}}),
+        NodeFact("x/2", {"Type": "container", "Name": "c", "Container": "none"}),
+        NodeFact("x/3", {"Type": "pod", "Name": "p", "K8s": {"Name": "p", "IP": "not an address", "Status": "Running"}}),
+        k8s("pod", "good", IP="10.1.0.5", Status="Running"),
+    )
+    assert graph.named("10.1.0.5") == Owner("pod", "good", "shop")
+    assert node_id("x/1") not in graph.follow()._claims

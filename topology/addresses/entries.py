@@ -1,0 +1,306 @@
+"""Elements → entries of the address book, one revision after the other. Pure.
+
+An interface's address is its network namespace's; whose that is, its containers tell, or the pod that has the address on that
+host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its node's own namespace has none of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
+from topology.elements import Kind, Revision, State
+from topology.linkers.interfaces import Interface, Interfaces, host_of
+from topology.path.network import OWNERS, EdgeKeys, read_state
+
+K = TypeVar("K")
+
+_OVER = frozenset({"Succeeded", "Failed"})
+_CLUSTER = frozenset({POD, SERVICE, NODE})
+
+
+class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    name: str = ""
+    namespace: str = ""
+
+
+class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod"}):
+    id_: str = ""
+    pod: _Pod = _Pod()
+
+
+class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What is below ``K8s`` of those objects that have addresses."""
+
+    name: str = ""
+    namespace: str = ""
+    node: str = ""
+    hostname: str = ""
+    status: str = ""
+    host_network: bool = False
+    ip: str = msgspec.field(name="IP", default="")
+    ips: tuple[str, ...] = msgspec.field(name="IPs", default=())
+    cluster_ip: str = msgspec.field(name="ClusterIP", default="")
+    cluster_ips: tuple[str, ...] = msgspec.field(name="ClusterIPs", default=())
+    external_ip: str = msgspec.field(name="ExternalIP", default="")
+    external_ips: tuple[str, ...] = msgspec.field(name="ExternalIPs", default=())
+    internal_ip: str = msgspec.field(name="InternalIP", default="")
+    internal_ips: tuple[str, ...] = msgspec.field(name="InternalIPs", default=())
+    load_balancer: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> set[str]:
+        """All of them."""
+        one = (self.ip, self.cluster_ip, self.external_ip, self.internal_ip)
+        more = (self.ips, self.cluster_ips, self.external_ips, self.internal_ips, self.load_balancer)
+        return {*one, *(text for texts in more for text in texts)}
+
+
+class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """A node of the graph, as far as it may matter."""
+
+    type: str
+    name: str = ""
+    manager: str = ""
+    if_index: int | None = None
+    container: _Container | None = None
+    k8s: _Object | None = msgspec.field(name="K8s", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A network namespace."""
+
+    tid: str
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a cluster's object says: addresses that are its own, and on which node it is."""
+
+    owner: Owner
+    addresses: frozenset[bytes]
+
+
+class Entries:
+    """The book as it is after the revisions that came."""
+
+    def __init__(self) -> None:
+        self._interfaces = Interfaces()
+        self._addresses: dict[str, frozenset[bytes]] = {}  # of each interface
+        self._at: dict[bytes, set[str]] = defaultdict(set)  # interfaces that have an address
+        self._places: dict[str, _Place] = {}
+        self._hosts: dict[str, str] = {}  # TIDs of hosts by name; empty where several have it
+        self._containers: dict[str, Owner] = {}
+        self._ownership: dict[str, tuple[str, str]] = {}  # edge → parent, child
+        self._children: dict[str, set[str]] = defaultdict(set)
+        self._parents: dict[str, set[str]] = defaultdict(set)
+        self._claims: dict[str, _Claim] = {}
+        self._claimed: dict[bytes, set[str]] = defaultdict(set)
+        self._since: dict[str, int] = {}
+        self._held: dict[bytes, dict[Key, Entry]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._held.values()))
+
+    def current(self) -> Iterator[Entry]:
+        """All that there are."""
+        return (entry for of_one in self._held.values() for entry in of_one.values())
+
+    def place(self, host: str, namespace: str) -> str:
+        """The TID of a host's network namespace by its name; empty: there is none."""
+        return next((one.tid for one in self._places.values() if one.owner.name == namespace and host_of(one.tid) == host), "")
+
+    def load(self, revisions: Iterable[Revision]) -> None:
+        """Take in all that there is, at the beginning: since when it is so, is when each was seen first."""
+        for revision in revisions:
+            self._note(revision)
+        for address in {*self._at, *self._claimed}:
+            self._settle(address, 0)
+
+    def take(self, revision: Revision) -> Changes:
+        """Take in what an element is now."""
+        if revision.updated_at < self._since.get(revision.id, 0):
+            return Changes()  # it came late: what followed it is known
+        self._since[revision.id] = revision.updated_at
+        put: list[Entry] = []
+        gone: list[Entry] = []
+        for address in self._note(revision):
+            more, less = self._settle(address, revision.updated_at)
+            put += more
+            gone += less
+        return Changes(tuple(put), tuple(gone))
+
+    def _note(self, revision: Revision) -> set[bytes]:
+        """Note it; gives the addresses whose owners may be others."""
+        touched: set[bytes] = set()
+        for id_ in self._interfaces.take(revision):
+            touched |= self._interface(id_)
+        state = None if revision.deleted else revision.state
+        if state is None:
+            self._since.pop(revision.id, None)
+            return touched | self._forget(revision.id)
+        if state.kind is Kind.EDGE:
+            return touched | self._edge(revision.id, state)
+        node = read_state(state, _Node)
+        return touched | (self._node(revision.id, state, node) if node is not None else set())
+
+    def _interface(self, id_: str) -> set[bytes]:
+        interface = self._interfaces.by_id.get(id_)
+        before = self._addresses.pop(id_, frozenset())
+        now = frozenset(_usable(interface)) if interface is not None else frozenset()
+        for address in before - now:
+            _discard(self._at, address, id_)
+        for address in now:
+            self._at[address].add(id_)
+        if now:
+            self._addresses[id_] = now
+        return set(before | now)
+
+    def _node(self, id_: str, state: State, node: _Node) -> set[bytes]:
+        if node.type in OWNERS:
+            kind = HOST if node.type == HOST else NAMESPACE
+            return self._place(id_, _Place(state.tid, Owner(kind, node.name, host=state.host)))
+        if node.container is not None and node.container.id_:
+            pod = node.container.pod
+            owner = (
+                Owner(POD, pod.name, pod.namespace, state.host) if pod.name else Owner(CONTAINER, node.name, host=state.host)
+            )
+            return self._container(id_, owner)
+        if node.k8s is not None and node.type in _CLUSTER:
+            return self._object(id_, node.type, node.name, node.k8s)
+        return set()
+
+    def _place(self, id_: str, place: _Place) -> set[bytes]:
+        if self._places.get(id_) == place:
+            return set()
+        self._places[id_] = place
+        return self._of_place(id_) | (self._name_hosts() if place.owner.kind == HOST else set())
+
+    def _name_hosts(self) -> set[bytes]:
+        """Learn anew which host has which name; gives the addresses of all that is on one."""
+        self._hosts = {}
+        for place in self._places.values():
+            if place.owner.kind == HOST:
+                self._hosts[place.owner.name] = "" if place.owner.name in self._hosts else place.tid
+        return set(self._claimed)
+
+    def _of_place(self, id_: str) -> set[bytes]:
+        return {address for one in self._interfaces.of(id_) for address in self._addresses.get(one.id, ())}
+
+    def _container(self, id_: str, owner: Owner) -> set[bytes]:
+        if self._containers.get(id_) == owner:
+            return set()
+        self._containers[id_] = owner
+        return self._around(id_)
+
+    def _around(self, container: str) -> set[bytes]:
+        """Addresses of the namespaces that a container is in."""
+        return {address for place in self._parents.get(container, ()) for address in self._of_place(place)}
+
+    def _object(self, id_: str, kind: str, name: str, told: _Object) -> set[bytes]:
+        own = not (told.host_network or (kind == POD and told.status in _OVER))
+        addresses = frozenset(packed for text in told.addresses if own and (packed := pack(text)) is not None)
+        host = told.node if kind == POD else told.hostname or told.name if kind == NODE else ""
+        now = _Claim(Owner(kind, told.name or name, told.namespace, host), addresses)
+        before = self._claims.get(id_)
+        if before == now:
+            return set()
+        touched = self._unclaim(id_)
+        self._claims[id_] = now
+        for address in addresses:
+            self._claimed[address].add(id_)
+        return touched | addresses
+
+    def _unclaim(self, id_: str) -> set[bytes]:
+        claim = self._claims.pop(id_, None)
+        for address in claim.addresses if claim else ():
+            _discard(self._claimed, address, id_)
+        return set(claim.addresses) if claim else set()
+
+    def _edge(self, id_: str, state: State) -> set[bytes]:
+        keys = read_state(state, EdgeKeys)
+        if keys is None or keys.relation_type != "ownership":
+            return set()
+        if id_ in self._ownership:
+            return set()
+        self._ownership[id_] = parent, child = state.parent, state.child
+        self._children[parent].add(child)
+        self._parents[child].add(parent)
+        return self._of_place(parent) if child in self._containers else set()
+
+    def _forget(self, id_: str) -> set[bytes]:
+        if (edge := self._ownership.pop(id_, None)) is not None:
+            parent, child = edge
+            _discard(self._children, parent, child)
+            _discard(self._parents, child, parent)
+            return self._of_place(parent) if child in self._containers else set()
+        if self._containers.pop(id_, None) is not None:
+            return self._around(id_)
+        if (gone := self._places.pop(id_, None)) is not None:
+            return self._of_place(id_) | (self._name_hosts() if gone.owner.kind == HOST else set())
+        return self._unclaim(id_)
+
+    def _settle(self, address: bytes, at: int) -> tuple[list[Entry], list[Entry]]:
+        """Whose an address is by now: what is new of that, and what is over since then."""
+        now = {entry.key: entry for entry in self._of_address(address, at)}
+        before = self._held.get(address, {})
+        put = [entry for key, entry in now.items() if key not in before]
+        gone = [msgspec.structs.replace(entry, since=at) for key, entry in before.items() if key not in now]
+        if now:
+            self._held[address] = {key: before.get(key, entry) for key, entry in now.items()}
+        elif before:
+            del self._held[address]
+        return put, gone
+
+    def _of_address(self, address: bytes, at: int) -> Iterator[Entry]:
+        claims = [self._claims[id_] for id_ in self._claimed.get(address, ())]
+        for claim in claims:
+            yield Entry(address, "", self._hosts.get(claim.owner.host, ""), claim.owner, at)
+        for id_ in self._at.get(address, ()):
+            interface = self._interfaces.by_id[id_]
+            place = self._places.get(interface.owner)
+            if place is not None:
+                host = host_of(place.tid)
+                yield Entry(address, place.tid, host, self._owner_of(interface.owner, host, claims), at)
+
+    def _owner_of(self, id_: str, host: str, claims: Iterable[_Claim]) -> Owner:
+        """Whose an address in a namespace is."""
+        pods = [one.owner for one in claims if one.owner.kind == POD and self._hosts.get(one.owner.host, "") == host]
+        if len(pods) == 1:
+            return pods[0]
+        place = self._places[id_].owner
+        if place.kind == HOST:
+            return place
+        inside = {self._containers[child] for child in self._children.get(id_, ()) if child in self._containers}
+        return inside.pop() if len(inside) == 1 else place
+
+
+def pack(text: str) -> bytes | None:
+    """The bytes of an address that can be somebody's beyond his own host; None: there is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    nobody = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    return None if nobody else address.packed
+
+
+def _usable(interface: Interface) -> Iterator[bytes]:
+    for address in interface.addresses:
+        if (packed := pack(str(address))) is not None:
+            yield packed
+
+
+def _discard(sets: dict[K, set[str]], key: K, id_: str) -> None:
+    there = sets[key]
+    there.discard(id_)
+    if not there:
+        del sets[key]
