@@ -142,7 +142,7 @@ class Flow(Section, frozen=True):
         bool,
         key(
             "name the pods, containers, services and hosts at both ends, by the hub's address book",
-            reason="10 MB of memory for 50,000 addresses",
+            reason="18 MB of memory for 50,000 addresses",
         ),
     ] = True
     own_traffic: Annotated[
