@@ -18,8 +18,7 @@ class Answers:
 
     Attributes:
         parts: with the TID of the host that answered, in the order in which they came.
-        missing: why a host's answer is not there, or not whole, by its name (its TID, where several have that name). Known
-            when the parts are read.
+        missing: why a host's answer is not there, or not whole, by its name (its TID, where several have that name).
     """
 
     parts: Iterable[tuple[str, Part]] = ()

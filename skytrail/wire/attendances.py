@@ -12,14 +12,22 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import grpc
+import structlog
 
 from skytrail.asking.asker import Answers
-from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE, Collected, Room
+from skytrail.asking.collecting import ANSWERED, AWAY, CROWDED, FAILED, LATE, REFUSED, Collected, FullError, Room
 from skytrail.asking.questions import Question, encode_question
+from skytrail.asking.shapes import AnswerError, check_of
 from skytrail.errors import RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendant import MOST_OPEN
 from skytrail.wire.versions import ATTENDS
+
+_log = structlog.get_logger(__name__)
+
+_MAY_BE_LEFT_OUT = 4
+"""Of so many that are asked one may have too much to answer; where more have, the question asks for too much."""
+_TOLD = 1000  # characters of what an agent says of its failure
 
 
 class Known(Protocol):
@@ -31,12 +39,18 @@ class Known(Protocol):
     connected: bool
     heard: int
 
+    @property
+    def below(self) -> tuple[str, ...]:
+        """What the TIDs of its host's elements begin with."""
+        ...
+
 
 class _Attendance:
     """The call by which one agent attends. For the loop's thread, but for ``open``, which :class:`Attendances` locks."""
 
-    def __init__(self, tid: str) -> None:
-        self.tid = tid
+    def __init__(self, agent: Known) -> None:
+        self.tid, self.below = agent.tid, agent.below
+        self.refused = False  # so far: it is said once
         self.open: dict[int, _Asked] = {}
         self.sending: asyncio.Queue[wire.Question | None] = asyncio.Queue()  # bounded by who puts in
 
@@ -44,29 +58,64 @@ class _Attendance:
 class _Asked:
     """A question that is being asked."""
 
-    def __init__(self, number: int, room: Room) -> None:
+    def __init__(self, number: int, question: Question, room: Room) -> None:
         self.number = number
+        self._check = check_of(question)
         self.collected = Collected(room)
         self.failures: dict[str, str] = {}
-        self.results: Counter[str] = Counter()
+        self.results: dict[str, str] = {}
         self.waiting: dict[str, _Attendance] = {}
         self.over: RunError | None = None
         self.done = threading.Event()
         self._lock = threading.Lock()
 
-    def take(self, tid: str, answer: wire.Answer) -> None:
-        """Take a part of an answer."""
+    def take(self, there: _Attendance, answer: wire.Answer) -> list[_Attendance]:
+        """Take a part of an answer; returns those that need not go on with theirs."""
+        refused = self._refused(there, answer.part) if answer.part else None
         with self._lock:
-            if tid not in self.waiting:
-                return
-            if answer.part and self.over is None:
-                try:
-                    self.collected.add(tid, answer.part)
-                except RunError as error:
+            if there.tid not in self.waiting or self.over is not None:
+                return []
+            if refused is not None:
+                return self._leave_out(there.tid, f"its answer is refused: {refused}", REFUSED)
+            called_off = self._add(there.tid, answer.part) if answer.part else []
+            if answer.last and there.tid in self.waiting:
+                self._end(there.tid, answer.failure[:_TOLD], FAILED if answer.failure else ANSWERED)
+            return called_off
+
+    def _refused(self, there: _Attendance, part: bytes) -> str | None:
+        try:
+            self._check(part, there.below)
+        except AnswerError as error:
+            if not there.refused:
+                _log.warning("answer_refused", agent=there.tid, reason=str(error), remedy="upgrade it; else look who is there")
+            there.refused = True
+            return str(error)
+        return None
+
+    def _add(self, tid: str, part: bytes) -> list[_Attendance]:
+        """Take a part; where there is no room for it the largest answers make some."""
+        called_off: list[_Attendance] = []
+        while self.over is None:
+            try:
+                self.collected.add(tid, part)
+            except FullError as error:
+                largest = self.collected.largest(tid, part)
+                called_off += self._leave_out(largest, f"its answer is left out: {error}", CROWDED)
+                asked, left_out = len(self.results) + len(self.waiting), Counter(self.results.values())[CROWDED]
+                if left_out == asked or left_out > max(1, asked // _MAY_BE_LEFT_OUT):
                     self.over = error
                     self.done.set()
-            if answer.last:
-                self._end(tid, answer.failure, FAILED if answer.failure else ANSWERED)
+                if largest == tid:
+                    break
+            else:
+                break
+        return called_off
+
+    def _leave_out(self, tid: str, reason: str, result: str) -> list[_Attendance]:
+        self.collected.leave_out(tid)
+        there = self.waiting.get(tid)
+        self._end(tid, reason, result)
+        return [] if there is None else [there]
 
     def lost(self, tid: str) -> None:
         """An agent went away."""
@@ -75,8 +124,8 @@ class _Asked:
                 self._end(tid, "its agent went away while it answered", AWAY)
 
     def _end(self, tid: str, failure: str, result: str) -> None:
-        del self.waiting[tid]
-        self.results[result] += 1
+        self.waiting.pop(tid, None)
+        self.results[tid] = result
         if failure:
             self.failures[tid] = failure
         if not self.waiting:
@@ -87,7 +136,7 @@ class _Asked:
         with self._lock:
             left = list(self.waiting.values())
             self.waiting.clear()
-            self.results.update([LATE] * len(left))
+            self.results |= dict.fromkeys((one.tid for one in left), LATE if self.over is None else CROWDED)
             self.failures |= {one.tid: f"did not answer within {seconds:g} s" for one in left}
         return left
 
@@ -103,6 +152,7 @@ class Attendances:
 
     Attributes:
         elsewhere: gives the agents that report to other hubs, and are not asked: names of their host and of that hub's, by TID.
+        expected: gives names of the hosts that are told of as missing though no agent of theirs is known, by TID.
         results: what became of questions to agents.
     """
 
@@ -116,19 +166,20 @@ class Attendances:
         self._there: dict[str, _Attendance] = {}
         self.results: Counter[str] = Counter()
         self.elsewhere: Callable[[], Mapping[str, tuple[str, str]]] = dict
+        self.expected: Callable[[], Mapping[str, str]] = dict
 
     def hosts(self) -> Mapping[str, str]:
         """As :meth:`skytrail.asking.asker.Asker.hosts`."""
         elsewhere = {tid: host for tid, (host, _) in self.elsewhere().items()}
-        return elsewhere | {one.tid: one.host for one in self._known()}
+        return {**self.expected(), **elsewhere, **{one.tid: one.host for one in self._known()}}
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:
         """As :meth:`skytrail.asking.asker.Asker.ask`."""
         known = {one.tid: one for one in self._known()}
-        asked = _Asked(next(self._numbers), self._room)
+        asked = _Asked(next(self._numbers), question, self._room)
         with self._lock:
             elsewhere = self.elsewhere()
-            for tid in known.keys() | elsewhere.keys() if hosts is None else set(hosts):
+            for tid in known.keys() | elsewhere.keys() | self.expected().keys() if hosts is None else set(hosts):
                 self._choose(asked, tid, known.get(tid), elsewhere.get(tid))
             begun = list(asked.waiting.values())
         said = wire.Question(
@@ -147,10 +198,7 @@ class Attendances:
         if asked.over is not None:
             asked.collected.drop()
             raise asked.over
-        hosts = self.hosts()
-        missing = _by_name(asked.failures, hosts)
-        asked.collected.unreadable = lambda tid, reason: missing.update(_by_name({tid: reason}, hosts))
-        return Answers(asked.collected, missing)
+        return Answers(asked.collected, _by_name(asked.failures, self.hosts()))
 
     def _choose(self, asked: _Asked, tid: str, agent: Known | None, elsewhere: tuple[str, str] | None) -> None:
         there = self._there.get(tid)
@@ -159,7 +207,7 @@ class Attendances:
             asked.waiting[tid] = there
             there.open[asked.number] = asked
             return
-        asked.results[AWAY] += 1
+        asked.results[tid] = AWAY
         if there is not None and not reads:
             asked.failures[tid] = "its agent does not hear what it is asked: see its log"
         elif there is not None:
@@ -188,16 +236,16 @@ class Attendances:
         with self._lock:
             for one in begun:
                 one.open.pop(asked.number, None)
-            self.results.update(asked.results)
+            self.results.update(asked.results.values())
         if left:
             self._say(left, wire.Question(number=asked.number, cancelled=True))
 
-    async def attend(self, tid: str, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
+    async def attend(self, agent: Known, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
         """Serve an agent's call; a later one of the same agent ends it."""
-        there = _Attendance(tid)
+        there = _Attendance(agent)
         with self._lock:
-            before = self._there.get(tid)
-            self._there[tid] = there
+            before = self._there.get(agent.tid)
+            self._there[agent.tid] = there
         if before is not None:
             before.sending.put_nowait(None)
         reading = asyncio.ensure_future(self._read(there, answers))
@@ -216,8 +264,10 @@ class Attendances:
                     asked = there.open.get(answer.number)
                     if answer.last:
                         there.open.pop(answer.number, None)
-                if asked is not None:
-                    asked.take(there.tid, answer)
+                for one in asked.take(there, answer) if asked is not None else ():
+                    with self._lock:
+                        one.open.pop(answer.number, None)
+                    one.sending.put_nowait(wire.Question(number=answer.number, cancelled=True))
         finally:
             there.sending.put_nowait(None)
 

@@ -36,7 +36,8 @@ AGENTS = Metric(
 )  # fmt: skip
 QUESTIONS = Metric(
     "skytrail_wire_questions_total", "skytrail.wire.questions", Kind.COUNTER, "{question}",
-    "Questions to agents, each to each, by what became of them: answered, failed, late, away.", ("result",), "4",
+    "Questions to agents, each to each, by what became of them: answered, failed, late, away; refused, where the answer is "
+    "none; crowded, where there was no room for it.", ("result",), "6",
 )  # fmt: skip
 ANSWERS = Metric(
     "skytrail_wire_answers_total", "skytrail.wire.answers", Kind.COUNTER, "{answer}",

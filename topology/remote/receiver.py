@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import msgspec
 import structlog
 
 from skytrail import __version__
@@ -26,25 +25,18 @@ from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
 from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
+from topology.remote.marks import Mark, marks, note_of
 from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
 from topology.store.interface import Note, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
-RESOURCE = "agent"
 _KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
 _ENDED = 2.0  # seconds
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
 _LOOK = 5.0  # seconds between two looks at whether who attends may still do so
-
-
-class _Mark(msgspec.Struct):
-    """What is kept of an agent: the last number taken of an outbox."""
-
-    outbox: str
-    number: int
 
 
 @dataclass(slots=True)
@@ -63,6 +55,7 @@ class Agent:
         heard: when it said something last, µs since the epoch.
         offset: µs that its clock is ahead of ours, as of then.
         refused: reports of it that could not be read.
+        formerly: TIDs of its host by earlier IDs of that: it remembers what was there then.
     """
 
     host: str
@@ -82,10 +75,16 @@ class Agent:
     holder: str = ""
     call: object = field(default=None, repr=False)
     peer: Peer | None = None
+    formerly: frozenset[str] = frozenset()
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """What the TIDs of its host's elements begin with."""
+        return tuple(f"{tid}/" for tid in (self.tid, *self.formerly))
 
     def note(self, number: int) -> Note:
         """That its reports are taken up to a number."""
-        return Note(RESOURCE, self.tid, msgspec.json.encode(_Mark(self.outbox, number)))
+        return note_of(self.tid, Mark(self.outbox, number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +225,8 @@ class Receiver:
         self._admission.greet(peer, greeting.host, greeting.tid)
         with self._lock:
             agent = self._agents.get(greeting.tid)
-        noted = self._noted(greeting.tid)  # also of one that is known: another hub may have taken more meanwhile
+        known = marks(self._store)  # also of one that is known: another hub may have taken more meanwhile
+        noted = known.get(greeting.tid)
         taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
         if agent is None or agent.outbox != greeting.outbox:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
@@ -235,19 +235,11 @@ class Receiver:
         agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self.session}" if greeting.connection else ""
         agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
+        same = {tid for tid, mark in known.items() if mark.outbox == greeting.outbox}
+        agent.formerly = frozenset(self._admission.of_peer(peer, same) - {agent.tid})
         with self._lock:
             self._agents[greeting.tid] = agent
         return agent.taken
-
-    def _noted(self, tid: str) -> _Mark | None:
-        raw = self._store.resources(RESOURCE).get(tid)
-        if raw is None:
-            return None
-        try:
-            return msgspec.json.decode(raw, type=_Mark)
-        except msgspec.MsgspecError as error:
-            _log.error("agent_note_damaged", agent=tid, error=str(error), effect="all that waits there is taken once more")
-            return None
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
         agent, pieces = await self._who(context), Pieces(self._room)
@@ -291,7 +283,7 @@ class Receiver:
 
     async def _attend(self, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
         agent = await self._who(context)
-        attending = asyncio.ensure_future(self.asker.attend(agent.tid, answers, context))
+        attending = asyncio.ensure_future(self.asker.attend(agent, answers, context))
         try:
             while not (await asyncio.wait({attending}, timeout=_LOOK))[0]:
                 self._security.check(agent.peer)
@@ -333,7 +325,7 @@ class Receiver:
         """Write for an agent's source; whether it has turned out that another hub took more of its reports before."""
         if not self._taker.claim(source, agent.holder):
             return False
-        noted = self._noted(agent.tid)
+        noted = marks(self._store).get(agent.tid)
         if noted is None or noted.outbox != agent.outbox or noted.number <= agent.taken:
             return False
         agent.taken = agent.noted = noted.number

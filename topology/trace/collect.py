@@ -12,7 +12,7 @@ from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Ra
 from skytrail.asking.terms import Compare, Either, Every, Term
 from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
-_ROUNDS = 4  # translations one behind the other that are followed
+_ROUNDS = 4  # translations one behind the other, and tunnels in tunnels, that are followed
 _SECOND_LOOK = 0.5  # seconds
 _NOW = 1000  # ms that the end of a time may be past to mean now
 _ONGOING = 3000  # ms since the last packet within which more are awaited
@@ -125,17 +125,17 @@ class Collector:
         evidence.sockets = self._ask(SocketsQuestion(None if self._until_now else self._when, self._of_ends()))
         if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
             time.sleep(_SECOND_LOOK)
-            evidence.later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
+            later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
+            evidence.later = [(host, flow) for host, flow in later if flow["TrackingID"] in evidence.turned]
 
     def _carriers(self, uuids: set[str]) -> dict[str, tuple[str, Flow]]:
         """Tunnels in tunnels, too."""
         found: dict[str, tuple[str, Flow]] = {}
-        while missing := uuids - found.keys():
-            told = self.flows(Compare("UUID", "within", tuple(sorted(missing))))
+        for _ in range(_ROUNDS):
+            missing = uuids - found.keys()
+            told = self.flows(Compare("UUID", "within", tuple(sorted(missing)))) if missing else []
             found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
             uuids = parents(flow for _, flow in told)
-            if not told:
-                break
         return found
 
     def _of_ends(self) -> Term:
