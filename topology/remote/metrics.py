@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from skytrail.asking.collecting import ANSWERED, FAILED, RESULTS
 from skytrail.metrics import Family, Kind, Metric
+from topology.remote.pieces import CROWDED
 
 if TYPE_CHECKING:
     from topology.remote.receiver import Receiver
@@ -47,6 +48,11 @@ REFUSED = Metric(
     "skytrail_wire_refused_reports_total", "skytrail.wire.refused", Kind.COUNTER, "{report}",
     "Reports of agents that could not be read.",
 )  # fmt: skip
+CROWDED_REPORTS = Metric(
+    "skytrail_wire_crowded_reports_total", "skytrail.wire.crowded", Kind.COUNTER, "{report}",
+    "Large reports for which there was no room at once: waited, refused as too many waited, ended as the agent took too long "
+    "while others waited. What was not taken in is sent again.", ("result",), "3",
+)  # fmt: skip
 
 DECLARED = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 
@@ -77,5 +83,6 @@ def receiver_source(receiver: Receiver) -> Callable[[], Iterable[Family]]:
         yield Family(AGENTS, [(("connected",), float(connected)), (("gone",), float(len(known) - connected))])
         yield Family(QUESTIONS, [((result,), float(results[result])) for result in RESULTS], began)
         yield Family(REFUSED, [((), float(sum(agent.refused for agent in known)))], began)
+        yield Family(CROWDED_REPORTS, [((result,), float(receiver.crowded[result])) for result in CROWDED], began)
 
     return families

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -76,6 +77,7 @@ class Agent:
     call: object = field(default=None, repr=False)
     peer: Peer | None = None
     formerly: frozenset[str] = frozenset()
+    pieces: Pieces | None = field(default=None, repr=False)
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -129,7 +131,7 @@ class Receiver:
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
         self.session = secrets.token_hex(8)
-        self._room = RoomForPieces()
+        self._room = RoomForPieces(self._lose)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
@@ -161,6 +163,11 @@ class Receiver:
         """All that have greeted since the start."""
         with self._lock:
             return list(self._agents.values())
+
+    @property
+    def crowded(self) -> Counter[str]:
+        """Large reports for which there was no room at once, by what became of them."""
+        return self._room.counts
 
     def connected(self) -> dict[str, str]:
         """Names of the hosts of those that report now, by TID."""
@@ -242,8 +249,11 @@ class Receiver:
         return agent.taken
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
-        agent, pieces = await self._who(context), Pieces(self._room)
-        agent.call, agent.connected = context, True
+        agent = await self._who(context)
+        pieces = Pieces(agent.peer.hosts[0] if agent.peer else agent.tid)
+        if agent.pieces is not None:
+            self._lose(agent.pieces)
+        agent.call, agent.connected, agent.pieces = context, True, pieces
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
             async for reports in requests:
@@ -252,18 +262,32 @@ class Receiver:
                     await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
                 try:
                     self._security.check(agent.peer)
+                    more = 0 if pieces.lost else pieces.more(reports)
+                    large = more or pieces.size
+                    if more:
+                        await self._room.enter(pieces, more)
+                    if pieces.lost:
+                        await context.abort(grpc.StatusCode.UNAVAILABLE, "others wait: begin the large report anew")
                     await self._loop.run_in_executor(self._pool, self._take_in, agent, pieces, reports)
+                    if large:
+                        self._room.settle(pieces)
                 except PeerError as error:
                     await self._refuse(context, error)
                 except StoreError as error:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
                 yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
         finally:
-            with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
-                self._pool.submit(pieces.drop)
+            self._lose(pieces)
             if agent.call is context:
-                agent.connected, agent.call = False, None
+                agent.connected, agent.call, agent.pieces = False, None, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
+
+    def _lose(self, pieces: Pieces) -> None:
+        """Drop pieces whose report does not go on."""
+        pieces.lost = True
+        self._room.settle(pieces)
+        with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
+            self._pool.submit(pieces.drop)
 
     async def _who(self, context: Any) -> Agent:  # noqa: ANN401 - grpc has no types
         """The agent that calls; ends the call of one that has not greeted."""
