@@ -43,7 +43,7 @@ class Asker(Protocol):
             When all have answered, or have had the time to; who did not is told by the reason.
 
         Raises:
-            RunError: the answers are larger, together, than one question may take.
+            RunError: there is no room for the answers, though the largest of them are left out.
         """
         ...
 
