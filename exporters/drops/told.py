@@ -13,6 +13,7 @@ from exporters.bpf import drops
 from exporters.drops.places import Places
 from exporters.drops.reasons import Reasons
 from exporters.flows.ends import tracking_of_ends
+from exporters.flows.records import ICMP, ICMP6, ICMP_TYPES
 from exporters.sockets.shown import PROTOCOLS, address_text
 
 KINDS = {
@@ -46,7 +47,7 @@ def told(
     Yields:
         ``{"What": "Drop", "Reason": …, "TrackingID": …, "Network": {"Protocol", "A", "B", "IPProtocol"}, "Transport":
         {"Protocol", "A", "B"}, "Namespace": …, "Interface": …, "AB": packets, "BA": packets, "Last": ms}``; A is the
-        conversation's lower end.
+        conversation's lower end. ICMP has ``"ICMP": {"Type", "ID"}``, a tunnel's packet ``Network.ID``, its VNI.
     """
     tracking = tracking_of_ends(rows["key"]["ends"])
     if wanted is not None:
@@ -71,6 +72,11 @@ def told(
             told["Reason"] = reason
         if proto in PROTOCOLS:
             told["Transport"] = {"Protocol": PROTOCOLS[proto], "A": int(ends["port"][0]), "B": int(ends["port"][1])}
+        identifier = int(ends["id"])
+        if proto in (ICMP, ICMP6):
+            told["ICMP"] = {"Type": ICMP_TYPES.get((proto, int(ends["port"][0])), "UNKNOWN"), "ID": identifier}
+        elif identifier:
+            told["Network"]["ID"] = identifier
         netns, device = places.namespaces.get(int(key["netns"])), places.devices.get((int(key["netns"]), int(row["ifindex"])))
         if netns is not None:
             told["Namespace"] = netns

@@ -24,7 +24,6 @@ Flow = dict[str, Any]
 
 PART_ROWS = 500
 """Flows of a part: about half a megabyte of JSON."""
-_FRESH = 0.1  # seconds: who asks within them gets what was read for another
 _IDENTITIES = frozenset({"UUID", "TrackingID", "L3TrackingID"})
 
 
@@ -42,8 +41,9 @@ class LiveFlows:
 
     def answer(self, question: FlowsQuestion) -> Iterator[list[Flow]]:
         """Flows as of now, part by part. Raises UsageError: the condition says what cannot be."""
+        asked = time.monotonic()
         test = compiled(question.term) if question.term else None
-        self._collector.drain_if_older(_FRESH)
+        self._collector.drain_since(asked)
         keys = {*keys_of(question.term), question.sort}
         by_column, first = False, question.sort is not None
 
@@ -65,9 +65,12 @@ class LiveFlows:
         """Nothing is reported meanwhile: of a flow there is what was reported before, and its record now."""
         return self._collector.still()
 
-    def rows(self, question: FlowsQuestion, end: int) -> Rows:
-        """Records as of now of flows that began by ``end`` (ns since the epoch) and may meet what never changes of them."""
-        self._collector.drain_if_older(_FRESH)
+    def rows(self, question: FlowsQuestion, end: int, asked: float) -> Rows:
+        """Records of flows that began by ``end`` (ns since the epoch) and may meet what never changes of them.
+
+        As of when that was ``asked`` (monotonic seconds), or later.
+        """
+        self._collector.drain_since(asked)
 
         def pick(rows: Rows) -> NDArray[np.intp]:
             columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
@@ -76,9 +79,9 @@ class LiveFlows:
         ids = self._collector.table.choose(pick, identified=not _IDENTITIES.isdisjoint(keys_of(question.term)))
         return self._collector.foreign(self._collector.table.rows(ids))
 
-    def pending(self, question: FlowsQuestion, begin: int, end: int) -> Rows:
+    def pending(self, question: FlowsQuestion, begin: int, end: int, asked: float) -> Rows:
         """What flows have counted since their last update, as an update as of now, where its time touches a range (ns)."""
-        rows = self.rows(question, end)
+        rows = self.rows(question, end, asked)
         now = time.time_ns()
         grown = (rows["flow"]["dir"] != rows["reported"]).any(axis=1)
         rows = rows[grown & (rows["reported_at"] <= end)] if now >= begin else rows[:0]

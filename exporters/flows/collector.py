@@ -134,10 +134,10 @@ class FlowsCollector:
                 _log.error("drain_failed", error=str(error), exc_info=True)
             self._stop.wait(self._interval)
 
-    def drain_if_older(self, seconds: float) -> None:
-        """As :meth:`drain`, unless that has begun less than so long ago: many who ask at once cost one reading."""
+    def drain_since(self, asked: float) -> None:
+        """As :meth:`drain`, unless one has begun since then (monotonic seconds): many who ask at once cost one reading."""
         with self._lock:  # what another one reads is with the outputs before anybody looks at what it left
-            if time.monotonic() - self._drained_at >= seconds:
+            if self._drained_at < asked:
                 self.drain()
 
     def still(self) -> AbstractContextManager[object]:

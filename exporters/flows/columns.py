@@ -16,13 +16,23 @@ from exporters.bpf import layout
 from exporters.flows.applications import Applications
 from exporters.flows.conditions import Addresses, Column, Mask, Names, Numbers, Octets, Somewhere
 from exporters.flows.points import Point
-from exporters.flows.records import ICMP_TYPES, IDENTIFIED, TCP_MEASURES, TRANSPORT, AddressTexts, layers_path, mac_text
+from exporters.flows.records import (
+    ICMP,
+    ICMP6,
+    ICMP_TYPES,
+    IDENTIFIED,
+    TCP_MEASURES,
+    TRANSPORT,
+    AddressTexts,
+    layers_path,
+    mac_text,
+)
 from exporters.flows.table import ROW
 from exporters.flows.totals import FINISHES
 from exporters.sockets.shown import pack_address
 
 _MS = 1_000_000
-_ICMP, _ICMP6, _TCP = 1, 58, 6
+_TCP = 6
 _SIDES = {"A": 0, "B": 1}
 _TRANSPORTS = list(TRANSPORT)
 
@@ -115,7 +125,7 @@ class FlowColumns:
     @cached_property
     def icmp(self) -> Mask:
         """Which have ``ICMP``."""
-        of = self.network & (self.kind != layout.KIND_FRAGMENT) & ((self.proto == _ICMP) | (self.proto == _ICMP6))
+        of = self.network & (self.kind != layout.KIND_FRAGMENT) & ((self.proto == ICMP) | (self.proto == ICMP6))
         ports = self.leaf("key.port")
         return np.asarray(of & ~((self.kind == layout.KIND_PLAIN) & (ports[:, 0] == 0) & (ports[:, 1] == 0)))
 
@@ -146,7 +156,7 @@ class FlowColumns:
     def paths(self) -> tuple[NDArray[np.intp], list[str]]:
         """Which of the texts each flow's LayersPath is."""
         leaf, what = self.leaf, np.zeros(self.count, np.uint64)
-        icmp6 = self.network & (self.proto == _ICMP6)
+        icmp6 = self.network & (self.proto == ICMP6)
         for values, bits in (
             *((self.kind, 4), (self.proto, 8), (leaf("flow.info"), 8), (leaf("flow.ext"), 8), (leaf("flow.vlans"), 8)),
             *((self.four, 1), (leaf("flow.ethertype"), 16), (np.where(icmp6, self.icmp_type, 0), 8)),
@@ -282,7 +292,7 @@ def _icmp_type(columns: FlowColumns) -> Column:
 
 
 def _icmp_id(columns: FlowColumns) -> Column:
-    identified = (columns.proto == _ICMP) & np.isin(columns.icmp_type, list(IDENTIFIED))
+    identified = (columns.proto == ICMP) & np.isin(columns.icmp_type, list(IDENTIFIED))
     return Numbers(np.where(identified, columns.leaf("flow.expect"), columns.leaf("key.id")), columns.icmp)
 
 

@@ -33,7 +33,7 @@ _MS = 1_000_000
 _HOOKS = ("", "ingress", "egress", "both")
 IDENTIFIED = range(13, 19)  # time stamp, information, address mask
 TRANSPORT = {6: "TCP", 17: "UDP", 132: "SCTP"}
-_ICMP, _ICMP6 = 1, 58
+ICMP, ICMP6 = 1, 58
 TCP_FLAGS = (
     (0x02, "SYN"),
     (0x10, "ACK"),
@@ -56,13 +56,13 @@ TCP_MEASURES = {
 
 # Skydive's ICMPType (flow/flow.proto), by protocol and type.
 ICMP_TYPES = {
-    (_ICMP, 0): "ECHO", (_ICMP, 8): "ECHO", (_ICMP, 3): "DESTINATION_UNREACHABLE", (_ICMP, 4): "SOURCE_QUENCH",
-    (_ICMP, 5): "REDIRECT", (_ICMP, 9): "ROUTER", (_ICMP, 10): "ROUTER", (_ICMP, 11): "TIME_EXCEEDED",
-    (_ICMP, 12): "PARAMETER_PROBLEM", (_ICMP, 13): "TIMESTAMP", (_ICMP, 14): "TIMESTAMP", (_ICMP, 15): "INFO",
-    (_ICMP, 16): "INFO", (_ICMP, 17): "ADDRESS_MASK", (_ICMP, 18): "ADDRESS_MASK",
-    (_ICMP6, 1): "DESTINATION_UNREACHABLE", (_ICMP6, 2): "PACKET_TOO_BIG", (_ICMP6, 3): "TIME_EXCEEDED",
-    (_ICMP6, 4): "PARAMETER_PROBLEM", (_ICMP6, 128): "ECHO", (_ICMP6, 129): "ECHO", (_ICMP6, 133): "ROUTER",
-    (_ICMP6, 134): "ROUTER", (_ICMP6, 135): "NEIGHBOR", (_ICMP6, 136): "NEIGHBOR", (_ICMP6, 137): "REDIRECT",
+    (ICMP, 0): "ECHO", (ICMP, 8): "ECHO", (ICMP, 3): "DESTINATION_UNREACHABLE", (ICMP, 4): "SOURCE_QUENCH",
+    (ICMP, 5): "REDIRECT", (ICMP, 9): "ROUTER", (ICMP, 10): "ROUTER", (ICMP, 11): "TIME_EXCEEDED",
+    (ICMP, 12): "PARAMETER_PROBLEM", (ICMP, 13): "TIMESTAMP", (ICMP, 14): "TIMESTAMP", (ICMP, 15): "INFO",
+    (ICMP, 16): "INFO", (ICMP, 17): "ADDRESS_MASK", (ICMP, 18): "ADDRESS_MASK",
+    (ICMP6, 1): "DESTINATION_UNREACHABLE", (ICMP6, 2): "PACKET_TOO_BIG", (ICMP6, 3): "TIME_EXCEEDED",
+    (ICMP6, 4): "PARAMETER_PROBLEM", (ICMP6, 128): "ECHO", (ICMP6, 129): "ECHO", (ICMP6, 133): "ROUTER",
+    (ICMP6, 134): "ROUTER", (ICMP6, 135): "NEIGHBOR", (ICMP6, 136): "NEIGHBOR", (ICMP6, 137): "REDIRECT",
 }  # fmt: skip
 
 # gopacket's layer names, which Skydive shows.
@@ -125,7 +125,7 @@ def layers_path(row: Any) -> str:  # noqa: ANN401 - one record of ROW
         path.append("Fragment")
     if kind != layout.KIND_FRAGMENT and proto in _PROTOCOLS:
         path.append(_PROTOCOLS[proto])
-    if proto == _ICMP6 and kind != layout.KIND_FRAGMENT and icmp_type(row) in _ICMP6_LAYERS:
+    if proto == ICMP6 and kind != layout.KIND_FRAGMENT and icmp_type(row) in _ICMP6_LAYERS:
         path.append(_ICMP6_LAYERS[icmp_type(row)])
     if kind in (layout.KIND_VXLAN, layout.KIND_GENEVE):
         path.append("VXLAN" if kind == layout.KIND_VXLAN else "Geneve")
@@ -312,11 +312,11 @@ def _transport(row: Any, kind: int, proto: int, a: int) -> dict[str, Any]:  # no
     flow, ports = row["flow"], row["key"]["port"]
     if kind == layout.KIND_FRAGMENT:
         return {"Fragment": True}
-    if proto in (_ICMP, _ICMP6):
+    if proto in (ICMP, ICMP6):
         if kind == layout.KIND_PLAIN and not ports.any():  # its header was cut, or is the other IP version's
             return {}
         number = icmp_type(row)
-        identified = proto == _ICMP and number in IDENTIFIED
+        identified = proto == ICMP and number in IDENTIFIED
         return {
             "ICMP": {
                 "Type": ICMP_TYPES.get((proto, number), "UNKNOWN"),

@@ -332,10 +332,11 @@ class FlowHistory:
         yield from finish((flow for flow in found if test is None or test(flow)), question, sorted_already=False)
 
     def _updates(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
+        asked = time.monotonic()
         with contextlib.ExitStack() as closers:
             with self._live.still():
                 recent = end + self._horizon >= self._clock()
-                pending = self._live.pending(question, begin, end) if recent else np.zeros(0, ROW)
+                pending = self._live.pending(question, begin, end, asked) if recent else np.zeros(0, ROW)
                 tables = closers.enter_context(self._history.reading(KIND, begin, end + self._horizon))
             for table in tables():
                 kept = Kept(table)
@@ -345,10 +346,11 @@ class FlowHistory:
             yield from self._live.shown(pending)
 
     def _last(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
+        asked = time.monotonic()
         with contextlib.ExitStack() as closers:
             with self._live.still():
                 now = self._clock()
-                living = self._live.rows(question, end) if end + self._horizon >= now else np.zeros(0, ROW)
+                living = self._live.rows(question, end, asked) if end + self._horizon >= now else np.zeros(0, ROW)
                 tables = closers.enter_context(self._history.reading(KIND, begin - self._horizon, end + self._horizon))
             found = [self._of_living(living, begin, now)]
             for number, table in enumerate(tables()):

@@ -7,10 +7,12 @@ second reading on.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -35,6 +37,11 @@ _MS = 1_000_000
 _FELL = np.uint64(2**63 - 1)  # more than that no counter grows: it was set below 0
 _PART = 2_000  # samples of a part of an answer: about 300 KB
 _MOST = 250_000  # of an answer: 50 MB while they are put in order, and 40 MB of JSON
+_NEVER = 2**63 - 1  # ns
+_UNREAD = (OSError, SkytrailError, NetlinkDecodeError)
+
+_Read: TypeAlias = dict[str, tuple[int, NDArray[np.uint64]]]
+"""Counters by TID, and when they were read, ns."""
 
 Found = dict[str, Any]
 
@@ -62,7 +69,7 @@ class InterfaceHistory:
     ) -> None:
         self._history, self._read, self._namespaces, self._tids = history, read, namespaces, tids
         self._interval, self._clock = interval, clock
-        self._before: dict[str, tuple[int, NDArray[np.uint64]]] = {}
+        self._before: _Read = {}
         self._latest: Table | None = None
         self._failed: set[str] = set()
         self._stop = threading.Event()
@@ -92,27 +99,21 @@ class InterfaceHistory:
 
     def sample(self) -> None:
         """Read all counters, and keep what they grew by since the reading before."""
-        found: dict[str, tuple[int, NDArray[np.uint64]]] = {}
+        found: _Read = {}
         failed = set()
         for namespace in self._namespaces():
             try:
-                ifindexes, counters = tables.counters(self._read(namespace))
+                found |= self._counted(namespace)
             except NamespaceGoneError:
                 continue
-            except (OSError, SkytrailError, NetlinkDecodeError) as error:
+            except _UNREAD as error:
                 failed.add(namespace.label)
                 if namespace.label not in self._failed:
                     _log.warning("interface_counters_not_read", namespace=namespace.label, error=str(error))
                 # the next reading is compared with the last that there was: nothing that they counted is left out
                 found |= {tid: self._before[tid] for tid in self._tids(namespace.cookie).values() if tid in self._before}
-                continue
-            at, tids = self._clock(), self._tids(namespace.cookie)
-            for ifindex, row in zip(ifindexes.tolist(), counters, strict=True):
-                if ifindex in tids:
-                    found[tids[ifindex]] = at, row
         self._failed = failed
-        known = [tid for tid in found if tid in self._before]
-        self._latest = self._grown(known, found) if known else None
+        self._latest = _grown(self._before, found)
         self._before = found
         if self._latest is not None:
             grew = self._latest.rows(np.flatnonzero(self._latest.column("grown").any(axis=1)))
@@ -120,18 +121,19 @@ class InterfaceHistory:
                 begin, end = grew.column("begin"), grew.column("end")
                 self._history.add(KIND, grew, int(begin.min()), int(end.max()))
 
-    def _grown(self, tids: list[str], now: Mapping[str, tuple[int, NDArray[np.uint64]]]) -> Table:
-        before = np.stack([self._before[tid][1] for tid in tids])
-        after = np.stack([now[tid][1] for tid in tids])
-        return Table(
-            {
-                "tid": np.arange(len(tids), dtype=np.uint32),
-                "begin": np.array([self._before[tid][0] for tid in tids], np.int64),
-                "end": np.array([now[tid][0] for tid in tids], np.int64),
-                "grown": np.where(after > before, after - before, np.uint64(0)),
-            },
-            {"tid": [msgspec.json.encode(tid) for tid in tids]},
-        )
+    def _counted(self, namespace: Namespace) -> _Read:
+        ifindexes, counters = tables.counters(self._read(namespace))
+        at, tids = self._clock(), self._tids(namespace.cookie)
+        return {tids[one]: (at, row) for one, row in zip(ifindexes.tolist(), counters, strict=True) if one in tids}
+
+    def _fresh(self, before: _Read, nodes: frozenset[str]) -> Table | None:
+        """What interfaces counted since a sample, read where they are."""
+        found: _Read = {}
+        for namespace in self._namespaces():
+            if not nodes.isdisjoint(self._tids(namespace.cookie).values()):
+                with contextlib.suppress(NamespaceGoneError, *_UNREAD):  # the next sample says so
+                    found |= self._counted(namespace)
+        return _grown(before, {tid: row for tid, row in found.items() if tid in nodes})
 
     def answer(self, question: InterfacesQuestion) -> Iterator[list[Found]]:
         """Interfaces with their samples, oldest first, part by part. Raises UsageError: they are too many."""
@@ -140,18 +142,42 @@ class InterfaceHistory:
             yield from _parts([latest] if latest else [], question.nodes, None)
             return
         span = question.when.begin * _MS, question.when.end * _MS + _MS - 1
+        before = self._before
+        fresh = self._fresh(before, frozenset(before if question.nodes is None else question.nodes)) if question.fresh else None
         with self._history.reading(KIND, *span) as read:
-            yield from _parts(read(), question.nodes, span)
+            yield from _parts(read(), question.nodes, span, fresh)
+
+
+def _grown(before: _Read, now: _Read) -> Table | None:
+    """What interfaces counted between two readings; None: none was there at both."""
+    tids = [tid for tid in now if tid in before]
+    if not tids:
+        return None
+    earlier = np.stack([before[tid][1] for tid in tids])
+    later = np.stack([now[tid][1] for tid in tids])
+    return Table(
+        {
+            "tid": np.arange(len(tids), dtype=np.uint32),
+            "begin": np.array([before[tid][0] for tid in tids], np.int64),
+            "end": np.array([now[tid][0] for tid in tids], np.int64),
+            "grown": np.where(later > earlier, later - earlier, np.uint64(0)),
+        },
+        {"tid": [msgspec.json.encode(tid) for tid in tids]},
+    )
 
 
 def _parts(
-    found: Collection[Table] | Iterator[Table | Packed], nodes: Collection[str] | None, span: tuple[int, int] | None
+    found: Collection[Table] | Iterator[Table | Packed],
+    nodes: Collection[str] | None,
+    span: tuple[int, int] | None,
+    fresh: Table | None = None,
 ) -> Iterator[list[Found]]:
-    """Samples of some interfaces that touch a span of time (ns), by interface."""
+    """Samples of some interfaces that touch a span of time (ns), by interface; ``fresh``: what came after all of them."""
     numbers: dict[str, int] = {}
     many = 0
     rows: list[tuple[NDArray[Any], ...]] = []
-    for table in found:
+    ends = _begins(fresh) if fresh else {}
+    for table in chain(found, [fresh] if fresh else ()):
         tids = [str(msgspec.json.decode(word)) for word in table.words["tid"]]
         wanted = np.array([nodes is None or tid in nodes for tid in tids], np.bool_)
         codes = np.array([numbers.setdefault(tid, len(numbers)) for tid in tids], np.int64)
@@ -159,6 +185,8 @@ def _parts(
         chosen = wanted[tid]
         if span:
             chosen = chosen & (end >= span[0]) & (begin <= span[1])
+        if ends and table is not fresh:  # a sample that was taken meanwhile tells what the fresh one does
+            chosen = chosen & (begin < np.array([ends.get(one, _NEVER) for one in tids], np.int64)[tid])
         if chosen.any():
             many += int(chosen.sum())
             if many > _MOST:
@@ -182,6 +210,11 @@ def _parts(
             part, count = [], 0
     if part:
         yield part
+
+
+def _begins(table: Table) -> dict[str, int]:
+    """From when on each interface's counters are told, ns."""
+    return dict(zip(map(msgspec.json.decode, table.words["tid"]), table.column("begin").tolist(), strict=True))
 
 
 def _sample(grown: NDArray[np.uint64], begin: int, end: int) -> dict[str, int]:

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -110,8 +110,10 @@ class History:
         self.failure: str | None = None
 
     def start(self) -> None:
-        """Open the file, and begin to write: from now on is counted, and no gap."""
+        """Open the file, if it is not, and begin to write: from now on is counted, and no gap."""
         self._begun = self._clock()
+        if self._run_number and self.gaps:  # what a killed agent left was taken over meanwhile
+            self.gaps[-1] = replace(self.gaps[-1], end=max(self.gaps[-1].begin, self._begun))
         self.write()
         self._thread.start()
 
@@ -249,7 +251,8 @@ class History:
                     "INSERT INTO segment (kind, first, last, rows, small, packed) VALUES (?, ?, ?, ?, 1, ?)", segment
                 )
             seen = now if self._ended is None else self._ended
-            database.execute("UPDATE run SET seen = ?, stopped = ? WHERE number = ?", (seen, stopped, self._run_number))
+            of_run = "UPDATE run SET begun = ?, seen = ?, stopped = ? WHERE number = ?"
+            database.execute(of_run, (self._begun, seen, stopped, self._run_number))
             self._forget(database, now)
             with self._lock:  # nobody reads between the two
                 database.execute("COMMIT")
@@ -368,7 +371,6 @@ class History:
 
     def _begin_run(self, database: sqlite3.Connection) -> None:
         """Note that an agent runs; between two runs is a gap."""
-        now = self._clock()
         if self._counted is not None:
             of_last = "UPDATE run SET seen = ? WHERE NOT stopped AND number = (SELECT max(number) FROM run)"
             database.execute(of_last, (self._counted,))
@@ -382,7 +384,8 @@ class History:
             gap = self.gaps[-1]
             _log.warning("history_gap", begin=gap.begin // _MS, end=gap.end // _MS, reason="the agent was killed")
         self._run_number = int(
-            database.execute("INSERT INTO run (begun, seen, stopped) VALUES (?, ?, 0)", (self._begun, now)).lastrowid or 0
+            database.execute("INSERT INTO run (begun, seen, stopped) VALUES (?, ?, 0)", (self._begun, self._begun)).lastrowid
+            or 0
         )
         for kind in self._kinds:
             database.execute("INSERT OR IGNORE INTO remembered VALUES (?, ?)", (kind, self._since[kind]))

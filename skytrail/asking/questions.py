@@ -63,10 +63,12 @@ class InterfacesQuestion(msgspec.Struct, frozen=True, tag="interfaces"):
     Attributes:
         when: None: the latest sample.
         nodes: TIDs of the interfaces; None: all.
+        fresh: of a range: what they counted since the last sample is read, too.
     """
 
     when: Range | None = None
     nodes: tuple[str, ...] | None = None
+    fresh: bool = False
 
 
 class DropsQuestion(msgspec.Struct, frozen=True, tag="drops"):

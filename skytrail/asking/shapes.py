@@ -164,6 +164,7 @@ class _Event(msgspec.Struct, gc=False):
     Namespace: str = ""
     Interface: str = ""
     Transport: _Transport | None = None
+    ICMP: _Icmp | None = None
 
     def __post_init__(self) -> None:
         if self.What == "Drop" and not self.Reason:

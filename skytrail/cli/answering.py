@@ -112,12 +112,12 @@ class Answering:
             return None
         if found := self._rescue.left():
             recorder = FlowRecorder(history, found.points, run=found.run)
+            if found.drained is not None:
+                history.counted(found.drained)
             history.write()  # which opens it
             if history.failure is None:  # else nobody knows what it has
                 recorder.take_missing(found.told)
             recorder.take(found.batch)
-            if found.drained is not None:
-                history.counted(found.drained)
             _log.info("flows_rescued", flows=len(found.batch.rows))
         self._closers.callback(self._rescue.close)
         return self._rescue.run

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failure, 2 usage, 130 interrupted, 141 whoever read our o
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -22,6 +23,8 @@ from skytrail.errors import LoadError, RunError, SkytrailError, UsageError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 READER_GONE = 141  # 128 + SIGPIPE
+_OF_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+"""What writing to standard output fails with; any other error that names no file is none of the user's."""
 
 
 class Command(NamedTuple):
@@ -129,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except OSError as exc:
+        if exc.filename is None and exc.errno not in _OF_OUTPUT:
+            return _defect(exc, session)
         status = _failure(RunError(f"{exc.filename or 'the output'}: {exc.strerror or exc}"), session)
     except Exception as exc:  # noqa: BLE001 - the last line of defence: one line instead of a traceback
         return _defect(exc, session)

@@ -112,6 +112,9 @@ class LinkTable:
         """A link is as the kernel now says."""
         key = (link.cookie, link.ifindex)
         links = self._links.setdefault(link.cookie, {})
+        known = links.get(link.ifindex)
+        if known is not None and link.ifindex in self._unseen.get(link.cookie, ()) and _is_another(known, link):
+            return [*self.remove(key), *self.update(link)]
         self._unseen.get(link.cookie, set()).discard(link.ifindex)
         if links.get(link.ifindex) == link and key not in self._arriving:
             return []
@@ -196,6 +199,11 @@ def moved(gone: Mapping[LinkKey, Mark], came: Mapping[LinkKey, Mark]) -> dict[Li
     """Old place → new: what went and what came are one where kind and MAC are the same, and no other's. Not without a MAC."""
     were, are = _alone(gone), _alone(came)
     return {were[mark]: are[mark] for mark in were.keys() & are.keys()}
+
+
+def _is_another(known: Link, link: Link) -> bool:
+    """Whether a dump shows another link where one went unheard: with the ifindex of the namespace that it was made in."""
+    return known.kind == link.kind and known.mac != link.mac and known.name != link.name
 
 
 def _alone(marks: Mapping[LinkKey, Mark]) -> dict[Mark, LinkKey]:

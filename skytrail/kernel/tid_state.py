@@ -32,14 +32,15 @@ from skytrail.kernel.namespaces import Namespace
 from skytrail.tid import device_tids, namespace_tid
 
 _FILE = "tids.sqlite"
-_VERSION = 2
-_FROM_VERSION_1 = "ALTER TABLE device ADD COLUMN mac BLOB NOT NULL DEFAULT x''; PRAGMA user_version = 2;"
+_VERSION = 3
+_COLUMNS = {"mac": "BLOB NOT NULL DEFAULT x''", "name": "TEXT NOT NULL DEFAULT ''"}
+"""Of devices, with which versions 2 and 3 began."""
 _SCHEMA = """
 CREATE TABLE origin (text TEXT NOT NULL);
 CREATE TABLE namespace (cookie TEXT PRIMARY KEY, tid TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE device (
     cookie TEXT NOT NULL, ifindex INTEGER NOT NULL, kind TEXT NOT NULL, tid TEXT NOT NULL, mac BLOB NOT NULL,
-    PRIMARY KEY (cookie, ifindex)
+    name TEXT NOT NULL, PRIMARY KEY (cookie, ifindex)
 ) WITHOUT ROWID;
 """  # a cookie has 64 bits without a sign: more than SQLite's INTEGER holds
 
@@ -54,6 +55,12 @@ class _Kept(NamedTuple):
     kind: str
     tid: str
     mac: bytes
+    name: str
+
+
+def _is(kept: _Kept, link: Link) -> bool:
+    """Whether a link can be what was kept of its place; an old file has no names."""
+    return kept.kind == link.kind and (kept.mac == link.mac or kept.name in ("", link.name))
 
 
 class TidRegistry:
@@ -148,7 +155,8 @@ class TidRegistry:
         """Forget what went while the agent was away: all but these, which the watcher's first batch tells of.
 
         Of what moved to another namespace meanwhile nobody told: a device that went and one that came with the same kind and
-        MAC, which no other has, are one.
+        MAC, which no other has, are one. What has another MAC and another name, too, is another device that came where the one
+        before went: it brought its ifindex from the namespace that it was made in.
 
         To be called once, before that batch is followed: what came instead may then have those TIDs. Never later: a link
         that just moved would be missing where it was, and lose its TID before its move is followed.
@@ -156,12 +164,14 @@ class TidRegistry:
         found = {(link.cookie, link.ifindex): link for link in links}
         cookies = {namespace.cookie for namespace in namespaces}
         with self._lock:
-            gone = {key: (kept.kind, kept.mac) for key, kept in self._devices.items() if key not in found}
-            came = {key: (link.kind, link.mac) for key, link in found.items() if key not in self._devices}
-            for old, new in moved(gone, came).items():
-                self._move(old, new)
-            for key in self._devices.keys() - found.keys():
+            stayed = {key for key, kept in self._devices.items() if (link := found.get(key)) and _is(kept, link)}
+            gone = {key: (kept.kind, kept.mac) for key, kept in self._devices.items() if key not in stayed}
+            came = {key: (link.kind, link.mac) for key, link in found.items() if key not in stayed}
+            places = {new: self._devices[old] for old, new in moved(gone, came).items()}
+            for key in gone:
                 self._forget_device(key)
+            for key, kept in places.items():
+                self._keep_device(key, kept)
             for cookie in self._namespaces.keys() - cookies:
                 self._forget_namespace(cookie)
 
@@ -169,8 +179,8 @@ class TidRegistry:
         key = (link.cookie, link.ifindex)
         kept = self._devices.get(key)
         if kept is not None and kept.kind == link.kind:
-            if hold and kept.mac != link.mac:
-                self._keep_device(key, kept._replace(mac=link.mac))
+            if hold and (kept.mac, kept.name) != (link.mac, link.name):
+                self._keep_device(key, kept._replace(mac=link.mac, name=link.name))
             return kept.tid
         if hold:
             self._forget_device(key)  # another kind: somebody chose the ifindex of one that went while we were away
@@ -185,7 +195,7 @@ class TidRegistry:
         )
         tid = next(tid for tid in candidates if tid not in self._held)
         if hold:
-            self._keep_device(key, _Kept(link.kind, tid, link.mac))
+            self._keep_device(key, _Kept(link.kind, tid, link.mac, link.name))
         return tid
 
     def _namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:
@@ -213,7 +223,7 @@ class TidRegistry:
     def _keep_device(self, key: LinkKey, kept: _Kept) -> None:
         self._devices[key] = kept
         self._held.add(kept.tid)
-        self._write("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?)", str(key[0]), key[1], *kept)
+        self._write("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?)", str(key[0]), key[1], *kept)
 
     def _forget_device(self, key: LinkKey) -> None:
         kept = self._devices.pop(key, None)
@@ -261,8 +271,10 @@ class TidRegistry:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = OFF")  # after a power failure the boot is another, and all of it void
             version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version == 1:
-                database.executescript(f"BEGIN IMMEDIATE; {_FROM_VERSION_1} COMMIT;")
+            if 0 < version < _VERSION:
+                new = list(_COLUMNS.items())[version - 1 :]
+                added = "".join(f"ALTER TABLE device ADD COLUMN {name} {kind};" for name, kind in new)
+                database.executescript(f"BEGIN IMMEDIATE; {added} PRAGMA user_version = {_VERSION}; COMMIT;")
                 version = _VERSION
             rows = database.execute("SELECT text FROM origin").fetchall() if version == _VERSION else []
             if rows != [(origin,)]:
@@ -277,7 +289,7 @@ class TidRegistry:
         for cookie, tid in self._database.execute("SELECT cookie, tid FROM namespace"):
             self._namespaces[int(cookie)] = tid
             self._held.add(tid)
-        for cookie, ifindex, *kept in self._database.execute("SELECT cookie, ifindex, kind, tid, mac FROM device"):
+        for cookie, ifindex, *kept in self._database.execute("SELECT cookie, ifindex, kind, tid, mac, name FROM device"):
             self._devices[int(cookie), ifindex] = _Kept(*kept)
             self._held.add(self._devices[int(cookie), ifindex].tid)
 
@@ -323,7 +335,7 @@ class TidRegistry:
                 database.execute("DELETE FROM namespace")
                 database.execute("DELETE FROM device")
                 database.executemany("INSERT INTO namespace VALUES (?, ?)", namespaces)
-                database.executemany("INSERT INTO device VALUES (?, ?, ?, ?, ?)", devices)
+                database.executemany("INSERT INTO device VALUES (?, ?, ?, ?, ?, ?)", devices)
                 database.execute("COMMIT")
                 on_failure.pop_all()
         except (OSError, sqlite3.Error) as error:

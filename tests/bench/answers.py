@@ -64,7 +64,7 @@ def answers() -> Iterator[Line]:
             syscall.map_update_batch(program._main.maps["flows4"], keys, counted)
             collector.drain()
             drained = _cpu(collector.drain)
-            collector.drain_if_older = lambda _: None  # type: ignore[method-assign]
+            collector.drain_since = lambda _: None  # type: ignore[method-assign]
             for name, question in (
                 ("Has(Network.A)", FlowsQuestion(term=_FEW)),
                 ("HasEither(Network)", FlowsQuestion(term=_EITHER)),
@@ -75,7 +75,7 @@ def answers() -> Iterator[Line]:
                 limit = most if name == "Has(Network.A)" else None
                 note = f"{found} found; the reading of the kernel before it: {drained * 1e3:.1f} ms"
                 yield Line(f"one agent, {flows:,} flows: {name}", spent * 1e3, "ms of CPU", most=limit, note=note)
-            del collector.drain_if_older
+            del collector.drain_since
     finally:
         program.close()
 

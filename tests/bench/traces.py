@@ -58,7 +58,10 @@ def healthy(lab: Lab, plan: Plan, seed: int) -> bool:
     verdict = trace["Verdict"]
     right = verdict["Kind"] == "well"
     whom = f"{exchange.source}→{exchange.destination} {exchange.proto} IPv{exchange.family}"
-    print(f"{'right' if right else 'WRONG'} well {seed:2} {whom}: {verdict['Text']}  {trace['TrackingID']}", flush=True)
+    missing = "" if right else trace["Missing"]
+    print(
+        f"{'right' if right else 'WRONG'} well {seed:2} {whom}: {verdict['Text']}  {trace['TrackingID']}{missing}", flush=True
+    )
     return right
 
 

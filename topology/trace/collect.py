@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skytrail.asking.asker import Asker
-from skytrail.asking.questions import DropsQuestion, FlowsQuestion, Question, Range, SocketsQuestion
+from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQuestion, Question, Range, SocketsQuestion
 from skytrail.asking.terms import Compare, Either, Every, Term
 from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
@@ -19,6 +19,7 @@ _ONGOING = 3000  # ms since the last packet within which more are awaited
 _SLACK = 1000  # ms between two clocks that are not read at once
 MOST = 10_000  # records of flows of each host that are looked at
 _LATEST = 1000  # of them, where only the latest conversations are looked for
+_REFUSED = ("RxErrors", "RxDropped")
 _NAMED_BY = ("UUID", "ParentUUID", "TrackingID", "Last")
 
 
@@ -31,7 +32,9 @@ class Evidence:
         carriers: records of the tunnels that carried it, by UUID, each with the TID of its host.
         errors: records of ICMP errors that quote it.
         drops: what happened to it and to its tunnels.
+        outer: what happened to packets of other tunnels with the numbers of those whose ends saw it.
         sockets: of its ends, and that listen for it.
+        refused: frames that an interface (TID) did not take from its cable, of whichever conversation, in about that time.
         later: its records at a second look; empty: none was needed.
         hosts: names by TID.
         missing: who did not answer, and why.
@@ -44,7 +47,9 @@ class Evidence:
     carriers: dict[str, tuple[str, Flow]] = field(default_factory=dict)
     errors: list[tuple[str, Flow]] = field(default_factory=list)
     drops: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    outer: Sequence[tuple[str, Mapping[str, Any]]] = ()
     sockets: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
     later: list[tuple[str, Flow]] = field(default_factory=list)
     hosts: Mapping[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -95,8 +100,16 @@ class Collector:
         """Tracking IDs of conversations that meet a condition, the latest first."""
         return conversations([*self.flows(term, _LATEST, _NAMED_BY), *self.drops(term)])
 
-    def conversation(self, tracking: str) -> Evidence:
-        """All about one conversation. Raises RunError: agents have more to tell than one question may take."""
+    def conversation(self, tracking: str, number_of: Callable[[str], int | None]) -> Evidence:
+        """All about one conversation.
+
+        Args:
+            tracking: its ID.
+            number_of: the number of a tunnel whose end an interface (TID) is; None: of none.
+
+        Raises:
+            RunError: agents have more to tell than one question may take.
+        """
         known, asked = {tracking}, set[str]()
         evidence = self.evidence
         for _ in range(_ROUNDS):
@@ -106,10 +119,10 @@ class Collector:
             evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))))
             asked |= new
             known |= related(flow for _, flow in evidence.flows)
-        self._around(asked)
+        self._around(asked, number_of)
         return evidence
 
-    def _around(self, tracking: set[str]) -> None:
+    def _around(self, tracking: set[str], number_of: Callable[[str], int | None]) -> None:
         evidence = self.evidence
         flows = [flow for _, flow in evidence.flows]
         evidence.turned = orientations(flows)
@@ -117,12 +130,17 @@ class Collector:
         evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))))
         outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()}
         evidence.drops = self.drops(Compare("TrackingID", "within", tuple(sorted(tracking | outer))))
+        numbers = {number for flow in flows if (number := number_of(str(flow["NodeTID"]))) is not None}
+        if numbers:  # what a tunnel's end gave to its host, and nobody saw after that
+            told = self.drops(Compare("Network.ID", "within", tuple(sorted(numbers))))
+            evidence.outer = [(host, one) for host, one in told if one["TrackingID"] not in outer]
         for _, one in evidence.drops:  # of a conversation that never left the host there are only these
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
             if one["TrackingID"] in tracking:
                 evidence.turned.setdefault(str(one["TrackingID"]), turned)
         evidence.sockets = self._ask(SocketsQuestion(None if self._until_now else self._when, self._of_ends()))
+        evidence.refused = self._refused(flows)
         if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
             time.sleep(_SECOND_LOOK)
             later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
@@ -137,6 +155,19 @@ class Collector:
             found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
             uuids = parents(flow for _, flow in told)
         return found
+
+    def _refused(self, flows: Sequence[Flow]) -> dict[str, int]:
+        if not flows:
+            return {}
+        begin, end = min(int(one["Start"]) for one in flows), max(int(one["Last"]) for one in flows)
+        nodes = tuple(sorted({str(one["NodeTID"]) for one in flows}))
+        # an agent that keeps no counters has told of the conversation all the same: it is not missing
+        answers = self._asker.ask(InterfacesQuestion(Range(begin, end + _SLACK), nodes, fresh=self._until_now))
+        return {
+            str(one["TID"]): sum(int(sample.get(name, 0)) for sample in one["Metrics"] for name in _REFUSED)
+            for _, part in answers.parts
+            for one in part.found
+        }
 
     def _of_ends(self) -> Term:
         """Sockets that are an end, or listen where the conversation goes."""

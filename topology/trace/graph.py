@@ -132,6 +132,11 @@ class TracedGraph:
         found = (one for one in self._network.holders.get(local, ()) if one.namespace is beneath)
         return next(((one.tid, device.data.type, str(local)) for one in found), None)
 
+    def number_of(self, node: str) -> int | None:
+        """VNI, or key, of the end of a tunnel; None: it is none, or has no number of its own."""
+        device = self._devices.get(node)
+        return device.tunnel.id if device and device.tunnel else None
+
     def refuses(self, node: str, source: str, destination: str) -> str:
         """Why the routes of an interface's namespace lead a packet nowhere; empty: they lead on."""
         device, packet = self._devices.get(node), _packet(source, destination)

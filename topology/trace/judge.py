@@ -10,7 +10,7 @@ from topology.trace.copies import without_copies
 from topology.trace.counts import comparable
 from topology.trace.explain import no_route, why
 from topology.trace.graph import TracedGraph
-from topology.trace.losses import NO_SOCKET, Cause, Holds, Loss, Vanishes, causes_of, happened, losses, unanswered
+from topology.trace.losses import NO_SOCKET, Cause, Drop, Holds, Loss, Vanishes, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
@@ -29,6 +29,9 @@ _BEGINNING = 1000
 _ANSWERED = frozenset({"ECHO", "TIMESTAMP", "INFO", "ADDRESS_MASK"})
 """Types of ICMP of which question and answer are one conversation."""
 
+_BARE = 14 + 40 + 60
+"""Bytes of Ethernet, IPv6 and TCP with its options: the longest segment without data."""
+
 NO_ANSWER = "NO_ANSWER"
 """Ours: packets arrived, or left for where nobody looks, and none came back."""
 
@@ -39,8 +42,9 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
     carriers = {uuid: flow for uuid, (_, flow) in evidence.carriers.items()}
     seen = sightings(evidence.flows, carriers, turned)
     later = _later(seen, evidence, carriers)
-    outer = {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
-    causes = causes_of(happened(evidence.drops, seen, opened=_opened(evidence)), turned, outer)
+    outer = _given_to_tunnels(evidence.outer, seen, graph)
+    outer |= {one.tunnel.tracking: _outer_ends(one) for one in seen if one.tunnel}
+    causes = causes_of(happened([*evidence.drops, *evidence.outer], seen, opened=_opened(evidence)), turned, outer)
     whole = _whole([flow for _, flow in evidence.flows], turned, tracking)
     begun = min((one.start for one in seen), default=0)
     since, gaps = _late(evidence, begun)
@@ -58,6 +62,8 @@ def judged(tracking: str, evidence: Evidence, graph: TracedGraph, conversations:
         vanishes = _vanishes(graph, way, target, holds, evidence.missing)
         found.append(losses(path, way, counts, there, holds, vanishes, compared))
         counted = counted and all(starmap(compared, pairwise(path)))
+    if not any(found) and (kept := _kept_out(ways[FORTH], evidence.refused, graph)) is not None:
+        found[BACK].append(kept)
     shown = _Shown(evidence.hosts, graph)
     said = [_way(shown, ways[way], way, found[way], arrives=_arrives(ways[way], whole, way, graph)) for way in (FORTH, BACK)]
     first = ways[FORTH][0] if ways[FORTH] else ways[BACK][-1] if ways[BACK] else None
@@ -115,6 +121,21 @@ def _outer_ends(one: Sighting) -> Ends:
     return Ends(End(one.tunnel.source, 0), End(one.tunnel.destination, 0))
 
 
+def _given_to_tunnels(drops: Sequence[tuple[str, Drop]], seen: Sequence[Sighting], graph: TracedGraph) -> dict[str, Ends]:
+    """The ends, forth, of what a tunnel's end that saw the conversation gave to its host, which dropped it."""
+    found: dict[str, Ends] = {}
+    for host, one in drops:
+        ends, number = ends_of(one), one["Network"].get("ID")
+        for sighting in seen:
+            if sighting.host != host or graph.number_of(sighting.node) != number:
+                continue
+            local = (graph.tunnel_from(sighting.node) or ("", "", ""))[2]
+            if local in (ends.source.address, ends.destination.address):
+                from_here = (sighting.hooks[FORTH] == "egress") == (local == ends.source.address)
+                found[str(one["TrackingID"])] = ends if from_here else Ends(ends.destination, ends.source)
+    return found
+
+
 def _holds(graph: TracedGraph, seen: Sequence[Sighting], target: str) -> Holds:
     nodes: dict[tuple[str, str], list[str]] = {}
     for one in seen:
@@ -139,6 +160,19 @@ def _vanishes(graph: TracedGraph, way: int, target: str, holds: Holds, missing: 
         return not given and graph.known(target) and graph.hosts_of(target).isdisjoint(missing)
 
     return vanishes
+
+
+def _kept_out(forth: Sequence[Sighting], refused: Mapping[str, int], graph: TracedGraph) -> Loss | None:
+    """What an interface did not take from its cable, which no kernel that is asked tells of: TCP's data that never came.
+
+    The last one forth leads to where nobody looks, takes less than others, refused something, and let only bare headers in.
+    """
+    last = forth[-1] if forth else None
+    if last is None or last.hooks[FORTH] != "egress" or not refused.get(last.node):
+        return None
+    behind = max((graph.mtu_of(one.node) for one in forth if one.tunnel is None), default=0)
+    bare = 0 < last.bytes[BACK] <= _BARE * last.packets[BACK] and any("TCPMetric" in one for one in last.records)
+    return Loss(BACK, None, last, 0, ()) if bare and graph.mtu_of(last.node) < behind else None
 
 
 def _of_bystander(cause: Cause, target: str, graph: TracedGraph) -> bool:
@@ -266,7 +300,7 @@ def _cause(shown: _Shown, cause: Cause, way: int) -> ShownCause:
 
 
 def _packets(count: int) -> str:
-    return "a packet" if count == 1 else f"{count} packets"
+    return {0: "packets", 1: "a packet"}.get(count, f"{count} packets")
 
 
 def _where(shown: _Shown, loss: Loss) -> str:

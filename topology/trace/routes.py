@@ -84,7 +84,7 @@ def trace_blueprint(
 
 
 def _traced(collector: Collector, graph: TracedGraph, tracking: str, others: Sequence[str]) -> Trace:
-    evidence = collector.conversation(tracking)
+    evidence = collector.conversation(tracking, graph.number_of)
     own = evidence.turned.keys()
     return judged(tracking, evidence, graph, [one for one in others if one not in own])
 

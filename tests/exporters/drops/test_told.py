@@ -52,6 +52,20 @@ def test_what_is_told() -> None:
     }
 
 
+def test_icmp_is_told_by_its_type_whichever_way_it_went_and_a_tunnel_by_its_number() -> None:
+    rows = [
+        row(7, (0, 8), proto=1, id_=77),
+        row(7, (8, 0), proto=1, id_=77),
+        row(7, (128, 129), proto=58, id_=77),
+        row(7, (3, 1), proto=1),
+        row(7, (0, 4789), id_=10),
+    ]
+    found = list(told(np.concatenate(rows, dtype=ROW), REASONS, PLACES, 0))
+    echo, unreachable = {"Type": "ECHO", "ID": 77}, {"Type": "DESTINATION_UNREACHABLE", "ID": 0}
+    assert [one.get("ICMP") for one in found] == [echo, echo, echo, unreachable, None]
+    assert [one["Network"].get("ID") for one in found] == [None] * 4 + [10]
+
+
 def test_what_was_dropped_where_a_container_has_ended_since_is_told_without_the_place() -> None:
     rows = np.concatenate([row(9, (1, 2)), row(8, (3, 4), kind=drops.RESET_SENT, reason=3, proto=6), row(0, (5, 6))], dtype=ROW)
     found = list(told(rows, REASONS, PLACES, 0))

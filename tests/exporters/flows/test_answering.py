@@ -147,7 +147,7 @@ def test_a_question_reads_the_kernel_but_many_at_once_read_it_once(table: Table)
 
 def test_what_was_counted_since_the_last_update_is_an_update_as_of_now(table: Table) -> None:
     now = time.time_ns()
-    found = list(table.live.shown(table.live.pending(FlowsQuestion(nodes=("tid-eth0",)), 0, now)))
+    found = list(table.live.shown(table.live.pending(FlowsQuestion(nodes=("tid-eth0",)), 0, now, time.monotonic())))
     shown = {flow["UUID"]: flow for flow in table.ask(nodes=("tid-eth0",))}
     assert {flow["UUID"] for flow in found} == shown.keys()
     for flow in found:
@@ -155,4 +155,21 @@ def test_what_was_counted_since_the_last_update_is_an_update_as_of_now(table: Ta
         assert {key: metric[key] for key in ("ABPackets", "ABBytes", "BAPackets", "BABytes")}.items() <= update.items()
         assert (update["Start"], update["Last"] >= now // 1_000_000) == (metric["Start"], True)
         assert shown[flow["UUID"]]["LastUpdateMetric"] is None  # the table itself has not turned its windows
-    assert len(table.live.pending(FlowsQuestion(), now + 3600 * 10**9, now + 3600 * 10**9)) == 0
+    assert len(table.live.pending(FlowsQuestion(), now + 3600 * 10**9, now + 3600 * 10**9, time.monotonic())) == 0
+
+
+def test_what_came_just_before_the_question_is_in_the_answer(table: Table) -> None:
+    before = len(table.ask())
+    for number in range(3):
+        table.write(range(FLOWS + number, FLOWS + number + 1))
+        assert len(table.ask()) == before + number + 1
+
+
+def test_who_asked_before_a_reading_began_shares_it(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    drain = table.collector.drain
+    monkeypatch.setattr(table.collector, "drain", lambda: (read.append(1), drain()))
+    asked = time.monotonic()
+    for _ in range(3):
+        table.collector.drain_since(asked)
+    assert len(read) == 1

@@ -70,13 +70,13 @@ def shown(rows: Rows, ended: NDArray[np.bool_]) -> list[Flow]:
 class NoFlows:
     """A table without flows."""
 
-    def rows(self, _question: FlowsQuestion, _end: int) -> Rows:
+    def rows(self, _question: FlowsQuestion, _end: int, _asked: float) -> Rows:
         return np.zeros(0, ROW)
 
     def shown(self, _rows: Rows) -> Iterator[Flow]:
         return iter(())
 
-    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Rows:
+    def pending(self, _question: FlowsQuestion, _begin: int, _end: int, _asked: float) -> Rows:
         return np.zeros(0, ROW)
 
     def still(self) -> contextlib.AbstractContextManager[object]:
@@ -89,10 +89,10 @@ class Reporting(NoFlows):
     def __init__(self, kept: Kept, rows: Rows) -> None:
         self._kept, self._left = kept, rows
 
-    def rows(self, _question: FlowsQuestion, _end: int) -> Rows:
+    def rows(self, _question: FlowsQuestion, _end: int, _asked: float) -> Rows:
         return self._left
 
-    def pending(self, _question: FlowsQuestion, _begin: int, _end: int) -> Rows:
+    def pending(self, _question: FlowsQuestion, _begin: int, _end: int, _asked: float) -> Rows:
         return self._left
 
     def shown(self, rows: Rows) -> Iterator[Flow]:

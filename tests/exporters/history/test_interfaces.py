@@ -49,9 +49,11 @@ class Scene:
         self.counters[1] = counters
         self.history.sample()
 
-    def ask(self, begin: int | None = None, end: int = 0, nodes: tuple[str, ...] | None = None) -> dict[str, list[Any]]:
+    def ask(
+        self, begin: int | None = None, end: int = 0, nodes: tuple[str, ...] | None = None, *, fresh: bool = False
+    ) -> dict[str, list[Any]]:
         when = None if begin is None else Range(START // 1_000_000 + begin * 1000, START // 1_000_000 + end * 1000)
-        found = [one for part in self.history.answer(InterfacesQuestion(when, nodes)) for one in part]
+        found = [one for part in self.history.answer(InterfacesQuestion(when, nodes, fresh)) for one in part]
         assert len({one["TID"] for one in found}) == len(found)
         return {
             one["TID"]: [
@@ -96,6 +98,29 @@ def test_growth_between_samples_without_what_is_nothing(scene: Scene) -> None:
     assert scene.ask(31, 59) == {}
     assert scene.ask(15, 16) == {"one": [first]}
     assert scene.ask(-100, 100, ("two",)) == {}
+
+
+def test_what_came_since_the_last_sample_is_read_when_it_is_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.sample(0, RxPackets=1)
+    scene.sample(30, RxPackets=3)
+    scene.now += 5 * SECOND
+    scene.counters = {1: {"RxPackets": 4, "RxDropped": 2}, 2: {"RxPackets": 9}}
+    kept = {"RxPackets": 2, "Start": 0, "Last": 30_000}
+    so_far = {"RxPackets": 1, "RxDropped": 2, "Start": 30_000, "Last": 35_000}
+    assert scene.ask(0, 100) == {"one": [kept]}
+    assert scene.ask(0, 100, ("one", "two"), fresh=True) == {"one": [kept, so_far]}
+    assert scene.ask(31, 100, ("one",), fresh=True) == {"one": [so_far]}
+    assert scene.ask(0, 100, ("two",), fresh=True) == {}
+
+    fresh = scene.history._fresh
+
+    def meanwhile(*given: Any) -> Any:
+        told = fresh(*given)
+        scene.sample(60, RxPackets=7, RxDropped=2)
+        return told
+
+    monkeypatch.setattr(scene.history, "_fresh", meanwhile)
+    assert scene.ask(0, 100, ("one",), fresh=True) == {"one": [kept, so_far]}
 
 
 def test_counters_that_fall_are_no_negative_growth(scene: Scene) -> None:

@@ -223,13 +223,16 @@ def test_gaps_between_runs_are_known_and_told_apart(tmp_path: Path) -> None:
     assert [told(third)["skytrail_history_gap_seconds", name] for name in names] == [1.0, 10.0]
 
 
-def test_a_gap_is_from_the_last_drain_of_who_was_killed_until_all_is_counted_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_gap_is_from_the_last_drain_of_who_was_killed_until_all_is_counted_again(tmp_path: Path, *, taken_over: bool) -> None:
     clock = Clock()
     history = opened(tmp_path, clock)
     clock.now += 5 * SECOND
     history.write()
     made = History(tmp_path, 64 << 20, 3600, {KIND: {"number"}}, clock)
     made.counted(START + 4 * SECOND)
+    if taken_over:
+        made.write()
     clock.now += 3 * SECOND  # it attaches
     made.start()
     try:
@@ -240,6 +243,7 @@ def test_a_gap_is_from_the_last_drain_of_who_was_killed_until_all_is_counted_aga
     finally:
         made.stop()
     third = opened(tmp_path, clock)
+    assert third.gaps[0] == Gap(START + 4 * SECOND, START + 8 * SECOND, stopped=False)
     assert third.gaps[1:] == [Gap(START + 9 * SECOND, START + 11 * SECOND, stopped=True)]
 
 

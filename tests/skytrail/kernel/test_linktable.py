@@ -41,6 +41,18 @@ def test_what_a_dump_does_not_show_is_gone_but_not_what_came_during_it() -> None
     assert {(link.cookie, link.ifindex) for link in table.links()} == {(1, 5), (1, 7), (2, 5)}
 
 
+def test_a_dump_shows_another_link_where_one_went_unheard() -> None:
+    table, mac, other = LinkTable(), bytes([2, 0, 0, 0, 0, 1]), bytes([2, 0, 0, 0, 0, 2])
+    table.update(old := replace(VETH, mac=mac))
+    changed = replace(old, mac=other, name="v1")
+    assert table.update(changed) == [LinkChanged(changed)]  # the kernel told of that: it is the same
+    table.begin(1)
+    assert table.update(old) == [LinkGone(1, 5), LinkChanged(old)]
+    table.begin(1)
+    assert table.update(renamed := replace(old, name="v2")) == [LinkChanged(renamed)]
+    assert table.finish(1) == []
+
+
 def test_a_dump_that_was_given_up_deletes_nothing() -> None:
     table = LinkTable()
     table.update(VETH)

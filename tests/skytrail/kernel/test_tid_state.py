@@ -34,6 +34,7 @@ BOOT = "4a1b1ed9-91a2-41b5-959c-d019ebc30408"
 OWN = Namespace(2**64 - 1, 10, 4, own=True, of_host=True)  # a cookie of 64 bits
 BLUE = Namespace(7, 11, 4, name="blue", nsid=1)
 VETH = Link(BLUE.cookie, 5, "v0", "veth")
+OTHER_MAC = bytes([2, 0, 0, 0, 0, 77])
 ETH = Link(OWN.cookie, 2, "eth0", perm_mac=bytes.fromhex("02fc00000001"), bus="pci/0000:01:00.0")
 
 
@@ -298,10 +299,29 @@ def test_a_device_that_moved_while_nobody_looked_is_known_by_kind_and_mac(tmp_pa
     assert {again.tid_of(link, green) for link in (*alike, other_kind)}.isdisjoint(tids.values())
 
 
-def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [({"mac": OTHER_MAC}, True), ({"name": "wan"}, True), ({"mac": OTHER_MAC, "name": "wan"}, False)],
+)
+def test_another_with_the_ifindex_of_one_that_went_unheard_is_another_device(
+    tmp_path: Path, changed: dict[str, Any], *, same: bool
+) -> None:
+    made, link = registry(tmp_path), replace(VETH, **changed)
+    tid = made.tid_of(VETH, BLUE)
+    made.close()
+    again = registry(tmp_path)
+    again.prune([link], [BLUE])
+    assert (again.tid_of(link, BLUE) == tid) is same
+
+
+@pytest.mark.parametrize(("version", "missing"), [(1, ("mac", "name")), (2, ("name",))])
+def test_a_file_of_a_version_before_is_read(tmp_path: Path, version: int, missing: tuple[str, ...]) -> None:
     made = registry(tmp_path)
     tid = made.tid_of(VETH, BLUE)
     made.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "tids.sqlite")) as database:
-        database.executescript("ALTER TABLE device DROP COLUMN mac; PRAGMA user_version = 1;")
-    assert registry(tmp_path).tid_of(replace(VETH, name="wan"), BLUE) == tid
+        dropped = "".join(f"ALTER TABLE device DROP COLUMN {column};" for column in missing)
+        database.executescript(f"{dropped} PRAGMA user_version = {version};")
+    again, renamed = registry(tmp_path), replace(VETH, name="wan")
+    again.prune([renamed], [BLUE])
+    assert again.tid_of(renamed, BLUE) == tid

@@ -91,8 +91,11 @@ def _flaws_of_life(element: Element, history: list[Revision]) -> Iterator[str]:
     if len({one.created_at for one in history}) > 1:
         yield f"lived more than once: {[_shown(one) for one in history]}"
     names = [str(one.state.metadata.get("Name")) for one in history if one.state]
-    if element.kind == "netns" and element.removed and names[-1].startswith("netns:"):
-        names.pop()  # its name goes first: until the kernel has cleared it away, it has none
+    if element.kind == "netns":  # its name comes last and goes first: between, the kernel has one without a name
+        if names[0].startswith("netns:"):
+            names.pop(0)
+        if element.removed and names and names[-1].startswith("netns:"):
+            names.pop()
     order = [element.names.index(name) if name in element.names else -1 for name in names]
     if order != sorted(order) or -1 in order:
         yield f"had the names {names}"

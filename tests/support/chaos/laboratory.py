@@ -369,6 +369,6 @@ def _agent(made: Chaos, node: str) -> Part:
     config.write_text(yaml.safe_dump(settings))
 
     def command() -> list[str]:
-        return [*entering(lab, Place(node)), sys.executable, "-m", "skytrail", "agent"]
+        return [*entering(lab, Place(node)), sys.executable, "-m", "skytrail", "-v", "agent"]
 
     return Part(f"agent of {node}", command, folder / "chaos.log", lambda said: '"event": "ready"' in said, inside=True)

@@ -227,3 +227,51 @@ def test_a_round_trip_that_grows_towards_its_end_tells_no_latency() -> None:
 
     assert round_trips(900, 500) == [[None, 400], [None, 400]]
     assert round_trips(500, 900) == [[None, None], [None, None]]
+
+
+def cable(hook: str = "egress", bare: int = 66, **more: Any) -> list[tuple[str, Json]]:
+    """A client's data that goes to where nobody looks, through a router whose interface there takes less than the other."""
+    metric = {"ABPackets": 5, "ABBytes": 500, "BAPackets": 4, "BABytes": 4 * bare}
+    return [
+        seen("r", "near", "ingress", to="203.0.113.1", ttl=(64, 63), Metric=metric, TCPMetric={"ABFlags": "SYN|ACK"}),
+        seen("r", "far", hook, to="203.0.113.1", ttl=(63, 64), Metric=metric, TCPMetric={"ABFlags": "SYN|ACK"}, **more),
+    ]
+
+
+def edge(mtu: int = 1400) -> TracedGraph:
+    made = Graph()
+    router = made.host("r")
+    made.device(router, "near", "device", "10.0.1.254/24")
+    made.device(router, "far", "device", "203.0.113.254/24", MTU=mtu)
+    return TracedGraph(Network(made.revisions))
+
+
+def test_an_interface_that_refuses_what_is_too_long_is_named_though_nobody_saw_it() -> None:
+    refused = {"host/r/link/far": 3}
+    kind, text = verdict(cable(), edge(), refused=refused)
+    assert kind == "lost"
+    assert "MTU in r far" in text
+    assert verdict(cable(), edge())[0] == "well"  # it refused nothing
+    assert verdict(cable(), edge(1500), refused=refused)[0] == "well"  # but not for its length
+    assert verdict(cable(bare=600), edge(), refused=refused)[0] == "well"  # data came
+
+
+def test_what_a_tunnel_gave_to_its_host_is_dropped_with_the_host_s_reason() -> None:
+    made = Graph()
+    host = made.host("h1")
+    made.device(host, "eth0", "device", "192.0.2.1/24")
+    made.device(host, "vxlan10", "vxlan", VXLAN={"ID": 10, "Local": "192.0.2.1", "Port": 4789})
+    made.device(made.host("h2"), "eth9", "device", f"{SERVER}/24")
+    of = TracedGraph(Network(made.revisions))
+
+    def outer(number: int, a: str, b: str) -> tuple[str, Json]:
+        network = {"A": a, "B": b, "ID": number}
+        return "host/h1", {
+            "What": "Drop", "Reason": "NETFILTER_DROP", "TrackingID": "o", "Network": network, "AB": 0, "BA": 5, "Last": 2000,
+            "Transport": {"Protocol": "UDP", "A": 0, "B": 4789}, "Namespace": "", "Interface": "eth0",
+        }  # fmt: skip
+
+    flows = [seen("h1", "vxlan10", "egress", (5, 0))]
+    assert trace(flows, of, outer=[outer(10, "192.0.2.0", "192.0.2.1")]).verdict.reason == "NETFILTER_DROP"
+    assert trace(flows, of, outer=[outer(11, "192.0.2.0", "192.0.2.1")]).verdict.reason != "NETFILTER_DROP"
+    assert trace(flows, of, outer=[outer(10, "192.0.2.0", "192.0.2.7")]).verdict.reason != "NETFILTER_DROP"
