@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from skytrail.asking.collecting import ANSWERED, FAILED, RESULTS
 from skytrail.metrics import Family, Kind, Metric
-from topology.remote.pieces import CROWDED
 
 if TYPE_CHECKING:
     from topology.remote.receiver import Receiver
@@ -48,6 +47,8 @@ REFUSED = Metric(
     "skytrail_wire_refused_reports_total", "skytrail.wire.refused", Kind.COUNTER, "{report}",
     "Reports of agents that could not be read.",
 )  # fmt: skip
+CROWDED = ("waited", "refused", "ended")
+"""What becomes of a large report for which there is no room at once; ended: its agent had its turn for too long."""
 CROWDED_REPORTS = Metric(
     "skytrail_wire_crowded_reports_total", "skytrail.wire.crowded", Kind.COUNTER, "{report}",
     "Large reports for which there was no room at once: waited, refused as too many waited, ended as the agent took too long "

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from skytrail.wire import wire_pb2 as wire
 from topology.remote.codec import MalformedReportError
+from topology.remote.metrics import CROWDED
 from topology.store.interface import StoreError
 
 LARGEST = 256 << 20
@@ -16,8 +17,7 @@ LARGEST = 256 << 20
 _SHARES = 4  # of as much room as one report may take: what an agent has while it is not its turn
 _TURN = 60.0  # seconds that an agent keeps its turn while others wait
 _MOST_WAITING = 16
-CROWDED = WAITED, REFUSED, ENDED = ("waited", "refused", "ended")
-"""What becomes of a large report for which there is no room at once; ended: its agent had its turn for too long."""
+_WAITED, _REFUSED, _ENDED = CROWDED
 
 
 class Pieces:
@@ -87,7 +87,7 @@ class RoomForPieces:
         lose: drops pieces that the room is taken from.
 
     Attributes:
-        counts: how many large reports had each of :data:`CROWDED`.
+        counts: how many large reports had each of :data:`topology.remote.metrics.CROWDED`.
     """
 
     def __init__(self, lose: Callable[[Pieces], object]) -> None:
@@ -108,9 +108,9 @@ class RoomForPieces:
         if self._take(pieces, more):
             return
         if len(self._waiting) >= _MOST_WAITING or any(one.who == pieces.who for one in self._waiting):
-            self.counts[REFUSED] += 1
+            self.counts[_REFUSED] += 1
             raise StoreError("the hub has no room for another large report now")
-        self.counts[WAITED] += 1
+        self.counts[_WAITED] += 1
         if not self._waiting:
             self._until = time.monotonic() + _TURN
         _, entered = self._waiting[pieces] = more, asyncio.get_running_loop().create_future()
@@ -154,5 +154,5 @@ class RoomForPieces:
     def _end_turn(self) -> None:
         self._until = time.monotonic() + _TURN
         for one in [one for one in self._has if one.who == self._turn]:
-            self.counts[ENDED] += 1
+            self.counts[_ENDED] += 1
             self._lose(one)

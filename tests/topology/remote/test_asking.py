@@ -261,10 +261,14 @@ def test_an_agent_of_another_hub_is_told_with_that_hub(site: Site) -> None:
     site.agent("a", saying(flows(1)))
     site.attended("a")
     site.receiver.asker.elsewhere = lambda: {"tid/b": ("b", "hub2"), "tid/a": ("a", "hub2")}  # it has come from there
+    site.receiver.asker.expected = lambda: {"tid/a": "a", "tid/b": "b", "tid/c": "c"}
     answers = site.ask()
-    assert answers.missing == {"b": "its agent reports to the hub on hub2: ask that one"}
+    assert answers.missing == {
+        "b": "its agent reports to the hub on hub2: ask that one",
+        "c": "no agent of this host has greeted since the hub's start",
+    }
     assert uuids(answers) == {"tid/a": ["1"]}
-    assert site.receiver.asker.hosts() == {"tid/a": "a", "tid/b": "b"}
+    assert site.receiver.asker.hosts() == {"tid/a": "a", "tid/b": "b", "tid/c": "c"}
 
 
 def test_hosts_of_one_name_are_told_by_their_tids(site: Site) -> None:
@@ -321,6 +325,25 @@ def test_an_agent_that_has_far_too_much_to_answer_is_left_out_and_all_others_are
     assert uuids(answers) == {f"tid/{name}": [str(number)] for number, name in enumerate(names)}
     assert called_off.wait(LONG)
     assert site.receiver.asker.results == {"answered": 10, "crowded": 1}
+
+
+def test_large_answers_of_one_agent_leave_room_for_the_others_of_any_number_of_questions(site: Site) -> None:
+    site.hub(most=1 << 20)
+    site.agent("greedy", saying(Part([{"UUID": "1", "Text": "x" * 900_000}])))
+    names = [f"a{number}" for number in range(4)]
+    for name in names:
+        site.agent(name, saying(flows(2)))
+    site.attended("greedy", *names)
+    held = [site.ask() for _ in range(12)]  # as by those who read slowly
+    for one in held:
+        assert {tid: found for tid, found in uuids(one).items() if tid != "tid/greedy"} == {
+            f"tid/{name}": ["2"] for name in names
+        }
+    told = [one.missing for one in held]
+    no_room = (
+        "its answer is left out: there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max"
+    )
+    assert told == [{}] * 3 + [{"greedy": no_room}] * 9
 
 
 @pytest.mark.parametrize(
