@@ -112,8 +112,8 @@ class LinkTable:
         """A link is as the kernel now says."""
         key = (link.cookie, link.ifindex)
         links = self._links.setdefault(link.cookie, {})
-        known = links.get(link.ifindex)
-        if known is not None and link.ifindex in self._unseen.get(link.cookie, ()) and _is_another(known, link):
+        known = links.get(link.ifindex) if link.ifindex in self._unseen.get(link.cookie, ()) else None
+        if known is not None and is_another(known.kind, known.mac, known.name, link):
             return [*self.remove(key), *self.update(link)]
         self._unseen.get(link.cookie, set()).discard(link.ifindex)
         if links.get(link.ifindex) == link and key not in self._arriving:
@@ -201,9 +201,17 @@ def moved(gone: Mapping[LinkKey, Mark], came: Mapping[LinkKey, Mark]) -> dict[Li
     return {were[mark]: are[mark] for mark in were.keys() & are.keys()}
 
 
-def _is_another(known: Link, link: Link) -> bool:
-    """Whether a dump shows another link where one went unheard: with the ifindex of the namespace that it was made in."""
-    return known.kind == link.kind and known.mac != link.mac and known.name != link.name
+_STAYING = frozenset({"bridge", "bond", "team", "vrf"})
+"""Kinds that never leave the namespace that they were made in (the kernel's netns_immutable); some have a port's MAC."""
+
+
+def is_another(kind: str, mac: bytes, name: str, link: Link) -> bool:
+    """Whether a link cannot be the one that had its ifindex when somebody last looked.
+
+    The kernel gives no ifindex twice before all are used up; but a link brings its own from the namespace that it was made in,
+    where that is free. Such a one has another MAC and another name, while one that stayed may have got one of them.
+    """
+    return kind != link.kind or (kind not in _STAYING and mac != link.mac and name != link.name)
 
 
 def _alone(marks: Mapping[LinkKey, Mark]) -> dict[Mark, LinkKey]:

@@ -26,6 +26,7 @@ from skytrail.kernel.linktable import (
     LinkMoved,
     NamespaceFound,
     NamespaceGone,
+    is_another,
     moved,
 )
 from skytrail.kernel.namespaces import Namespace
@@ -56,11 +57,6 @@ class _Kept(NamedTuple):
     tid: str
     mac: bytes
     name: str
-
-
-def _is(kept: _Kept, link: Link) -> bool:
-    """Whether a link can be what was kept of its place; an old file has no names."""
-    return kept.kind == link.kind and (kept.mac == link.mac or kept.name in ("", link.name))
 
 
 class TidRegistry:
@@ -164,7 +160,11 @@ class TidRegistry:
         found = {(link.cookie, link.ifindex): link for link in links}
         cookies = {namespace.cookie for namespace in namespaces}
         with self._lock:
-            stayed = {key for key, kept in self._devices.items() if (link := found.get(key)) and _is(kept, link)}
+            stayed = {
+                key
+                for key, kept in self._devices.items()
+                if (link := found.get(key)) and not is_another(kept.kind, kept.mac, kept.name or link.name, link)
+            }
             gone = {key: (kept.kind, kept.mac) for key, kept in self._devices.items() if key not in stayed}
             came = {key: (link.kind, link.mac) for key, link in found.items() if key not in stayed}
             places = {new: self._devices[old] for old, new in moved(gone, came).items()}

@@ -301,7 +301,12 @@ def test_a_device_that_moved_while_nobody_looked_is_known_by_kind_and_mac(tmp_pa
 
 @pytest.mark.parametrize(
     ("changed", "same"),
-    [({"mac": OTHER_MAC}, True), ({"name": "wan"}, True), ({"mac": OTHER_MAC, "name": "wan"}, False)],
+    [
+        ({"mac": OTHER_MAC}, True),
+        ({"name": "wan"}, True),
+        ({"mac": OTHER_MAC, "name": "wan"}, False),
+        ({"kind": "bridge"}, False),
+    ],
 )
 def test_another_with_the_ifindex_of_one_that_went_unheard_is_another_device(
     tmp_path: Path, changed: dict[str, Any], *, same: bool
@@ -312,6 +317,16 @@ def test_another_with_the_ifindex_of_one_that_went_unheard_is_another_device(
     again = registry(tmp_path)
     again.prune([link], [BLUE])
     assert (again.tid_of(link, BLUE) == tid) is same
+
+
+def test_a_bridge_has_the_mac_of_a_port_and_never_comes_from_elsewhere(tmp_path: Path) -> None:
+    bridge = replace(VETH, kind="bridge")
+    made = registry(tmp_path)
+    tid = made.tid_of(bridge, BLUE)
+    made.close()
+    again, changed = registry(tmp_path), replace(bridge, mac=OTHER_MAC, name="br1")
+    again.prune([changed], [BLUE])
+    assert again.tid_of(changed, BLUE) == tid
 
 
 @pytest.mark.parametrize(("version", "missing"), [(1, ("mac", "name")), (2, ("name",))])
