@@ -1,6 +1,7 @@
 """The command ``skytrail``: a table of commands, loaded when they run, and how errors end the process.
 
-Exit status: 0 done, 1 failure, 2 usage, 130 interrupted, 141 whoever read our output went away.
+Exit status: 0 done, 1 failure, 2 usage, 3 and 4 what was found (`outcomes`), 130 interrupted, 141 whoever read our output
+went away.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from skytrail.cli.moments import at_option, local_text
+
 if TYPE_CHECKING:
     from skytrail.settings.tree import Settings
 
@@ -19,9 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def past_options(command: F) -> F:
     """Add the options ``--at`` and ``--duration``."""
     command = click.option("--duration", metavar="TIME", help="Of all the time before that moment, or before now: 5m.")(command)
-    return click.option(
-        "--at", metavar="MOMENT", help="As it was: 14:32 (UTC), -5m, 2026-11-25T14:32:00Z, as far as the agent remembers."
-    )(command)
+    return at_option("As it was, as far as the agent remembers")(command)
 
 
 def ask_past(
@@ -42,13 +42,9 @@ def ask_past(
     found, headers = Client(settings, timeout=_PATIENCE).get_with_headers(path, {**arguments, **when})
     since = int(headers.get("Skytrail-Since", 0))
     if since > begin:
-        click.echo(f"skytrail: the agent remembers from {_text(since)} on", err=True)
+        click.echo(f"skytrail: the agent remembers from {local_text(since)} on", err=True)
     for gap in filter(None, headers.get("Skytrail-Gaps", "").split(",")):
         first, last = (int(part) for part in gap.split("-"))
-        click.echo(f"skytrail: no agent ran from {_text(first)} to {_text(last)}", err=True)
+        click.echo(f"skytrail: no agent ran from {local_text(first)} to {local_text(last)}", err=True)
     result: list[dict[str, Any]] = found
     return result
-
-
-def _text(moment: int) -> str:
-    return datetime.fromtimestamp(moment / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

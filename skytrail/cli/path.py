@@ -8,13 +8,16 @@ from typing import Any
 
 import click
 
+from skytrail.cli.moments import at_option
 from skytrail.cli.options import Session, common, settings_options
+from skytrail.cli.outcomes import BROKEN, UNKNOWN
 from topology.graphviz import printable
 
 Json = dict[str, Any]
 
 _ARROWS = {"out": "→", "in": "←", "through": "─"}
 _ENDS = {"arrives": ("✔", "green"), "stops": ("✘", "red"), "unknown": ("?", "yellow")}
+_STATUSES = {"arrives": 0, "stops": BROKEN, "unknown": UNKNOWN}
 _INSIDE = "┊ "  # before the hops of a tunnel's own packets
 _GOOD_STATES = frozenset({"UP", "UNKNOWN", ""})
 
@@ -24,7 +27,7 @@ _GOOD_STATES = frozenset({"UP", "UNKNOWN", ""})
 @click.argument("dst")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Destination port, for rules that ask.")
 @click.option("--proto", default="tcp", show_default=True, metavar="NAME", help="IP protocol: tcp, udp, icmp, sctp …")
-@click.option("--at", metavar="MOMENT", help="As it was then: -5m, 2026-11-25T14:32:00Z, seconds or ms since the epoch.")
+@at_option()
 @click.option("--both", is_flag=True, help="Show the way back, too, though it is the same.")
 @click.option("--json", "as_json", is_flag=True, help="Print the path as JSON.")
 @settings_options("hub.listen")
@@ -34,7 +37,7 @@ def path(session: Session, *, src: str, dst: str, port: int, proto: str, at: str
     """Show the way of packets from SRC to DST: interfaces, bridges, tunnels, hosts, and what decided at each.
 
     SRC and DST are addresses or names of hosts, namespaces and interfaces, with @HOST behind them where several have it, or
-    TIDs. Exit status 1: packets do not arrive, or it is not known.
+    TIDs. Exit status: 0 packets arrive, 3 they do not, 4 it is not known; 1 there is no answer, 2 the question is none.
     """
     from skytrail.http.client import Client  # noqa: PLC0415 - --help needs none of it
 
@@ -46,8 +49,7 @@ def path(session: Session, *, src: str, dst: str, port: int, proto: str, at: str
     else:
         for line in path_lines(found, both=both):
             click.echo(line)
-    if found["End"]["Kind"] != "arrives":
-        click.get_current_context().exit(1)
+    click.get_current_context().exit(_STATUSES[found["End"]["Kind"]])
 
 
 def path_lines(found: Json, *, both: bool) -> Iterator[str]:

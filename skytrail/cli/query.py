@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
+from skytrail.cli.moments import at_option
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import RunError, SkytrailError, UsageError
 
@@ -55,7 +56,7 @@ class Source(Protocol):
 @click.option(
     "--output", type=click.Choice(OUTPUTS), help="How the answer is written.  [default: table on a terminal, else json]"
 )
-@click.option("--at", metavar="MOMENT", help="Ask as of then: -5m, 2026-11-25T14:32:00Z, seconds or ms since the epoch.")
+@at_option("Ask as of then")
 @settings_options("hub.listen")
 @common
 @click.pass_obj

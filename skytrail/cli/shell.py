@@ -125,12 +125,14 @@ class Shell:
 def _moment(text: str) -> str | None:
     """What is asked about: a moment, or a period; None: now. Raises UsageError: it is none."""
     from skytrail.cli.hub import clock  # noqa: PLC0415
-    from skytrail.moments import parse_moment, parse_period  # noqa: PLC0415
+    from skytrail.moments import parse_period, with_zone  # noqa: PLC0415
 
     if text.lower() == "now":
         return None
-    (parse_period if "/" in text else parse_moment)(text, clock())
-    return text
+    named = with_zone(text, clock())
+    if "/" in named:
+        parse_period(named, clock())
+    return named
 
 
 def _history_file() -> Path:

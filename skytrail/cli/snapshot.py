@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skytrail.cli.moments import at_option
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import RunError
 
@@ -29,7 +30,7 @@ def snapshot() -> None:
 
 @snapshot.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--at", metavar="MOMENT", help="As it was then: -5m, 2026-11-25T14:32:00Z, seconds or ms since the epoch.")
+@at_option()
 @click.option(
     "--format",
     "format_",

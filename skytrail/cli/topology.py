@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from skytrail.cli.moments import FORMS, at_option, moment_option
 from skytrail.cli.options import Session, common, settings_options
 from topology.graphviz import as_dot, name_of, printable
 
@@ -28,7 +29,7 @@ _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "ye
 
 
 @click.command()
-@click.option("--at", metavar="MOMENT", help="As it was then: -5m, 2026-11-25T14:32:00Z, seconds or ms since the epoch.")
+@at_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the graph as JSON, in Skydive's shape.")
 @click.option("--dot", is_flag=True, help="Print the graph for Graphviz.")
 @click.option("--watch", is_flag=True, help="Show it again whenever it changed.")
@@ -56,8 +57,8 @@ def topology(session: Session, *, at: str | None, as_json: bool, dot: bool, watc
 
 
 @click.command()
-@click.option("--from", "begin", metavar="MOMENT", default="-5m", show_default=True, help="Since when.")
-@click.option("--to", "end", metavar="MOMENT", default="now", show_default=True, help="Until when.")
+@moment_option("--from", "begin", default="-5m", show_default=True, help=f"Since when: {FORMS}")
+@moment_option("--to", "end", default="now", show_default=True, help="Until when.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @settings_options("hub.listen")
 @common

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import click
 
 from skytrail.cli.flows import size_text
+from skytrail.cli.moments import at_option, local_text
 from skytrail.cli.options import Session, common, settings_options
+from skytrail.cli.outcomes import BROKEN, UNKNOWN
 from topology.graphviz import printable
 
 Json = dict[str, Any]
@@ -19,13 +20,14 @@ Json = dict[str, Any]
 _ID = re.compile(r"[0-9a-fA-F]{32}|1:[A-Za-z0-9+/]{27}=")
 _COLOURS = {"well": "green", "lost": "red", "refused": "red", "unanswered": "red", "unknown": "yellow"}
 _MARKS = {"well": "✓", "lost": "✗", "refused": "✗", "unanswered": "✗", "unknown": "?"}
+_STATUSES = {"well": 0, "lost": BROKEN, "refused": BROKEN, "unanswered": BROKEN, "unknown": UNKNOWN}
 _HOOKS = {"ingress": "in", "egress": "out", "both": "in+out"}
 _SHOWN = 5  # other conversations
 
 
 @click.command()
 @click.argument("conversation", metavar="TRACKING-ID|FILTER", nargs=-1, required=True)
-@click.option("--at", metavar="MOMENT", help="As it was then: -5m, 2026-11-25T14:32:00Z, seconds or ms since the epoch.")
+@at_option()
 @click.option("--last", "duration", metavar="DURATION", help="How far back to look.  [default: 5m]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options("hub.listen")
@@ -36,6 +38,9 @@ def trace(session: Session, *, conversation: tuple[str, ...], at: str | None, du
 
     Name it by the tracking ID that `skytrail flows` shows, or by a filter, as `host 10.0.0.7 and tcp port 443`: of several that
     it finds, the latest is shown.
+
+    Exit status: 0 no loss is seen, 3 packets are lost, refused or not answered, 4 no agent has seen such a conversation;
+    1 there is no answer, 2 the question is none.
     """
     from skytrail.http.client import Client  # noqa: PLC0415 - --help needs none of it
 
@@ -49,9 +54,10 @@ def trace(session: Session, *, conversation: tuple[str, ...], at: str | None, du
         found = client.get("/api/v1/trace", {"filter": text, **arguments})
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        return
-    for line in lines(found):
-        click.echo(line)
+    else:
+        for line in lines(found):
+            click.echo(line)
+    click.get_current_context().exit(_STATUSES[found["Verdict"]["Kind"]])
 
 
 def lines(trace: Json) -> Iterator[str]:
@@ -78,10 +84,9 @@ def _heading(trace: Json) -> Iterator[str]:
     names = [_process(trace[end]) for end in ("Client", "Server")]
     whose = f"   {names[0] or '?'} → {names[1] or '?'}" if any(names) else ""
     yield click.style(f"{trace['Protocol']} {trace['Source']} → {trace['Destination']}", bold=True) + whose
-    begun = datetime.fromtimestamp(trace["Start"] / 1000).astimezone()
     lasted = (trace["Last"] - trace["Start"]) / 1000
     rtt = f"   round trip {_time(trace['RTT'])}" if trace["RTT"] else ""
-    yield f"{begun:%Y-%m-%d %H:%M:%S}.{begun.microsecond // 1000:03} for {lasted:.3f} s{rtt}"
+    yield f"{local_text(trace['Start'])}.{trace['Start'] % 1000:03} for {lasted:.3f} s{rtt}"
     others = "".join(f", translated {one}" for one in trace["Others"])
     yield click.style(f"tracking ID {trace['TrackingID']}{others}", dim=True)
 
@@ -164,20 +169,16 @@ def _remarks(trace: Json) -> Iterator[str]:
     for host, reason in trace["Missing"].items():
         yield click.style(f"no answer from {printable(host)}: {printable(reason)}", fg="yellow")
     if trace["Since"]:
-        begun = _clock(max(trace["Since"].values()))
+        begun = local_text(max(trace["Since"].values()))
         names = ", ".join(map(printable, sorted(trace["Since"])))
         yield click.style(f"only what was since {begun} is remembered by {names}", fg="yellow")
     for host, gaps in trace["Gaps"].items():
-        times = ", ".join(" to ".join(_clock(end) for end in gap) for gap in gaps)
+        times = ", ".join(" to ".join(local_text(end) for end in gap) for gap in gaps)
         yield click.style(f"no agent ran on {printable(host)} from {times}", fg="yellow")
     others = trace["Conversations"]
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         yield click.style(f"{len(others)} other conversations fit: {', '.join(others[:_SHOWN])}{more}", dim=True)
-
-
-def _clock(milliseconds: int) -> str:
-    return f"{datetime.fromtimestamp(milliseconds / 1000).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _time(nanoseconds: int) -> str:

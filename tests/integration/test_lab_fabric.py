@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 from support.breaking import check_fault, works
@@ -131,7 +132,7 @@ def test_a_trace_of_the_past_and_on_the_terminal(fabric: Built) -> None:
 def test_what_cannot_be_traced_is_said(fabric: Built) -> None:
     lab, _ = fabric
     for words, status, told in (
-        (["f" * 32], 0, "? no agent has seen such a conversation"),
+        (["f" * 32], 4, "? no agent has seen such a conversation"),
         (["prot", "tcp"], 2, "'prot' is not known (did you mean 'proto'?)"),
         (["--last", "1y", "tcp"], 2, "duration: "),
     ):
@@ -139,3 +140,157 @@ def test_what_cannot_be_traced_is_said(fabric: Built) -> None:
             [sys.executable, "-m", "skytrail", "trace", "--hub", lab.hub, *words], capture_output=True, text=True
         )
         assert (done.returncode, told in done.stdout + done.stderr) == (status, True), done
+
+
+class Broken(NamedTuple):
+    """What is broken by hand, how it is mended, what is asked then, and what its trace must say.
+
+    Attributes:
+        place: of the commands.
+        line: that breaks.
+        mend: that mends; empty: it ends by itself.
+        ask: a command of red1.
+        filter: of the trace.
+        verdict: kind, reason, host, namespace.
+        words: a part of its text.
+    """
+
+    place: Place
+    line: str
+    mend: str
+    verdict: tuple[str, str, str, str]
+    words: str = ""
+    ask: str = "curl -4 -s -m 2 -o /dev/null http://red3/"
+    filter: str = "host 172.16.10.1 and host 172.16.10.3 and tcp port 80"
+
+
+_RED1, _RED3, _H1, _H3, _SPINE = Place("h1", "red1"), Place("h3", "red3"), Place("h1"), Place("h3"), Place("spine")
+_STALLED = "import socket, time; s = socket.create_server(('', {port})); c = s.accept()[0]; time.sleep(9)"
+_DEAF = (
+    "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+    "s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2000); s.bind(('', {port})); time.sleep(9)"
+)
+_POUR = "import socket; s = socket.create_connection(('172.16.10.3', {port})); s.settimeout(2); s.sendall(bytes(20_000_000))"
+_SPRAY = (
+    "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); [s.sendto(bytes(900), ('172.16.10.3', {port}))"
+    " for _ in range(30)]"
+)
+
+
+def _python(program: str, port: int, *, behind: bool = False) -> str:
+    text = f'{sys.executable} -I -c "{program.format(port=port)}"'
+    return f"({text} >/dev/null 2>&1 &) ; sleep 1" if behind else f"{text} 2>/dev/null"
+
+
+BY_HAND = {
+    "a neighbour entry with nobody's MAC": Broken(
+        _RED1,
+        "ip neigh replace 172.16.10.3 lladdr 02:de:ad:00:00:01 dev eth0 nud permanent",
+        "ip neigh del 172.16.10.3 dev eth0; ping -c1 -W2 172.16.10.3",
+        ("lost", "WRONG_MAC", "h1", "red1"),
+        "is sent to 02:de:ad:00:00:01, which no interface of the graph has; eth0 in red3 on h3 has 172.16.10.3",
+    ),
+    "a tunnel's sender that drops": Broken(
+        _H1,
+        "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; };"
+        " add rule inet t c udp dport 4789 drop'",
+        "nft delete table inet t",
+        ("lost", "NETFILTER_DROP", "h1", ""),
+    ),
+    "forwarding off": Broken(
+        _SPINE,
+        "sysctl -qw net.ipv4.ip_forward=0",
+        "sysctl -qw net.ipv4.ip_forward=1",
+        ("lost", "NO_WAY", "spine", ""),
+        "IPv4 forwarding is off",
+    ),
+    "isolated ports": Broken(
+        _H1,
+        "bridge link set dev p10 isolated on; bridge link set dev vxlan10 isolated on",
+        "bridge link set dev p10 isolated off; bridge link set dev vxlan10 isolated off",
+        ("lost", "NO_WAY", "h1", ""),
+        "both bridge ports are isolated",
+    ),
+    "a port that is down": Broken(
+        _H3, "ip link set red3 down", "ip link set red3 up", ("lost", "NO_WAY", "h3", ""), "red3: is down"
+    ),
+    "a loop": Broken(
+        _SPINE,
+        "ip route replace 10.2.0.0/16 via 10.9.11.2",
+        "ip route replace 10.2.0.0/16 via 10.9.22.2",
+        ("lost", "NO_WAY", "spine", ""),
+        "goes round in a loop",
+    ),
+    "an address that nobody has": Broken(
+        _RED1,
+        "true",
+        "",
+        ("lost", "NO_NEIGHBOUR", "h1", "red1"),
+        "no interface of the graph has 172.16.10.99",
+        "ping -c 4 -W 1 172.16.10.99",
+        "host 172.16.10.99",
+    ),
+    "a listener on loopback": Broken(
+        _RED3,
+        f"(timeout 9 {sys.executable} -m http.server --bind 127.0.0.1 8099 >/dev/null 2>&1 &) ; sleep 1",
+        "",
+        ("refused", "NO_SOCKET", "h3", "red3"),
+        "listens on 127.0.0.1:8099 only",
+        "curl -4 -s -m 2 http://red3:8099/",
+        "tcp port 8099",
+    ),
+    "a program that does not read datagrams": Broken(
+        _RED3,
+        _python(_DEAF, 7701, behind=True),
+        "",
+        ("lost", "SOCKET_RCVBUFF", "h3", "red3"),
+        ask=_python(_SPRAY, 7701),
+        filter="udp port 7701",
+    ),
+    "a program that does not read": Broken(
+        _RED3,
+        _python(_STALLED, 7702, behind=True),
+        "",
+        ("well", "ZERO_WINDOW", "h3", "red3"),
+        "its program reads too slowly",
+        _python(_POUR, 7702),
+        "tcp port 7702",
+    ),
+}
+_STATUSES = {"well": 0, "lost": 3, "refused": 3}
+
+
+@pytest.mark.parametrize("what", BY_HAND)
+def test_what_is_broken_by_hand_is_told(fabric: Built, what: str) -> None:
+    lab, plan = fabric
+    broken = BY_HAND[what]
+    until(lambda: works(lab, plan, Exchange("red1", "red3", "tcp", 4), None), 20)
+    assert run(lab, broken.place, ["sh", "-c", broken.line]) == (0, "")
+
+    def told() -> subprocess.CompletedProcess[str]:
+        run(lab, _RED1, ["sh", "-c", broken.ask])
+        command = [sys.executable, "-m", "skytrail", "trace", "--hub", lab.hub, "--json", "--last", "10s", broken.filter]
+        done = subprocess.run(command, capture_output=True, text=True)
+        verdict = json.loads(done.stdout)["Verdict"]
+        place = verdict["Host"], verdict["Namespace"] or ""
+        assert (verdict["Kind"], verdict["Reason"], *place) == broken.verdict, verdict
+        assert broken.words in verdict["Text"]
+        return done
+
+    try:
+        assert until(told, 30).returncode == _STATUSES[broken.verdict[0]]
+    finally:
+        if broken.mend:
+            assert run(lab, broken.place, ["sh", "-c", broken.mend])[0] == 0
+
+
+def test_exit_statuses_of_paths(fabric: Built) -> None:
+    lab, _ = fabric
+    command = [sys.executable, "-m", "skytrail", "path", "--hub", lab.hub]
+    for words, status in ((["red1", "red3"], 0), (["red1", "203.0.113.2"], 4), (["red1", "nobody"], 2)):
+        assert subprocess.run([*command, *words], capture_output=True, text=True).returncode == status, words
+    assert run(lab, _SPINE, ["ip", "route", "add", "blackhole", "10.2.1.2/32"]) == (0, "")
+    try:
+        until(lambda: subprocess.run([*command, "red1", "red3"], capture_output=True).returncode == 3, 10)
+    finally:
+        run(lab, _SPINE, ["ip", "route", "del", "blackhole", "10.2.1.2/32"])

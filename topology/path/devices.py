@@ -155,6 +155,7 @@ class NetConf(_Read, frozen=True, gc=False):
 
     forwarding: bool = True
     rp_filter: str = ""
+    proxy_neigh: bool = False
 
 
 class NetConfs(_Read, frozen=True, gc=False):
@@ -162,6 +163,10 @@ class NetConfs(_Read, frozen=True, gc=False):
 
     ipv4: NetConf = msgspec.field(default=NetConf(), name="IPv4")
     ipv6: NetConf = msgspec.field(default=NetConf(), name="IPv6")
+
+    def of(self, address: Address) -> NetConf:
+        """That of an address's family."""
+        return self.ipv4 if address.version == 4 else self.ipv6
 
 
 class Ovs(_Read, frozen=True, gc=False):
@@ -245,6 +250,7 @@ class Owner(_Read, frozen=True, gc=False):
     type: str
     rules: tuple[Rule, ...] = ()
     routing_tables: tuple[Table, ...] = ()
+    routes_left_out: int = 0
 
 
 @dataclass(slots=True, eq=False)

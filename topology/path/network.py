@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -146,8 +146,3 @@ class Network:
             return device.namespace
         host = [one for one in self.namespaces.values() if one.host == device.namespace.host]
         return next((one for one in host if one.name == data.link_netns_name), None)
-
-    @property
-    def left_out(self) -> dict[str, Any]:
-        """Routes that are not in the graph because there are too many, by the interface's ID."""
-        return {id_: one.data.routes_left_out for id_, one in self.devices.items() if one.data.routes_left_out}

@@ -66,9 +66,15 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No route, and why."""
+    """No route, and why.
+
+    Attributes:
+        reason: in words.
+        surely: not where the graph does not have all routes.
+    """
 
     reason: str
+    surely: bool = True
 
 
 def table_name(number: int) -> str:
@@ -86,11 +92,17 @@ class _Row:
 
 
 class Router:
-    """Chooses routes in one namespace."""
+    """Chooses routes in one namespace.
+
+    Attributes:
+        left_out: routes that are not in the graph because there are too many.
+    """
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         self._rules = sorted(namespace.owner.rules or _USUAL, key=lambda rule: rule.priority)
+        devices = namespace.devices.values()
+        self.left_out = namespace.owner.routes_left_out + sum(one.data.routes_left_out for one in devices)
 
     @functools.cached_property
     def _tables(self) -> dict[int, list[_Row]]:
@@ -148,7 +160,8 @@ class Router:
                     return found
                 if found is not None and not _suppressed(found, rule):
                     return found
-        return Refused(f"no route to {packet.dst}")
+        more = f": {self.left_out} more routes are not in the graph" if self.left_out else ""
+        return Refused(f"no route to {packet.dst}{more}", surely=not self.left_out)
 
     def _look_up(self, table: int, dst: Address, bound_to: Device | None, rule: Rule) -> Chosen | Refused | None:
         """The longest prefix, the lowest metric. None: the next rule is tried."""

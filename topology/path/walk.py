@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from topology.path import bridging, encapsulation, openvswitch, switching
+from topology.path import bridging, encapsulation, openvswitch, proxying, switching
 from topology.path.devices import BROADCAST, Address, Device, Namespace
 from topology.path.network import PAIRS, Network
 from topology.path.packets import Frame, Packet
@@ -81,6 +81,10 @@ def _ended(kind: Ending, reason: str, device: Device | None, namespace: Namespac
     return End(kind, reason, namespace.host, namespace.name, device.name if device else "")
 
 
+def _refused(route: Refused, device: Device | None, namespace: Namespace) -> End:
+    return _ended("stops" if route.surely else "unknown", route.reason, device, namespace)
+
+
 @dataclass(frozen=True, slots=True)
 class _Around:
     """What is around a packet: how many tunnels, and the bytes of their headers.
@@ -129,7 +133,7 @@ class Walker:
         vrf = _vrf_of(bound_to)
         route = self.router(namespace).choose(packet, bound_to=None if vrf is bound_to else bound_to, vrf=vrf)
         if isinstance(route, Refused):
-            return Trip((), _ended("stops", route.reason, None, namespace), None, packet)
+            return Trip((), _refused(route, None, namespace), None, packet)
         packet = replace(packet, src=self.router(namespace).source(packet, route))
         if route.ours:
             loopback = namespace.devices.get(1)
@@ -151,6 +155,9 @@ class Walker:
             for number, trip in enumerate(trips)
             if trip.at is None and trip is not best
         ]
+        more = self.router(namespace).left_out
+        if more and route.prefix.prefixlen < route.prefix.max_prefixlen:
+            failing.append(f"{namespace}: {more} more routes are not in the graph: one of them may lead elsewhere")
         return replace(best, warnings=(*failing, *best.warnings))
 
     def _by_hop(
@@ -173,7 +180,7 @@ class Walker:
         namespace = device.namespace
         route = self._taken(device, packet, seen)
         if isinstance(route, Refused):
-            return Trip((), _ended("stops", route.reason, device, namespace), None, packet)
+            return Trip((), _refused(route, device, namespace), None, packet)
         if route.ours:
             return Trip((), _ended("arrives", f"{packet.dst} is held here", device, namespace), namespace, packet)
         return self._transmit(namespace, packet, route, around, (*seen, (device.id, packet)))
@@ -188,8 +195,7 @@ class Walker:
         if refused := self._filtered(device, packet, router, vrf):
             return Refused(refused)
         route = router.choose(packet, came_by=device, vrf=vrf)
-        settings = device.data.net_conf.ipv4 if packet.dst.version == 4 else device.data.net_conf.ipv6
-        if isinstance(route, Chosen) and not route.ours and not settings.forwarding:
+        if isinstance(route, Chosen) and not route.ours and not device.data.net_conf.of(packet.dst).forwarding:
             return Refused(f"IPv{packet.dst.version} forwarding is off, and {packet.dst} is not its own")
         return route
 
@@ -212,17 +218,72 @@ class Walker:
         if device.failure:
             return _lost(device, device.failure, hops), ()
         if not _has_macs(device):
-            return _chosen(list(self._emit(device, frame, hops, around)), device, frame)
+            return self._chosen(list(self._emit(device, frame, hops, around)), device, frame)
         known = next((one.mac for one in device.data.neighbors if one.mac and _parse(one.ip) == frame.target), "")
+        wrong = self.wrong_mac(device, frame.target, known) if known else ""
         if not known:
-            asked = _chosen(list(self._emit(device, replace(frame, mac=BROADCAST), hops, around)), device, frame)[0]
+            asked = self._chosen(list(self._emit(device, replace(frame, mac=BROADCAST), hops, around)), device, frame)[0]
             if isinstance(asked, Lost):
                 before = len(hops) - 1
                 only = (msgspec.structs.replace(hop, asked=True) for hop in asked.hops[before:])
                 return replace(asked, hops=(*asked.hops[:before], *only)), ()
             known = asked.device.data.mac
         ways = list(self._emit(device, replace(frame, mac=known), hops, around))
-        return _chosen(ways, device, replace(frame, mac=known))
+        way, warnings = self._chosen(ways, device, replace(frame, mac=known))
+        if isinstance(way, Arrival):
+            return self._proxied(way), (*warnings, *([f"{device}: {wrong}"] if wrong else ()))
+        return (replace(way, end=_ended(way.end.kind, wrong, device, device.namespace)) if wrong else way), warnings
+
+    def wrong_mac(self, device: Device, target: Address, mac: str) -> str:
+        """What is wrong with the MAC that a device sends to what is for an address; empty: it is of those who answer for it."""
+        holders = [one for one in self._network.holders.get(target, ()) if one.namespace is not device.namespace]
+        owners, meant = self._network.by_mac.get(mac, []), {one.namespace.id for one in holders}
+        if not holders or any(one.namespace.id in meant or self.answers_for(one, target) for one in owners):
+            return ""
+        whose = f"{owners[0]} has" if owners else "no interface of the graph has"
+        return f"what is for {target} is sent to {mac}, which {whose}; {holders[0]} has {target}, and {holders[0].data.mac}"
+
+    def answers_for(self, device: Device, target: Address) -> bool:
+        """Whether a device answers who has an address that others have."""
+        return proxying.answers(device, self.router(device.namespace), target, _vrf_of(device))
+
+    def _answers(self, way: Arrival, frame: Frame) -> bool:
+        """Whether who took the frame has the next hop's address, or answers for it; on a way that is assumed, the interface."""
+        assumed = _assumptions(way.hops)
+        has = frame.target in way.device.addresses if assumed else way.device.namespace.holds(frame.target)
+        return has or self.answers_for(way.device, frame.target)
+
+    def _proxied(self, way: Arrival) -> Arrival:
+        """It is said where somebody takes the frame who only answers for the next hop's address."""
+        device, target = way.device, way.frame.target
+        if device.namespace.holds(target) or not self.answers_for(device, target):
+            return way
+        last = way.hops[-1]
+        said = _joined(last.decision, f"answers for {target} ({'proxy ARP' if target.version == 4 else 'proxy NDP'})")
+        return replace(way, hops=(*way.hops[:-1], msgspec.structs.replace(last, decision=said)))
+
+    def _chosen(self, ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[str, ...]]:
+        """The way that leads to the next hop; else the one that says most of why none does."""
+        arrived = [way for way in ways if isinstance(way, Arrival)]
+        hearing = [way for way in arrived if frame.mac or not _is_deaf(way.device, frame.target)]
+        meant = [way for way in hearing if self._answers(way, frame)] or (arrived if frame.mac and not frame.asks else [])
+        if not _has_macs(device):
+            meant = arrived
+        if meant:
+            meant.sort(key=lambda way: _doubt(way, frame))
+            ends = {way.device.id: way.device for way in meant}
+            warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
+            return meant[0], warnings
+        deaf = next((way for way in arrived if not frame.mac and _is_deaf(way.device, frame.target)), None)
+        if deaf is not None:
+            return _lost(deaf.device, f"has {frame.target}, and answers no ARP: it is set to NOARP", deaf.hops), ()
+        lost = [way for way in ways if isinstance(way, Lost)]
+        best = max(lost, key=_worth, default=None)
+        if best is not None and best.rank > _NOT_FOR_US:
+            return best, ()
+        who = f"{frame.target} has no neighbour entry at {device.name}, and" if not frame.mac else f"{frame.mac}:"
+        hops = best.hops if best is not None and len(lost) == 1 else _until(device, ways)
+        return _lost(device, f"{who} nobody on this link answers for {frame.target}", hops), ()
 
     def _emit(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """A device, whose hop is the last one, sends a frame."""
@@ -314,17 +375,26 @@ class Walker:
 
     def _to_uplink(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """Out of what is known: over a switch that is not in the graph, to whoever of those behind such takes it."""
-        holders = self._network.by_mac.get(frame.mac, []) if not frame.asks else self._network.holders.get(frame.target, [])
-        hosts = {one.namespace.host for one in holders}
+        hosts = {one.namespace.host for one in self._takers(frame)}
         found: list[Way] = []
         for other in self._links_outside():
             if other is not device and other.namespace.host in hosts and not other.failure:
                 ways = self._take(other, frame, hops, around, "over a link that is not in the graph", guessed=True)
-                found += [way for way in ways if isinstance(way, Arrival) and _is_for(way, frame)]
+                found += [way for way in ways if isinstance(way, Arrival) and (not frame.asks or self._answers(way, frame))]
         yield from found
         if not found:
             who = f"{frame.target}" + (f" ({frame.mac})" if frame.mac and not frame.asks else "")
             yield _lost(device, f"nothing is known beyond: {who} is not found in the graph", hops, kind="unknown")
+
+    def _takers(self, frame: Frame) -> list[Device]:
+        """Those that have its MAC, or answer for the address that it asks for."""
+        if not frame.asks:
+            return self._network.by_mac.get(frame.mac, [])
+        return [*self._network.holders.get(frame.target, ()), *self._proxies(frame.target)]
+
+    def _proxies(self, target: Address) -> list[Device]:
+        """Interfaces to what is not in the graph that answer for an address of others."""
+        return [one for one in self._links_outside() if self.answers_for(one, target)]
 
     def _links_outside(self) -> list[Device]:
         """Interfaces that lead to what is not in the graph."""
@@ -348,7 +418,7 @@ class Walker:
         """An ipvlan of mode l3: the namespace of its lower device routes, bound to that device."""
         route = self.router(namespace).choose(packet, bound_to=by)
         if isinstance(route, Refused):
-            yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops)
+            yield _lost(by, f"ipvlan in mode l3: {route.reason}", hops, kind="stops" if route.surely else "unknown")
             return
         if not route.hops:
             yield _lost(by, f"ipvlan in mode l3: route {route.words()} leads nowhere", hops)
@@ -550,7 +620,7 @@ class Walker:
             why = f"by Open vSwitch{vlan} of {one.port.bridge}{_ASSUMED}"
             to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
             for way in self._out_of_switch(to, one.frame, hops, inside, why):
-                there = isinstance(way, Arrival) and _answers(way, frame)
+                there = isinstance(way, Arrival) and self._answers(way, frame)
                 arrived = arrived or there
                 if one.between is None:
                     yield way
@@ -644,26 +714,6 @@ def _lost(device: Device, reason: str, hops: Hops, *, kind: Ending = "stops", ra
     return Lost(hops, _ended(kind, reason, device, device.namespace), said if rank is None else rank)
 
 
-def _chosen(ways: list[Way], device: Device, frame: Frame) -> tuple[Way, tuple[str, ...]]:
-    """The way that leads to the next hop; else the one that says most of why none does."""
-    arrived = [way for way in ways if isinstance(way, Arrival)]
-    meant = [way for way in arrived if _answers(way, frame)] or (arrived if frame.mac and not frame.asks else [])
-    if not _has_macs(device):
-        meant = arrived
-    if meant:
-        meant.sort(key=lambda way: _doubt(way, frame))
-        ends = {way.device.id: way.device for way in meant}
-        warnings = () if len(ends) == 1 else (f"{frame.target} is answered for by {' and '.join(map(str, ends.values()))}",)
-        return meant[0], warnings
-    lost = [way for way in ways if isinstance(way, Lost)]
-    best = max(lost, key=_worth, default=None)
-    if best is not None and best.rank > _NOT_FOR_US:
-        return best, ()
-    who = f"{frame.target} has no neighbour entry at {device.name}, and" if not frame.mac else f"{frame.mac}:"
-    hops = best.hops if best is not None and len(lost) == 1 else _until(device, ways)
-    return _lost(device, f"{who} nobody on this link answers for {frame.target}", hops), ()
-
-
 def _worth(way: Lost) -> tuple[int, int, int]:
     """How much it says: of VLANs that do not go together those that are surely so, and the first on the way."""
     if way.misfit is not None:
@@ -738,19 +788,14 @@ def _has_macs(device: Device) -> bool:
     return bool(device.data.mac) and "NOARP" not in flags
 
 
+def _is_deaf(device: Device, target: Address) -> bool:
+    """Whether it answers nobody who asks for an address."""
+    return target.version == 4 and "NOARP" in (device.data.link_flags or ())
+
+
 def _is_active(bond: Device, member: Device) -> bool:
     chosen = bond.data.bond.active_slave
     return member.data.bond_slave.mii_status == "UP" and (not chosen or chosen == member.data.if_index)
-
-
-def _answers(way: Arrival, frame: Frame) -> bool:
-    """Whether who took the frame has the next hop's address: its namespace; on a way that is assumed, the interface itself."""
-    assumed = _assumptions(way.hops)
-    return frame.target in way.device.addresses if assumed else way.device.namespace.holds(frame.target)
-
-
-def _is_for(way: Arrival, frame: Frame) -> bool:
-    return not frame.asks or way.device.namespace.holds(frame.target)
 
 
 def _takes_from_sibling(device: Device, other: Device, frame: Frame) -> bool:

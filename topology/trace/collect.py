@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from skytrail.asking.asker import Asker
+from skytrail.asking.asker import Answers, Asker
 from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQuestion, Question, Range, SocketsQuestion
 from skytrail.asking.terms import Compare, Either, Every, Term
 from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
 _ROUNDS = 4  # translations one behind the other, and tunnels in tunnels, that are followed
-_SECOND_LOOK = 0.5  # seconds
+_AT_ONCE = 4  # questions, of those that do not wait for each other's answers
+_SECOND_LOOK = 0.5  # seconds after the first one
 _NOW = 1000  # ms that the end of a time may be past to mean now
 _ONGOING = 3000  # ms since the last packet within which more are awaited
 _SLACK = 1000  # ms between two clocks that are not read at once
@@ -21,6 +23,10 @@ MOST = 10_000  # records of flows of each host that are looked at
 _LATEST = 1000  # of them, where only the latest conversations are looked for
 _REFUSED = ("RxErrors", "RxDropped")
 _NAMED_BY = ("UUID", "ParentUUID", "TrackingID", "Last")
+
+
+Told: TypeAlias = list[tuple[str, Mapping[str, Any]]]
+"""What agents tell, each with the TID of its host."""
 
 
 @dataclass(slots=True)
@@ -46,7 +52,7 @@ class Evidence:
     flows: list[tuple[str, Flow]] = field(default_factory=list)
     carriers: dict[str, tuple[str, Flow]] = field(default_factory=dict)
     errors: list[tuple[str, Flow]] = field(default_factory=list)
-    drops: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    drops: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     outer: Sequence[tuple[str, Mapping[str, Any]]] = ()
     sockets: Sequence[tuple[str, Mapping[str, Any]]] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -73,9 +79,19 @@ class Collector:
         self._until_now = when.end >= clock() - _NOW
         self.evidence = Evidence(hosts=asker.hosts(), until=None if self._until_now else when.end)
 
-    def _ask(self, question: Question) -> list[tuple[str, Mapping[str, Any]]]:
-        answers = self._asker.ask(question)
-        found: list[tuple[str, Mapping[str, Any]]] = []
+    def _ask(self, *questions: Question) -> list[Told]:
+        """What is told in answer to each; they are asked at once."""
+        [answers] = self._answers(questions)
+        return [self._read(one) for one in answers]
+
+    def _answers(self, *groups: Sequence[Question]) -> list[list[Answers]]:
+        """The answers to the questions of each group, which are all asked at once."""
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="trace") as pool:
+            asked = [[pool.submit(self._asker.ask, question) for question in group] for group in groups]
+            return [[answer.result() for answer in group] for group in asked]
+
+    def _read(self, answers: Answers) -> Told:
+        found: Told = []
         for host, part in answers.parts:
             found += [(host, one) for one in part.found]
             if part.gaps:
@@ -86,19 +102,16 @@ class Collector:
         self.evidence.missing.update(answers.missing)
         return found
 
-    def flows(self, term: Term, limit: int = MOST, fields: tuple[str, ...] | None = None) -> list[tuple[str, Flow]]:
-        """Records that meet a condition, the latest ones; of living flows as of now, where the time reaches until now."""
+    def _flows(self, term: Term, limit: int = MOST, fields: tuple[str, ...] | None = None) -> list[Question]:
+        """About records that meet a condition, the latest ones; of living flows as of now, where the time reaches until now."""
         times = (None, self._when) if self._until_now else (self._when,)
-        found: dict[tuple[str, str], Flow] = {}
-        for when in times:
-            question = FlowsQuestion(when, term=term, sort="Last", descending=True, limit=limit, fields=fields)
-            for host, flow in self._ask(question):
-                found.setdefault((host, str(flow["UUID"])), flow)
-        return [(host, flow) for (host, _), flow in found.items()]
+        return [FlowsQuestion(when, term=term, sort="Last", descending=True, limit=limit, fields=fields) for when in times]
 
     def latest(self, term: Term) -> Sequence[str]:
         """Tracking IDs of conversations that meet a condition, the latest first."""
-        return conversations([*self.flows(term, _LATEST, _NAMED_BY), *self.drops(term)])
+        *flows, drops = self._ask(*self._flows(term, _LATEST, _NAMED_BY), DropsQuestion(term))
+        of_the_time = (told for told in _each_once(flows) if int(told[1]["Last"]) >= self._when.begin)
+        return conversations([*of_the_time, *self._of_the_time(drops)])
 
     def conversation(self, tracking: str, number_of: Callable[[str], int | None]) -> Evidence:
         """All about one conversation.
@@ -116,58 +129,67 @@ class Collector:
             new = known - asked
             if not new:
                 break
-            evidence.flows += self.flows(Compare("TrackingID", "within", tuple(sorted(new))))
+            evidence.flows += _each_once(self._ask(*self._flows(_named("TrackingID", new))))
             asked |= new
             known |= related(flow for _, flow in evidence.flows)
+        looked = time.monotonic()
         self._around(asked, number_of)
+        if any(self._clock() - int(flow["Last"]) < _ONGOING for _, flow in evidence.flows):
+            time.sleep(max(0.0, looked + _SECOND_LOOK - time.monotonic()))
+            later = _each_once(self._ask(*self._flows(_named("TrackingID", asked))))
+            evidence.later = [(host, flow) for host, flow in later if flow["TrackingID"] in evidence.turned]
         return evidence
 
     def _around(self, tracking: set[str], number_of: Callable[[str], int | None]) -> None:
         evidence = self.evidence
         flows = [flow for _, flow in evidence.flows]
         evidence.turned = orientations(flows)
-        evidence.carriers = self._carriers(parents(flows))
-        evidence.errors = self.flows(Compare("QuotedTrackingID", "within", tuple(sorted(tracking))))
-        outer = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()}
-        evidence.drops = self.drops(Compare("TrackingID", "within", tuple(sorted(tracking | outer))))
-        numbers = {number for flow in flows if (number := number_of(str(flow["NodeTID"]))) is not None}
-        if numbers:  # what a tunnel's end gave to its host, and nobody saw after that
-            told = self.drops(Compare("Network.ID", "within", tuple(sorted(numbers))))
-            evidence.outer = [(host, one) for host, one in told if one["TrackingID"] not in outer]
+        tunnels, given, interfaces = parents(flows), self._given(flows, number_of), self._interfaces(flows)
+        carriers, errors, drops, outer, counters = self._answers(
+            self._flows(_named("UUID", tunnels)) if tunnels else (),
+            self._flows(_named("QuotedTrackingID", tracking)),
+            [DropsQuestion(_named("TrackingID", tracking))],
+            given,
+            interfaces,
+        )
+        evidence.carriers = self._carriers(_each_once([self._read(one) for one in carriers]))
+        evidence.errors = _each_once([self._read(one) for one in errors])
+        evidence.drops = [one for answers in drops for one in self._of_the_time(self._read(answers))]
+        # an agent that keeps no counters has told of the conversation all the same: it is not missing
+        evidence.refused = _refused(counters)
         for _, one in evidence.drops:  # of a conversation that never left the host there are only these
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
             if one["TrackingID"] in tracking:
                 evidence.turned.setdefault(str(one["TrackingID"]), turned)
-        evidence.sockets = self._ask(SocketsQuestion(None if self._until_now else self._when, self._of_ends()))
-        evidence.refused = self._refused(flows)
-        if any(self._clock() - int(flow["Last"]) < _ONGOING for flow in flows):
-            time.sleep(_SECOND_LOOK)
-            later = self.flows(Compare("TrackingID", "within", tuple(sorted(tracking))))
-            evidence.later = [(host, flow) for host, flow in later if flow["TrackingID"] in evidence.turned]
+        around = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()} - tracking
+        told = [one for answers in outer for one in self._of_the_time(self._read(answers))]
+        evidence.outer = [(host, one) for host, one in told if one["TrackingID"] not in around]
+        sockets = SocketsQuestion(None if self._until_now else self._when, self._of_ends())
+        evidence.sockets, *more = self._ask(sockets, *([DropsQuestion(_named("TrackingID", around))] if around else ()))
+        evidence.drops += [one for told in more for one in self._of_the_time(told)]
 
-    def _carriers(self, uuids: set[str]) -> dict[str, tuple[str, Flow]]:
-        """Tunnels in tunnels, too."""
-        found: dict[str, tuple[str, Flow]] = {}
-        for _ in range(_ROUNDS):
-            missing = uuids - found.keys()
-            told = self.flows(Compare("UUID", "within", tuple(sorted(missing)))) if missing else []
-            found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
-            uuids = parents(flow for _, flow in told)
-        return found
+    def _given(self, flows: Sequence[Flow], number_of: Callable[[str], int | None]) -> Sequence[Question]:
+        """About what a tunnel's end gave to its host, and nobody may have seen after that."""
+        numbers = {number for flow in flows if (number := number_of(str(flow["NodeTID"]))) is not None}
+        return [DropsQuestion(Compare("Network.ID", "within", tuple(sorted(numbers))))] if numbers else ()
 
-    def _refused(self, flows: Sequence[Flow]) -> dict[str, int]:
+    def _interfaces(self, flows: Sequence[Flow]) -> Sequence[Question]:
+        """About the interfaces that saw records, in about the same time."""
         if not flows:
-            return {}
+            return ()
         begin, end = min(int(one["Start"]) for one in flows), max(int(one["Last"]) for one in flows)
         nodes = tuple(sorted({str(one["NodeTID"]) for one in flows}))
-        # an agent that keeps no counters has told of the conversation all the same: it is not missing
-        answers = self._asker.ask(InterfacesQuestion(Range(begin, end + _SLACK), nodes, fresh=self._until_now))
-        return {
-            str(one["TID"]): sum(int(sample.get(name, 0)) for sample in one["Metrics"] for name in _REFUSED)
-            for _, part in answers.parts
-            for one in part.found
-        }
+        return [InterfacesQuestion(Range(begin, end + _SLACK), nodes, fresh=self._until_now)]
+
+    def _carriers(self, told: list[tuple[str, Flow]]) -> dict[str, tuple[str, Flow]]:
+        """Tunnels, and those that these are in."""
+        found: dict[str, tuple[str, Flow]] = {}
+        for _ in range(_ROUNDS):  # whatever agents answer, it ends
+            found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
+            missing = parents(flow for _, flow in told) - found.keys()
+            told = _each_once(self._ask(*self._flows(_named("UUID", missing)))) if missing else []
+        return found
 
     def _of_ends(self) -> Term:
         """Sockets that are an end, or listen where the conversation goes."""
@@ -180,10 +202,32 @@ class Collector:
         ]
         return Either(tuple(terms))
 
-    def drops(self, term: Term) -> list[tuple[str, Mapping[str, Any]]]:
-        """What happened to conversations that meet a condition, within the time: agents tell of the last minutes as a whole."""
+    def _of_the_time(self, drops: Told) -> Told:
+        """Of what happened to conversations, what did within the time: agents tell of the last minutes as a whole."""
         begin, end = self._when.begin - _SLACK, float("inf") if self._until_now else self._when.end + _SLACK
-        return [(host, one) for host, one in self._ask(DropsQuestion(term)) if begin <= int(one["Last"]) <= end]
+        return [(host, one) for host, one in drops if begin <= int(one["Last"]) <= end]
+
+
+def _refused(answers: Sequence[Answers]) -> dict[str, int]:
+    return {
+        str(one["TID"]): sum(int(sample.get(name, 0)) for sample in one["Metrics"] for name in _REFUSED)
+        for answer in answers
+        for _, part in answer.parts
+        for one in part.found
+    }
+
+
+def _named(key: str, names: set[str]) -> Term:
+    return Compare(key, "within", tuple(sorted(names)))
+
+
+def _each_once(answers: Sequence[Told]) -> Told:
+    """Records that are in several answers are taken of the first."""
+    found: dict[tuple[str, str], Flow] = {}
+    for told in answers:
+        for host, flow in told:
+            found.setdefault((host, str(flow["UUID"])), flow)
+    return [(host, flow) for (host, _), flow in found.items()]
 
 
 def conversations(flows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:

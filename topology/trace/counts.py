@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 
-from topology.trace.sightings import Flow, Sighting
+from topology.trace.sightings import BACK, FORTH, Flow, Sighting
 
 Comparable: TypeAlias = Callable[[Sighting, Sighting], bool]
 """Whether what the second counted of what the first did tells what is missing."""
@@ -50,9 +50,4 @@ def _lived(record: Flow, until: int) -> bool:
 
 def _saw_begin(one: Sighting) -> bool:
     """Whether it saw TCP's first packets."""
-    return any("SYN" in _flags(record) for record in one.records)
-
-
-def _flags(record: Flow) -> set[str]:
-    tcp = record.get("TCPMetric") or {}
-    return {name for way in ("AB", "BA") for name in str(tcp.get(f"{way}Flags", "")).split("|")}
+    return "SYN" in one.flags(FORTH) | one.flags(BACK)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from topology.trace.graph import TracedGraph
 from topology.trace.losses import NO_SOCKET, SAYS_NOTHING, Cause, Loss
-from topology.trace.sightings import BACK, FORTH, End, Sighting
+from topology.trace.sightings import BACK, FORTH, End, Ends, Sighting
 
 NO_SUCH_NETWORK = "VXLAN_VNI_NOT_FOUND"
 """The kernel's, of a VNI that it has no device for."""
@@ -19,6 +19,16 @@ NO_WAY_OUT = "NO_TX_TARGET"
 MTU, NO_ROUTE, VNI, VLAN, NOT_TRANSLATED = "MTU", "NO_ROUTE", "VNI", "VLAN", "NOT_TRANSLATED"
 """Ours: too long for the next interface; routes that lead nowhere; a tunnel's end with a number that no other one has; ports of
 Open vSwitch whose VLANs do not go together; an answer that reached the translator and was not translated back."""
+
+WRONG_MAC, NO_WAY, NO_NEIGHBOUR = "WRONG_MAC", "NO_WAY", "NO_NEIGHBOUR"
+"""Ours: frames are sent to a MAC that is not the next hop's; by the graph the way ends, as ``skytrail path`` says it; nobody
+has the address that is asked for."""
+
+_NEIGHBOUR = frozenset({"NEIGH_FAILED", "NEIGH_QUEUEFULL", "NEIGH_DEAD"})
+"""The kernel's: nobody answered who has the next hop's address."""
+
+_VAGUE = _NEIGHBOUR | {SAYS_NOTHING, NO_WAY_OUT, "IP_INADDRERRORS", "IP_INHDR", "DEV_READY", "OTHERHOST"}
+"""The kernel's, of which the graph may say why: it has no way, a TTL has ended, an interface is down, a MAC is another's."""
 
 _ETHERNET = 14
 _OVERHEAD = {"vxlan": (36, 56), "geneve": (36, 56), "gre": (24, 44), "gretap": (24, 44)}
@@ -43,7 +53,9 @@ class Why(NamedTuple):
     words: str = ""
 
 
-def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sighting]]) -> Why | None:
+def why(
+    loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sighting]], ends: Ends, node: str = ""
+) -> Why | None:
     """What explains a loss better than its first cause; None: nothing does.
 
     Args:
@@ -51,12 +63,18 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
         graph: as of then.
         name: of the host where it vanished.
         ways: the points forth and back, in order.
+        ends: of the conversation, forth.
+        node: TID of the interface where it vanished before anybody saw it; empty: not known.
     """
     forth, path = ways[FORTH], ways[loss.way]
     reasons = {cause.reason for cause in loss.causes} - {SAYS_NOTHING}
     after = loss.after
     if after is None:
-        return _too_long_before(loss, graph, path) or _wrong_vlan(loss, graph, name, path)
+        return (
+            _too_long_before(loss, graph, path)
+            or _wrong_vlan(loss, graph, name, path)
+            or (_stopped(loss, graph, name, ends, node) if reasons <= _VAGUE else None)
+        )
     if NO_SUCH_NETWORK in reasons and after.tunnel:
         return _odd_number(loss.way, after, graph, name)
     translated = {(one.place, other.tracking) for one, other in pairwise(forth) if one.tracking != other.tracking}
@@ -64,9 +82,47 @@ def why(loss: Loss, graph: TracedGraph, name: str, ways: Sequence[Sequence[Sight
         return Why(
             NOT_TRANSLATED, name, after.namespace, after.interface, f"the answer to {_end(after, BACK)} is not translated back"
         )
-    if reasons:
+    if reasons - _VAGUE:
         return _wrong_vlan(loss, graph, name, path)
-    return _too_long(loss, graph) or _wrong_vlan(loss, graph, name, path) or no_route(after, loss.way, graph, name)
+    return (
+        wrong_mac(loss.way, path, graph)
+        or _too_long(loss, graph)
+        or _wrong_vlan(loss, graph, name, path)
+        or no_route(after, loss.way, graph, name)
+        or _stopped(loss, graph, name, ends, after.node)
+    )
+
+
+def wrong_mac(way: int, path: Sequence[Sighting], graph: TracedGraph) -> Why | None:
+    """The first interface of a way that sends frames to who is not the next hop."""
+    for one in path:
+        place = graph.place_of(one.node)
+        if place is None or one.hooks[way] == "ingress":
+            continue
+        if words := graph.wrong_mac(one.node, *one.addresses(way), one.frame(way)):
+            return Why(WRONG_MAC, *place, words)
+    return None
+
+
+def _stopped(loss: Loss, graph: TracedGraph, name: str, ends: Ends, node: str) -> Why | None:
+    """Where, by the graph, the way ends: there where packets vanished, or where nobody answers who has the next address."""
+    source, destination = (end.address for end in (ends if loss.way == FORTH else ends[::-1]))
+    here = loss.after.addresses(loss.way) if loss.after else (source, destination)
+    found, reasons = graph.stop(node, *here), {cause.reason for cause in loss.causes}
+    asked = loss.after is None or bool(reasons & _NEIGHBOUR)
+    near = {(name, cause.place.namespace) for cause in loss.causes}
+    near |= {place[:2] for one in (loss.after, loss.before) if one and (place := graph.place_of(one.node))}
+    beyond = loss.before is None and found is not None and node in found.nodes
+    if found is not None and (asked or beyond or found.place[:2] in near):
+        return Why(NO_WAY, *found.place, found.words)
+    if found is not None or not asked:
+        return None
+    there = (graph.named(name, cause.place.namespace or "", cause.place.interface) for cause in loss.causes)
+    for one in dict.fromkeys((*there, node)):
+        place = graph.place_of(one)
+        if place and (nobody := graph.nobody(one, source, destination)):
+            return Why(NO_NEIGHBOUR, *place, f"no interface of the graph has {nobody}")
+    return None
 
 
 def _too_long_before(loss: Loss, graph: TracedGraph, path: Sequence[Sighting]) -> Why | None:

@@ -6,11 +6,14 @@ import ipaddress
 from itertools import pairwise
 from typing import NamedTuple
 
-from topology.path.devices import Address, parse_network
+from topology.path.devices import Address, Device, parse_network
 from topology.path.network import Network
 from topology.path.packets import Packet
-from topology.path.routing import Refused
+from topology.path.routing import Chosen, Refused
 from topology.path.walk import Walker
+
+_TAPS = frozenset({"macvtap", "ipvtap"})
+"""What comes in by these is a program's, as a virtual machine's."""
 
 
 class WrongVlan(NamedTuple):
@@ -25,6 +28,20 @@ class WrongVlan(NamedTuple):
     place: tuple[str, str, str]
     words: str
     passed: frozenset[tuple[str, str]]
+
+
+class Stop(NamedTuple):
+    """Where the way of a packet ends before it has arrived.
+
+    Attributes:
+        place: host's name, namespace and interface; empty where it has not come to one.
+        words: why.
+        nodes: TIDs of all interfaces on the way.
+    """
+
+    place: tuple[str, str, str]
+    words: str
+    nodes: frozenset[str]
 
 
 class TracedGraph:
@@ -108,6 +125,34 @@ class TracedGraph:
         other = self._network.peers.get(device.id) if device else None
         return other.tid if other else ""
 
+    def hands_on(self, node: str, address: str, mac: str) -> bool:
+        """Whether what an interface takes in for an address and a MAC is for one that stands on it and leads elsewhere.
+
+        That is a macvlan, ipvlan or VLAN in another namespace, or a macvtap.
+        """
+        device, parsed = self._devices.get(node), _parse(address)
+        if device is None:
+            return False
+        if device.data.type in _TAPS:
+            return True
+        holders = self._network.holders.get(parsed, ()) if parsed else ()
+        inside = {one.namespace.id for one in holders}
+        above = [one for one in self._above(device) if one.namespace is not device.namespace or one.data.type in _TAPS]
+        return any(one.namespace.id in inside or (mac and mac != device.data.mac and one.data.mac == mac) for one in above)
+
+    def _above(self, device: Device) -> list[Device]:
+        """All that stands on an interface, or on what it is a member of."""
+        found = [device, *([device.master] if device.master else [])]
+        for one in found:  # it grows meanwhile
+            found += [upper for upper in self._network.uppers.get(one.id, ()) if upper not in found]
+        return found
+
+    def opens_elsewhere(self, node: str, number: int) -> bool:
+        """Whether what a tunnel brings to an interface is taken out by a device that was moved to another namespace."""
+        device = self._devices.get(node)
+        ends = [one for one in self._devices.values() if one.tunnel and one.tunnel.id == number] if device else []
+        return any(self._network.beneath(one) is device.namespace is not one.namespace for one in ends if device)
+
     def next(self, node: str, source: str, destination: str) -> str:
         """TID of the interface that takes what an interface sends, by routes and links; empty: that is not known."""
         device, packet = self._devices.get(node), _packet(source, destination)
@@ -143,7 +188,66 @@ class TracedGraph:
         if device is None or packet is None:
             return ""
         route = self._walker.router(device.namespace).choose(packet)
-        return route.reason if isinstance(route, Refused) else ""
+        return route.reason if isinstance(route, Refused) and route.surely else ""
+
+    def stop(self, node: str, source: str, destination: str) -> Stop | None:
+        """Where the way of a packet from its sender ends before it has arrived; None: it arrives, or the graph does not tell.
+
+        Of several that have the source the sender is that in the namespace of an interface (its TID).
+        """
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if packet is None or packet.src is None:
+            return None
+        begin = {one.namespace.id: one.namespace for one in self._network.holders.get(packet.src, ())}
+        if len(begin) > 1:
+            begin = {id_: one for id_, one in begin.items() if device is not None and one is device.namespace}
+        for namespace in begin.values():
+            trip = self._walker.send(namespace, packet)
+            if trip.end.kind == "stops":
+                place = trip.end.host, trip.end.namespace, trip.end.interface
+                return Stop(place, trip.end.reason, frozenset(hop.tid for hop in trip.hops))
+        return None
+
+    def wrong_mac(self, node: str, source: str, destination: str, macs: tuple[str, str]) -> str:
+        """What is wrong with whom frames are sent to; empty: nothing, as far as the graph tells, or they are only handed on.
+
+        Args:
+            node: TID of the interface that sends them.
+            source: of the packets.
+            destination: of the packets.
+            macs: that the frames are from and for.
+        """
+        device, target = self._devices.get(node), self._target(node, source, destination)
+        if device is None or target is None or device.data.mac != macs[0] or not macs[1]:
+            return ""
+        entry = next((one.mac for one in device.data.neighbors if _parse(one.ip) == target), "")
+        found = (
+            self._walker.wrong_mac(device, target, mac) for mac in (macs[1], entry) if mac
+        )  # packets tell of one way, the first one's
+        return next(filter(None, found), "")
+
+    def rivals(self, node: str, source: str, destination: str) -> list[str]:
+        """Interfaces on the sender's network, in words, that have the same address as the one where packets came to it."""
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if device is None or packet is None or packet.src is None or packet.dst not in device.addresses:
+            return []
+        held = self._network.holders.get(packet.dst, ())
+        near = (one for one in held if packet.src in (parse_network(f"{packet.dst}/{one.addresses[packet.dst]}") or ()))
+        return [str(one) for one in near if one.namespace is not device.namespace]
+
+    def nobody(self, node: str, source: str, destination: str) -> str:
+        """The address that a packet is handed to next, if no interface of the graph has it; else empty."""
+        target = self._target(node, source, destination)
+        return str(target) if target is not None and not self._network.holders.get(target) else ""
+
+    def _target(self, node: str, source: str, destination: str) -> Address | None:
+        """To whom an interface hands a packet: the gateway, or the receiver; None: it is not sent by it."""
+        device, packet = self._devices.get(node), _packet(source, destination)
+        if device is None or packet is None:
+            return None
+        route = self._walker.router(device.namespace).choose(packet)
+        hops = route.hops if isinstance(route, Chosen) else ()
+        return next((_parse(hop.ip) or packet.dst for hop, by in hops if by is device), None)
 
     def misfit(self, node: str, source: str, destination: str) -> WrongVlan | None:
         """The port of Open vSwitch that has the wrong VLAN on the way of a packet from its sender, or from an interface.

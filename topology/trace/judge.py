@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise, starmap
 
+import msgspec
+
 from topology.trace.collect import Evidence
 from topology.trace.copies import without_copies
 from topology.trace.counts import comparable
-from topology.trace.explain import no_route, why
+from topology.trace.explain import Why, no_route, why, wrong_mac
 from topology.trace.graph import TracedGraph
-from topology.trace.losses import NO_SOCKET, Cause, Drop, Holds, Loss, Vanishes, causes_of, happened, losses, unanswered
+from topology.trace.losses import NO_SOCKET, Cause, Drop, Holds, Loss, Place, Vanishes, causes_of, happened, losses, unanswered
 from topology.trace.order import in_order
 from topology.trace.result import Cause as ShownCause
 from topology.trace.result import Loss as ShownLoss
@@ -28,6 +30,13 @@ _BEGINNING = 1000
 
 _ANSWERED = frozenset({"ECHO", "TIMESTAMP", "INFO", "ADDRESS_MASK"})
 """Types of ICMP of which question and answer are one conversation."""
+
+ZERO_WINDOW = "ZERO_WINDOW"
+"""Ours: TCP's receiver has no room."""
+
+_AGAIN = 2  # SYN-ACKs: the first one may be on its way still
+
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what a listener says
 
 _BARE = 14 + 40 + 60
 """Bytes of Ethernet, IPv6 and TCP with its options: the longest segment without data."""
@@ -155,11 +164,18 @@ def _vanishes(graph: TracedGraph, way: int, target: str, holds: Holds, missing: 
         if End(target, 0).many or holds(last.host, last.namespace) is not False:
             return False
         if last.hooks[way] == "ingress":
-            return not graph.is_broadcast(target)
+            return not graph.is_broadcast(target) and not _handed_on(graph, last, way)
         given = bool(graph.holds(graph.peer(last.node), target))  # to a namespace that is not looked at
         return not given and graph.known(target) and graph.hosts_of(target).isdisjoint(missing)
 
     return vanishes
+
+
+def _handed_on(graph: TracedGraph, last: Sighting, way: int) -> bool:
+    """Whether what came in goes on to a namespace, or a program, where nobody looks."""
+    if last.tunnel:
+        return graph.opens_elsewhere(last.node, last.tunnel.number)
+    return graph.hands_on(last.node, last.addresses(way)[1], last.macs[1 - way])
 
 
 def _kept_out(forth: Sequence[Sighting], refused: Mapping[str, int], graph: TracedGraph) -> Loss | None:
@@ -334,20 +350,38 @@ def _verdict(
     counted: bool,
 ) -> Verdict:
     if not any(ways) and not any(found):
-        return Verdict("unknown", "no agent has seen such a conversation")
+        return Verdict("unknown", "no agent has seen such a conversation: 'skytrail path' says whether there is a way for it")
     silent = unanswered(*ways)
-    bad = _refused(shown, found[FORTH], ends) or (_full(shown, evidence, ways[FORTH], ends) if silent else None)
+    bad = _refused(shown, found[FORTH], evidence, ends) or (_full(shown, evidence, ways[FORTH], ends) if silent else None)
     for way in (FORTH, BACK):
-        bad = bad or (_lost(shown, found[way], ways, errors) if found[way] else None)
+        bad = bad or (_lost(shown, found[way], ways, errors, ends) if found[way] else None)
+    bad = bad or (_astray(shown, ways[FORTH]) if silent else _not_taken(shown, ways))
     if bad is not None:
-        return bad
+        return msgspec.structs.replace(bad, text=bad.text + _held_twice(shown, ways[FORTH], ends))
     if silent:
         return _unanswered(shown, ways[FORTH][-1], ends.destination, errors, arrives=bool(said[FORTH].arrives))
+    text = "no loss is seen; an end lies where no agent looks"
     if said[FORTH].arrives and said[BACK].arrives:
-        if not counted:
-            return Verdict("well", "packets arrive, both ways; not every point counted all of them, and each once")
-        return Verdict("well", "every packet arrived, both ways")
-    return Verdict("well", "no loss is seen; an end lies where no agent looks")
+        text = (
+            "every packet arrived, both ways"
+            if counted
+            else "packets arrive, both ways; not every point counted all of them, and each once"
+        )
+    return _slow(shown, ways, text) or Verdict("well", text)
+
+
+def _slow(shown: _Shown, ways: Sequence[Sequence[Sighting]], text: str) -> Verdict | None:
+    """All is well with packets, but an end says that it has no room for more: its program does not read."""
+    for way, path in enumerate(ways):
+        if path and (count := path[0].zero_windows(way)):
+            one, name = path[0], path[0].ends[way].address
+            text += f"; {name} said {_times(count)} that it has no room (zero window): its program reads too slowly"
+            return Verdict("well", text, _WAYS[1 - way], shown.host(one.host), one.namespace, one.interface, ZERO_WINDOW)
+    return None
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _unanswered(shown: _Shown, last: Sighting, destination: End, errors: Sequence[str], *, arrives: bool) -> Verdict:
@@ -370,13 +404,24 @@ def _is_one_way(record: Flow) -> bool:
     return not record.get("Network") or (record.get("ICMP") or {}).get("Type", "ECHO") not in _ANSWERED
 
 
-def _refused(shown: _Shown, found: Sequence[Loss], ends: Ends) -> Verdict | None:
+def _refused(shown: _Shown, found: Sequence[Loss], evidence: Evidence, ends: Ends) -> Verdict | None:
     for cause in (cause for loss in found for cause in loss.causes):
         if cause.reason == NO_SOCKET and not cause.outer:
             place = cause.place
             text = f"nothing listens on {ends.destination} in {shown.place(place.host, place.namespace)}: {cause.reason}"
+            text += _elsewhere(evidence, place, ends.destination.port)
             return Verdict("refused", text, "forth", shown.host(place.host), place.namespace, place.interface, cause.reason)
     return None
+
+
+def _elsewhere(evidence: Evidence, place: Place, port: int) -> str:
+    """Who listens on the same port, by another address."""
+    for host, one in evidence.sockets:
+        there, address = (host, str(one.get("Namespace", ""))), str(one.get("LocalAddress"))
+        if there == (place.host, place.namespace) and one.get("State") == "LISTEN" and int(one.get("LocalPort", 0)) == port:
+            where = "by now" if address in _EVERYWHERE else f"on {End(address, port)} only"
+            return f"; {one.get('Name') or 'a program'} listens {where}"
+    return ""
 
 
 def _full(shown: _Shown, evidence: Evidence, forth: Sequence[Sighting], ends: Ends) -> Verdict | None:
@@ -390,7 +435,7 @@ def _full(shown: _Shown, evidence: Evidence, forth: Sequence[Sighting], ends: En
         if place not in arrived and (shown.host(host), place[1]) != holder:
             continue
         waiting, most = int(one.get("ReceiveQueue", 0)), int(one.get("SendQueue", 0))
-        if waiting > most and str(one.get("LocalAddress")) in ("0.0.0.0", "::", ends.destination.address):  # noqa: S104
+        if waiting > most and str(one.get("LocalAddress")) in _EVERYWHERE | {ends.destination.address}:
             namespace = str(one.get("Namespace", ""))
             name = str(one.get("Name") or "the program")
             text = (
@@ -401,7 +446,40 @@ def _full(shown: _Shown, evidence: Evidence, forth: Sequence[Sighting], ends: En
     return None
 
 
-def _lost(shown: _Shown, found: Sequence[Loss], ways: Sequence[Sequence[Sighting]], errors: Sequence[str]) -> Verdict:
+def _held_twice(shown: _Shown, forth: Sequence[Sighting], ends: Ends) -> str:
+    """Who else of the sender's neighbours has the address that packets came to."""
+    others = shown.graph.rivals(forth[-1].node, ends.source.address, ends.destination.address) if forth else []
+    return f"; {ends.destination.address} is also that of {' and '.join(others)}" if others else ""
+
+
+def _astray(shown: _Shown, forth: Sequence[Sighting]) -> Verdict | None:
+    """Packets are sent to a wrong MAC: who they are for may see them, and does not take them."""
+    found = wrong_mac(FORTH, forth, shown.graph)
+    if found is None:
+        return None
+    text = f"packets forth go astray; {_reason_text(found)}"
+    return Verdict("lost", text, "forth", found.host, found.namespace, found.interface, found.reason)
+
+
+def _not_taken(shown: _Shown, ways: Sequence[Sequence[Sighting]]) -> Verdict | None:
+    """SYN-ACKs come back to who asked, and are not answered."""
+    if not all(ways):
+        return None
+    first, last = ways[FORTH][0], ways[BACK][-1]
+    opened = "ACK" in first.flags(FORTH) or not {"SYN", "ACK"} <= first.flags(BACK)
+    if opened or last.packets[BACK] < _AGAIN or last.hooks[BACK] != "ingress":
+        return None
+    text = f"SYN-ACKs come back to {shown.point(last)}, and are not taken there"
+    return Verdict("unanswered", text, "forth", shown.host(last.host), last.namespace, last.interface, NO_ANSWER)
+
+
+def _reason_text(found: Why) -> str:
+    return f"{found.reason} in {' '.join(word for word in found[1:4] if word)}: {found.words}"
+
+
+def _lost(
+    shown: _Shown, found: Sequence[Loss], ways: Sequence[Sequence[Sighting]], errors: Sequence[str], ends: Ends
+) -> Verdict:
     loss = next((one for one in found if one.causes), found[0])
     way = loss.way
     cause = max(loss.causes, key=lambda one: one.packets[way], default=None)
@@ -412,10 +490,10 @@ def _lost(shown: _Shown, found: Sequence[Loss], ways: Sequence[Sequence[Sighting
     elif (near := after or loss.before) is not None:
         host, namespace, interface = shown.host(near.host), near.namespace, near.interface
     said = _loss_text(shown, loss, way)
-    found_out = why(loss, shown.graph, host, ways)
+    node = after.node if after else shown.graph.named(host, namespace or "", interface)
+    found_out = why(loss, shown.graph, host, ways, ends, node)
     if found_out is not None:
-        place = " ".join(word for word in found_out[1:4] if word)
-        text = f"{said}; {found_out.reason} in {place}: {found_out.words}"
+        text = f"{said}; {_reason_text(found_out)}"
         return Verdict("lost", text, _WAYS[way], found_out.host, found_out.namespace, found_out.interface, found_out.reason)
     text = said + (f" ({errors[0]})" if errors else "")
     return Verdict("lost", text, _WAYS[way], host, namespace, interface, cause.reason if cause else "")

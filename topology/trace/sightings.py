@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -72,6 +72,7 @@ class Tunnel:
         destination: of them.
         ttl: of them.
         tracking: of the outer conversation.
+        macs: that the first outer packet was from and for, as if it went forth; empty: not known.
     """
 
     kind: str
@@ -80,6 +81,7 @@ class Tunnel:
     destination: str
     ttl: Ways
     tracking: str
+    macs: tuple[str, str] = ("", "")
 
     def end(self, way: int) -> str:
         """Where the outer packets of a way go to."""
@@ -140,6 +142,33 @@ class Sighting:
     def place(self) -> tuple[str, str]:
         """Host and namespace."""
         return self.host, self.namespace
+
+    def addresses(self, way: int) -> tuple[str, str]:
+        """From and to of the packets of a way, as the network here sees them: in a tunnel the outer ones."""
+        if self.tunnel:
+            return self.tunnel.begin(way), self.tunnel.end(way)
+        source, destination = self.ends if way == FORTH else self.ends[::-1]
+        return source.address, destination.address
+
+    def frame(self, way: int) -> tuple[str, str]:
+        """MACs from and for that the first frame was, as if it went a way."""
+        source, destination = self.tunnel.macs if self.tunnel else self.macs
+        return (source, destination) if way == FORTH else (destination, source)
+
+    def flags(self, way: int) -> set[str]:
+        """TCP's flags seen on a way."""
+        return {name for said in self._tcp(way, "Flags") for name in str(said).split("|")}
+
+    def zero_windows(self, way: int) -> int:
+        """How often TCP said on a way that it has no room for more."""
+        return sum(map(int, self._tcp(way, "ZeroWindows")))
+
+    def _tcp(self, way: int, key: str) -> Iterator[Any]:
+        for record in self.records:
+            same = ends_of(record).source == self.ends.source
+            found = (record.get("TCPMetric") or {}).get(f"{_NAMES[way if same else 1 - way]}{key}")
+            if found is not None:
+                yield found
 
 
 def ends_of(flow: Flow) -> Ends:
@@ -242,10 +271,8 @@ def _add(seen: Sighting, flow: Flow, carrier: Flow | None, way: int) -> None:
     for reason, counts in (flow.get("Drops") or {}).items():
         # of the whole host: each of its records says the same
         seen.drops[reason] = Ways(*(int(counts.get(name, 0)) for name in _turned(_NAMES, way)))
-    link = flow.get("Link") or {}
-    if link and not any(seen.macs):
-        source, destination = _turned((str(link.get("A", "")), str(link.get("B", ""))), way)
-        seen.macs = source, destination
+    if not any(seen.macs):
+        seen.macs = _macs(flow, "AB" if way == FORTH else "BA")
     if carrier is not None and seen.tunnel is None:
         seen.tunnel = _tunnel(carrier, seen.hooks)
 
@@ -261,7 +288,14 @@ def _tunnel(carrier: Flow, hooks: tuple[str, str]) -> Tunnel:
         str(network.get(second, "")),
         Ways(int(network.get(f"{first}TTL", 0)), int(network.get(f"{second}TTL", 0))),
         str(carrier["TrackingID"]),
+        _macs(carrier, first + second),
     )
+
+
+def _macs(flow: Flow, sides: str) -> tuple[str, str]:
+    link = flow.get("Link") or {}
+    source, destination = (str(link.get(side, "")) for side in sides)
+    return source, destination
 
 
 def _gone(tcp: Mapping[str, Any], name: str) -> int:

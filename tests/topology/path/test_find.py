@@ -356,3 +356,32 @@ def test_ways_of_equal_cost_that_meet_again_are_each_followed_once() -> None:
         graph.pair(far, right)
     found = path(graph, "172.16.1.1", "172.16.2.1")
     assert (found.end.kind, found.back and found.back.end.kind, found.warnings) == ("arrives", "arrives", ())
+
+
+def test_routes_that_are_not_in_the_graph_are_warned_of() -> None:
+    graph = two(routes=[via("10.9.0.0/16", "10.0.0.2")], RoutesLeftOut=4200)
+    warning = "a: 4200 more routes are not in the graph: one of them may lead elsewhere"
+    assert warning in path(graph, dst="10.9.0.9").warnings
+    assert path(two(routes=[via("10.9.0.0/16", "10.0.0.2")]), dst="10.9.0.9").warnings == ()
+    found = path(graph, dst="192.0.2.1")
+    assert (found.end.kind, found.end.reason) == ("unknown", "no route to 192.0.2.1: 4200 more routes are not in the graph")
+    exact = two(routes=[{"Prefix": "10.0.0.2/32", "NextHops": [{}]}], RoutesLeftOut=4200)
+    assert path(exact).warnings == ()
+
+
+def test_a_neighbour_entry_with_another_s_mac_is_named() -> None:
+    nobody = two(Neighbors=[{"IP": "10.0.0.2", "MAC": "02:de:ad:00:00:01"}])
+    found = path(nobody)
+    assert (found.end.kind, found.end.host, found.end.interface) == ("stops", "a", "eth0")
+    assert found.end.reason.startswith(
+        "what is for 10.0.0.2 is sent to 02:de:ad:00:00:01, which no interface of the graph has; eth0 in b has"
+    )
+    right = two(Neighbors=[{"IP": "10.0.0.2", "MAC": nobody.mac("host/b/link/eth0")}])
+    assert path(right).end.kind == "arrives"
+
+
+def test_who_answers_no_arp_is_named() -> None:
+    deaf = {"LinkFlags": ["UP", "LOWER_UP", "NOARP"]}
+    found = path(two(deaf))
+    assert (found.end.kind, found.end.host) == ("stops", "b")
+    assert found.end.reason == "has 10.0.0.2, and answers no ARP: it is set to NOARP"

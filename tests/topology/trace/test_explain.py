@@ -19,7 +19,7 @@ SEEN.macs = "02:ff:00:00:00:01", "02:ff:00:00:00:02"  # the workloads': the host
 def reason(graph: Switched, *causes: Cause, name: str = "h1", after: Sighting | None = SEEN) -> str:
     """Of a loss on a host of that name, behind the first point of the way."""
     loss = Loss(FORTH, after, None, 1, causes)
-    found = why(loss, TracedGraph(Network(graph.revisions)), name, ([SEEN], []))
+    found = why(loss, TracedGraph(Network(graph.revisions)), name, ([SEEN], []), ENDS)
     return found.reason if found else ""
 
 

@@ -229,6 +229,88 @@ def test_a_round_trip_that_grows_towards_its_end_tells_no_latency() -> None:
     assert round_trips(500, 900) == [[None, None], [None, None]]
 
 
+def neighbours(*, rival: bool = False) -> TracedGraph:
+    """Two hosts on one link; where wanted, a third one with the address of the second."""
+    made = Graph()
+    made.device(made.host("h1"), "eth0", "device", "10.0.1.1/24", MAC="02:00:00:00:00:01")
+    made.device(made.host("h2"), "eth9", "device", "10.0.1.2/24", MAC="02:00:00:00:00:02")
+    if rival:
+        made.device(made.host("h9"), "eth0", "device", "10.0.1.2/24", MAC="02:00:00:00:00:09")
+    return TracedGraph(Network(made.revisions))
+
+
+def framed(host: str, device: str, hook: str, packets: tuple[int, int], to: str, **more: Any) -> tuple[str, Json]:
+    return seen(host, device, hook, packets, to="10.0.1.2", Link={"A": "02:00:00:00:00:01", "B": to}, **more)
+
+
+@pytest.mark.parametrize(
+    ("mac", "words"),
+    [
+        ("02:00:00:00:00:02", ""),
+        ("02:00:00:00:00:77", "sent to 02:00:00:00:00:77, which no interface of the graph has; eth9 in h2 has 10.0.1.2"),
+    ],
+)
+def test_frames_for_another_mac_go_astray(mac: str, words: str) -> None:
+    flows = [framed(*place, (5, 0), mac) for place in (("h1", "eth0", "egress"), ("h2", "eth9", "ingress"))]
+    said = trace(flows, neighbours()).verdict
+    assert (said.kind, said.reason, said.host) == (("lost", "WRONG_MAC", "h1") if words else ("unanswered", "NO_ANSWER", "h2"))
+    assert words in said.text
+
+
+def test_an_address_that_two_neighbours_have_is_told_where_something_is_wrong() -> None:
+    def told(packets: tuple[int, int], **more: Any) -> str:
+        flows = [
+            framed(*place, packets, "02:00:00:00:00:02") for place in (("h1", "eth0", "egress"), ("h2", "eth9", "ingress"))
+        ]
+        return trace(flows, neighbours(rival=True), **more).verdict.text
+
+    refused = told((1, 1), drops=[drop("h2", "NO_SOCKET", "10.0.1.2")])
+    assert refused.endswith("; 10.0.1.2 is also that of eth0 in h9")
+    assert told((5, 4)) == "every packet arrived, both ways"
+
+
+@pytest.mark.parametrize(
+    ("flags", "count", "kind"),
+    [("SYN", 3, "unanswered"), ("SYN", 1, "well"), ("SYN|ACK", 3, "well")],
+    ids=["never", "yet", "taken"],
+)
+def test_answers_to_a_syn_that_are_not_taken(flags: str, count: int, kind: str) -> None:
+    tcp = {"TCPMetric": {"ABFlags": flags, "BAFlags": "SYN|ACK"}}
+    flows = [
+        seen("h1", "eth0", "egress", (1, count), ttl=(64, 63), **tcp),
+        seen("h2", "eth9", "ingress", (1, count), ttl=(63, 64), **tcp),
+    ]
+    assert verdict(flows)[0] == kind
+
+
+def test_a_window_that_was_closed_is_told_and_is_no_loss() -> None:
+    tcp = {"TCPMetric": {"ABFlags": "SYN|ACK", "BAFlags": "SYN|ACK", "BAZeroWindows": 2}}
+    flows = [seen("h1", "eth0", "egress", ttl=(64, 63), **tcp), seen("h2", "eth9", "ingress", ttl=(63, 64), **tcp)]
+    said = trace(flows).verdict
+    assert (said.kind, said.reason, said.host) == ("well", "ZERO_WINDOW", "h2")
+    assert said.text.startswith("every packet arrived, both ways; 10.0.2.1 said 2 times that it has no room")
+
+
+def test_what_a_tunnel_brings_for_another_namespace_is_not_lost() -> None:
+    def opened(namespace: bool) -> str:
+        made = Graph()
+        host = made.host("h2")
+        made.device(host, "eth9", "device", f"{SERVER}/24")
+        inside = made.netns(host, "overlay", **({} if namespace else {"Name": "other"}))
+        data = {"VXLAN": {"ID": 7, "Local": SERVER}, **({"LinkNetNsID": 0} if namespace else {})}
+        made.device(inside if namespace else host, "vx7", "vxlan", **data)
+        made.device(inside, "eth1", "veth", "10.9.9.9/24")
+        carrier = {
+            "UUID": "outer", "TrackingID": "o", "LayersPath": "Ethernet/IPv4/UDP/VXLAN",
+            "Network": {"A": CLIENT, "B": SERVER, "ID": 7}, "Seen": {"AB": "ingress"},
+        }  # fmt: skip
+        flow = seen("h2", "eth9", "ingress", (5, 4), to="10.9.9.9", ParentUUID="outer")
+        return verdict([flow], TracedGraph(Network(made.revisions)), carriers={"outer": ("host/h2", carrier)})[0]
+
+    assert opened(namespace=False) == "lost"
+    assert opened(namespace=True) == "well"
+
+
 def cable(hook: str = "egress", bare: int = 66, **more: Any) -> list[tuple[str, Json]]:
     """A client's data that goes to where nobody looks, through a router whose interface there takes less than the other."""
     metric = {"ABPackets": 5, "ABBytes": 500, "BAPackets": 4, "BABytes": 4 * bare}

@@ -37,11 +37,12 @@ _NOARP = "NUD_NOARP"
 LASTING = frozenset({_NOARP, "NUD_PERMANENT"})
 """States that the kernel never changes by itself."""
 
+_PROXY = 0x08
 _FLAGS = {
     0x01: "NTF_USE",
     0x02: "NTF_SELF",
     0x04: "NTF_MASTER",
-    0x08: "NTF_PROXY",
+    _PROXY: "NTF_PROXY",
     0x10: "NTF_EXT_LEARNED",
     0x20: "NTF_OFFLOADED",
     0x40: "NTF_STICKY",
@@ -105,6 +106,11 @@ class Neighbour:
 def neighbour_dump_request() -> bytes:
     """The body of RTM_GETNEIGH for all neighbours, IPv4 and IPv6 (of the socket's own namespace)."""
     return _NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+
+
+def proxy_dump_request() -> bytes:
+    """The body of RTM_GETNEIGH for all addresses that are answered for (``ip neigh show proxy``), IPv4 and IPv6."""
+    return _NDMSG.pack(socket.AF_UNSPEC, 0, 0, _PROXY, 0)
 
 
 def fdb_dump_request() -> bytes:

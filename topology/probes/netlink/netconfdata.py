@@ -1,4 +1,6 @@
-"""What a namespace's sysctls make of packets that interfaces take in: forwarding, reverse path filter. From RTM_NEWNETCONF.
+"""What a namespace's sysctls make of packets that interfaces take in: forwarding, reverse path filter, answers for others.
+
+From RTM_NEWNETCONF.
 
 Pure: bytes to values. Sources: linux/netconf.h, net/ipv4/devinet.c, include/linux/inetdevice.h (which of ``all`` and the
 interface's own value counts), net/ipv6/ip6_output.c.
@@ -25,6 +27,7 @@ _FIELDS = Fields(
     (1, "ifindex", s32),  # NETCONFA_IFINDEX
     (2, "forwarding", switch(s32)),  # NETCONFA_FORWARDING
     (3, "rp_filter", s32),  # NETCONFA_RP_FILTER
+    (5, "proxy_neigh", switch(s32)),  # NETCONFA_PROXY_NEIGH
 )
 
 
@@ -36,6 +39,7 @@ class Conf:
     ifindex: int
     forwarding: bool = False
     rp_filter: int = 0
+    proxy_neigh: bool = False
 
 
 def conf_dump_request(family: int) -> bytes:
@@ -60,7 +64,8 @@ def decode_conf(payload: bytes) -> Conf | None:
 def net_confs(confs: Iterable[Conf]) -> dict[int, dict[str, Any]]:
     """``NetConf`` of each interface, by ifindex: what holds for it, of its own settings and those for all.
 
-    Of the filter's modes the stricter-numbered one holds, of IPv6's forwarding that of all.
+    Of the filter's modes the stricter-numbered one holds, of IPv6's forwarding that of all. ``ProxyNeigh`` is proxy_arp, or
+    IPv6's proxy_ndp.
     """
     known = {(one.family, one.ifindex): one for one in confs}
     found: dict[int, dict[str, Any]] = {}
@@ -70,6 +75,7 @@ def net_confs(confs: Iterable[Conf]) -> dict[int, dict[str, Any]]:
         every = known.get((family, _ALL), one)
         forwarding = one.forwarding if family == socket.AF_INET else every.forwarding
         mode = _RP_FILTERS.get(max(one.rp_filter, every.rp_filter))
-        shown = {"Forwarding": forwarding, **({"RPFilter": mode} if mode else {})}
+        proxy = one.proxy_neigh or every.proxy_neigh
+        shown = {"Forwarding": forwarding, **({"RPFilter": mode} if mode else {}), **({"ProxyNeigh": True} if proxy else {})}
         found.setdefault(ifindex, {})[_NAMES[socket.AddressFamily(family)]] = shown
     return found

@@ -237,6 +237,8 @@ class NetlinkProbe:
                     self._cookies[namespace.nsid] = namespace.cookie
                 namespaces[namespace.cookie] = None
             case NamespaceGone(cookie):
+                for key in self._links.of(cookie):  # of what moved here when it died, nobody tells
+                    self._leave(key, None, changed, gone)
                 self._forget_namespace(cookie, gone)
             case LinkChanged():
                 self._change(event, changed)
@@ -267,9 +269,9 @@ class NetlinkProbe:
                         changed[cookie, ifindex] = None
 
     def _leave(self, old: LinkKey, new: LinkKey | None, changed: dict[LinkKey, None], gone: set[str]) -> None:
-        """A link is not there any more, but at another place, or nowhere."""
+        """A link is not there any more, but at another place, or nowhere, as in a namespace that has died meanwhile."""
         changed |= self._links.around([old])
-        if new is None:
+        if new is None or new[0] not in self._namespaces:
             self._links.remove(old)
         else:
             self._links.move(old, new)

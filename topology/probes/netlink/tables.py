@@ -25,6 +25,7 @@ from topology.probes.netlink.neighbourdata import (
     fdb_dump_request,
     neighbour_dump_request,
     neighbour_lists,
+    proxy_dump_request,
 )
 from topology.probes.netlink.netconfdata import RTM_GETNETCONF, Conf, conf_dump_request, decode_conf, net_confs
 from topology.probes.netlink.routedata import RTM_GETROUTE, Route, decode_route, route_dump_request
@@ -60,16 +61,16 @@ class Tables:
             found["TC"] = filters
         if vlans := self.vlans.get(ifindex):
             found["BridgeVlans"] = vlans
-        routes = self.routes.get(ifindex, [])
-        if tables := routing_tables(routes[:MOST], ifindex):
-            found["RoutingTables"] = tables
-        if len(routes) > MOST:
-            found["RoutesLeftOut"] = len(routes) - MOST
-        return found | neighbour_lists(self.neighbours.get(ifindex, [])[:MOST], volatile=False)
+        return found | self._routes(ifindex) | neighbour_lists(self.neighbours.get(ifindex, [])[:MOST], volatile=False)
 
-    def nowhere(self) -> list[dict[str, Any]]:
+    def nowhere(self) -> dict[str, Any]:
         """``RoutingTables`` of the namespace itself: its routes that lead through no interface (blackhole …)."""
-        return routing_tables(self.routes.get(NO_INTERFACE, [])[:MOST], NO_INTERFACE)
+        return self._routes(NO_INTERFACE)
+
+    def _routes(self, ifindex: int) -> dict[str, Any]:
+        routes = self.routes.get(ifindex, [])
+        tables, more = routing_tables(routes[:MOST], ifindex), len(routes) - MOST
+        return {**({"RoutingTables": tables} if tables else {}), **({"RoutesLeftOut": more} if more > 0 else {})}
 
     def states(self, ifindex: int) -> dict[str, Any]:
         """The same neighbours with their states of the moment."""
@@ -89,7 +90,7 @@ def read_tables() -> Tables:
             for ifindex in {hop.ifindex for hop in route.hops} or {NO_INTERFACE}:
                 tables.routes[ifindex].append(route)
         tables.rules = list(_dump(asker, RTM_GETRULE, rule_dump_request(), decode_rule))
-        for body in (neighbour_dump_request(), fdb_dump_request()):
+        for body in (neighbour_dump_request(), proxy_dump_request(), fdb_dump_request()):
             for neighbour in _dump(asker, RTM_GETNEIGH, body, decode_neighbour):
                 tables.neighbours[neighbour.ifindex].append(neighbour)
         confs: list[Conf] = []

@@ -20,7 +20,7 @@ _RULE_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Rule
 
 
 def namespace_facts(
-    namespace: Namespace, tid: str, host_tid: str, rules: Iterable[Rule], nowhere: list[dict[str, Any]]
+    namespace: Namespace, tid: str, host_tid: str, rules: Iterable[Rule], nowhere: dict[str, Any]
 ) -> Iterator[NodeFact | EdgeFact]:
     """A namespace's node below its host; for the host's own, whose links are the host's, what it adds to the host's node.
 
@@ -29,11 +29,10 @@ def namespace_facts(
         tid: its topology ID.
         host_tid: of its host.
         rules: of its policy routing.
-        nowhere: its routes that lead through no interface, as ``RoutingTables``.
+        nowhere: its routes that lead through no interface, as ``RoutingTables`` and ``RoutesLeftOut``.
     """
     shown = [_shown(rule) for rule in rules]
-    tables = {"Rules": shown, "RoutingTables": nowhere}
-    more: dict[str, Any] = {key: value for key, value in tables.items() if value}
+    more: dict[str, Any] = {**({"Rules": shown} if shown else {}), **nowhere}
     if namespace.of_host:
         if more:
             yield NodeFact(host_tid, more, enriches=True)

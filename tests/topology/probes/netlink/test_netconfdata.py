@@ -6,7 +6,7 @@ from support.netlab import Net, in_netns
 
 from skytrail.kernel.netlink import NetlinkDecodeError
 from topology.probes.netlink.netconfdata import Conf, decode_conf, net_confs
-from topology.probes.netlink.tables import read_tables
+from topology.probes.netlink.tables import MOST, read_tables
 
 V4, V6, ALL = 2, 10, -1
 
@@ -33,10 +33,18 @@ def test_routes_that_lead_nowhere_are_the_namespaces_own(net: Net) -> None:
     netns = net.netns("n")
     net.ip("route add blackhole 10.8.0.0/16", netns=netns)
     net.ip("route add unreachable 10.9.0.0/16 table 77 metric 5", netns=netns)
-    assert in_netns(netns, read_tables).nowhere() == [
+    assert in_netns(netns, read_tables).nowhere()["RoutingTables"] == [
         {"ID": 77, "Routes": [{"Protocol": 3, "Prefix": "10.9.0.0/16", "Type": "unreachable", "NextHops": [{"Priority": 5}]}]},
         {"ID": 254, "Routes": [{"Protocol": 3, "Prefix": "10.8.0.0/16", "Type": "blackhole", "NextHops": [{}]}]},
     ]
+
+
+def test_routes_that_lead_nowhere_and_are_too_many_are_counted(net: Net) -> None:
+    netns = net.netns("n")
+    lines = (f"route add blackhole 10.8.{number // 256}.{number % 256}/32" for number in range(MOST + 7))
+    net.run(netns, "ip", "-batch", "-", stdin="\n".join(lines))
+    found = in_netns(netns, read_tables).nowhere()
+    assert (sum(len(table["Routes"]) for table in found["RoutingTables"]), found["RoutesLeftOut"]) == (MOST, 7)
 
 
 @given(st.binary(max_size=100))
