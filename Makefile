@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(STAMP)
-	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,ovs,janusgraph,dev]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[otlp,wire,ovs,kubernetes,janusgraph,dev]'
 	touch $@
 
 test: $(VENV)/.installed-dev
@@ -34,7 +34,10 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-host test-graph
 
 # What asks this kernel, whose tests see each other; and beside it what does not.
-GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings
+GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings \
+	tests/skytrail/asking tests/skytrail/wire tests/exporters/outputs tests/topology/snapshot \
+	$(addprefix tests/topology/probes/kubernetes/,test_churn.py test_hostile.py test_probe.py) tests/topology/test_rules.py tests/topology/test_held.py \
+	tests/topology/test_routes.py
 test-host:
 	$(BIN)/pytest $(addprefix --ignore=,$(GRAPH_TESTS))
 

@@ -12,6 +12,12 @@ A TID is readable text, like a path; what stands before the last part is where i
 ``host/<host_id>/device/bus/<bus address>``       one without a permanent MAC; ``/port/<port>`` if several share it
 ``<namespace's TID>/link/<kind>/<name>``          a virtual device, by where it was first seen
 ``host/<host_id>/ovs/<UUID>``                     a row of Open vSwitch's database: bridge, port, interface
+``host/<host_id>/container/<id>``                 a container
+``host/<host_id>/network/<runtime>/<id>``         a network that a runtime made for containers
+``<bridge>/rule/<table>/<priority>/<match>``      a rule of OpenFlow in a bridge of Open vSwitch
+``<bridge>/group/<number>``                       a group of OpenFlow there
+``cluster/<name>``                                a Kubernetes cluster, by the name that the settings give it
+``cluster/<name>/<kind>/<UID>``                   an object of it; ``/container/<name>`` follows for a container of a pod
 ``…/<n>``                                         the n-th (from 2 on) of those that would otherwise share a TID
 ================================================  =======================================================================
 
@@ -109,6 +115,32 @@ def device_tid(
 def ovs_tid(host: str, uuid: str) -> str:
     """The TID of what a row of Open vSwitch's database on a host says."""
     return _under(host, "ovs", uuid)
+
+
+def container_tid(host: str, container_id: str) -> str:
+    """The TID of a container on a host: one that is stopped and started again is the same."""
+    return _under(host, "container", container_id)
+
+
+def container_network_tid(host: str, runtime: str, network_id: str) -> str:
+    """The TID of a network that a container runtime on a host made."""
+    return _under(host, "network", runtime, network_id)
+
+
+def ovs_rule_tid(host: str, bridge: str, table: int, priority: int, match: str) -> str:
+    """The TID of a rule of OpenFlow in a bridge, whose row has that UUID."""
+    return _under(ovs_tid(host, bridge), "rule", str(table), str(priority), match)
+
+
+def ovs_group_tid(host: str, bridge: str, number: int) -> str:
+    """The TID of a group of OpenFlow."""
+    return _under(ovs_tid(host, bridge), "group", str(number))
+
+
+@functools.lru_cache(_REMEMBERED)
+def cluster_tid(name: str, *parts: str) -> str:
+    """The TID of a Kubernetes cluster; with a kind and a UID, that of an object of it."""
+    return _join("cluster", name, *parts)
 
 
 @functools.lru_cache(_REMEMBERED)

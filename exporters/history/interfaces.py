@@ -43,6 +43,8 @@ _UNREAD = (OSError, SkytrailError, NetlinkDecodeError)
 _Read: TypeAlias = dict[str, tuple[int, NDArray[np.uint64]]]
 """Counters by TID, and when they were read, ns."""
 
+Others: TypeAlias = "Callable[[], Mapping[str, NDArray[np.uint64]]]"
+
 Found = dict[str, Any]
 
 
@@ -54,6 +56,7 @@ class InterfaceHistory:
         read: the counters of all interfaces of a namespace; raises as ``InterfaceSource.read``.
         namespaces: those that are followed.
         tids: of a namespace (by cookie) the TIDs of its interfaces, by ifindex.
+        others: what reads the counters of interfaces that no namespace has, by TID, each by the name of its place.
         interval: seconds between two readings.
         clock: ns since the epoch.
     """
@@ -66,7 +69,10 @@ class InterfaceHistory:
         tids: Callable[[int], Mapping[int, str]],
         interval: float = 30.0,
         clock: Callable[[], int] = time.time_ns,
+        others: Mapping[str, Others] | None = None,
     ) -> None:
+        self._others = others or {}
+        self._of_others: dict[str, frozenset[str]] = {}  # TIDs
         self._history, self._read, self._namespaces, self._tids = history, read, namespaces, tids
         self._interval, self._clock = interval, clock
         self._before: _Read = {}
@@ -112,6 +118,14 @@ class InterfaceHistory:
                     _log.warning("interface_counters_not_read", namespace=namespace.label, error=str(error))
                 # the next reading is compared with the last that there was: nothing that they counted is left out
                 found |= {tid: self._before[tid] for tid in self._tids(namespace.cookie).values() if tid in self._before}
+        for name in self._others:
+            try:
+                found |= self._counted_there(name)
+            except _UNREAD as error:
+                failed.add(name)
+                if name not in self._failed:
+                    _log.warning("interface_counters_not_read", database=name, error=str(error))
+                found |= {tid: self._before[tid] for tid in self._of_others.get(name, ()) if tid in self._before}
         self._failed = failed
         self._latest = _grown(self._before, found)
         self._before = found
@@ -126,6 +140,11 @@ class InterfaceHistory:
         at, tids = self._clock(), self._tids(namespace.cookie)
         return {tids[one]: (at, row) for one, row in zip(ifindexes.tolist(), counters, strict=True) if one in tids}
 
+    def _counted_there(self, name: str) -> _Read:
+        rows = self._others[name]()
+        at, self._of_others[name] = self._clock(), frozenset(rows)
+        return {tid: (at, row) for tid, row in rows.items()}
+
     def _fresh(self, before: _Read, nodes: frozenset[str]) -> Table | None:
         """What interfaces counted since a sample, read where they are."""
         found: _Read = {}
@@ -133,6 +152,10 @@ class InterfaceHistory:
             if not nodes.isdisjoint(self._tids(namespace.cookie).values()):
                 with contextlib.suppress(NamespaceGoneError, *_UNREAD):  # the next sample says so
                     found |= self._counted(namespace)
+        for name, tids in list(self._of_others.items()):
+            if not nodes.isdisjoint(tids):
+                with contextlib.suppress(*_UNREAD):
+                    found |= self._counted_there(name)
         return _grown(before, {tid: row for tid, row in found.items() if tid in nodes})
 
     def answer(self, question: InterfacesQuestion) -> Iterator[list[Found]]:

@@ -16,6 +16,8 @@ from skytrail.asking.questions import InterfacesQuestion, Range
 SERIES = "LastUpdateMetric"
 """The key of a node's metrics that agents remember."""
 
+_SWITCH = "openvswitch"
+
 Pair = tuple[str, Any]
 
 
@@ -30,7 +32,7 @@ def series(run: Run, asking: Asking, when: Range | None, nodes: Iterable[Topolog
     for node in nodes:
         run.hold()
         every.append(node)
-        add_point(points, node)
+        _ = add_point(points, node) or _add_port(points, node)
     told: dict[str, list[Any]] = {}
     if points and (hosts := asking.named(set(points.values()))):
         for _, one in asking.ask(InterfacesQuestion(when, tuple(sorted(points))), hosts):
@@ -41,3 +43,12 @@ def series(run: Run, asking: Asking, when: Range | None, nodes: Iterable[Topolog
         tid = node.revision.state.tid if node.revision.state else None
         for metric in told.get(tid or "") or metrics_of(value_of(node, SERIES)):
             yield node.id, metric
+
+
+def _add_port(points: dict[str, str], node: TopologyVertex) -> bool:
+    """Add an interface that only Open vSwitch has: its agent counts it, too."""
+    state = node.revision.state
+    if state is None or not state.tid or node.metadata.get("Driver") != _SWITCH:
+        return False
+    points[state.tid] = state.host
+    return True

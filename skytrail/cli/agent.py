@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from exporters.flows.receivers import EndSockets, Translations
     from exporters.flows.table import Timeouts
     from exporters.interfaces.collector import InterfacesCollector
+    from exporters.openvswitch.collector import OpenVswitchCollector
     from exporters.outputs.otlp import config as otlp_config
     from exporters.outputs.otlp.exporter import OtlpExporter
     from exporters.sockets.collector import SocketsCollector
@@ -112,6 +113,7 @@ class AgentProcess:
         self._collectors: Collectors | None = None
         self._certificates = Certificates()
         self.interfaces: InterfacesCollector | None = None
+        self.openvswitch: OpenVswitchCollector | None = None
         self.sockets: SocketsCollector | None = None
         self.drops: DropsCollector | None = None
         self.conntrack: ConntrackCollector | None = None
@@ -174,12 +176,9 @@ class AgentProcess:
     def _start_runtimes(self) -> None:
         """Names of containers, as far as a runtime is here."""
         from skytrail.runtimes.client import RuntimesClient  # noqa: PLC0415
-        from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, Protocol  # noqa: PLC0415
+        from skytrail.runtimes.endpoints import endpoints  # noqa: PLC0415
 
-        settings = self._settings.containers
-        docker = [Endpoint("docker", path, Protocol.DOCKER) for path in settings.docker]
-        cri = [Endpoint("containerd", path, Protocol.CRI) for path in settings.cri]
-        self._runtimes = RuntimesClient((*docker, *cri, *DEFAULTS))
+        self._runtimes = RuntimesClient(endpoints(self._settings.containers.docker, self._settings.containers.cri))
         self._runtimes.start()
         self._closers.callback(self._runtimes.stop)
 
@@ -262,7 +261,7 @@ class AgentProcess:
         if self._topology:
             from skytrail.cli.hub import HubProcess  # noqa: PLC0415
 
-            hub = HubProcess(self._settings, self._host)
+            hub = HubProcess(self._settings, self._host, self._runtimes)
             hub.start(tids, capture.take, self._answering.answer)
             self._closers.callback(hub.stop)
             self._hub, self._probes = hub, hub.probes
@@ -315,7 +314,7 @@ class AgentProcess:
         identity = Identity(self._host.hostname, host_tid(self._host.host_id))
         files = wire_files(self._settings.wire)
         self._certificates.add("wire", files)
-        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings.topology.ovsdb)
+        probes = HostProbes(self._host, tids, follow, outbox.put, clock, self._settings, self._runtimes)
         answer = self._answering.answer
         self._sender = Sender(settings.hubs, outbox, identity, clock, answer, probes.tell_all, connector(files))
         self._closers.callback(self._sender.stop)
@@ -371,7 +370,18 @@ class AgentProcess:
         self.interfaces = InterfacesCollector(
             source.read, self._namespaces, source.softnet, netstat=Netstat(settings.netstat), most=settings.max
         )
-        self._answering.remember_interfaces(self._namespaces)
+        self.openvswitch = self._openvswitch()
+        self._answering.remember_interfaces(self._namespaces, self.openvswitch.counters())
+
+    def _openvswitch(self) -> OpenVswitchCollector:
+        from exporters.openvswitch.collector import OpenVswitchCollector  # noqa: PLC0415
+        from exporters.openvswitch.source import StatisticsSource  # noqa: PLC0415
+        from skytrail.cli.probes import ovsdb_tls  # noqa: PLC0415
+        from skytrail.tid import host_tid, ovs_tid  # noqa: PLC0415
+
+        given, host = self._settings.topology.ovsdb, host_tid(self._host.host_id)
+        sources = [StatisticsSource(remote, ovsdb_tls(given)) for remote in given.databases]
+        return OpenVswitchCollector(sources, partial(ovs_tid, host), self._settings.interfaces.max)
 
     def _start_conntrack(self) -> None:
         if "conntrack" not in self._settings.agent.collectors:
@@ -498,6 +508,7 @@ class AgentProcess:
             parts = {
                 "flows": self.collector,
                 "interfaces": self.interfaces,
+                "openvswitch": self.openvswitch,
                 "sockets": self.sockets,
                 "drops": self.drops,
                 "conntrack": self.conntrack,
@@ -516,6 +527,11 @@ class AgentProcess:
                 from topology.remote.metrics import sender_source  # noqa: PLC0415
 
                 sources |= {"wire": sender_source(self._sender), "netlink": probe_source(self._probes.probe)}
+                sources["ovsdb"] = self._probes.ovsdb.families
+                if self._probes.containers:
+                    from topology.probes.containers.metrics import containers_source  # noqa: PLC0415 - the same
+
+                    sources["containers"] = containers_source(self._probes.containers)
             sources["certificates"] = self._certificates.families
             self._collectors = Collectors({**sources, "memory": self._part_families})
         return [self._collectors.families, process_families]

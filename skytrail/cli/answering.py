@@ -132,8 +132,10 @@ class Answering:
             self._closers.callback(self._sockets.stop)
             collector.add_watcher(self._sockets.watch)
 
-    def remember_interfaces(self, namespaces: Callable[[], Sequence[Namespace]]) -> None:
-        """Keep what went through interfaces."""
+    def remember_interfaces(
+        self, namespaces: Callable[[], Sequence[Namespace]], others: Mapping[str, interfaces.Others] | None = None
+    ) -> None:
+        """Keep what went through interfaces; ``others``: as :class:`InterfaceHistory` takes them."""
         if self.history is None:
             return
         from exporters.interfaces.source import read_counters  # noqa: PLC0415
@@ -147,6 +149,7 @@ class Answering:
             namespaces,
             self._tids.devices,
             self._settings.history.interfaces,
+            others=others,
         )
         self._closers.callback(self._interfaces.stop)
 

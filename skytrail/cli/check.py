@@ -6,6 +6,7 @@ import importlib.util
 import json
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,15 @@ def check(session: Session, *, as_json: bool) -> None:
     """Say what this kernel and host offer, what is missing, and what to do. Exit status 1: the agent cannot run here."""
     session.start_logs()
     from exporters.bpf.features import examine  # noqa: PLC0415 - --help needs no kernel
+    from skytrail.cli.checkruntimes import runtime_findings  # noqa: PLC0415
     from skytrail.cli.checksecurity import security_findings  # noqa: PLC0415
 
     findings = [
         *examine(),
         *_host(session.settings),
         *_ovsdb(session.settings),
+        *runtime_findings(session.settings.containers),
+        *_kubernetes(session.settings),
         *security_findings(session.settings),
         *_interfaces(session.settings),
     ]
@@ -48,17 +52,35 @@ def check(session: Session, *, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _ovsdb(settings: Settings) -> list[Finding]:
+def _ovsdb(settings: Settings) -> Iterator[Finding]:
     from exporters.bpf.features import Finding  # noqa: PLC0415
 
-    remote = settings.topology.ovsdb.remote
-    if remote is None:
-        return []
-    if remote.startswith("unix:") and not Path(remote.removeprefix("unix:")).exists():
-        return [Finding("Open vSwitch", "optional", f"no database at {remote}", "set topology.ovsdb.remote, if there is one")]
-    if importlib.util.find_spec("ovs") is None:
-        return [Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")]
-    return [Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")]
+    for remote in settings.topology.ovsdb.databases:
+        if remote.startswith("unix:") and not Path(remote.removeprefix("unix:")).exists():
+            remedy = "set topology.ovsdb.databases, if there is one"
+            yield Finding("Open vSwitch", "optional", f"no database at {remote}", remedy)
+        elif importlib.util.find_spec("ovs") is None:
+            yield Finding("Open vSwitch", "note", f"{remote} is not asked: no library", "pip install 'skytrail[ovs]'")
+        else:
+            yield Finding("Open vSwitch", "ok", f"its database is asked at {remote}", "")
+
+
+def _kubernetes(settings: Settings) -> list[Finding]:
+    from exporters.bpf.features import Finding  # noqa: PLC0415
+    from topology.probes.kubernetes.connection import is_there  # noqa: PLC0415
+    from topology.probes.kubernetes.examine import examine  # noqa: PLC0415
+
+    found = []
+    for name, place in settings.kubernetes.clusters.items():
+        title = f"Kubernetes cluster {name}"
+        if not is_there(place):
+            found.append(Finding(title, "optional", f"not there ({place})", "set kubernetes.clusters, if there is one"))
+        elif importlib.util.find_spec("kubernetes") is None:
+            found.append(Finding(title, "note", f"{place} is not asked: no library", "pip install 'skytrail[kubernetes]'"))
+        else:
+            state, said, remedy = examine(place, settings.kubernetes.kinds)
+            found.append(Finding(title, state, said, remedy))
+    return found
 
 
 def _host(settings: Settings) -> list[Finding]:

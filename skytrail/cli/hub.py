@@ -22,12 +22,14 @@ from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
     from gremlin_api.http.subscriber import SubscriberSocket
+    from skytrail.cli.clusters import Clusters
     from skytrail.cli.probes import HostProbes
     from skytrail.http.server import Server
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
     from skytrail.metrics import Source
+    from skytrail.runtimes.client import RuntimesClient
     from skytrail.wire.peers import Other
     from skytrail.wire.security import HubSecurity
     from topology.duty import Duty
@@ -86,14 +88,15 @@ class HubProcess:
     Args:
         settings: the effective settings.
         host: this host.
+        runtimes: who tells of its containers, where it is watched by this process.
 
     Attributes:
         probes: of this host, where they run in this process: see :meth:`watch`.
         asker: asks agents; the one of this process, where there is one.
     """
 
-    def __init__(self, settings: Settings, host: Host) -> None:
-        self._settings, self._host = settings, host
+    def __init__(self, settings: Settings, host: Host, runtimes: RuntimesClient | None = None) -> None:
+        self._settings, self._host, self._runtimes = settings, host, runtimes
         self.asker: Asker = Nobody()
         self._started = time.time()
         self._stopping = threading.Event()
@@ -103,6 +106,7 @@ class HubProcess:
         self.reconciler: Reconciler
         self.linkers: Linkers
         self.probes: HostProbes | None = None
+        self.clusters: Clusters
         self.receiver: Receiver | None = None
         self._security: HubSecurity | None = None
         self._certificates = Certificates()
@@ -151,11 +155,12 @@ class HubProcess:
         self._closers.callback(self.reconciler.close)
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
-            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings.topology.ovsdb)
+            self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings, self._runtimes)
             self._closers.callback(self.probes.stop)
             self.probes.start()
         else:
             self._start_wire()
+        self._start_clusters()
         self._start_linkers()
         self._start_retention()
         self._start_http()
@@ -232,6 +237,7 @@ class HubProcess:
         from topology.linkers.metrics import linkers_source  # noqa: PLC0415
         from topology.metrics import probe_source, topology_source  # noqa: PLC0415
         from topology.path.routes import path_blueprint  # noqa: PLC0415
+        from topology.probes.containers.metrics import containers_source  # noqa: PLC0415
         from topology.remote.metrics import receiver_source  # noqa: PLC0415
         from topology.resources import resources_blueprint  # noqa: PLC0415
         from topology.routes import graph_blueprint  # noqa: PLC0415
@@ -241,9 +247,11 @@ class HubProcess:
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
         sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
-        sources.append(self._certificates.families)
+        sources += [self._certificates.families, self.clusters.families]
         if self.probes:
-            sources.append(probe_source(self.probes.probe))
+            sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
+            if self.probes.containers:
+                sources.append(containers_source(self.probes.containers))
         if self.receiver:
             sources.append(receiver_source(self.receiver))
         self.families = lambda: (family for source in sources for family in source())
@@ -262,12 +270,19 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
-        app = create_app("hub", self._status, self._waiting, blueprints)
+        app = create_app("hub", self._status, self._waiting, blueprints, self.clusters.words)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _start_clusters(self) -> None:
+        from skytrail.cli.clusters import Clusters  # noqa: PLC0415 - only where a hub runs
+
+        self.clusters = Clusters(self._settings.kubernetes, self.reconciler.report, clock, lambda: self.duty.ours)
+        self._closers.callback(self.clusters.stop)
+        self.clusters.start()
 
     def _start_linkers(self) -> None:
         from topology.linkers.run import Linkers  # noqa: PLC0415 - only where a hub runs
@@ -322,13 +337,13 @@ class HubProcess:
             "reports": counters.reports,
             "reports_held": self.reconciler.held,
             "changes": counters.changes,
-            "probes": self.probes.status() if self.probes else {},
+            "probes": {**(self.probes.status() if self.probes else {}), **self.clusters.status()},
             # as Skydive's clients read it
             "Agents": self._agents(),
             "Peers": {"Incomers": {}, "Outgoers": self._hubs()},
             "Publishers": {},
             "Subscribers": self.subscribers.status(),
-            "Probes": self.probes.shown() if self.probes else {},
+            "Probes": {**(self.probes.shown() if self.probes else {}), **self.clusters.shown()},
         }
 
     def _agents(self) -> dict[str, object]:
@@ -348,6 +363,7 @@ class HubProcess:
             "linkers": self.linkers.failure,
             "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
+            **self.clusters.waiting(),
         }
 
     def _store_waits(self) -> str | None:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
-    from skytrail.settings.tree import Ovsdb
+    from skytrail.runtimes.client import RuntimesClient
+    from skytrail.settings.tree import Ovsdb, Settings
     from topology.facts import Report
+    from topology.probes.containers.probe import ContainersProbe
     from topology.probes.netlink.probe import NetlinkProbe
-    from topology.probes.ovsdb.probe import OvsdbProbe
+    from topology.probes.ovsdb.databases import OvsdbProbes
 
 _CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
+
+
+def ovsdb_tls(given: Ovsdb) -> tuple[str, str, str] | None:
+    """Files of key, certificate and authorities for databases; None: none is given. Raises UsageError: ssl wants them."""
+    from skytrail.errors import UsageError  # noqa: PLC0415 - only where a database is
+
+    if given.tls_key and given.tls_cert and given.tls_ca:
+        files = given.tls_key, given.tls_cert, given.tls_ca
+        if missing := next((file for file in files if not Path(file).is_file()), None):
+            raise UsageError(f"topology.ovsdb: no file {missing}: set tls_key, tls_cert and tls_ca to those that are there")
+        return files
+    if any(remote.startswith("ssl:") for remote in given.databases):
+        raise UsageError("topology.ovsdb: ssl needs tls_key, tls_cert and tls_ca: set all three")
+    return None
 
 
 class HostProbes:
@@ -27,7 +44,8 @@ class HostProbes:
         follow: takes the events of links that the netlink probe has taken.
         report: takes reports.
         clock: µs since the epoch.
-        ovsdb: where Open vSwitch's database is.
+        settings: the effective ones.
+        runtimes: who tells of containers; None: nobody.
     """
 
     def __init__(
@@ -37,13 +55,15 @@ class HostProbes:
         follow: Callable[[Sequence[Event]], None],
         report: Callable[[Report], object],
         clock: Callable[[], int],
-        ovsdb: Ovsdb,
+        settings: Settings,
+        runtimes: RuntimesClient | None = None,
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
-        self._ovsdb_settings = ovsdb
+        self._settings, self._runtimes = settings, runtimes
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
-        self.ovsdb: OvsdbProbe | None = None
+        self.ovsdb: OvsdbProbes
+        self.containers: ContainersProbe | None = None
 
     def start(self) -> None:
         """Report the host, and begin to watch."""
@@ -63,32 +83,43 @@ class HostProbes:
         self.probe = NetlinkProbe(self._report, source, tid, self._tids, worker, reader, self._clock, self._followed)
         self._closers.callback(self.probe.stop)
         self.ovsdb = self._ovsdb(name, tid)
+        self.containers = self._containers(name, tid)
         self.probe.start()
-        if self.ovsdb:
-            self._closers.callback(self.ovsdb.stop)
-            self.ovsdb.start()
+        self._closers.callback(self.ovsdb.stop)
+        self.ovsdb.start()
+        if self.containers:
+            self._closers.callback(self.containers.stop)
+            self.containers.start()
 
-    def _ovsdb(self, name: str, tid: str) -> OvsdbProbe | None:
-        """Raises UsageError: ssl without its files."""
-        from skytrail.errors import UsageError  # noqa: PLC0415 - only where probes run
-        from topology.facts import Source  # noqa: PLC0415
-        from topology.probes.ovsdb.probe import OvsdbProbe  # noqa: PLC0415
+    def _containers(self, name: str, tid: str) -> ContainersProbe | None:
+        from topology.facts import Source  # noqa: PLC0415 - only where probes run
+        from topology.probes.containers.labels import LabelFilter  # noqa: PLC0415
+        from topology.probes.containers.probe import ContainersProbe  # noqa: PLC0415
 
-        given = self._ovsdb_settings
-        if given.remote is None:
+        kept = self._settings.topology.containers
+        if self._runtimes is None or not kept.enabled:
             return None
-        tls = (given.tls_key, given.tls_cert, given.tls_ca) if given.tls_key and given.tls_cert and given.tls_ca else None
-        if given.remote.startswith("ssl:") and tls is None:
-            raise UsageError("topology.ovsdb: ssl needs tls_key, tls_cert and tls_ca: set all three")
-        source = Source("ovsdb", name, tid=tid)
-        return OvsdbProbe(self._report, source, tid, self.probe.own_devices, given.remote, self._clock, tls)
+        source, labels = Source("containers", name, tid=tid), LabelFilter(kept.labels, kept.labels_denied)
+        return ContainersProbe(self._report, source, tid, self._runtimes, self.probe, labels, self._clock)
+
+    def _ovsdb(self, name: str, tid: str) -> OvsdbProbes:
+        """Raises UsageError: ssl without its files."""
+        from skytrail.settings.tree import Ovsdb  # noqa: PLC0415
+        from topology.probes.ovsdb.databases import NAME, OvsdbProbes  # noqa: PLC0415
+
+        given = self._settings.topology.ovsdb
+        remotes = {NAME if remote in Ovsdb().databases else f"{NAME}/{remote}": remote for remote in given.databases}
+        told = remotes, self._report, name, tid, self.probe.devices, self._clock
+        return OvsdbProbes(*told, ovsdb_tls(given), given.openflow, Path(self._settings.state_dir))
 
     def _followed(self, events: Sequence[Event]) -> None:
-        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved  # noqa: PLC0415 - only where probes run
+        from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved, NamespaceFound  # noqa: PLC0415 - as above
 
         self._follow(events)
-        if self.ovsdb and any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
+        if any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
             self.ovsdb.devices_changed()
+        if self.containers and any(isinstance(event, LinkChanged | LinkGone | LinkMoved | NamespaceFound) for event in events):
+            self.containers.kernel_changed()
 
     def _tell_host(self) -> None:
         from skytrail.tid import host_tid  # noqa: PLC0415 - only where probes run
@@ -103,8 +134,9 @@ class HostProbes:
         """Report all that is there once more: to one who does not know what the store does not have."""
         self._tell_host()
         self.probe.tell_all()
-        if self.ovsdb:
-            self.ovsdb.tell_all()
+        self.ovsdb.tell_all()
+        if self.containers:
+            self.containers.tell_all()
 
     def catch_up(self) -> None:
         """Wait, not for long, until what the kernel told before is reported."""
@@ -113,17 +145,19 @@ class HostProbes:
     def waiting(self) -> dict[str, str | None]:
         """Why a probe does not see what it watches, by its name; None: it does, or there is nothing of the kind."""
         of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
-        return {"netlink": of_kernel, **({"ovsdb": self.ovsdb.failure} if self.ovsdb else {})}
+        of_containers = {"containers": self.containers.failure} if self.containers else {}
+        return {"netlink": of_kernel, **self.ovsdb.waiting(), **of_containers}
 
     def status(self) -> dict[str, object]:
         """How each probe is, by its name."""
-        return {"netlink": self.probe.status(), **({"ovsdb": self.ovsdb.status()} if self.ovsdb else {})}
+        of_containers = {"containers": self.containers.status()} if self.containers else {}
+        return {"netlink": self.probe.status(), **self.ovsdb.status(), **of_containers}
 
     def shown(self) -> dict[str, object]:
         """The same as Skydive's clients read it; of those that have something to watch."""
-        shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}}
-        if self.ovsdb and (self.ovsdb.active or self.ovsdb.failure):
-            shown["ovsdb"] = {"Status": self.ovsdb.failure or "active"}
+        shown: dict[str, object] = {"netlink": {"Status": self.probe.failure or "active"}, **self.ovsdb.shown()}
+        if self.containers and (self.containers.active or self.containers.failure):
+            shown["containers"] = {"Status": self.containers.failure or "active"}
         return shown
 
     def stop(self) -> None:

@@ -10,6 +10,7 @@ from exporters.drops import metrics as drops
 from exporters.flows import metrics as flows
 from exporters.history import metrics as history
 from exporters.interfaces import metrics as interfaces
+from exporters.openvswitch import metrics as openvswitch
 from exporters.outputs.otlp import selfmetrics
 from exporters.sockets import metrics as sockets
 from gremlin_api import metrics as gremlin
@@ -18,11 +19,15 @@ from skytrail.metrics import Metric
 from skytrail.runtimes import metrics as runtimes
 from topology import metrics as topology
 from topology.linkers import metrics as linkers
+from topology.probes.containers import metrics as containers
+from topology.probes.kubernetes import metrics as kubernetes
+from topology.probes.ovsdb import metrics as ovsdb
 from topology.remote import metrics as wire
 
 DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Flows", flows.DECLARED),
     ("Interfaces", interfaces.DECLARED),
+    ("Open vSwitch", (*openvswitch.DECLARED, *ovsdb.DECLARED)),
     ("Sockets", sockets.DECLARED),
     ("Drops", drops.DECLARED),
     ("Address translation", conntrack.DECLARED),
@@ -30,11 +35,13 @@ DECLARED: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Export", tuple(selfmetrics.METRICS)),
     ("Topology", topology.DECLARED),
     ("Linkers", linkers.DECLARED),
+    ("Kubernetes", kubernetes.DECLARED),
     ("Agents and hubs", wire.DECLARED),
     ("Certificates", certificates.DECLARED),
     ("Gremlin", gremlin.DECLARED),
     ("Namespaces", namespaces.DECLARED),
     ("Container runtimes", runtimes.DECLARED),
+    ("Containers in the graph", containers.DECLARED),
     ("Collectors", collectors.DECLARED),
     ("Process", process.DECLARED),
 )

@@ -32,11 +32,13 @@ def create_app(
     status: Callable[[], dict[str, object]],
     ready: Callable[[], dict[str, str | None]],
     blueprints: Iterable[Blueprint],
+    notes: Callable[[], dict[str, str]] = dict,
 ) -> Flask:
     """Return the application of ``name`` (``agent``, ``hub``).
 
     ``status`` gives the body of /api/status. ``ready`` gives each part's name with None when it is ready, or with what
-    it waits for: /readyz answers 200 or 503 by that. Both are called in any of the worker threads, on each request.
+    it waits for: /readyz answers 200 or 503 by that. ``notes`` gives what a part leaves out, which holds up nothing. All are
+    called in any of the worker threads, on each request.
     """
     app = Flask(f"skytrail.{name}", static_folder=None, template_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
@@ -49,7 +51,8 @@ def create_app(
     def readyz() -> ResponseReturnValue:
         parts = ready()
         waiting = {part: reason for part, reason in parts.items() if reason is not None}
-        return jsonify(ready=not waiting, waiting=waiting, parts=list(parts)), 503 if waiting else 200
+        noted = {"notes": more} if (more := notes()) else {}
+        return jsonify(ready=not waiting, waiting=waiting, parts=list(parts), **noted), 503 if waiting else 200
 
     @app.get("/api/status")
     def api_status() -> ResponseReturnValue:

@@ -10,8 +10,8 @@ import contextlib
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -19,7 +19,16 @@ import structlog
 from skytrail.metrics import Family
 from skytrail.runtimes import metrics
 from skytrail.runtimes.cgroups import CgroupOwner
-from skytrail.runtimes.container import MAX_CONTAINERS, Change, Container, NoSuchApiError, RuntimeApi, RuntimeAwayError
+from skytrail.runtimes.container import (
+    MAX_CONTAINERS,
+    Change,
+    Container,
+    Network,
+    NetworkChange,
+    NoSuchApiError,
+    RuntimeApi,
+    RuntimeAwayError,
+)
 from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, connect, present
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +53,7 @@ class EndpointStatus:
         up: whether it answers.
         containers: that run.
         failure: why it does not answer; empty if it does, or was not tried yet.
+        other: whether somebody else answers, who does not speak a runtime's API.
     """
 
     runtime: str
@@ -51,6 +61,46 @@ class EndpointStatus:
     up: bool
     containers: int
     failure: str
+    other: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All that a socket tells of.
+
+    Attributes:
+        socket: its path.
+        containers: that run, by ID.
+        networks: of its runtime.
+        ends: when those that were known and run no more ended, by ID, ns since the epoch; 0: that is not known.
+    """
+
+    socket: str
+    containers: Mapping[str, Container]
+    networks: tuple[Network, ...] = ()
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerTold:
+    """A container began, or is otherwise; with None it ended. ``at``: ns since the epoch; 0: the runtime does not say."""
+
+    socket: str
+    id: str
+    container: Container | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworksTold:
+    """These are a runtime's networks now. ``at`` as above."""
+
+    socket: str
+    networks: tuple[Network, ...]
+    at: int
+
+
+Told = Listed | ContainerTold | NetworksTold
 
 
 class RuntimesClient:
@@ -86,12 +136,14 @@ class RuntimesClient:
         self._ended: OrderedDict[str, tuple[float, Container]] = OrderedDict()  # by ID: when it ended; the oldest first
         self._unknown: OrderedDict[str, float] = OrderedDict()  # by ID: until when nobody is asked again; the soonest first
         self._wanted: set[str] = set()  # runtimes of which a container was asked for; "": of whichever
-        self._eager = eager
+        self._eager, self._looked = eager, False
         self._version = 0
         self._lookups: Counter[str] = Counter()
         self._followers: dict[str, _Follower] = {}
         self._left: dict[str, float] = {}  # by path: when its socket went; a daemon that is restarted lets containers run
         self._counts: dict[str, _Counts] = {}
+        self._networks: dict[str, tuple[Network, ...]] = {}  # by path, of those that were listed
+        self._listener: Callable[[Told], object] = lambda _: None
         self._stopping, self._look = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._find_sockets, name="runtimes", daemon=True)
 
@@ -158,6 +210,21 @@ class RuntimesClient:
                 return found
         return None
 
+    def listen(self, listener: Callable[[Told], object]) -> None:
+        """Have one listener told all that is known, and each change from now on, in order; it must not take long.
+
+        Sockets that systemd waits at are connected to from now on: who listens wants to know of every container.
+        """
+        with self._lock:
+            self._listener = listener
+            self._looked, self._eager = self._looked and self._eager, True
+            for path, networks in self._networks.items():
+                listener(Listed(path, self._of(path), networks))
+        self._look.set()
+
+    def _of(self, path: str) -> dict[str, Container]:
+        return {identity: container for identity, (at, container) in self._running.items() if at == path}
+
     def containers(self) -> list[Container]:
         """All that run."""
         with self._lock:
@@ -167,9 +234,30 @@ class RuntimesClient:
         """Each socket that was found."""
         with self._lock:
             return [
-                EndpointStatus(follower.runtime, path, follower.up, self._held[path], follower.failure)
+                EndpointStatus(follower.runtime, path, follower.up, self._held[path], follower.failure, follower.other)
                 for path, follower in self._followers.items()
             ]
+
+    def stopped(self, socket: str) -> dict[str, int]:
+        """When containers of a socket's that have ended, and that it keeps all the same, did; by ID, ns since the epoch.
+
+        Asked there and then, by a client of its own; nothing, where there is no answer.
+        """
+        with self._lock:
+            follower = self._followers.get(socket)
+        if follower is None:
+            return {}
+        try:
+            with contextlib.closing(self._connect(follower.endpoint)) as api:
+                return api.stopped()
+        except (ImportError, RuntimeAwayError) as error:
+            _log.debug("runtime_tells_no_ends", socket=socket, error=str(error))
+            return {}
+
+    @property
+    def settled(self) -> bool:
+        """Whether every socket that is here was looked for, and has told all that it has."""
+        return self._looked and all(one.up or one.other for one in self.status())
 
     def families(self) -> Iterable[Family]:
         """The metrics of :data:`metrics.DECLARED`."""
@@ -205,16 +293,30 @@ class RuntimesClient:
             for endpoint in endpoints:
                 if endpoint.path in self._followers or self._stopping.is_set() or not self._is_wanted(endpoint):
                     continue
-                follower = _Follower(endpoint, self._connect, self._sync, self._apply, self._failed)
+                follower = _Follower(endpoint, self._connect, self)
                 self._followers[endpoint.path] = follower
                 self._left.pop(endpoint.path, None)
                 follower.start()
+            self._looked = True
 
     def _is_wanted(self, endpoint: Endpoint) -> bool:
         return self._eager or not endpoint.on_demand or bool(self._wanted & {"", endpoint.runtime})
 
-    def _sync(self, path: str, runtime: str, containers: Sequence[Container], seconds: float) -> None:
-        """What a socket tells of is all that runs there."""
+    def gone(self, path: str, containers: Sequence[Container]) -> list[str]:
+        """Those that a socket told of, and that are not among what it tells of now. For followers."""
+        with self._lock:
+            return list(self._of(path).keys() - {container.id for container in containers})
+
+    def sync(
+        self,
+        path: str,
+        runtime: str,
+        containers: Sequence[Container],
+        networks: tuple[Network, ...],
+        ends: Mapping[str, int],
+        seconds: float,
+    ) -> None:
+        """What a socket tells of is all that runs there. For followers."""
         new = {container.id: container for container in containers}
         with self._lock:
             count = self._counts.setdefault(runtime, _Counts())
@@ -222,31 +324,41 @@ class RuntimesClient:
             self._end_all(path, but=new)
             for container in new.values():
                 self._begin(path, container)
+            self._networks[path] = networks
+            self._listener(Listed(path, self._of(path), networks, ends))
 
-    def _apply(self, path: str, change: Change) -> None:
+    def apply(self, path: str, change: Change | NetworkChange, networks: tuple[Network, ...]) -> None:
+        """What happened. For followers."""
         with self._lock:
-            if change.container is None:
+            if isinstance(change, NetworkChange):
+                self._networks[path] = networks
+                self._listener(NetworksTold(path, networks, change.at))
+            elif change.container is None:
                 if self._running.get(change.id, ("",))[0] == path:
                     self._end(change.id)
-            else:
-                self._begin(path, change.container)
+                    self._listener(ContainerTold(path, change.id, None, change.at))
+            elif self._begin(path, change.container):
+                self._listener(ContainerTold(path, change.id, change.container, change.at))
 
-    def _failed(self, runtime: str) -> None:
+    def failed(self, runtime: str) -> None:
+        """A runtime did not answer. For followers."""
         with self._lock:
             self._counts.setdefault(runtime, _Counts()).failures += 1
 
-    def _begin(self, path: str, container: Container) -> None:
+    def _begin(self, path: str, container: Container) -> bool:
+        """Note it; False: it is as it was, or another's."""
         known = self._running.get(container.id)
         if known is None:
             if self._held[path] >= MAX_CONTAINERS:
-                return
+                return False
             self._held[path] += 1
         elif known[0] != path or known[1] == container:  # whoever told of it first keeps it: a user's daemon may lie
-            return
+            return False
         self._running[container.id] = path, container
         self._ended.pop(container.id, None)
         self._unknown.pop(container.id, None)
         self._version += 1
+        return True
 
     def _end_all(self, path: str, but: Collection[str] = frozenset()) -> None:
         for identity in [identity for identity, (at, _) in self._running.items() if at == path and identity not in but]:
@@ -272,6 +384,7 @@ class RuntimesClient:
             for path in [path for path, left in self._left.items() if now - left > self._remembered]:
                 del self._left[path]
                 self._end_all(path)
+                self._networks.pop(path, None)
                 del self._held[path]
 
 
@@ -285,16 +398,9 @@ class _Counts:
 class _Follower:
     """A thread that follows one socket; what it learns it hands on."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        connect: Callable[[Endpoint], RuntimeApi],
-        sync: Callable[[str, str, Sequence[Container], float], None],
-        apply: Callable[[str, Change], None],
-        failed: Callable[[str], None],
-    ) -> None:
-        self.runtime, self.up, self.failure = endpoint.runtime, False, ""
-        self._endpoint, self._connect, self._sync, self._apply, self._failed = endpoint, connect, sync, apply, failed
+    def __init__(self, endpoint: Endpoint, connect: Callable[[Endpoint], RuntimeApi], client: RuntimesClient) -> None:
+        self.runtime, self.up, self.failure, self.other = endpoint.runtime, False, "", False
+        self.endpoint, self._connect, self._client = endpoint, connect, client
         self._api: RuntimeApi | None = None
         self._stopping = threading.Event()
         self._retry = _FIRST_RETRY
@@ -315,7 +421,7 @@ class _Follower:
 
     def _run(self) -> None:
         try:
-            self._api = self._connect(self._endpoint)
+            self._api = self._connect(self.endpoint)
         except ImportError as error:
             self._lost(error, "install the optional packages: pip install 'skytrail[otlp]'")
             return
@@ -325,7 +431,7 @@ class _Follower:
                     self._once(self._api)
                     continue
                 except NoSuchApiError as error:
-                    self._retry = _NO_API_RETRY
+                    self._retry, self.other = _NO_API_RETRY, True
                     self._lost(error, "switch its CRI plugin on, if its containers are to have names")
                 except RuntimeAwayError as error:
                     denied = isinstance(error.__cause__, PermissionError)
@@ -338,20 +444,21 @@ class _Follower:
     def _once(self, api: RuntimeApi) -> None:
         begun = time.monotonic()
         containers = api.start()
-        self.runtime = api.runtime
-        self._sync(self._endpoint.path, self.runtime, containers, time.monotonic() - begun)
+        self.runtime, path = api.runtime, self.endpoint.path
+        ends = {identity: api.ended(identity) for identity in self._client.gone(path, containers)}
+        self._client.sync(path, self.runtime, containers, api.networks(), ends, time.monotonic() - begun)
         if not self.up:
-            _log.info("runtime_found", runtime=self.runtime, socket=self._endpoint.path, containers=len(containers))
-        self.up, self.failure, self._retry = True, "", _FIRST_RETRY
+            _log.info("runtime_found", runtime=self.runtime, socket=self.endpoint.path, containers=len(containers))
+        self.up, self.failure, self.other, self._retry = True, "", False, _FIRST_RETRY
         for change in api.follow():
             if self._stopping.is_set():
                 return
-            self._apply(self._endpoint.path, change)
+            self._client.apply(path, change, api.networks())
 
     def _lost(self, error: Exception, remedy: str, *, exc_info: bool = False) -> None:
         if self._stopping.is_set():
             return
-        self._failed(self.runtime)
+        self._client.failed(self.runtime)
         failure = str(error)
         if self.up or failure != self.failure:  # said once, not at every retry
             _log.warning("runtime_away", runtime=self.runtime, error=failure, remedy=remedy, exc_info=exc_info)

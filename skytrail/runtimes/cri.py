@@ -1,8 +1,8 @@
 """The Kubernetes CRI (``runtime.v1``) over gRPC, as containerd and CRI-O speak it; reads only.
 
 Source: https://github.com/kubernetes/cri-api, pkg/apis/runtime/v1/api.proto. Needs the optional ``grpcio`` and ``protobuf``.
-The CRI's own events came late and are off in many hosts: containers are listed every few seconds, and soon after somebody
-asks for one that nobody has told of.
+The CRI's own events came late and are off in many hosts: containers are listed every few seconds, soon after containerd's own
+events tell that something happened, and soon after somebody asks for one that nobody has told of.
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ import msgspec
 
 from skytrail.runtimes.container import (
     MAX_CONTAINERS,
+    MAX_STOPPED,
     POD_NAME,
     POD_NAMESPACE,
     POD_UID,
     Change,
     Container,
+    Network,
     NoSuchApiError,
     RuntimeAwayError,
     bounded,
 )
-from skytrail.runtimes.crimessages import CLASSES, METHODS, READY, RUNNING
+from skytrail.runtimes.containerdevents import ContainerdEvents
+from skytrail.runtimes.crimessages import CLASSES, EXITED, METHODS, READY, RUNNING
 
 _CALL_TIMEOUT = 5.0  # seconds for one answer
 _EVERY = 10.0  # seconds between two lists
-_SOONEST = 0.5  # seconds, where somebody asks
+_SOONEST = 0.5  # seconds from a list to the next, where somebody asks
+_AGAIN = 1.0  # seconds to one more list then: containerd tells of a task before its CRI says that it runs
+_REST = 0.02  # seconds in which events that come together become one list
 _ANSWER_MAX = 64 << 20  # bytes
 _NAMES = {"docker": "docker", "cri-o": "cri-o", "containerd": "containerd"}
 
@@ -68,6 +73,7 @@ class CriApi:
         self._path, self._every = path, every
         self.runtime = "containerd"
         self._known: dict[str, Container] = {}
+        self._soon = False
         self._asked, self._closed = threading.Event(), threading.Event()
         self._channel = grpc.insecure_channel(
             f"unix:{path}",
@@ -81,6 +87,7 @@ class CriApi:
                 ("grpc.max_reconnect_backoff_ms", 2000),
             ],
         )
+        self._events = ContainerdEvents(self._channel, self.wake)
         self._calls = {
             name: self._channel.unary_unary(
                 method,
@@ -96,6 +103,7 @@ class CriApi:
         if not self._known:
             name = self._call("Version").runtime_name
             self.runtime = _NAMES.get(name.lower(), name.lower())
+            self._events.start()
         pods = self._call("ListPodSandbox", filter={"state": {"state": READY}}).items[:MAX_CONTAINERS]
         containers = self._call("ListContainers", filter={"state": {"state": RUNNING}}).containers[:MAX_CONTAINERS]
         known: dict[str, Container] = {}
@@ -111,9 +119,30 @@ class CriApi:
     def follow(self) -> Iterator[Change]:
         """Nothing, but it ends when it is time to list again."""
         begun = time.monotonic()
-        self._asked.wait(self._every)
-        self._closed.wait(max(0.0, begun + _SOONEST - time.monotonic()))
+        self._soon = self._asked.wait(min(_AGAIN, self._every) if self._soon else self._every)
+        self._closed.wait(max(_REST, begun + _SOONEST - time.monotonic()))
         yield from ()
+
+    def networks(self) -> tuple[Network, ...]:
+        """None: a pod's network is made by its plug-ins, which the CRI tells nothing of."""
+        return ()
+
+    def ended(self, container_id: str) -> int:
+        """When it ended, if its events told, or it is still kept."""
+        if told := self._events.ended(container_id):
+            return told
+        try:
+            status = self._call("ContainerStatus", container_id=container_id).status
+        except NoSuchContainerError:
+            return 0
+        return max(0, int(status.finished_at))
+
+    def stopped(self) -> dict[str, int]:
+        """When those that have ended did; of sandboxes that is not kept."""
+        found = self._call("ListContainers", filter={"state": {"state": EXITED}}).containers
+        newest = sorted(found, key=lambda one: -one.created_at)[:MAX_STOPPED]
+        ends = {one.id: self.ended(one.id) for one in newest}
+        return {identity: at for identity, at in ends.items() if at}
 
     def wake(self) -> None:
         """List soon."""
@@ -126,8 +155,9 @@ class CriApi:
         self._channel.close()
 
     def close(self) -> None:
-        """The same."""
+        """The same, and wait for the end of the listening."""
         self.interrupt()
+        self._events.stop()
 
     def _sandbox(self, pod: Any) -> Container:  # noqa: ANN401 - a message made at run time
         try:
@@ -169,6 +199,9 @@ class CriApi:
             pod_name=pod.pod_name if pod else labels.get(POD_NAME, ""),
             pod_namespace=pod.pod_namespace if pod else labels.get(POD_NAMESPACE, ""),
             network_namespace=pod.network_namespace if pod else "",
+            image_id=answer.status.image_ref,
+            restarts=listed.metadata.attempt,
+            started=max(0, answer.status.started_at),
         )
 
     def _info(self, answer: Any) -> _Info:  # noqa: ANN401 - a message made at run time

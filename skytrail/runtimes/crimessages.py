@@ -11,14 +11,14 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _PACKAGE = "runtime.v1"
-_TYPES = {"string": 9, "int64": 3, "uint32": 13, "int32": 5, "bool": 8}  # FieldDescriptorProto.Type
+_TYPES = {"string": 9, "int64": 3, "uint32": 13, "int32": 5, "bool": 8, "bytes": 12}  # FieldDescriptorProto.Type
 _MESSAGE = 11
 _OPTIONAL, _REPEATED = 1, 3  # FieldDescriptorProto.Label
 
 READY = 0
 """PodSandboxState.SANDBOX_READY."""
-RUNNING = 1
-"""ContainerState.CONTAINER_RUNNING."""
+RUNNING, EXITED = 1, 2
+"""ContainerState.CONTAINER_RUNNING, CONTAINER_EXITED."""
 
 MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "VersionRequest": {"version": (1, "string")},
@@ -52,18 +52,34 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     },
     "ListPodSandboxResponse": {"items": (1, "repeated PodSandbox")},
     "ContainerStatusRequest": {"container_id": (1, "string"), "verbose": (2, "bool")},
-    "ContainerStatus": {"id": (1, "string"), "image": (8, "ImageSpec"), "image_ref": (9, "string")},
+    "ContainerStatus": {
+        "id": (1, "string"),
+        "started_at": (5, "int64"),
+        "finished_at": (6, "int64"),
+        "image": (8, "ImageSpec"),
+        "image_ref": (9, "string"),
+    },
     "ContainerStatusResponse": {"status": (1, "ContainerStatus"), "info": (2, "map")},
     "PodSandboxStatusRequest": {"pod_sandbox_id": (1, "string"), "verbose": (2, "bool")},
     "PodSandboxStatusResponse": {"info": (2, "map")},
+    # containerd's own: api/services/events/v1/events.proto, api/events/task.proto, and protobuf's well-known types
+    "SubscribeRequest": {"filters": (1, "repeated string")},
+    "Timestamp": {"seconds": (1, "int64"), "nanos": (2, "int32")},
+    "Any": {"type_url": (1, "string"), "value": (2, "bytes")},
+    "Envelope": {"timestamp": (1, "Timestamp"), "namespace": (2, "string"), "topic": (3, "string"), "event": (4, "Any")},
+    "TaskExit": {"container_id": (1, "string"), "id": (2, "string"), "exited_at": (5, "Timestamp")},
 }
-"""Fields by message: number and type. ``map`` is from text to text; an enumeration is read as the int32 that it is sent as."""
+"""Fields by message: number and type. ``map`` is from text to text; an enumeration is read as the int32 that it is sent as.
+The package of a message is nowhere in its bytes."""
 
 METHODS = {
     name: f"/{_PACKAGE}.RuntimeService/{name}"
     for name in ("Version", "ListContainers", "ListPodSandbox", "ContainerStatus", "PodSandboxStatus")
 }
 """The calls: each takes a message ``<name>Request`` and gives a ``<name>Response``."""
+
+EVENTS = "/containerd.services.events.v1.Events/Subscribe"
+"""containerd's own: from SubscribeRequest to a stream of Envelope."""
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:
@@ -79,6 +95,9 @@ def _add(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: 
     field = message.field.add(name=name, number=number, label=_OPTIONAL)
     if kind in _TYPES:
         field.type = _TYPES[kind]  # type: ignore[assignment] # the same
+        return
+    if kind.removeprefix("repeated ") in _TYPES:
+        field.type, field.label = _TYPES[kind.removeprefix("repeated ")], _REPEATED  # type: ignore[assignment] # the same
         return
     field.type = _MESSAGE  # type: ignore[assignment] # the same
     if kind == "map":

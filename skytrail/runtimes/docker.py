@@ -1,7 +1,8 @@
 """The Docker Engine API over its unix socket, and Podman's compatible one; reads only.
 
-Sources: https://docs.docker.com/reference/api/engine/ (``/version``, ``/containers/json``, ``/containers/ID/json``,
-``/events``); https://docs.podman.io/en/latest/_static/api.html, "compat". What is read has been the same since API 1.24.
+Sources: https://docs.docker.com/reference/api/engine/ (``/_ping``, ``/containers/json``, ``/containers/ID/json``,
+``/events``, ``/networks``); https://docs.podman.io/en/latest/_static/api.html, "compat", and "libpod" for what that leaves out.
+What is read has been the same since API 1.24.
 """
 
 from __future__ import annotations
@@ -9,101 +10,46 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from skytrail.runtimes.container import (
-    MAX_CONTAINERS,
-    POD_NAME,
-    POD_NAMESPACE,
-    POD_UID,
+    MAX_NETWORKS,
     Change,
     Container,
+    Network,
+    NetworkChange,
     NoSuchApiError,
     RuntimeAwayError,
-    bounded,
 )
+from skytrail.runtimes.dockermessages import DockerNetwork, Event, Inspected, Listed, PodmanNetwork, PodmanPod
+from skytrail.runtimes.engine import EngineState
 
 T = TypeVar("T")
 
 _CALL_TIMEOUT = 5.0  # seconds for one answer
 _QUIET = 60.0  # without an event for as long, all containers are listed anew, to see whether the daemon is still there
 _RESYNC = 300.0  # and at the latest after as long
+_LIST, _STOPPED = (
+    "/containers/json?" + urlencode({"filters": json.dumps({"status": states})})
+    for states in (["running", "paused"], ["exited"])
+)
 _LIST_MAX = 64 << 20  # bytes: 16 KB for each of MAX_CONTAINERS
 _ANSWER_MAX = 4 << 20
 _EVENT_MAX = 256 << 10
+_PING_MAX = 64
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")
 
-_TEXT_MAX = 512  # characters of a name; an image's may have 255 and a digest
-
-_BEGUN = frozenset({"start", "rename"})  # also a new name is read by looking at the container
-_ENDED = frozenset({"die", "died", "destroy", "remove"})
-"""Actions of events; Docker says ``die`` and ``destroy``, Podman ``died`` and ``remove`` in some versions."""
-
-_NO_LABELS = frozenset({"image", "name", "execDuration", "exitCode", "signal", "oldName", "containerExitCode", "podId"})
-"""What an event has among a container's labels and is none of them; the last two are Podman's."""
-
-_SANDBOX_LABEL = "io.kubernetes.docker.type"  # cri-dockerd, libdocker: "podsandbox" or "container"
-
-
-class _Named(msgspec.Struct, rename="pascal"):
-    name: str = ""
-
-
-class _Version(msgspec.Struct, rename="pascal"):
-    api_version: str
-    components: list[_Named] | None = None
-
-
-class _Listed(msgspec.Struct, rename="pascal"):
-    id: str
-    names: list[str] | None = None
-
-
-class _State(msgspec.Struct, rename="pascal"):
-    pid: int = 0
-    running: bool = False
-
-
-class _Config(msgspec.Struct, rename="pascal"):
-    image: str = ""
-    labels: dict[str, str] | None = None
-
-
-class _Network(msgspec.Struct, rename="pascal"):
-    sandbox_key: str = ""
-
-
-class _HostConfig(msgspec.Struct, rename="pascal"):
-    network_mode: str = ""
-
-
-class _Inspected(msgspec.Struct, rename="pascal"):
-    id: str
-    name: str = ""
-    created: str = ""
-    state: _State = msgspec.field(default_factory=_State)
-    config: _Config = msgspec.field(default_factory=_Config)
-    network_settings: _Network | None = None
-    host_config: _HostConfig | None = None
-
-
-class _Actor(msgspec.Struct):
-    id: str = msgspec.field(default="", name="ID")
-    attributes: dict[str, str] | None = msgspec.field(default=None, name="Attributes")
-
-
-class _Event(msgspec.Struct, rename="pascal"):
-    type: str = ""
-    action: str = ""
-    actor: _Actor = msgspec.field(default_factory=_Actor)
+_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -138,34 +84,32 @@ class DockerApi:
 
     def __init__(self, path: Path, *, quiet: float = _QUIET) -> None:
         self._path, self._quiet = path, quiet
-        self.runtime = "docker"
+        self._state = EngineState(self)
         self._prefix = ""
         self._calls = UnixConnection(path, _CALL_TIMEOUT)
         self._listening: UnixConnection | None = None
         self._events: http.client.HTTPResponse | None = None
-        self._known: dict[str, tuple[str, Container]] = {}  # by ID: its name as listed, and what it is
+        self._podman = ""  # of its own API the prefix; Docker has none
+        self._pods: dict[str, str] = {}  # Podman's: name by ID
         self._heard = 0  # s since the epoch, by this host's clock: up to when no event can have been missed
         self._closed = threading.Event()
 
+    @property
+    def runtime(self) -> str:
+        """Which it is; told by itself."""
+        return self._state.runtime
+
     def start(self) -> list[Container]:
         """All that run. Those known by the same name are not looked at again, where no event was missed."""
-        version = self._ask("/version", _Version)
-        self._prefix = f"/v{quote(version.api_version, safe='.')}"
-        podman = any("podman" in component.name.lower() for component in version.components or ())
-        self.runtime = "podman" if podman else "docker"
+        self._greet()
         self._listen()  # before the list: what begins in between is then in both, not in neither
-        known = {}
-        for listed in self._ask("/containers/json", list[_Listed], _LIST_MAX)[:MAX_CONTAINERS]:
-            name = "".join((listed.names or [])[:1])
-            before = self._known.get(listed.id)
-            container = before[1] if before and before[0] == name else self._inspect(listed.id)
-            if container:
-                known[listed.id] = name, container
-        self._known = known
+        listed = self._ask(_LIST, list[Listed], _LIST_MAX)
+        self._pods = {}
+        containers = self._state.listed({one.id: "".join((one.names or [])[:1]) for one in listed})
         self._calls.close()  # the next call may be minutes away: what waits so long may have ended meanwhile
-        return [container for _, container in known.values()]
+        return containers
 
-    def follow(self) -> Iterator[Change]:
+    def follow(self) -> Iterator[Change | NetworkChange]:
         """Changes as the daemon tells them."""
         assert self._events
         until = time.monotonic() + _RESYNC
@@ -179,9 +123,26 @@ class DockerApi:
                 raise self._missed(error) from error
             if not line.endswith(b"\n"):
                 raise self._missed("its events have ended" if len(line) < _EVENT_MAX else "an event has no end")
-            change = self._change(line)
-            if change:
-                yield change
+            changes = list(self._state.changes(self._decoded(line, Event)))
+            self._calls.close()
+            yield from changes
+
+    def networks(self) -> tuple[Network, ...]:
+        """All networks."""
+        return self._state.networks
+
+    def ended(self, container_id: str) -> int:
+        """When a container ended that is still known, but does not run."""
+        at = self._state.ended(container_id)
+        self._calls.close()
+        return at
+
+    def stopped(self) -> dict[str, int]:
+        """When those that have ended did."""
+        self._greet()
+        ends = self._state.stopped(one.id for one in self._ask(_STOPPED, list[Listed], _LIST_MAX))
+        self._calls.close()
+        return ends
 
     def wake(self) -> None:
         """Nothing: the daemon tells by itself."""
@@ -200,73 +161,88 @@ class DockerApi:
         if self._listening:
             self._listening.close()
 
-    def _change(self, line: bytes) -> Change | None:
-        event = self._decoded(line, _Event)
-        identity = event.actor.id
-        if event.type != "container" or not identity:
-            return None
-        if event.action in _ENDED:
-            self._known.pop(identity, None)
-            return Change(identity, None)
-        if event.action not in _BEGUN or (event.action == "rename" and identity not in self._known):
-            return None
-        container = self._inspect(identity)
-        self._calls.close()
-        if container is None:  # it has ended already, and its end is on its way: what the event itself tells must do
-            container = self._told(identity, event.actor.attributes or {})
-        elif len(self._known) < MAX_CONTAINERS:
-            self._known[identity] = f"/{container.name}", container
-        return Change(identity, container)
-
-    def _told(self, identity: str, attributes: dict[str, str]) -> Container:
-        labels = {key: value for key, value in attributes.items() if key not in _NO_LABELS}
-        return self._container(identity, attributes.get("name", ""), attributes.get("image", ""), labels)
-
-    def _inspect(self, identity: str) -> Container | None:
-        """A container that runs; None of one that does not."""
+    def read_networks(self) -> tuple[Network, ...]:
+        """All networks, asked for."""
+        daemon = self._daemon()
         try:
-            found = self._ask(f"/containers/{quote(identity, safe='')}/json", _Inspected, _ANSWER_MAX)
+            found: Sequence[DockerNetwork | PodmanNetwork]
+            if self._podman:
+                found = self._ask(f"{self._podman}/networks/json", list[PodmanNetwork], _LIST_MAX, versioned=False)
+            else:
+                found = self._ask("/networks", list[DockerNetwork], _LIST_MAX)
+        except (NoSuchApiError, _RefusedError):  # it may have none
+            return ()
+        return tuple(one.plain(self.runtime, daemon) for one in found[:MAX_NETWORKS])
+
+    def _daemon(self) -> int:
+        """The process that listens."""
+        try:
+            assert self._listening
+            told = self._listening.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except (OSError, AttributeError):  # closed meanwhile
+            return 0
+        pid: int = _UCRED.unpack(told)[0]
+        return pid
+
+    def _greet(self) -> None:
+        """Learn whom we speak to."""
+        api, podman = self._versions()
+        self._state.runtime = "podman" if podman else "docker"
+        self._prefix, self._podman = api and f"/v{api}", podman and f"/v{podman}/libpod"
+
+    def _versions(self) -> tuple[str, str]:
+        """Of its API, and of Podman's own; empty: it says none. ``/version`` would take seconds: Podman asks other programs."""
+        response = self._request(self._calls, "/_ping")
+        try:
+            response.read(_PING_MAX)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self._calls.close()
+            raise self._away(error) from error
+        if not response.isclosed():  # it has more to say: no runtime does
+            self._calls.close()
+        told = [response.getheader(name, "") for name in ("Api-Version", "Libpod-Api-Version")]
+        api, podman = (version if _VERSION.fullmatch(version) else "" for version in told)
+        return api, podman
+
+    def look(self, identities: Iterable[str]) -> dict[str, Inspected]:
+        """Containers by ID, looked at one by one."""
+        found = {identity: self._look(identity) for identity in identities}
+        return {identity: one for identity, one in found.items() if one is not None}
+
+    def _look(self, identity: str) -> Inspected | None:
+        path = f"/containers/{quote(identity, safe='')}/json"
+        try:
+            if self._podman:
+                return self._ask(self._podman + path, Inspected, _ANSWER_MAX, versioned=False)
+            return self._ask(path, Inspected, _ANSWER_MAX)
         except (NoSuchApiError, _RefusedError):  # where one ends meanwhile, Docker answers 404, Podman 500 too
             return None
-        if not found.state.running:
-            return None
-        host = found.host_config is not None and found.host_config.network_mode == "host"
-        return self._container(
-            found.id,
-            found.name.removeprefix("/"),
-            found.config.image,
-            found.config.labels or {},
-            created=nanoseconds(found.created),
-            pid=found.state.pid,
-            network_namespace="" if host or not found.network_settings else found.network_settings.sandbox_key,
-        )
 
-    def _container(self, identity: str, name: str, image: str, labels: dict[str, str], **more: Any) -> Container:  # noqa: ANN401
-        return Container(
-            id=identity[:_TEXT_MAX],
-            name=name[:_TEXT_MAX],
-            image=image[:_TEXT_MAX],
-            runtime=self.runtime,
-            labels=bounded(labels),
-            pod_uid=labels.get(POD_UID, ""),
-            pod_name=labels.get(POD_NAME, ""),
-            pod_namespace=labels.get(POD_NAMESPACE, ""),
-            sandbox=labels.get(_SANDBOX_LABEL) == "podsandbox",
-            **more,
-        )
+    def pod_name(self, identity: str) -> str:
+        """The name of a pod of Podman's."""
+        if identity not in self._pods:
+            path = f"{self._podman}/pods/{quote(identity, safe='')}/json"
+            try:
+                self._pods[identity] = self._ask(path, PodmanPod, _ANSWER_MAX, versioned=False).name
+            except (NoSuchApiError, _RefusedError):
+                return ""
+        return self._pods[identity]
 
     def _listen(self) -> None:
         if self._listening:
             self._listening.close()
         self._listening = UnixConnection(self._path, _CALL_TIMEOUT)
-        query = {"filters": json.dumps({"type": ["container"]}), **({"since": str(self._heard)} if self._heard else {})}
+        query = {
+            "filters": json.dumps({"type": ["container", "network"]}),
+            **({"since": str(self._heard)} if self._heard else {}),
+        }
         self._events = self._request(self._listening, f"{self._prefix}/events?{urlencode(query)}")
         assert self._listening.sock
         self._listening.sock.settimeout(self._quiet)
 
-    def _ask(self, path: str, kind: type[T], limit: int = _ANSWER_MAX) -> T:
-        """A call's answer; NoSuchApiError: 404."""
-        response = self._request(self._calls, self._prefix + path if path != "/version" else path)
+    def _ask(self, path: str, kind: type[T], limit: int = _ANSWER_MAX, *, versioned: bool = True) -> T:
+        """A call's answer, below the API's version; NoSuchApiError: 404."""
+        response = self._request(self._calls, self._prefix + path if versioned else path)
         try:
             body = response.read(limit + 1)
         except (OSError, ValueError, http.client.HTTPException) as error:
@@ -300,19 +276,9 @@ class DockerApi:
             raise self._away(f"its answer cannot be read: {error}") from error
 
     def _missed(self, why: object) -> RuntimeAwayError:
-        """Events may be missed: what is known may have been started anew, with another process."""
-        self._known.clear()
+        self._state.forget()
         self._heard = 0
         return self._away(why)
 
     def _away(self, why: object) -> RuntimeAwayError:
         return RuntimeAwayError(f"{self._path}: {why}")
-
-
-def nanoseconds(text: str) -> int:
-    """A time as RFC 3339 writes it, in ns since the epoch, exact to the µs; 0 if it is none, or before 1970."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return max(0, int(moment.timestamp()) * 10**9 + moment.microsecond * 1000) if moment.tzinfo else 0
-    except (ValueError, OverflowError, OSError):
-        return 0

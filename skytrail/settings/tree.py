@@ -7,7 +7,7 @@ derived from this file alone. A key is read as ``settings.flow.idle.udp``; its d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -15,13 +15,21 @@ from skytrail.settings.values import (
     check_address,
     check_addresses,
     check_advertised,
-    check_database,
+    check_clusters,
+    check_databases,
     check_endpoint,
     check_interfaces,
     check_subnets,
 )
 
 YEAR = 365 * 86400.0
+
+KubernetesKind = Literal[
+    "namespace", "node", "pod", "service", "endpointslice", "ingress", "networkpolicy", "deployment", "replicaset",
+    "replicationcontroller", "daemonset", "statefulset", "job", "cronjob", "configmap", "secret", "persistentvolume",
+    "persistentvolumeclaim", "storageclass",
+]  # fmt: skip
+"""Types of nodes that the Kubernetes probe makes of objects."""
 
 
 def key(
@@ -336,21 +344,67 @@ class JanusGraph(Section, frozen=True):
 
 
 class Ovsdb(Section, frozen=True):
-    """Open vSwitch's database on this host."""
+    """Databases of Open vSwitch: of this host's, and of switches that it tells of."""
 
-    remote: Annotated[
-        str | None,
+    databases: Annotated[
+        tuple[str, ...],
         key(
-            "where it is: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; null: it is not asked",
+            "where they are: unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT; none: Open vSwitch is not asked",
             reason="where Open vSwitch has it; while nothing is there, it is waited for",
-            check=check_database,
+            check=check_databases,
         ),
-    ] = "unix:/run/openvswitch/db.sock"
+    ] = ("unix:/run/openvswitch/db.sock",)
+    openflow: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000)],
+        key(
+            "rules, and groups, of OpenFlow of each bridge that are elements, at most (by ovs-ofctl); 0: none is read",
+            reason="off: a large switch has a hundred thousand, and changes them all the time",
+        ),
+    ] = 0
     tls_cert: Annotated[str | None, key("file with our certificate (PEM), for ssl", reason="null: no TLS")] = None
     tls_key: Annotated[str | None, key("file with the certificate's key (PEM), for ssl", reason="null: no TLS")] = None
     tls_ca: Annotated[
         str | None, key("file with the authorities that the database's certificate must be of (PEM)", reason="null: no TLS")
     ] = None
+
+
+class ContainerFacts(Section, frozen=True):
+    """Containers in the graph. Where runtimes are: ``containers``."""
+
+    enabled: Annotated[
+        bool, key("have containers and their networks in the graph", reason="where no runtime is, it costs nothing")
+    ] = True
+    labels: Annotated[
+        tuple[str, ...], key("patterns of the labels that are kept", reason="people find their containers by them")
+    ] = ("*",)
+    labels_denied: Annotated[
+        tuple[str, ...],
+        key("patterns of the labels that are not kept, whatever labels says", reason="secrets are none of the graph's"),
+    ] = ("*pass*", "*secret*", "*token*", "*credential*", "*api*key*", "*private*key*", "*basicauth*", "*environment*")
+
+
+class Kubernetes(Section, frozen=True):
+    """Clusters whose API servers the hub asks."""
+
+    clusters: Annotated[
+        Mapping[str, str],
+        key(
+            "name: where it is, in-cluster or a kubeconfig file, FILE#CONTEXT for another context than its current one",
+            reason="the cluster that the hub runs in, where it runs in one",
+            check=check_clusters,
+        ),
+    ] = msgspec.field(default_factory=lambda: {"kubernetes": "in-cluster"})
+    kinds: Annotated[
+        tuple[KubernetesKind, ...],
+        key(
+            "which kinds of objects are followed",
+            reason="all but secret: whoever may list names of secrets may read them, for permissions do not tell these apart",
+        ),
+    ] = tuple(one for one in get_args(KubernetesKind) if one != "secret")
+    annotations: Annotated[
+        tuple[str, ...],
+        key("patterns of annotations that are kept, such as example.com/*", reason="they are long, many, and may be secret"),
+    ] = ()
 
 
 class Topology(Section, frozen=True):
@@ -363,6 +417,7 @@ class Topology(Section, frozen=True):
     ] = "embedded"
     janusgraph: JanusGraph = JanusGraph()
     ovsdb: Ovsdb = Ovsdb()
+    containers: ContainerFacts = ContainerFacts()
     synchronous: Annotated[
         Literal["normal", "full"],
         key(
@@ -378,12 +433,12 @@ class Topology(Section, frozen=True):
         key("forget the oldest beyond so much; null: never", unit="bytes", reason="some million revisions"),
     ] = 4 << 30
     linkers: Annotated[
-        tuple[Literal["tunnel", "neighbour", "nexthop", "service"], ...],
+        tuple[Literal["tunnel", "neighbour", "nexthop", "kubernetes", "service"], ...],
         key(
-            "which edges between hosts the hub makes of what several tell",
+            "which edges between hosts, and to what a cluster says, the hub makes of what several tell",
             reason="each costs little; service, the map of services, asks all agents for their sockets every 30 s",
         ),
-    ] = ("tunnel", "neighbour", "nexthop")
+    ] = ("tunnel", "neighbour", "nexthop", "kubernetes")
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
@@ -599,6 +654,7 @@ class Settings(Section, frozen=True):
     hub: Hub = Hub()
     wire: Wire = Wire()
     topology: Topology = Topology()
+    kubernetes: Kubernetes = Kubernetes()
     gremlin: Gremlin = Gremlin()
     http: Http = Http()
     prometheus: Prometheus = Prometheus()

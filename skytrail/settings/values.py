@@ -107,14 +107,33 @@ def check_addresses(values: Sequence[str]) -> None:
         raise ValueError("an address stands there twice")
 
 
-def check_database(value: str) -> None:
-    """Refuse what is no remote of an OVSDB."""
+def check_databases(values: Sequence[str]) -> None:
+    """Refuse a list of which one is no remote of an OVSDB, or that has one twice."""
+    for value in values:
+        _check_database(value)
+    if len(set(values)) < len(values):
+        raise ValueError("a database stands there twice")
+
+
+def _check_database(value: str) -> None:
     kind, _, where = value.partition(":")
     if kind == "unix" and where.startswith("/"):
         return
     if kind not in ("tcp", "ssl"):
         raise ValueError("expected unix:/PATH, tcp:HOST:PORT or ssl:HOST:PORT")
     parse_address(where)
+
+
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+def check_clusters(clusters: Mapping[str, str]) -> None:
+    """Refuse a name that is none, and a place that is neither ``in-cluster`` nor a file by its whole path."""
+    for name, place in clusters.items():
+        if _CLUSTER_NAME.fullmatch(name) is None:
+            raise ValueError(f"expected a name of letters, digits, '.', '_' and '-', got {name!r}")
+        if place != "in-cluster" and not place.startswith(("/", "~/")):
+            raise ValueError(f"{name}: expected in-cluster, /PATH/OF/KUBECONFIG or /PATH#CONTEXT, got {place!r}")
 
 
 def check_interfaces(patterns: Sequence[str]) -> None:

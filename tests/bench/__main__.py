@@ -35,7 +35,10 @@ BENCHES = {
     "topology": "topology:latency",
     "burst": "topology:burst",
     "queries": "topology:queries",
+    "kubernetes": "kubernetes:followed",
+    "kubernetes-churn": "kubernetes:churn",
     "janusgraph": "janusgraph:store",
+    "ovs": "ovs:latency",
     "apply": "store:apply",
     "history": "store:history",
     "live": "store:live",
@@ -47,6 +50,7 @@ BENCHES = {
     "agents": "wire:agents",
     "answers": "answers:answers",
     "remembered": "answers:remembered",
+    "containers": "containers:containers",
 }
 
 

@@ -214,7 +214,14 @@ class Dockerd(Daemon):
 
 
 class Podman(Daemon):
-    """Podman's service, with a storage of its own."""
+    """Podman's service, with a storage and networks of its own."""
+
+    def __init__(self, folder: Path, netns: str) -> None:
+        super().__init__(folder, netns)
+        # its own limits are beyond what a test may set
+        limits = 'default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]'
+        network = f'network_config_dir = "{folder}/networks"'
+        (folder / "containers.conf").write_text(f"[containers]\n{limits}\n[network]\n{network}\n")
 
     @property
     def socket(self) -> Path:
@@ -232,8 +239,7 @@ class Podman(Daemon):
 
     def run(self, *arguments: str) -> str:
         """Run ``podman``; gives what it prints."""
-        command = ["nsenter", f"--net={NETNS / self._netns}", *self._podman(), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run([*self.program, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
@@ -245,6 +251,16 @@ class Podman(Daemon):
     def clear(self) -> None:
         self.run("rm", "-fa", "-t", "0")
 
+    @property
+    def program(self) -> list[str]:
+        """What runs ``podman`` where its service runs, with the same containers."""
+        return ["nsenter", f"--net={NETNS / self._netns}", *self._podman()]
+
+    @property
+    def used(self) -> Path:
+        """A file that is there once it was used."""
+        return self.folder / "tmp/alive"
+
     def _podman(self) -> list[str]:
         runtime = ["--runtime", needs.tool("runc", "runc"), "--cgroup-manager=cgroupfs", "--events-backend=file"]
         places = [
@@ -255,7 +271,8 @@ class Podman(Daemon):
             "--tmpdir",
             str(self.folder / "tmp"),
         ]
-        return [needs.tool("podman", "podman"), *runtime, "--storage-driver=vfs", *places]
+        settings = f"CONTAINERS_CONF={self.folder / 'containers.conf'}"
+        return ["env", settings, needs.tool("podman", "podman"), *runtime, "--storage-driver=vfs", *places]
 
 
 class Containerd(Daemon):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skytrail.tid import device_tid, device_tids, element_id, host_tid, namespace_tid
+from skytrail.tid import container_network_tid, container_tid, device_tid, device_tids, element_id, host_tid, namespace_tid
 
 HOST = "host/node-1"
 BOOT = "4a1b1ed9-91a2-41b5-959c-d019ebc30408"
@@ -34,6 +34,11 @@ def test_a_named_namespace_keeps_its_tid_over_boots() -> None:
 
 def test_a_container_is_its_id_and_not_the_name_of_its_namespace() -> None:
     assert namespace_tid(HOST, BOOT, 7, name="1f2e", container_id="abc") == "host/node-1/netns/container/abc"
+
+
+def test_a_container_and_a_network_of_its_runtime_are_of_their_host() -> None:
+    assert container_tid(HOST, "abc") == "host/node-1/container/abc"
+    assert container_network_tid(HOST, "docker", "a/b") == "host/node-1/network/docker/a%2Fb"
 
 
 def test_a_nameless_namespace_is_told_from_the_next_boots() -> None:

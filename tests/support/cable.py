@@ -7,10 +7,15 @@ import threading
 
 
 class Cable:
-    """Carries a port's connections to another port, until it is cut."""
+    """Carries a port's connections to another port, until it is cut.
+
+    Attributes:
+        held: it takes no new connections.
+    """
 
     def __init__(self, to: int) -> None:
         self._to, self._ends = to, list[socket.socket]()
+        self.held = False
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -21,6 +26,9 @@ class Cable:
                 near, _ = self._listening.accept()
             except OSError:
                 return
+            if self.held:
+                near.close()
+                continue
             try:
                 far = socket.create_connection(("127.0.0.1", self._to))
             except OSError:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-VERSION = b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"ApiVersion":"1.41"}'
+PING = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK"
 EVENTS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -20,7 +20,11 @@ def ok(body: bytes) -> bytes:
 
 @contextmanager
 def answering(path: Path, answers: dict[str, bytes]) -> Iterator[None]:
-    """A server that says what no real daemon does: an answer by the beginning of a path, else it hangs up."""
+    """A server that says what no real daemon does: an answer by a part of a path, else it hangs up.
+
+    As long as nothing else is said it answers a ping, and has no networks.
+    """
+    answers = {"/_ping": PING, "/networks": ok(b"[]")} | answers
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from topology.elements import Kind, Revision, State
+from topology.linkers.ovstunnels import read_tunnel
 from topology.path.devices import Address, Data, Owner, parse_addresses
 from topology.path.network import OWNERS, EdgeKeys, KindKeys, read_state
 
@@ -18,7 +19,8 @@ class Interface:
         id: of its node.
         tid: of its node.
         data: what its node says.
-        owner: ID of the node of the namespace, or host, that it is in; empty while that is not known.
+        owner: ID of the node of the namespace or host that it is in, or of its bridge of Open vSwitch; empty while that is not
+            known.
     """
 
     id: str
@@ -82,6 +84,8 @@ class Interfaces:
     def beneath(self, interface: Interface) -> str:
         """ID of the owner whose routes a tunnel's packets take; empty: the graph does not tell."""
         data = interface.data
+        if not data.if_index:  # a bridge of Open vSwitch has it, and is itself somebody's
+            return self._owner_of.get(interface.owner, "")
         if data.link_netns_id is None:
             return interface.owner
         host = interface.host
@@ -97,7 +101,7 @@ class Interfaces:
             before = place.host, place.name
             place.host, place.name = host_of(state.tid), owner.name if owner and owner.type != "host" else ""
             return set() if (place.host, place.name) == before else set(self._tunnels.get(place.host, ()))
-        data = read_state(state, Data) if kind.if_index is not None else None
+        data = read_state(state, Data) if kind.if_index is not None else read_tunnel(kind.type, state)
         if data is None:
             return self._forget(id_)
         return self._put(Interface(id_, state.tid, data, self._owner_of.get(id_, "")))
@@ -110,7 +114,9 @@ class Interfaces:
         self._owner_of[state.child] = state.parent
         self._owners.setdefault(state.parent, _Place()).interfaces.add(state.child)
         known = self.by_id.get(state.child)
-        return self._put(Interface(known.id, known.tid, known.data, state.parent)) if known else set()
+        if known is not None:
+            return self._put(Interface(known.id, known.tid, known.data, state.parent))
+        return {one.id for one in self.of(state.child)}  # a bridge of Open vSwitch: its tunnels are somewhere else now
 
     def _put(self, interface: Interface) -> set[str]:
         before = self.by_id.get(interface.id)
@@ -135,7 +141,9 @@ class Interfaces:
             if self._owner_of.get(child) == owner:
                 del self._owner_of[child]
             known = self.by_id.get(child)
-            return self._put(Interface(known.id, known.tid, known.data)) if known else set()
+            if known is not None:
+                return self._put(Interface(known.id, known.tid, known.data))
+            return {one.id for one in self.of(child)}
         if (place := self._owners.get(id_)) is not None:
             tunnels = set(self._tunnels.get(place.host, ()))
             place.host = place.name = ""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from topology.facts import EdgeFact
-from topology.linkers.interfaces import Interface, Interfaces
 
 E = TypeVar("E", bound=Hashable)
 
 Key: TypeAlias = "tuple[Hashable, ...]"
+
+
+class View(Protocol):
+    """What is read: interfaces, workloads."""
+
+    @property
+    def by_id(self) -> Mapping[str, Any]:
+        """Its elements."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +28,12 @@ class Linker(Generic[E]):
 
     Attributes:
         name: as the settings have it; its facts' source is ``linker/<name>``.
-        read: an interface → its evidence, each under a key.
+        read: an element of a view → its evidence, each under a key.
         join: the evidence under a key → the edges that it is enough for.
     """
 
     name: str
-    read: Callable[[Interface, Interfaces], Iterable[tuple[Key, E]]]
+    read: Callable[[Any, Any], Iterable[tuple[Key, E]]]
     join: Callable[[Key, list[E]], Iterable[EdgeFact]]
 
 
@@ -60,12 +68,12 @@ class Join(Generic[E]):
         """How many these are."""
         return len(self._said)
 
-    def take(self, touched: Iterable[str], interfaces: Interfaces) -> Outcome:
-        """Read some interfaces anew; gives what is otherwise for that."""
+    def take(self, touched: Iterable[str], view: View) -> Outcome:
+        """Read some elements anew; gives what is otherwise for that."""
         dirty: dict[Key, None] = {}
         for id_ in touched:
-            interface = interfaces.by_id.get(id_)
-            now = tuple(self._linker.read(interface, interfaces)) if interface is not None else ()
+            element = view.by_id.get(id_)
+            now = tuple(self._linker.read(element, view)) if element is not None else ()
             before = self._evidence.get(id_, ())
             if now == before:
                 continue

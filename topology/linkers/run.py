@@ -14,15 +14,22 @@ from skytrail.errors import SkytrailError
 from topology.facts import Report, Source
 from topology.linkers.interfaces import Interfaces
 from topology.linkers.join import Join, Linker, Outcome
+from topology.linkers.kubernetes import KUBERNETES
 from topology.linkers.neighbour import NEIGHBOUR
 from topology.linkers.nexthop import NEXT_HOP
 from topology.linkers.tunnel import TUNNEL
+from topology.linkers.workloads import Workloads
 from topology.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
 LINKERS: dict[str, Linker[Any]] = {one.name: one for one in (TUNNEL, NEIGHBOUR, NEXT_HOP)}
-"""By the name that the settings have."""
+"""By the name that the settings have; they read interfaces."""
+
+OF_WORKLOADS: dict[str, Linker[Any]] = {one.name: one for one in (KUBERNETES,)}
+"""The same; they read what of clusters and hosts belongs together."""
+
+_ALL = LINKERS | OF_WORKLOADS
 
 _LOOK = 0.2  # seconds between two looks at what changed
 _AGAIN = 5.0  # seconds until the next try after the store failed
@@ -48,6 +55,7 @@ class LinkerCounters:
 class _Running:
     source: Source
     join: Join[Any]
+    name: str
     whole: bool = True  # the next report tells all
 
 
@@ -79,6 +87,7 @@ class Linkers:
         self._store, self._report, self._names, self._host, self._clock = store, report, names, host, clock
         self._running: list[_Running] = []
         self._interfaces = Interfaces()
+        self._workloads = Workloads(self._interfaces)
         self._sequence: int | None = None  # None: the graph has to be read as a whole
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="linkers", daemon=True)
@@ -97,7 +106,7 @@ class Linkers:
 
     def edges(self) -> dict[str, int]:
         """How many edges each says."""
-        return {one.source.probe.partition("/")[2]: len(one.join) for one in self._running}
+        return {one.name: len(one.join) for one in self._running}
 
     def _follow(self) -> None:
         wait = 0.0
@@ -125,21 +134,26 @@ class Linkers:
         """Take in what changed since the last time, and report what follows. Raises StoreError."""
         began = time.monotonic()
         touched = self._begin() if self._sequence is None else self._read()
+        workloads = self._workloads.settle()
         for one in self._running:
-            outcome = one.join.take(touched, self._interfaces)
+            if one.name in LINKERS:
+                outcome = one.join.take(touched, self._interfaces)
+            else:
+                outcome = one.join.take(workloads, self._workloads)
             self._tell(one, outcome)
         self.counters.seconds += time.monotonic() - began
 
     def _begin(self) -> set[str]:
         """Read the whole graph."""
         self._interfaces = Interfaces()
-        sources = {name: Source(f"linker/{name}", self._host, service="hub") for name in LINKERS}
-        for name in LINKERS.keys() - set(self._names):  # what it said while it ran
+        self._workloads = Workloads(self._interfaces)
+        sources = {name: Source(f"linker/{name}", self._host, service="hub") for name in _ALL}
+        for name in _ALL.keys() - set(self._names):  # what it said while it ran
             self._report(Report(sources[name], self._clock(), whole=True))
-        self._running = [_Running(sources[name], Join(LINKERS[name])) for name in LINKERS if name in self._names]
+        self._running = [_Running(sources[name], Join(_ALL[name]), name) for name in _ALL if name in self._names]
         sequence = self._store.health().sequence  # first: what comes meanwhile is taken twice rather than never
         for revision in self._store.current():
-            self._interfaces.take(revision)
+            self._workloads.take(revision, self._interfaces.take(revision))
         self.counters.restarts += 1
         self._sequence = sequence
         return set(self._interfaces.by_id)
@@ -151,7 +165,9 @@ class Linkers:
             assert self._sequence is not None, "the graph was read"
             found = self._store.feed(self._sequence, _AT_ONCE)
             for revision in found:
-                touched |= self._interfaces.take(revision)
+                now = self._interfaces.take(revision)
+                self._workloads.take(revision, now)
+                touched |= now
             self.counters.changes += len(found)
             if found:
                 self._sequence = found[-1].sequence

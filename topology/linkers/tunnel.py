@@ -2,7 +2,7 @@
 
 A tunnel is there when each of its ends sends to the other: by the remote end that it was made with, or a forwarding entry.
 Members of one multicast group know each other by that. What an end that takes its remote from each packet (``external``)
-sends to is known by its forwarding entries alone.
+sends to is known by its forwarding entries alone. Ends whose numbers come from rules of OpenFlow fit each other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from topology.path.encapsulation import DEFAULT_PORTS, parse
 
 _MOST_LOCALS = 16  # addresses of a namespace that an end without one of its own may send from
 _MOST_MEMBERS = 16  # of a multicast group: more are not linked each with each
+OF_RULES = "flow"
+"""In the place of a number that rules of OpenFlow give to each packet; as Open vSwitch has it."""
+
 _GROUP = "group"
 _UNDERLAY = "underlay"
 
@@ -75,7 +78,9 @@ def join(key: Key, ends: list[End]) -> Iterator[EdgeFact]:
             yield EdgeFact(holder.tid, str(key[1]), _UNDERLAY, {"Address": holder.local})
         return
     kind, port, label, first, second = key
-    said = {"Kind": kind, **({"Port": port} if port != 0 else {}), **({"VNI": label} if label is not None else {})}
+    said = {"Kind": kind, **({"Port": port} if port != 0 else {})}
+    if label is not None:
+        said["Key" if label == OF_RULES else "VNI"] = label
     if first == _GROUP:
         if len(ends) <= _MOST_MEMBERS:
             for one, other in itertools.combinations(sorted(ends, key=lambda end: end.tid), 2):
@@ -94,11 +99,11 @@ def join(key: Key, ends: list[End]) -> Iterator[EdgeFact]:
             yield EdgeFact(a.tid, b.tid, "tunnel", {**said, **keys, "Endpoints": [first, second]})
 
 
-def _remotes(interface: Interface, tunnel: Tunnel) -> set[tuple[Address, int | None]]:
+def _remotes(interface: Interface, tunnel: Tunnel) -> set[tuple[Address, int | str | None]]:
     """Unicast addresses that it sends to, and with which VNI."""
-    found: set[tuple[Address, int | None]] = set()
+    found: set[tuple[Address, int | str | None]] = set()
     if (remote := parse(tunnel.remote)) is not None:
-        found.add((remote, tunnel.id))
+        found.add((remote, OF_RULES if tunnel.of_rules else tunnel.id))
     if interface.data.vxlan is not None:
         for entry in interface.data.fdb:
             address, label = parse(entry.ip), tunnel.id if entry.vni is None else entry.vni

@@ -129,6 +129,7 @@ class Tunnel(_Read, frozen=True, gc=False):
     encap_limit: int | None = None
     collect_metadata: bool = False
     udp_encap: str = ""
+    of_rules: bool = False  # Open vSwitch: the number comes from rules of OpenFlow, packet by packet
 
 
 class Bond(_Read, frozen=True, gc=False):

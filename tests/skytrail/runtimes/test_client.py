@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from lab.containers import IMAGE, Containerd, Dockerd
-from support.falseengine import EVENTS, VERSION, answering, event, ok
+from support.falseengine import EVENTS, answering, event, ok
 from support.netlab import until
 
 from skytrail.metrics import Kind
@@ -190,7 +190,7 @@ def test_nobody_speaks_for_anothers_containers(dockerd: Dockerd, tmp_path: Path)
     web = run(dockerd, "web")
     lies = event("start", web, {"name": "bank"}) + event("die", web, {}) + event("start", "f" * 64, {"name": "last"})
     refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-    answers = {"/version": VERSION, "/events": EVENTS + lies, "/containers/json": ok(b"[]"), "/containers/": refused}
+    answers = {"/events": EVENTS + lies, "/containers/json": ok(b"[]"), "/containers/": refused}
     with client(at_docker(dockerd.socket), at_docker(tmp_path / "s")) as runtimes:
         before = known(runtimes, web)
         with answering(tmp_path / "s", answers):
@@ -204,7 +204,7 @@ def test_one_that_tells_of_too_many_is_not_believed(tmp_path: Path, monkeypatch:
     many = b"".join(event("start", f"{number:064x}", {"name": f"c{number}", "much": "x" * 20_000}) for number in range(5))
     refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     one = event("die", f"{0:064x}", {}) + event("start", "f" * 64, {"name": "last"})
-    answers = {"/version": VERSION, "/events": EVENTS + many + one, "/containers/json": ok(b"[]"), "/containers/": refused}
+    answers = {"/events": EVENTS + many + one, "/containers/json": ok(b"[]"), "/containers/": refused}
     with answering(tmp_path / "s", answers), client(at_docker(tmp_path / "s")) as runtimes:
         known(runtimes, "f" * 64)
         found = runtimes.containers()
@@ -322,6 +322,15 @@ def test_sockets_are_found_by_the_table(tmp_path: Path) -> None:
         ("podman", "run/user/1001/podman/podman.sock", True),
         ("containerd", "run/containerd/containerd.sock", False),
     ]
+
+
+def test_podman_without_its_socket_is_found_once_it_was_used(tmp_path: Path) -> None:
+    (tmp_path / "run/libpod").mkdir(parents=True)
+    (tmp_path / "run/libpod/alive").touch()
+    assert [one.protocol for one in present(DEFAULTS, tmp_path)] == [Protocol.PODMAN]
+
+    with listening(tmp_path / "run/podman/podman.sock"):
+        assert [one.protocol for one in present(DEFAULTS, tmp_path)] == [Protocol.DOCKER]
 
 
 def test_so_many_sockets_and_no_more(tmp_path: Path) -> None:

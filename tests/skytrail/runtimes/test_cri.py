@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from lab.containers import IMAGE, Containerd
+from support.netlab import until
 
 from skytrail.runtimes.cgroups import group_of_process, owner
 from skytrail.runtimes.container import NoSuchApiError, RuntimeAwayError
@@ -97,6 +98,39 @@ def test_who_asks_need_not_wait(containerd: Containerd) -> None:
         api.wake()
         thread.join(60)
         assert not thread.is_alive()
+
+
+def test_what_happens_is_seen_without_waiting(containerd: Containerd) -> None:
+    with closing(CriApi(containerd.socket, every=3600.0)) as api:
+        api.start()
+        pod = containerd.pod("web-0", str(uuid.uuid4()))
+
+        def there() -> bool:
+            assert list(api.follow()) == []
+            return [one.id for one in api.start()] == [pod]
+
+        until(there, 30)
+        before = time.time_ns()
+        containerd.remove(pod)
+        after = time.time_ns()
+
+        def over() -> bool:
+            assert list(api.follow()) == []
+            return api.start() == []
+
+        until(over, 30)
+        assert before < api.ended(pod) < after
+
+
+def test_a_container_that_ended_is_told_when(api: CriApi, containerd: Containerd) -> None:
+    uid = str(uuid.uuid4())
+    pod = containerd.pod("web-0", uid)
+    container = containerd.container(pod, "app", uid, "web-0", {})
+    before = time.time_ns()
+    containerd.call("StopContainer", {1: container})
+
+    assert list(api.stopped()) == [container]
+    assert before < api.stopped()[container] < time.time_ns()
 
 
 def test_interrupt_ends_a_wait(containerd: Containerd) -> None:

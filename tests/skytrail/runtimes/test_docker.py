@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 from lab.containers import IMAGE, Dockerd, Podman
-from support.falseengine import EVENTS, VERSION, answering, event, ok
+from support.falseengine import EVENTS, answering, event, ok
 
 from skytrail.runtimes.cgroups import group_of_process, owner
 from skytrail.runtimes.container import Change, Container, NoSuchApiError, RuntimeAwayError
-from skytrail.runtimes.docker import DockerApi, nanoseconds
+from skytrail.runtimes.docker import DockerApi
+from skytrail.runtimes.dockermessages import nanoseconds
 
 Daemon = Dockerd | Podman
-
-_LIMITS = ("--ulimit", "nofile=1024:4096", "--ulimit", "nproc=1024:4096")  # Podman's own are beyond what a test may set
 
 
 @pytest.fixture(params=["docker", "podman"])
@@ -38,7 +37,7 @@ def client(daemon: Daemon, quiet: float = 60.0) -> Iterator[DockerApi]:
 
 def run(daemon: Daemon, name: str, *arguments: str, command: tuple[str, ...] = ()) -> str:
     """Run a container; gives its ID, at its start or, with ``--rm``, at its end."""
-    return daemon.run("run", "--name", name, "--network", "none", *_LIMITS, *arguments, IMAGE, *command)
+    return daemon.run("run", "--name", name, "--network", "none", *arguments, IMAGE, *command)
 
 
 def collect(api: DockerApi, act: threading.Thread, count: int) -> list[Change]:
@@ -170,20 +169,20 @@ NONSENSE = {
     "no HTTP": b"\x00\xff\r\n\r\n",
     "hangs up": b"",
     "no JSON": ok(b"<html>"),
-    "other JSON": ok(b'["ApiVersion"]'),
-    "a number for a text": ok(b'{"ApiVersion": 1.41}'),
+    "other JSON": ok(b'{"Id": 1}'),
+    "a number for a text": ok(b'[{"Id": 1.41}]'),
     "deep": ok(b"[" * 100_000),
-    "no UTF-8": ok(b'{"ApiVersion": "\xff\xfe"}'),
-    "cut": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"ApiVer',
+    "no UTF-8": ok(b'[{"Id": "\xff\xfe"}]'),
+    "cut": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{"Id',
     "an error": b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
     "too much": b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b" " * 5_000_000,
 }
 
 
 @pytest.mark.parametrize("kind", NONSENSE)
-def test_an_answer_that_is_nonsense_is_an_error(kind: str, tmp_path: Path) -> None:
-    cut = NONSENSE[kind]
-    with answering(tmp_path / "s", {"/version": cut}):
+def test_an_answer_that_is_nonsense_is_an_error(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skytrail.runtimes.docker._LIST_MAX", 4 << 20)
+    with answering(tmp_path / "s", {"/events": EVENTS, "/containers/json": NONSENSE[kind]}):
         api = DockerApi(tmp_path / "s")
         if kind == "cut":  # the rest never comes
             api._calls.timeout = 0.2
@@ -192,12 +191,31 @@ def test_an_answer_that_is_nonsense_is_an_error(kind: str, tmp_path: Path) -> No
         api.close()
 
 
+@pytest.mark.parametrize("kind", ["no HTTP", "hangs up", "cut", "an error"])
+def test_a_ping_that_is_nonsense_is_an_error(kind: str, tmp_path: Path) -> None:
+    with answering(tmp_path / "s", {"/_ping": NONSENSE[kind]}):
+        api = DockerApi(tmp_path / "s")
+        api._calls.timeout = 0.2
+        with pytest.raises(RuntimeAwayError, match="/s: "):
+            api.start()
+        api.close()
+
+
+@pytest.mark.parametrize("version", ["", "x", "1.41/../..", "1" * 5000])
+def test_a_version_that_is_none_is_not_asked_for(version: str, tmp_path: Path) -> None:
+    ping = b"HTTP/1.1 200 OK\r\nApi-Version: %s\r\nContent-Length: 100000\r\n\r\n%s" % (version.encode(), b" " * 100_000)
+    with answering(tmp_path / "s", {"/_ping": ping, "/events": EVENTS, "/v": b"", "/containers/json": ok(b"[]")}):
+        api = DockerApi(tmp_path / "s")
+        assert api.start() == []
+        api.close()
+
+
 @pytest.mark.parametrize(
     "event", [b"{}\n", b'{"Type":"container","Action":"start"}\n', b'{"Type":"network","Action":"start","Actor":{"ID":"a"}}\n']
 )
 def test_an_event_that_tells_nothing_is_passed_over(event: bytes, tmp_path: Path) -> None:
     events = EVENTS + b"%x\r\n%s\r\n0\r\n\r\n" % (len(event), event)
-    with answering(tmp_path / "s", {"/version": VERSION, "/events": events, "/json": ok(b"[]")}):
+    with answering(tmp_path / "s", {"/events": events, "/json": ok(b"[]")}):
         api = DockerApi(tmp_path / "s")
         assert api.start() == []
         with pytest.raises(RuntimeAwayError, match="its events have ended"):
@@ -206,7 +224,7 @@ def test_an_event_that_tells_nothing_is_passed_over(event: bytes, tmp_path: Path
 
 
 def test_an_event_that_is_nonsense_is_an_error(tmp_path: Path) -> None:
-    with answering(tmp_path / "s", {"/version": VERSION, "/events": EVENTS + b"3\r\n{]\n\r\n", "/json": ok(b"[]")}):
+    with answering(tmp_path / "s", {"/events": EVENTS + b"3\r\n{]\n\r\n", "/json": ok(b"[]")}):
         api = DockerApi(tmp_path / "s")
         api.start()
         with pytest.raises(RuntimeAwayError, match="cannot be read"):
@@ -218,7 +236,6 @@ def test_an_event_that_is_nonsense_is_an_error(tmp_path: Path) -> None:
 def test_one_that_ends_while_it_is_looked_at_is_as_its_event_told(status: int, tmp_path: Path) -> None:
     attributes = {"image": "box:1", "name": "short", "exitCode": "0", "podId": "", "tier": "batch"}
     answers = {
-        "/version": VERSION,
         "/events": EVENTS + event("start", "a" * 64, attributes),
         "/containers/json": ok(b"[]"),
         "/containers/": b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status,  # Podman 4.3: 500, "no such container"
@@ -233,18 +250,18 @@ def test_one_that_ends_while_it_is_looked_at_is_as_its_event_told(status: int, t
 
 
 def test_who_speaks_something_else(tmp_path: Path) -> None:
-    with answering(tmp_path / "s", {"/": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}):
+    with answering(tmp_path / "s", {"/_ping": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}):
         api = DockerApi(tmp_path / "s")
-        with pytest.raises(NoSuchApiError, match="nothing is at /version"):
+        with pytest.raises(NoSuchApiError, match="nothing is at /_ping"):
             api.start()
         api.close()
 
 
 def test_no_more_than_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skytrail.runtimes.docker.MAX_CONTAINERS", 3)
+    monkeypatch.setattr("skytrail.runtimes.engine.MAX_CONTAINERS", 3)
     listed = ok(json.dumps([{"Id": f"{number:064x}", "Names": [f"/c{number}"]} for number in range(5)]).encode())
     inspected = ok(json.dumps({"Id": "0" * 64, "Name": "/c", "State": {"Running": True, "Pid": 1}}).encode())
-    answers = {"/version": VERSION, "/events": EVENTS, "/containers/json": listed, "/containers/": inspected}
+    answers = {"/events": EVENTS, "/containers/json": listed, "/containers/": inspected}
     with answering(tmp_path / "s", answers):
         api = DockerApi(tmp_path / "s")
         assert len(api.start()) == 3

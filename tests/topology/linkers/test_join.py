@@ -86,6 +86,53 @@ def test_tunnels_whose_ends_fit(kind: str, left: Json, right: Json, expected: li
     assert ends(TUNNEL, tunnelled({**left}, {**right}, kind), "tunnel") == expected
 
 
+def switched(kind: str, *ends: tuple[str, str, Json]) -> Graph:
+    """Hosts with an Open vSwitch each: (name, address, options of its tunnel)."""
+    graph = Graph()
+    for name, address, options in ends:
+        host = graph.host(name)
+        graph.device(host, "br-phy", "tun", f"{address}/24")
+        bridge = graph.node(f"{host}/ovs/br", name, {"Type": "ovsbridge", "Name": "br-int", "UUID": "u"})
+        graph.edge(host, bridge, "ownership")
+        node = graph.node(f"{host}/ovs/t0", name, {"Type": kind, "Name": "t0", "UUID": "v", "Ovs": {"Options": options}})
+        graph.edge(bridge, node, "ownership")
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right", "said"),
+    [
+        ("vxlan", {"remote_ip": B, "key": "7"}, {"remote_ip": A, "key": "0x7"}, {"Kind": "vxlan", "Port": 4789, "VNI": 7}),
+        ("vxlan", {"remote_ip": B, "local_ip": A}, {"remote_ip": A, "key": "0"}, {"Kind": "vxlan", "Port": 4789, "VNI": 0}),
+        ("vxlan", {"remote_ip": B, "dst_port": "8472"}, {"remote_ip": A}, None),
+        ("vxlan", {"remote_ip": B, "key": "7"}, {"remote_ip": A, "key": "8"}, None),
+        ("vxlan", {"remote_ip": B, "in_key": "7", "out_key": "8"}, {"remote_ip": A, "in_key": "8", "out_key": "7"},
+         {"Kind": "vxlan", "Port": 4789, "Key": 8, "KeyBack": 7}),
+        ("geneve", {"remote_ip": B, "key": "flow"}, {"remote_ip": A, "key": "flow"},
+         {"Kind": "geneve", "Port": 6081, "Key": "flow"}),
+        ("geneve", {"remote_ip": B, "key": "flow"}, {"remote_ip": "flow", "key": "flow"}, None),
+        ("gre", {"remote_ip": B}, {"remote_ip": A}, {"Kind": "gretap"}),
+        ("gre", {"remote_ip": B, "key": "1"}, {"remote_ip": A, "key": "1"}, {"Kind": "gretap", "Key": 1}),
+        ("gre", {"remote_ip": B, "key": "1"}, {"remote_ip": A}, None),
+        ("gre", {"remote_ip": B}, {}, None),
+        ("patch", {"peer": "x", "remote_ip": B}, {"peer": "y", "remote_ip": A}, None),
+    ],
+)  # fmt: skip
+def test_tunnels_of_open_vswitch(kind: str, left: Json, right: Json, said: Json | None) -> None:
+    found = edges(TUNNEL, switched(kind, ("a", A, left), ("b", B, right)), "tunnel")
+    assert [one.metadata for one in found] == ([{**said, "Endpoints": [A, B]}] if said else [])
+    assert [(one.parent, one.child) for one in found] == ([("host/a/ovs/t0", "host/b/ovs/t0")] if said else [])
+
+
+def test_a_tunnel_of_open_vswitch_leads_to_one_of_the_kernels_too() -> None:
+    graph = switched("vxlan", ("a", A, {"remote_ip": B, "key": "7", "local_ip": A}))
+    host = graph.host("b")
+    graph.device(host, "eth0", "device", f"{B}/24")
+    graph.device(host, "vx7", "vxlan", **vxlan(7, A))
+    assert ends(TUNNEL, graph, "tunnel") == [("host/a/ovs/t0", "host/b/link/vx7")]
+    assert ends(TUNNEL, graph, "underlay") == [("host/a/link/br-phy", "host/a/ovs/t0")]
+
+
 def test_a_tunnel_says_what_it_is() -> None:
     [edge] = edges(TUNNEL, tunnelled(vxlan(7, B, Local=A), vxlan(7, A, Local=B)), "tunnel")
     assert edge.metadata == {"Kind": "vxlan", "Port": 4789, "VNI": 7, "Endpoints": [A, B]}
@@ -210,7 +257,9 @@ def test_changes_in_any_order_end_in_what_a_fresh_look_gives(name: str, seed: in
     graph = tunnelled(vxlan(7, B, Local=A), vxlan(7, A), c=vxlan(7, A), d=vxlan(8, B, Local="192.0.2.4"))
     more = neighbours(ENTRY, b={"eth0": {"ip": ["10.0.0.2/24"], "mac": MAC}}, c={"eth0": {"ip": ["10.0.0.2/24"], "mac": MAC}})
     further = routed(entry=bool(seed % 2), twin=True)
-    known = {one.id: one for one in (*graph.revisions, *more.revisions, *further.revisions, *beneath().revisions)}
+    switches = switched("vxlan", ("e", A, {"remote_ip": B}), ("f", B, {"remote_ip": A, "local_ip": B}))
+    graphs = (graph, more, further, beneath(), switches)
+    known = {one.id: one for each in graphs for one in each.revisions}
     interfaces, join, there = Interfaces(), Join(LINKERS[name]), dict[str, Revision]()
     said: dict[str, EdgeFact] = {}
     for number in range(2, 200):

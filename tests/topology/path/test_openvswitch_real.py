@@ -64,14 +64,10 @@ class Workloads:
             switch.vsctl(f"add-port {bridges[number % 2]} {port}{_set_port(port, self.settings[port])}")
         self._lab = ProbeLab(net, folder)
         tid = host_tid(read_host("").host_id)
-        self._probe = OvsdbProbe(self._lab.reconciler.report, Source("ovsdb", HOST), tid, self._devices, switch.remote)
+        self._probe = OvsdbProbe(
+            self._lab.reconciler.report, Source("ovsdb", HOST), tid, self._lab.probe.devices, switch.remote
+        )
         self._probe.start()
-
-    def _devices(self) -> dict[str, str]:
-        states = {one.id: one.state for one in self._lab.store.current() if one.state}
-        [of] = [id_ for id_, state in states.items() if not state.parent and state.metadata.get("Name") == self.switch_netns]
-        owned = (states[one.child] for one in states.values() if one.parent == of and "ownership" in str(one.metadata))
-        return {one.metadata["Name"]: one.tid for one in owned}
 
     def graph(self) -> list[Revision]:
         def there() -> list[Revision]:

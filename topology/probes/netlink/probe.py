@@ -24,12 +24,13 @@ from skytrail.kernel.linktable import (
     Resynced,
     Told,
 )
-from skytrail.kernel.namespaces import Namespace
+from skytrail.kernel.namespaces import Key, Namespace
 from skytrail.kernel.netlink import NetlinkDecodeError
 from skytrail.kernel.tid_state import TidRegistry
 from skytrail.kernel.worker import NamespaceWorker
 from topology.elements import Metadata, node_id
 from topology.facts import Fact, Report, Source
+from topology.probes.devices import Device, Devices
 from topology.probes.ethtool.monitor import Changes
 from topology.probes.ethtool.watcher import EthtoolWatcher, Found
 from topology.probes.netlink.addressdata import decode_address
@@ -113,12 +114,27 @@ class NetlinkProbe:
             if not self._first:
                 self._report(self._clock(), {}, {}, set())
 
-    def own_devices(self) -> dict[str, str] | None:
-        """TIDs of our own namespace's links by name; None: before the first look."""
+    def devices(self) -> Devices | None:
+        """All links that are followed; None: before the first look."""
         with self._lock:
             if self._first:
                 return None
-            return {known.link.name: known.tid for key, known in self._links.by_key.items() if key[0] == self._own}
+            known = [(cookie, one.link, one.tid) for (cookie, _), one in self._links.by_key.items()]
+            own, owners = self._own, {cookie: self._owner(cookie) for cookie in self._namespaces}
+        found = (Device(cookie, link.name, link.ifindex, link.mac.hex(":"), link.kind, tid) for cookie, link, tid in known)
+        return Devices(own, tuple(found), owners)
+
+    def namespace_tids(self) -> dict[Key, str] | None:
+        """TIDs of namespaces, the host's for its own; None: before the first look."""
+        with self._lock:
+            return None if self._first else {one.key: self._owner(cookie) for cookie, one in self._namespaces.items()}
+
+    def device_tids(self, namespace: Key) -> dict[str, str]:
+        """TIDs of a namespace's links by name."""
+        with self._lock:
+            cookies = [cookie for cookie, one in self._namespaces.items() if one.key == namespace]
+            found = [self._links.by_key[key] for cookie in cookies for key in self._links.of(cookie)]
+            return {known.link.name: known.tid for known in found}
 
     def stop(self) -> None:
         """End the watching."""

@@ -10,8 +10,10 @@ from typing import Any
 import structlog
 
 from topology.facts import Fact, Report, Source
-from topology.probes.ovsdb.source import DatabaseSource
-from topology.probes.ovsdb.translate import Tables, facts
+from topology.probes.devices import Devices
+from topology.probes.ovsdb.joining import Joining
+from topology.probes.ovsdb.source import LOCAL, DatabaseSource
+from topology.probes.ovsdb.translate import Tables, Translator
 
 _log = structlog.get_logger(__name__)
 
@@ -23,10 +25,11 @@ class OvsdbProbe:
         sink: takes a report; what it raises is logged, and the watching goes on.
         source: under which the facts are reported.
         host_tid: of this host.
-        devices: the TIDs of its own devices by name; None: not known yet. After a change :meth:`devices_changed` is called.
+        devices: the kernel's; None: not known yet. After a change :meth:`devices_changed` is called.
         remote: where the database is.
         clock: µs since the epoch.
         tls: for ``ssl`` (:class:`DatabaseSource`).
+        follow: is told the bridges, by name their UUIDs, after each change of the database.
     """
 
     def __init__(
@@ -34,12 +37,16 @@ class OvsdbProbe:
         sink: Callable[[Report], object],
         source: Source,
         host_tid: str,
-        devices: Callable[[], Mapping[str, str] | None],
+        devices: Callable[[], Devices | None],
         remote: str,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         tls: tuple[str, str, str] | None = None,
+        follow: Callable[[Mapping[str, str]], object] = lambda _: None,
     ) -> None:
-        self._sink, self._source, self._host_tid, self._devices, self._clock = sink, source, host_tid, devices, clock
+        self._follow = follow
+        self._sink, self._source, self._devices, self._clock = sink, source, devices, clock
+        self._translator = Translator(host_tid)
+        self._joining = Joining(near=remote.startswith(LOCAL))
         self._told: dict[str, Fact] = {}
         self._tables: Tables | None = None
         self._whole = True
@@ -81,14 +88,16 @@ class OvsdbProbe:
         with self._lock:
             self._tables = tables
             self._report(tables)
+        self._follow({row["name"]: uuid for uuid, row in tables["Bridge"].items()})
 
     def _report(self, tables: Tables) -> None:
         observed, devices = self._clock(), self._devices()
         if devices is None:
             return
-        now = {fact.id: fact for fact in facts(tables, self._host_tid, devices)}
+        joined = self._joining.join(tables["Interface"], devices)
+        now = self._translator.facts(tables, joined)
         whole, before = self._whole, {} if self._whole else self._told
-        changed = tuple(fact for id_, fact in now.items() if before.get(id_) != fact)
+        changed = tuple(fact for id_, fact in now.items() if (was := before.get(id_)) is not fact and was != fact)
         gone = tuple(before.keys() - now.keys())
         if not (changed or gone or whole):
             return

@@ -18,9 +18,13 @@ from topology.probes.ovsdb.translate import Row, Tables
 
 _log = structlog.get_logger(__name__)
 
-_UNIX = "unix:"
+LOCAL = "unix:"
+"""How a database's address begins that is a socket of this host's."""
+
 _LOOK = 1.0  # seconds between two looks for a socket that is not there
 _REST = 20  # ms in which changes that come together become one
+_ROOT = "Open_vSwitch"
+"""The table that has one row, from the first start of a switch on."""
 _ABSENT = "is not there"
 
 Column: TypeAlias = "str | dict[str, Any]"
@@ -41,10 +45,24 @@ def _rows(table: str) -> Column:
 _MAP: Column = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
 
 SCHEMA: Mapping[str, Mapping[str, Column]] = {
-    "Open_vSwitch": {"ovs_version": _optional("string"), "db_version": _optional("string")},
+    "Open_vSwitch": {
+        "ovs_version": _optional("string"),
+        "db_version": _optional("string"),
+        "manager_options": _rows("Manager"),
+        "external_ids": _MAP,
+        "other_config": _MAP,
+    },
+    "Manager": {"target": "string", "is_connected": "boolean"},
+    "Controller": {"target": "string", "is_connected": "boolean", "role": _optional("string")},
     "Bridge": {
         "name": "string",
         "ports": _rows("Port"),
+        "mirrors": _rows("Mirror"),
+        "controller": _rows("Controller"),
+        "stp_enable": "boolean",
+        "rstp_enable": "boolean",
+        "mcast_snooping_enable": "boolean",
+        "flood_vlans": _set("integer"),
         "datapath_type": "string",
         "datapath_id": _optional("string"),
         "fail_mode": _optional("string"),
@@ -61,6 +79,9 @@ SCHEMA: Mapping[str, Mapping[str, Column]] = {
         "vlan_mode": _optional("string"),
         "bond_mode": _optional("string"),
         "lacp": _optional("string"),
+        "bond_active_slave": _optional("string"),
+        "status": _MAP,
+        "rstp_status": _MAP,
         "external_ids": _MAP,
         "other_config": _MAP,
     },
@@ -69,11 +90,27 @@ SCHEMA: Mapping[str, Mapping[str, Column]] = {
         "type": "string",
         "ofport": _optional("integer"),
         "mac_in_use": _optional("string"),
+        "ifindex": _optional("integer"),
+        "admin_state": _optional("string"),
+        "link_state": _optional("string"),
+        "mtu": _optional("integer"),
+        "lacp_current": _optional("boolean"),
         "options": _MAP,
         "status": _MAP,
         "error": _optional("string"),
         "external_ids": _MAP,
         "other_config": _MAP,
+    },
+    "Mirror": {
+        "name": "string",
+        "select_all": "boolean",
+        "select_src_port": _rows("Port"),
+        "select_dst_port": _rows("Port"),
+        "select_vlan": _set("integer"),
+        "output_port": _rows("Port"),
+        "output_vlan": _optional("integer"),
+        "snaplen": _optional("integer"),
+        "external_ids": _MAP,
     },
 }
 """The columns that are followed, by table."""
@@ -127,17 +164,17 @@ class DatabaseSource:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if self._remote.startswith(_UNIX) and not Path(self._remote.removeprefix(_UNIX)).exists():
+            if self._remote.startswith(LOCAL) and not Path(self._remote.removeprefix(LOCAL)).exists():
                 self._stopping.wait(_LOOK)
                 continue
             try:
                 self._follow()
             except ImportError:
-                self.failure = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.remote to null"
+                self.failure = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.databases to []"
                 _log.warning("ovsdb_not_read", remote=self._remote, reason=self.failure)
                 return
             except Exception as error:  # noqa: BLE001 - whatever the library makes of an answer: begin anew
-                self.failure = f"{self._remote}: {error}"
+                self.failure = f"{self._remote}: {error!r}"
                 _log.exception("ovsdb_failed", remote=self._remote)
                 self._stopping.wait(_LOOK)
 
@@ -152,11 +189,15 @@ class DatabaseSource:
                 replica.run()
                 connected = replica._session.is_connected()  # noqa: SLF001 - the library tells nowhere else
                 if replica.change_seqno != seen and connected:
-                    seen, told = replica.change_seqno, True
+                    seen, found = replica.change_seqno, rows.read()
+                    if not found[_ROOT]:  # what the library cannot read it leaves out, and tells nobody
+                        told, self.failure = False, f"{self._remote} has no row in {_ROOT}: see 'ovs-vsctl init'"
+                        continue
+                    told = True
                     if self.failure is not None:
                         self.resyncs += 1
                     self.failure = None
-                    self._take(rows.read())
+                    self._take(found)
                     self._stopping.wait(_REST / 1000)
                     continue
                 if told and not connected:

@@ -1,0 +1,165 @@
+"""A server that says what no API server does: nothing crashes, ends or grows; what can be read is, the rest is counted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support.kubelab import KubeLab
+from support.netlab import until
+
+from topology.probes.kubernetes import connection
+
+Make = Callable[..., KubeLab]
+Json = dict[str, Any]
+
+
+def pod(name: str, **more: Any) -> Json:
+    return {"metadata": {"name": name, "uid": name, "namespace": "ns", "resourceVersion": "5", **more}}
+
+
+class Served:
+    """What a server answers to lists and watches of pods; each watch is another one of these, the last one stays.
+
+    Attributes:
+        pages: bodies of lists, by their ``continue``.
+        watches: what each watch is answered: a status, and lines.
+    """
+
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {"": b'{"metadata": {"resourceVersion": "1"}, "items": null}'}
+        self.watches: list[tuple[int, list[bytes]]] = []
+        self.versions: list[str] = []
+        self.lists = 0
+        self.ended = threading.Event()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        query = {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
+        if "watch" not in query:
+            self.lists += 1
+            body = self.pages[query.get("continue", "")]
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+            return
+        self.versions.append(query["resourceVersion"])
+        stays = len(self.watches) < 1
+        status, lines = self.watches.pop(0) if self.watches else (200, [])
+        handler.send_response(status)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        for line in lines:
+            handler.wfile.write(line)
+        handler.wfile.flush()
+        if stays:
+            self.ended.wait(20)
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Served, str]]:
+    made = Served()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.answer(self)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield made, f"http://127.0.0.1:{server.server_address[1]}"
+    made.ended.set()
+    server.shutdown()
+    server.server_close()
+
+
+def place_of(folder: Path, url: str) -> Path:
+    path = folder / "config"
+    contexts = [{"name": "a", "context": {"cluster": "a", "user": "a"}}]
+    clusters, users = [{"name": "a", "cluster": {"server": url}}], [{"name": "a", "user": {}}]
+    told = {"current-context": "a", "contexts": contexts, "clusters": clusters, "users": users}
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **told}))
+    return path
+
+
+def line(type_: str, given: Any) -> bytes:
+    return json.dumps({"type": type_, "object": given}).encode() + b"\n"
+
+
+def names(graph: KubeLab) -> set[str]:
+    return {said["Name"] for said in graph.graph()[0].values() if said["Type"] == "pod"}
+
+
+def test_what_cannot_be_read_is_counted_and_the_rest_is_seen(tmp_path: Path, lab: Make, served: tuple[Served, str]) -> None:
+    server, url = served
+    items = [pod("a"), 7, {"metadata": None}, {"metadata": {"name": "x"}}, pod("b"), {**pod("bad"), "spec": {"nodeName": 5}}]
+    server.pages[""] = json.dumps({"metadata": {"continue": "next"}, "items": items}).encode()
+    server.pages["next"] = json.dumps({"metadata": {"resourceVersion": "3"}, "items": [pod("c")]}).encode()
+    garbage = [
+        b"\n",
+        b"no json\n",
+        b"{}\n",
+        b'{"type": 5, "object": 6}\n',
+        b"\xff\xfe\n",
+        line("ADDED", 7),
+        line("OTHER", pod("o")),
+    ]
+    server.watches = [(200, [*garbage, line("ADDED", pod("d")), line("DELETED", pod("a")), line("DELETED", pod("never"))])]
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: graph.probe.active and names(graph) == {"b", "c", "d", "o"}, 20)
+    source = graph.probe.sources["pod"]
+    assert source.counters.malformed >= 4 + 4
+    assert (source.counters.lists, server.lists) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        (410, [b'{"message": "too old"}']),
+        (200, [line("ERROR", {"code": 410, "message": "too old"})]),
+        (200, [line("ERROR", {"code": 504, "message": "lost"})]),
+    ],
+)
+def test_what_the_server_has_forgotten_is_listed_anew(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], trouble: tuple[int, list[bytes]]
+) -> None:
+    server, url = served
+    server.pages[""] = json.dumps({"metadata": {"resourceVersion": "3"}, "items": [pod("a")]}).encode()
+    server.watches = [trouble, (200, [])]
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: server.lists == 2 and graph.probe.failure is None, 20)
+    assert graph.probe.active
+
+
+@pytest.mark.parametrize(
+    "trouble", [(500, [b"<html>"]), (401, [b"{}"]), (429, []), (200, [line("ERROR", {"code": 500, "message": "x"})]), (302, [])]
+)
+def test_another_error_is_told_and_the_watch_goes_on_where_it_was(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], trouble: tuple[int, list[bytes]]
+) -> None:
+    server, url = served
+    bookmark = line("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+    server.watches = [(200, [bookmark]), trouble, (200, [line("ADDED", pod("late"))])]
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: names(graph) == {"late"}, 20)
+    assert server.lists == 1
+    assert server.versions == ["1", "9", "9"]
+
+
+def test_a_line_without_end_is_given_up(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_LONGEST_LINE", 100_000)
+    server, url = served
+    server.watches = [(200, [b"x" * 300_000]), (200, [line("ADDED", pod("late"))])]
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: names(graph) == {"late"}, 20)
+    assert server.lists == 1
