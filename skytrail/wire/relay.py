@@ -38,29 +38,41 @@ class _Waiting:
         self._room, self._most, self._names, self._size = room, most, names, 0
         self._below = {tid: [one for one in begin if one != f"{tid}/"] for tid, begin in below.items()}
         self._said: Counter[str] = Counter()
+        self._waits: Counter[str] = Counter()
+        self._left_out: set[str] = set()
         self._call_off: CallOff
         self._replies: asyncio.Queue[wire.Reply | None] = asyncio.Queue()  # bounded by the room
-        self.full = False
+        self._over = False
 
     def begins(self, call_off: CallOff) -> None:
         """As that says."""
         self._call_off = call_off
 
     def part(self, tid: str, data: bytes) -> None:
-        """As that says; where there is no room it is full, and takes no more."""
+        """As that says; where there is no room, the largest of what waits is left out."""
         size = len(data) + OF_PART
         if self._said[tid] > self._most:
-            told = f"it is larger than {self._most >> 20} MiB: ask for less, or set hub.ask_max"
-            self.dropped(tid, f"its answer is left out: {told}")
-            self._call_off(tid)
-            return
+            self._leave_out(tid, f"it is larger than {self._most >> 20} MiB: ask for less, or set hub.ask_max")
         self._said[tid] += size
-        if self.full or self._size + size > self._room.most or not self._room.take(size, self._size):
-            self.full = True
-            self._replies.put_nowait(None)
-            return
-        self._size += size
-        self._replies.put_nowait(wire.Reply(tid=tid, host=self._host(tid), part=data, below=self._below.get(tid, ())))
+        while not self._over and tid not in self._left_out:
+            if self._size + size <= self._room.most and self._room.take(size, self._size):
+                self._size += size
+                self._waits[tid] += size
+                self._replies.put_nowait(wire.Reply(tid=tid, host=self._host(tid), part=data, below=self._below.get(tid, ())))
+                return
+            waits = self._waits + Counter({tid: size})
+            self._leave_out(max(waits, key=lambda one: (waits[one], one == tid)), NO_ROOM)
+
+    def _leave_out(self, tid: str, reason: str) -> None:
+        """Send no more of a host's answer, and none of what waits."""
+        self._left_out.add(tid)
+        waiting = [self._replies.get_nowait() for _ in range(self._replies.qsize())]
+        for one in waiting:
+            if one is None or one.tid != tid:
+                self._replies.put_nowait(one)
+        self._give(tid, self._waits[tid])
+        self.dropped(tid, f"its answer is left out: {reason}")
+        self._call_off(tid)
 
     def ended(self, tid: str, failure: str) -> None:
         """As that says."""
@@ -78,22 +90,22 @@ class _Waiting:
         self._replies.put_nowait(None)
 
     async def next(self) -> wire.Reply | None:
-        """The next one, whose room is given back; None: that was the last, or there is no room."""
+        """The next one, whose room is given back; None: that was the last."""
         reply = await self._replies.get()
-        if reply is None or self.full:
-            return None
-        if reply.part:
-            self._give(len(reply.part) + OF_PART)
+        if reply is not None and reply.part:
+            self._give(reply.tid, len(reply.part) + OF_PART)
         return reply
 
     def drop(self) -> None:
-        """Give all room back."""
-        self.full = True
-        self._give(self._size)
+        """Take no more, and give all room back."""
+        self._over = True
+        for tid, size in self._waits.items():
+            self._give(tid, size)
 
-    def _give(self, size: int) -> None:
+    def _give(self, tid: str, size: int) -> None:
         self._room.give(size)
         self._size -= size
+        self._waits[tid] -= size
 
 
 class Relay:
@@ -148,8 +160,6 @@ class Relay:
         try:
             while (reply := await waiting.next()) is not None:
                 yield reply
-            if waiting.full:
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, NO_ROOM)
         finally:
             late.cancel()
             agents.end(begun, seconds)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from support.netlab import until
 from support.wire_v1 import OldHub
 
 from skytrail.asking.asker import Answer, Answers
+from skytrail.asking.collecting import Room
 from skytrail.asking.questions import FlowsQuestion, Part, Question, Range, encode_question
 from skytrail.asking.terms import Compare
 from skytrail.errors import RunError
@@ -25,6 +27,7 @@ from skytrail.settings.tree import Http, Hub, Settings, Wire
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.exposure import advertised, asking_refusal, peer_refusal
 from skytrail.wire.peers import Other
+from skytrail.wire.relay import _Waiting
 from skytrail.wire.security import HubSecurity, connector, wire_files
 from topology.facts import Report, Source
 from topology.remote.elsewhere import Elsewhere
@@ -398,19 +401,47 @@ def test_more_questions_than_a_hub_takes_of_others_are_refused(site: Hubs) -> No
     assert [(uuids(one), one.missing) for one in found] == [({"host/a": ["1"]}, {})] * 20
 
 
-def test_an_answer_that_finds_no_room_at_the_other_hub_is_named(site: Hubs) -> None:
+def test_an_answer_that_finds_no_room_at_the_other_hub_is_named_and_small_ones_are_told(site: Hubs) -> None:
     site.hub()
     site.hub(most=1 << 20)
     site.agent(1, "a", saying(Part([{"UUID": "1", "Text": "x" * 600_000}])))
+    site.agent(1, "b", saying(flows(2)))
     site.meet()
-    assert site.hubs[1].asker.room.take(3 << 20, 0)
-    assert (
-        site.ask(0)
-        .missing["a"]
-        .endswith("which refuses: there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max")
-    )
-    site.hubs[1].asker.room.give(3 << 20)
-    assert uuids(site.ask(0)) == {"host/a": ["1"]}
+    room = site.hubs[1].asker.room
+    assert room.take(3 << 20, 0)
+    no_room = "there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max"
+    found = site.ask(0)
+    assert (uuids(found), found.missing) == ({"host/b": ["2"]}, {"a": f"its answer is left out: {no_room}"})
+    assert site.hubs[1].asker.results == {"answered": 1, "crowded": 1}
+    room.give(3 << 20)
+    assert uuids(site.ask(0)) == {"host/a": ["1"], "host/b": ["2"]}
+    assert room._used == 0
+
+
+def test_of_what_waits_for_a_hub_that_reads_nothing_the_largest_is_left_out() -> None:
+    room, called_off = Room(1 << 20), list[str]()
+    waiting = _Waiting(room, 1 << 20, {}, {})
+    waiting.begins(called_off.append)
+    for tid, size in (("b", 300_000), ("a", 300_000), ("a", 300_000), ("b", 200_000), ("a", 9)):
+        waiting.part(tid, bytes(size))
+    waiting.ended("b", "")
+    waiting.done()
+    assert called_off == ["a"]
+
+    async def read() -> list[tuple[str, int, bool]]:
+        return [(one.tid, len(one.part), one.dropped) async for one in aiter_of(waiting)]
+
+    assert asyncio.run(read()) == [("b", 300_000, False), ("a", 0, True), ("b", 200_000, False), ("b", 0, False)]
+    assert room._used == 0
+    waiting.part("c", bytes(9))
+    waiting.drop()
+    waiting.drop()
+    assert room._used == 0
+
+
+async def aiter_of(waiting: _Waiting) -> AsyncIterator[wire.Reply]:
+    while (reply := await waiting.next()) is not None:
+        yield reply
 
 
 def test_what_a_hub_does_not_read_waits_bounded_and_is_gone_with_its_question(site: Hubs) -> None:
@@ -782,7 +813,7 @@ def test_the_largest_answer_is_left_out_at_whichever_hub_and_its_agent_is_called
             called_off.set()
 
     site.hub(most=1 << 20)
-    site.hub(most=1 << 20)
+    site.hub()
     names = [f"a{number}" for number in range(8)]
     for number, name in enumerate(names):
         site.agent(number % 2, name, saying(Part([{"UUID": str(number), "Text": "x" * 30_000}])))
