@@ -302,7 +302,7 @@ class Hub(Section, frozen=True):
     ] = 5.0
     ask_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 32)],
-        key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; four such at once"),
+        key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; three such at once"),
     ] = 64 << 20
 
 
