@@ -1,7 +1,8 @@
 """What went through interfaces, sample by sample: the counters' growth between two readings, kept and found again.
 
 As Skydive's ``LastUpdateMetric``: what did not grow is left out, and so is a sample in which nothing did. A counter that fell
-(a driver that begins anew, a bond that lost a port) has not grown. A new interface is told of from its second reading on.
+(a driver that begins anew, a bond that lost a port), also below nothing, has not grown. A new interface is told of from its
+second reading on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from exporters.history.packing import Packed, Table
 from exporters.history.store import History
 from exporters.interfaces import tables
 from skytrail.asking.questions import InterfacesQuestion
-from skytrail.errors import SkytrailError
+from skytrail.errors import SkytrailError, UsageError
 from skytrail.kernel.linkcounters import LINK_COUNTERS
 from skytrail.kernel.namespaces import Namespace, NamespaceGoneError
 from skytrail.kernel.netlink import Answer, NetlinkDecodeError
@@ -33,7 +34,9 @@ KIND = "interfaces"
 GROWS = frozenset({"begin"})
 
 _MS = 1_000_000
+_FELL = np.uint64(2**63 - 1)  # more than that no counter grows: it was set below 0
 _PART = 2_000  # samples of a part of an answer: about 300 KB
+_MOST = 250_000  # of an answer: 50 MB while they are put in order, and 40 MB of JSON
 _NEVER = 2**63 - 1  # ns
 _UNREAD = (OSError, SkytrailError, NetlinkDecodeError)
 
@@ -156,7 +159,7 @@ class InterfaceHistory:
         return _grown(before, {tid: row for tid, row in found.items() if tid in nodes})
 
     def answer(self, question: InterfacesQuestion) -> Iterator[list[Found]]:
-        """Interfaces with their samples, oldest first, part by part."""
+        """Interfaces with their samples, oldest first, part by part. Raises UsageError: they are too many."""
         if question.when is None:
             latest = self._latest
             yield from _parts([latest] if latest else [], question.nodes, None)
@@ -194,6 +197,7 @@ def _parts(
 ) -> Iterator[list[Found]]:
     """Samples of some interfaces that touch a span of time (ns), by interface; ``fresh``: what came after all of them."""
     numbers: dict[str, int] = {}
+    many = 0
     rows: list[tuple[NDArray[Any], ...]] = []
     ends = _begins(fresh) if fresh else {}
     for table in chain(found, [fresh] if fresh else ()):
@@ -207,10 +211,14 @@ def _parts(
         if ends and table is not fresh:  # a sample that was taken meanwhile tells what the fresh one does
             chosen = chosen & (begin < np.array([ends.get(one, _NEVER) for one in tids], np.int64)[tid])
         if chosen.any():
+            many += int(chosen.sum())
+            if many > _MOST:
+                raise UsageError(f"more than {_MOST} samples of interfaces: ask for a shorter time, or for fewer interfaces")
             rows.append((codes[tid[chosen]], begin[chosen], end[chosen], table.column("grown")[chosen]))
     if not rows:
         return
     code, begin, end, grown = (np.concatenate(column) for column in zip(*rows, strict=True))
+    grown[grown > _FELL] = 0
     order = np.lexsort((begin, code))
     names = list(numbers)
     part: list[Found] = []

@@ -18,8 +18,7 @@ class Answers:
 
     Attributes:
         parts: with the TID of the host that answered, in the order in which they came.
-        missing: why a host's answer is not there, or not whole, by its name (its TID, where several have that name). Known
-            when the parts are read.
+        missing: why a host's answer is not there, or not whole, by its name (its TID, where several have that name).
     """
 
     parts: Iterable[tuple[str, Part]] = ()
@@ -44,7 +43,7 @@ class Asker(Protocol):
             When all have answered, or have had the time to; who did not is told by the reason.
 
         Raises:
-            RunError: the answers are larger, together, than one question may take.
+            RunError: there is no room for the answers, though the largest of them are left out.
         """
         ...
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from skytrail.asking.asker import Answer
 from skytrail.asking.questions import Part, Question, Range
 from skytrail.asking.terms import Compare, Either, Every, Not, Scalar, Term
+
+Time = TypeVar("Time", int, float)
 
 _BOTH = ("Start", "Last")
 _TIMES: Mapping[str, tuple[str, ...]] = {
@@ -18,6 +20,7 @@ _TIMES: Mapping[str, tuple[str, ...]] = {
     "TCPMetric": tuple(f"{way}{what}Start" for way in ("AB", "BA") for what in ("Syn", "Fin", "Rst")),
 }
 """Where times stand in what is found, ms since the epoch: by the key of the first level, or at it."""
+_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 _KEYS = frozenset(f"{name}.{key}".removeprefix(".") for name, keys in _TIMES.items() for key in keys)
 
 
@@ -48,7 +51,12 @@ def question_shifted(question: Question, by: int) -> Question:
 
 
 def _range(when: Range, by: int) -> Range:
-    return Range(when.begin + by, when.end + by)
+    return Range(_later(when.begin, by), _later(when.end, by))
+
+
+def _later(time: Time, by: int) -> Time:
+    """A time by the other clock; those at the ends of 64 bits, which are none, stay among them."""
+    return min(max(time + by, _FIRST), _LAST)
 
 
 def _term(term: Term, by: int) -> Term:
@@ -75,11 +83,11 @@ def part_shifted(part: Part, by: int) -> Part:
             for times in of_name if isinstance(of_name, list) else (of_name,):
                 if isinstance(times, MutableMapping):
                     _shift(times, keys, by)
-    since = None if part.since is None else part.since + by
+    since = None if part.since is None else _later(part.since, by)
     return Part(part.found, since, [_range(gap, by) for gap in part.gaps])
 
 
 def _shift(times: MutableMapping[str, Any], keys: tuple[str, ...], by: int) -> None:
     for key in keys:
         if isinstance(time := times.get(key), int | float):
-            times[key] = time + by
+            times[key] = _later(time, by)

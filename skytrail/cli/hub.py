@@ -188,6 +188,7 @@ class HubProcess:
         try:
             from skytrail.wire.security import HubSecurity, wire_files  # noqa: PLC0415 - an extra
             from topology.remote.elsewhere import Elsewhere  # noqa: PLC0415
+            from topology.remote.expected import Expected  # noqa: PLC0415
             from topology.remote.receiver import AskBounds, Receiver  # noqa: PLC0415
             from topology.remote.taking import Taking  # noqa: PLC0415
         except ImportError as error:
@@ -212,6 +213,10 @@ class HubProcess:
         elsewhere = Elsewhere(self.store, ours, self.receiver.session, self.receiver.connected, clock, peers.are)
         self._closers.callback(elsewhere.stop)
         elsewhere.start()
+        expected = Expected(self.store, clock)
+        self.receiver.asker.expected = expected.hosts
+        self._closers.callback(expected.stop)
+        expected.start()
 
     def _end_host_before(self, folder: Path, name: str, tid: str) -> None:
         """This host has another ID than at the last start: what was seen of it by that one is not there any more.

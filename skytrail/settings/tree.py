@@ -142,7 +142,7 @@ class Flow(Section, frozen=True):
         bool,
         key(
             "name the pods, containers, services and hosts at both ends, by the hub's address book",
-            reason="10 MB of memory for 50,000 addresses",
+            reason="18 MB of memory for 50,000 addresses",
         ),
     ] = True
     own_traffic: Annotated[
@@ -302,7 +302,7 @@ class Hub(Section, frozen=True):
     ] = 5.0
     ask_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 32)],
-        key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; four such at once"),
+        key("answers to one question, of all agents together", unit="bytes", reason="some 50,000 flows; three such at once"),
     ] = 64 << 20
 
 

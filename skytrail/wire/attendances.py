@@ -14,14 +14,21 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import grpc
+import structlog
 
 from skytrail.asking.asker import Answers
-from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE, Room
+from skytrail.asking.collecting import ANSWERED, AWAY, CROWDED, FAILED, LATE, REFUSED, Room
 from skytrail.asking.gathering import OURS, From, Gathered, Taker
 from skytrail.asking.questions import Question, encode_question
+from skytrail.asking.shapes import AnswerError, Check, check_of
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendant import MOST_OPEN
 from skytrail.wire.versions import ATTENDS
+
+_log = structlog.get_logger(__name__)
+
+TOLD = 1000
+"""Characters of what an agent says of its failure, or another hub of one."""
 
 
 class Known(Protocol):
@@ -32,6 +39,11 @@ class Known(Protocol):
     version: int
     connected: bool
     heard: int
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """What the TIDs of its host's elements begin with."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +85,9 @@ class Others(Protocol):
 class _Attendance:
     """The call by which one agent attends. For the loop's thread, but for ``open``, which :class:`Attendances` locks."""
 
-    def __init__(self, tid: str) -> None:
-        self.tid = tid
+    def __init__(self, agent: Known) -> None:
+        self.tid, self.below = agent.tid, agent.below
+        self.refused = False  # so far: it is said once
         self.open: dict[int, Round] = {}
         self.sending: asyncio.Queue[wire.Question | None] = asyncio.Queue()  # bounded by who puts in
 
@@ -84,37 +97,68 @@ class Round:
 
     Args:
         number: of the question.
+        check: what an answer to it must look like.
         taker: takes what they answer.
+        cancel: tells agents that their answer to the question is not wanted any more.
 
     Attributes:
         tried: TIDs of those that were to be asked.
         begun: those that are asked.
         waiting: those of them that have not answered whole, by TID.
-        results: what became of the question to each.
+        results: what became of the question to each, by TID.
     """
 
-    def __init__(self, number: int, taker: Taker) -> None:
-        self.number, self._taker = number, taker
+    def __init__(self, number: int, check: Check, taker: Taker, cancel: Callable[[int, Collection[_Attendance]], None]) -> None:
+        self.number, self._check, self._taker, self._cancel = number, check, taker, cancel
         self.tried: set[str] = set()
         self.begun: list[_Attendance] = []
         self.waiting: dict[str, _Attendance] = {}
-        self.results: Counter[str] = Counter()
+        self.results: dict[str, str] = {}
         self._lock = threading.Lock()
+        taker.begins(self._call_off)
 
     def refuse(self, tid: str, reason: str) -> None:
         """An agent cannot be asked."""
-        self.results[AWAY] += 1
+        self.results[tid] = AWAY
         self._taker.ended(tid, reason)
 
-    def take(self, tid: str, answer: wire.Answer) -> None:
+    def take(self, there: _Attendance, answer: wire.Answer) -> None:
         """Take a part of an answer."""
+        if there.tid not in self.waiting:
+            return
+        if answer.part and (refused := self._refused(there, answer.part)):
+            with self._lock:
+                if there.tid in self.waiting:
+                    self._taker.dropped(there.tid, f"its answer is refused: {refused}")
+                    self._done(there.tid, REFUSED)
+            self._cancel(self.number, [there])
+            return
+        if answer.part:  # not locked: it may call off
+            self._taker.part(there.tid, answer.part)
         with self._lock:
-            if tid not in self.waiting:
-                return
-            if answer.part:
-                self._taker.part(tid, answer.part)
-            if answer.last:
-                self._end(tid, answer.failure, FAILED if answer.failure else ANSWERED)
+            if answer.last and there.tid in self.waiting:
+                self._end(there.tid, answer.failure[:TOLD], FAILED if answer.failure else ANSWERED)
+
+    def _refused(self, there: _Attendance, part: bytes) -> str:
+        """Why a part is refused; empty: it is not."""
+        try:
+            self._check(part, there.below)
+        except AnswerError as error:
+            if not there.refused:
+                _log.warning("answer_refused", agent=there.tid, reason=str(error), remedy="upgrade it; else look who is there")
+            there.refused = True
+            return str(error)
+        return ""
+
+    def _call_off(self, tid: str) -> None:
+        with self._lock:
+            there = self.waiting.get(tid)
+            if there is not None:
+                self._done(tid, CROWDED)
+            elif tid in self.results:
+                self.results[tid] = CROWDED
+        if there is not None:
+            self._cancel(self.number, [there])
 
     def lost(self, tid: str) -> None:
         """An agent went away."""
@@ -123,18 +167,21 @@ class Round:
                 self._end(tid, "its agent went away while it answered", AWAY)
 
     def _end(self, tid: str, failure: str, result: str) -> None:
-        del self.waiting[tid]
-        self.results[result] += 1
         self._taker.ended(tid, failure)
+        self._done(tid, result)
+
+    def _done(self, tid: str, result: str) -> None:
+        del self.waiting[tid]
+        self.results[tid] = result
         if not self.waiting:
             self._taker.done()
 
-    def late(self, seconds: float) -> list[_Attendance]:
+    def late(self, seconds: float, result: str) -> list[_Attendance]:
         """Wait no longer; those who have not answered whole."""
         with self._lock:
             left = list(self.waiting.values())
             for one in left:
-                self._end(one.tid, f"did not answer within {seconds:g} s", LATE)
+                self._end(one.tid, f"did not answer within {seconds:g} s", result)
         return left
 
 
@@ -149,6 +196,7 @@ class Attendances:
 
     Attributes:
         others: other hubs, which are asked, too; None: there are none.
+        expected: gives names of the hosts that are told of as missing though no agent of theirs is known, by TID.
         room: for answers.
         results: what became of questions to agents.
     """
@@ -163,42 +211,44 @@ class Attendances:
         self._there: dict[str, _Attendance] = {}
         self.results: Counter[str] = Counter()
         self.others: Others | None = None
+        self.expected: Callable[[], Mapping[str, str]] = dict
 
     def hosts(self) -> Mapping[str, str]:
         """As :meth:`skytrail.asking.asker.Asker.hosts`."""
-        return {**(self.others.names() if self.others else {}), **self.names()}
+        return {**self.expected(), **(self.others.names() if self.others else {}), **self.names()}
 
     def names(self) -> dict[str, str]:
         """The same of those that report, or reported, to this hub."""
         return {one.tid: one.host for one in self._known()}
 
+    def below(self) -> dict[str, tuple[str, ...]]:
+        """What the TIDs of these hosts' elements begin with, by TID."""
+        return {one.tid: one.below for one in self._known()}
+
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:
         """As :meth:`skytrail.asking.asker.Asker.ask`."""
         wanted = Wanted(None if hosts is None else frozenset(hosts))
         others = self.others.agents() if self.others else {}
-        gathered = Gathered(self.room, [OURS, *others])
-        begun = self.begin(encode_question(question), wanted, From(gathered, OURS), self._most, self.timeout)
+        gathered = Gathered(self.room, [OURS, *others], self.hosts() if wanted.hosts is None else wanted.hosts)
+        begun = self.begin(question, encode_question(question), wanted, From(gathered, OURS), self._most, self.timeout)
         unheard = self._unheard(wanted, begun.tried, others)
         asking = self._ask_others(question, wanted, begun, gathered)
         try:
             gathered.finished.wait(self.timeout)
         finally:
-            self.end(begun, self.timeout)
             for side in gathered.left() - {OURS}:
-                gathered.lost(side, self.others.late(side, self.timeout) if self.others else "")
+                gathered.lost(side, self.others.late(side, self.timeout) if self.others and gathered.over is None else "")
+            self.end(begun, self.timeout, LATE if gathered.over is None else CROWDED)
             if asking is not None:
                 asking.cancel()
         if gathered.over is not None:
             gathered.collected.drop()
             raise gathered.over
-        named = self.hosts()
         failures = gathered.missing(unheard, others)
         failures = {tid: failures[tid] for tid in wanted.of(failures)}
         with self._lock:
-            self.results.update([AWAY] * len(failures.keys() & unheard.keys()))
-        missing = _by_name(failures, named)
-        gathered.collected.unreadable = lambda tid, reason: missing.update(_by_name({tid: reason}, named))
-        return Answers(gathered.collected, missing)
+            self.results.update(CROWDED if tid in gathered.crowded else AWAY for tid in failures.keys() & unheard.keys())
+        return Answers(gathered.collected, _by_name(failures, self.hosts()))
 
     def _ask_others(self, question: Question, wanted: Wanted, begun: Round, gathered: Gathered) -> Future[None] | None:
         """Ask other hubs for whom is not asked here; what takes no more of them when it is cancelled."""
@@ -215,8 +265,9 @@ class Attendances:
         """Why hosts are missing that are not asked here, unless another hub brings their answers."""
         known = {one.tid: one for one in self._known()}
         listed = {tid: hub for hub, agents in others.items() for tid in agents}
+        there = known.keys() | listed.keys() | self.expected().keys()
         reasons: dict[str, str] = {}
-        for tid in (known.keys() | listed.keys() if wanted.hosts is None else wanted.hosts) - set(tried):
+        for tid in (there if wanted.hosts is None else wanted.hosts) - set(tried):
             agent = known.get(tid)
             if self.others is not None and tid in listed:
                 reasons[tid] = self.others.left(listed[tid])
@@ -227,17 +278,18 @@ class Attendances:
                 reasons[tid] = f"its agent is not connected; last heard of at {heard:%Y-%m-%dT%H:%M:%SZ}"
         return reasons
 
-    def begin(self, body: bytes, wanted: Wanted, taker: Taker, most: int, seconds: float) -> Round:
+    def begin(self, question: Question, body: bytes, wanted: Wanted, taker: Taker, most: int, seconds: float) -> Round:
         """Ask those of our agents that are wanted and report now; follow it by :meth:`end`.
 
         Args:
-            body: the question as JSON.
+            question: by which what they answer is checked.
+            body: the same as JSON, as it goes to them.
             wanted: who is asked.
             taker: takes what they answer.
             most: bytes of one answer.
             seconds: that they have.
         """
-        begun = Round(next(self._numbers), taker)
+        begun = Round(next(self._numbers), check_of(question), taker, self._cancel)
         connected = {one.tid: one for one in self._known() if one.connected}
         with self._lock:
             begun.tried = wanted.of(connected.keys() | self._there.keys())
@@ -256,16 +308,19 @@ class Attendances:
             taker.done()
         return begun
 
-    def end(self, begun: Round, seconds: float) -> None:
-        """Wait no longer for those that have not answered within so many seconds."""
-        left = begun.late(seconds)
+    def end(self, begun: Round, seconds: float, result: str = LATE) -> None:
+        """Wait no longer for those that have not answered within so many seconds; what became of the question to them."""
+        left = begun.late(seconds, result)
         with self._lock:
             for one in begun.begun:
                 one.open.pop(begun.number, None)
-            self.results.update(begun.results)
+            self.results.update(begun.results.values())
             begun.results.clear()  # it may be ended twice
         if left:
-            self._say(left, wire.Question(number=begun.number, cancelled=True))
+            self._cancel(begun.number, left)
+
+    def _cancel(self, number: int, those: Collection[_Attendance]) -> None:
+        self._say(those, wire.Question(number=number, cancelled=True))
 
     @staticmethod
     def _refusal(there: _Attendance | None, agent: Known | None) -> str:
@@ -286,12 +341,12 @@ class Attendances:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody attends any more
             self._loop.call_soon_threadsafe(put)
 
-    async def attend(self, tid: str, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
+    async def attend(self, agent: Known, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
         """Serve an agent's call; a later one of the same agent ends it."""
-        there = _Attendance(tid)
+        there = _Attendance(agent)
         with self._lock:
-            before = self._there.get(tid)
-            self._there[tid] = there
+            before = self._there.get(agent.tid)
+            self._there[agent.tid] = there
         if before is not None:
             before.sending.put_nowait(None)
         reading = asyncio.ensure_future(self._read(there, answers))
@@ -311,7 +366,7 @@ class Attendances:
                     if answer.last:
                         there.open.pop(answer.number, None)
                 if begun is not None:
-                    begun.take(there.tid, answer)
+                    begun.take(there, answer)
         finally:
             there.sending.put_nowait(None)
 

@@ -16,11 +16,12 @@ import structlog
 
 from skytrail import __version__
 from skytrail.asking.clocks import question_shifted
-from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE
+from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE, REFUSED
 from skytrail.asking.gathering import OURS, From, Gathered
 from skytrail.asking.questions import Question, encode_question
+from skytrail.asking.shapes import AnswerError, check_of
 from skytrail.wire import wire_pb2 as wire
-from skytrail.wire.attendances import Wanted
+from skytrail.wire.attendances import TOLD, Wanted
 from skytrail.wire.methods import asking, meeting
 from skytrail.wire.offset import Offset
 from skytrail.wire.security import HubSecurity
@@ -70,6 +71,7 @@ class _Peer:
         self.failure = "was not met yet"
         self.met = asyncio.Event()  # or it failed
         self.meeting: asyncio.Task[None] | None = None
+        self.refused = False  # something that it answered, so far: it is said once
         self.at = float("-inf")  # when it was met last, or was tried to be
         self.slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -184,18 +186,18 @@ class Peers:
                 asked.gathered.lost(session, f"{_of(peer.other)}, which {peer.failure}")
                 return
             try:
-                await self._hear(session, peer, peer.channel, asked)
+                result = await self._hear(session, peer, peer.channel, asked)
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # who asks counts that
                     self._count(FAILED)
                     peer.at = float("-inf")
                     asked.gathered.lost(session, f"{_of(peer.other)}, which {_failure(error)}")
             else:
-                self._count(ANSWERED)
+                self._count(result)
                 asked.gathered.done(session)
 
-    async def _hear(self, session: str, peer: _Peer, channel: grpc.aio.Channel, asked: _Asked) -> None:
-        """Take what one answers. Raises AioRpcError."""
+    async def _hear(self, session: str, peer: _Peer, channel: grpc.aio.Channel, asked: _Asked) -> str:
+        """Take what one answers: what became of the question. Raises AioRpcError."""
         wanted, ahead = asked.wanted, round(peer.offset.ahead / 1000)
         left = asked.until - self._loop.time()
         inquiry = wire.Inquiry(
@@ -206,17 +208,36 @@ class Peers:
             most_bytes=asked.most,
         )
         taker = From(asked.gathered, session, wanted.hosts, wanted.but, -ahead)
+        check, result = check_of(asked.question), ANSWERED
         call = asking(channel, inquiry, left)
         try:
             async for reply in call:
                 if reply.host:
                     self._heard[reply.tid] = reply.host
                 if reply.part:
-                    taker.part(reply.tid, reply.part)
-                if reply.last:
-                    taker.ended(reply.tid, reply.failure)
+                    try:
+                        check(reply.part, (f"{reply.tid}/", *reply.below))
+                    except AnswerError as error:
+                        result = REFUSED
+                        self._refuse(peer, reply.tid, error)
+                        taker.dropped(reply.tid, f"its answer is refused: {error}")
+                    else:
+                        taker.part(reply.tid, reply.part)
+                if reply.dropped:
+                    taker.dropped(reply.tid, reply.failure[:TOLD])
+                elif reply.last:
+                    taker.ended(reply.tid, reply.failure[:TOLD])
         finally:
             call.cancel()
+        return result
+
+    @staticmethod
+    def _refuse(peer: _Peer, tid: str, error: AnswerError) -> None:
+        """Say once that something of what one answers is refused."""
+        if not peer.refused:
+            remedy = "upgrade it; else look who is there"
+            _log.warning("answer_refused", hub=peer.other.name, agent=tid, reason=str(error), remedy=remedy)
+        peer.refused = True
 
     def _update(self) -> None:
         """Meet those that are new, and again those that were met a while ago."""

@@ -154,18 +154,22 @@ class Inquiry(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., hosts: _Optional[_Iterable[str]] = ..., all_but: bool = ..., timeout_ms: _Optional[int] = ..., most_bytes: _Optional[int] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("tid", "part", "last", "failure", "host")
+    __slots__ = ("tid", "part", "last", "failure", "host", "dropped", "below")
     TID_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    BELOW_FIELD_NUMBER: _ClassVar[int]
     tid: str
     part: bytes
     last: bool
     failure: str
     host: str
-    def __init__(self, tid: _Optional[str] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+    dropped: bool
+    below: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, tid: _Optional[str] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ..., host: _Optional[str] = ..., dropped: bool = ..., below: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")

@@ -35,6 +35,7 @@ from gremlin_api.graphs.topology import NOTHING_SHOWN
 from gremlin_api.http.endpoint import mounted
 from gremlin_api.http.topology import TopologyEndpoint
 from gremlin_api.skydive.answering import SkydiveAnswerer
+from skytrail.asking.asker import Answer
 from skytrail.asking.questions import FlowsQuestion, Part, Question
 from skytrail.http.guard import Receive, Scope, Send
 from skytrail.http.server import serve
@@ -150,15 +151,19 @@ def _serve(port: int, numbers: list[int]) -> None:
     collector.drain()
     live = LiveFlows(collector, points, applications)
 
-    def answer(question: Question) -> Iterator[Part]:
-        assert isinstance(question, FlowsQuestion)
-        return map(Part, live.answer(question))
+    def of_host(tid: str) -> Answer:
+        def answer(question: Question) -> Iterator[Part]:
+            assert isinstance(question, FlowsQuestion)
+            for found in live.answer(question):
+                yield Part([{**flow, "NodeTID": f"{tid}/bench0"} for flow in found])  # a hub takes what is on that host
+
+        return answer
 
     with tempfile.TemporaryDirectory() as folder:
         senders = []
         for one in numbers:
             outbox = Outbox(Path(folder) / str(one), 1 << 20, Clocks.of_machine("bench"))
-            senders.append(Sender([f"127.0.0.1:{port}"], outbox, Identity(f"h{one}", f"t{one}"), clock, answer))
+            senders.append(Sender([f"127.0.0.1:{port}"], outbox, Identity(f"h{one}", f"t{one}"), clock, of_host(f"t{one}")))
         for sender in senders:
             sender.start()
         print("ready", flush=True)

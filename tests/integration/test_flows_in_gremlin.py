@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import needs
-from support.agentlab import Agent
+from support.agentlab import Agent, Metrics
 from support.hublab import Hub
 from support.netlab import End, Net, until
 
@@ -133,6 +133,11 @@ def test_over_the_wire_and_when_the_agent_is_gone(net: Net, ends: tuple[End, End
         assert until(lambda: set(ask(hub, query) or ())) == {left.interface, right.interface}
         [count] = ask(hub, f"G.V().Has('Name', '{right.interface}').Flows().Has('ICMP.ID', 1911).Values('Metric.ABPackets')")
         assert count == 5
+        assert until(lambda: ask(hub, "G.V().Has('Type', 'host').Sockets().Values('Inode')"))
+        assert hub.get("/api/v1/trace", filter="icmp")["Missing"] == {}  # drops, sockets and interfaces are asked of, too
+        told = Metrics(hub.ask("/metrics")[1].decode())
+        assert told.value("skytrail_wire_questions_total", result="answered") >= 6
+        assert told.value("skytrail_wire_questions_total", result="refused") == 0  # what real agents say is of the right shape
         agent.kill()
         command = [sys.executable, "-m", "skytrail", "query", "--set", f"hub.listen=127.0.0.1:{hub.port}", query]
         done = until(lambda: _missing(command))

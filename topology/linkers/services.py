@@ -103,8 +103,15 @@ def pairs(sockets: Iterable[tuple[str, Mapping[str, Any]]]) -> set[Pair]:
 
 def _end(host: str, told: Mapping[str, Any]) -> End:
     local, remote = str(told["LocalAddress"]), str(told["RemoteAddress"])
-    where = f"{host}/{told.get('Namespace')}" if ipaddress.ip_address(local).is_loopback else ""
+    where = f"{host}/{told.get('Namespace')}" if _is_loopback(local) else ""
     return where, local, int(told["LocalPort"]), remote, int(told["RemotePort"])
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:  # an agent may say anything
+        return False
 
 
 def facts(found: Iterable[Pair]) -> list[Fact]:

@@ -6,6 +6,8 @@ another name is refused from then on, unless the certificate has the name of bef
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import structlog
 
 from skytrail.tid import is_host_tid
@@ -48,6 +50,13 @@ class Admission:
         if known != host:
             self._store.put_resource(RESOURCE, tid, host.encode())
             _log.info("host_id_bound", agent=tid, host=host, before=known)
+
+    def of_peer(self, peer: Peer | None, tids: Collection[str]) -> set[str]:
+        """Those host IDs that are bound to a name in the certificate; all, where nobody is known. Raises StoreError."""
+        if peer is None or not tids:
+            return set(tids)
+        bound = self._store.resources(RESOURCE)
+        return {tid for tid in tids if tid in bound and bound[tid].decode() in peer.hosts}
 
 
 def check_report(peer: Peer | None, tid: str, report: Report) -> None:

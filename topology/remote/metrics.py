@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from skytrail.asking.collecting import ANSWERED, FAILED, RESULTS
+from skytrail.asking.collecting import ANSWERED, AWAY, FAILED, LATE, REFUSED, RESULTS
 from skytrail.metrics import Family, Kind, Metric
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ AGENTS = Metric(
 )  # fmt: skip
 QUESTIONS = Metric(
     "skytrail_wire_questions_total", "skytrail.wire.questions", Kind.COUNTER, "{question}",
-    "Questions to agents, each to each, by what became of them: answered, failed, late, away.", ("result",), "4",
+    "Questions to agents, each to each, by what became of them: answered, failed, late, away; refused, where the answer is "
+    "none; crowded, where there was no room for it.", ("result",), "6",
 )  # fmt: skip
 HUBS = Metric(
     "skytrail_wire_hubs", "skytrail.wire.hubs", Kind.GAUGE, "{hub}",
@@ -44,15 +45,24 @@ HUBS = Metric(
 )  # fmt: skip
 HUB_QUESTIONS = Metric(
     "skytrail_wire_hub_questions_total", "skytrail.wire.hub.questions", Kind.COUNTER, "{question}",
-    "Questions to other hubs, each to each, by what became of them: answered, failed, late, away.", ("result",), "4",
+    "Questions to other hubs, each to each, by what became of them: answered, failed, late, away; refused, where a part of the "
+    "answer is none.", ("result",), "5",
 )  # fmt: skip
+OF_HUBS = ANSWERED, FAILED, LATE, AWAY, REFUSED
 ANSWERS = Metric(
     "skytrail_wire_answers_total", "skytrail.wire.answers", Kind.COUNTER, "{answer}",
     "Questions of hubs that this agent took up, by what became of them: answered, failed.", ("result",), "2",
 )  # fmt: skip
-REFUSED = Metric(
+REFUSED_REPORTS = Metric(
     "skytrail_wire_refused_reports_total", "skytrail.wire.refused", Kind.COUNTER, "{report}",
     "Reports of agents that could not be read.",
+)  # fmt: skip
+CROWDED = ("waited", "refused", "ended")
+"""What becomes of a large report for which there is no room at once; ended: its agent had its turn for too long."""
+CROWDED_REPORTS = Metric(
+    "skytrail_wire_crowded_reports_total", "skytrail.wire.crowded", Kind.COUNTER, "{report}",
+    "Large reports for which there was no room at once: waited, refused as too many waited, ended as the agent took too long "
+    "while others waited. What was not taken in is sent again.", ("result",), "3",
 )  # fmt: skip
 
 DECLARED = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
@@ -86,7 +96,8 @@ def receiver_source(receiver: Receiver) -> Callable[[], Iterable[Family]]:
         hubs, asked = receiver.peers.status(), receiver.peers.results
         met = sum(not failure for _, failure, _ in hubs)
         yield Family(HUBS, [(("met",), float(met)), (("away",), float(len(hubs) - met))])
-        yield Family(HUB_QUESTIONS, [((result,), float(asked[result])) for result in RESULTS], began)
-        yield Family(REFUSED, [((), float(sum(agent.refused for agent in known)))], began)
+        yield Family(HUB_QUESTIONS, [((result,), float(asked[result])) for result in OF_HUBS], began)
+        yield Family(REFUSED_REPORTS, [((), float(sum(agent.refused for agent in known)))], began)
+        yield Family(CROWDED_REPORTS, [((result,), float(receiver.crowded[result])) for result in CROWDED], began)
 
     return families

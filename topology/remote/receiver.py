@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,6 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import msgspec
 import structlog
 
 from skytrail import __version__
@@ -29,25 +29,18 @@ from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
 from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
+from topology.remote.marks import Mark, marks, note_of
 from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
 from topology.store.interface import Note, Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
-RESOURCE = "agent"
 _KEPT = 10_000_000  # µs between two notes of what is taken, where it changed nothing
 _ENDED = 2.0  # seconds
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
 _LOOK = 5.0  # seconds between two looks at whether who attends may still do so
-
-
-class _Mark(msgspec.Struct):
-    """What is kept of an agent: the last number taken of an outbox."""
-
-    outbox: str
-    number: int
 
 
 @dataclass(slots=True)
@@ -66,6 +59,7 @@ class Agent:
         heard: when it said something last, µs since the epoch.
         offset: µs that its clock is ahead of ours, as of then.
         refused: reports of it that could not be read.
+        formerly: TIDs of its host by earlier IDs of that: it remembers what was there then.
     """
 
     host: str
@@ -85,10 +79,17 @@ class Agent:
     holder: str = ""
     call: object = field(default=None, repr=False)
     peer: Peer | None = None
+    formerly: frozenset[str] = frozenset()
+    pieces: Pieces | None = field(default=None, repr=False)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """What the TIDs of its host's elements begin with."""
+        return tuple(f"{tid}/" for tid in (self.tid, *self.formerly))
 
     def note(self, number: int) -> Note:
         """That its reports are taken up to a number."""
-        return Note(RESOURCE, self.tid, msgspec.json.encode(_Mark(self.outbox, number)))
+        return note_of(self.tid, Mark(self.outbox, number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Receiver:
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
         self.session = secrets.token_hex(8)
-        self._room = RoomForPieces()
+        self._room = RoomForPieces(self._lose)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
@@ -172,6 +173,11 @@ class Receiver:
         """All that have greeted since the start."""
         with self._lock:
             return list(self._agents.values())
+
+    @property
+    def crowded(self) -> Counter[str]:
+        """Large reports for which there was no room at once, by what became of them."""
+        return self._room.counts
 
     def connected(self) -> dict[str, str]:
         """Names of the hosts of those that report now, by TID."""
@@ -238,7 +244,8 @@ class Receiver:
         self._admission.greet(peer, greeting.host, greeting.tid)
         with self._lock:
             agent = self._agents.get(greeting.tid)
-        noted = self._noted(greeting.tid)  # also of one that is known: another hub may have taken more meanwhile
+        known = marks(self._store)  # also of one that is known: another hub may have taken more meanwhile
+        noted = known.get(greeting.tid)
         taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
         if agent is None or agent.outbox != greeting.outbox:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
@@ -247,23 +254,18 @@ class Receiver:
         agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self.session}" if greeting.connection else ""
         agent.host, agent.release, agent.version, agent.address = greeting.host, greeting.release, version, address
         agent.heard = self._clock()
+        same = {tid for tid, mark in known.items() if mark.outbox == greeting.outbox}
+        agent.formerly = frozenset(self._admission.of_peer(peer, same) - {agent.tid})
         with self._lock:
             self._agents[greeting.tid] = agent
         return agent.taken
 
-    def _noted(self, tid: str) -> _Mark | None:
-        raw = self._store.resources(RESOURCE).get(tid)
-        if raw is None:
-            return None
-        try:
-            return msgspec.json.decode(raw, type=_Mark)
-        except msgspec.MsgspecError as error:
-            _log.error("agent_note_damaged", agent=tid, error=str(error), effect="all that waits there is taken once more")
-            return None
-
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
-        agent, pieces = await self._who(context), Pieces(self._room)
-        agent.call, agent.connected = context, True
+        agent = await self._who(context)
+        pieces = Pieces(agent.peer.hosts[0] if agent.peer else agent.tid)
+        if agent.pieces is not None:
+            self._lose(agent.pieces)
+        agent.call, agent.connected, agent.pieces = context, True, pieces
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
             async for reports in requests:
@@ -272,18 +274,32 @@ class Receiver:
                     await context.abort(grpc.StatusCode.ABORTED, "the agent has another connection")
                 try:
                     self._security.check(agent.peer)
+                    more = 0 if pieces.lost else pieces.more(reports)
+                    large = more or pieces.size
+                    if more:
+                        await self._room.enter(pieces, more)
+                    if pieces.lost:
+                        await context.abort(grpc.StatusCode.UNAVAILABLE, "others wait: begin the large report anew")
                     await self._loop.run_in_executor(self._pool, self._take_in, agent, pieces, reports)
+                    if large:
+                        self._room.settle(pieces)
                 except PeerError as error:
                     await self._refuse(context, error)
                 except StoreError as error:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
                 yield wire.Taken(number=agent.taken, clock=self._clock(), sent=reports.clock, received=received)
         finally:
-            with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
-                self._pool.submit(pieces.drop)
+            self._lose(pieces)
             if agent.call is context:
-                agent.connected, agent.call = False, None
+                agent.connected, agent.call, agent.pieces = False, None, None
                 _log.info("agent_gone", host=agent.host, agent=agent.tid, taken=agent.taken)
+
+    def _lose(self, pieces: Pieces) -> None:
+        """Drop pieces whose report does not go on."""
+        pieces.lost = True
+        self._room.settle(pieces)
+        with contextlib.suppress(RuntimeError):  # behind what is still being taken in; the pool may have ended
+            self._pool.submit(pieces.drop)
 
     async def _who(self, context: Any) -> Agent:  # noqa: ANN401 - grpc has no types
         """The agent that calls; ends the call of one that has not greeted."""
@@ -303,7 +319,7 @@ class Receiver:
 
     async def _attend(self, answers: AsyncIterator[wire.Answer], context: Any) -> None:  # noqa: ANN401 - grpc has no types
         agent = await self._who(context)
-        attending = asyncio.ensure_future(self.asker.attend(agent.tid, answers, context))
+        attending = asyncio.ensure_future(self.asker.attend(agent, answers, context))
         try:
             while not (await asyncio.wait({attending}, timeout=_LOOK))[0]:
                 self._security.check(agent.peer)
@@ -361,7 +377,7 @@ class Receiver:
         """Write for an agent's source; whether it has turned out that another hub took more of its reports before."""
         if not self._taker.claim(source, agent.holder):
             return False
-        noted = self._noted(agent.tid)
+        noted = marks(self._store).get(agent.tid)
         if noted is None or noted.outbox != agent.outbox or noted.number <= agent.taken:
             return False
         agent.taken = agent.noted = noted.number

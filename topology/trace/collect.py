@@ -13,7 +13,7 @@ from skytrail.asking.questions import DropsQuestion, FlowsQuestion, InterfacesQu
 from skytrail.asking.terms import Compare, Either, Every, Term
 from topology.trace.sightings import Ends, Flow, ends_of, orientations, parents, related
 
-_ROUNDS = 4  # translations one behind the other that are followed
+_ROUNDS = 4  # translations one behind the other, and tunnels in tunnels, that are followed
 _AT_ONCE = 4  # questions, of those that do not wait for each other's answers
 _SECOND_LOOK = 0.5  # seconds after the first one
 _NOW = 1000  # ms that the end of a time may be past to mean now
@@ -136,7 +136,8 @@ class Collector:
         self._around(asked, number_of)
         if any(self._clock() - int(flow["Last"]) < _ONGOING for _, flow in evidence.flows):
             time.sleep(max(0.0, looked + _SECOND_LOOK - time.monotonic()))
-            evidence.later = _each_once(self._ask(*self._flows(_named("TrackingID", asked))))
+            later = _each_once(self._ask(*self._flows(_named("TrackingID", asked))))
+            evidence.later = [(host, flow) for host, flow in later if flow["TrackingID"] in evidence.turned]
         return evidence
 
     def _around(self, tracking: set[str], number_of: Callable[[str], int | None]) -> None:
@@ -159,7 +160,8 @@ class Collector:
         for _, one in evidence.drops:  # of a conversation that never left the host there are only these
             ends = ends_of(one)
             turned = ends if int(one["AB"]) >= int(one["BA"]) else Ends(ends.destination, ends.source)
-            evidence.turned.setdefault(str(one["TrackingID"]), turned)
+            if one["TrackingID"] in tracking:
+                evidence.turned.setdefault(str(one["TrackingID"]), turned)
         around = {str(flow["TrackingID"]) for _, flow in evidence.carriers.values()} - tracking
         told = [one for answers in outer for one in self._of_the_time(self._read(answers))]
         evidence.outer = [(host, one) for host, one in told if one["TrackingID"] not in around]
@@ -183,7 +185,7 @@ class Collector:
     def _carriers(self, told: list[tuple[str, Flow]]) -> dict[str, tuple[str, Flow]]:
         """Tunnels, and those that these are in."""
         found: dict[str, tuple[str, Flow]] = {}
-        while told:
+        for _ in range(_ROUNDS):  # whatever agents answer, it ends
             found |= {str(flow["UUID"]): (host, flow) for host, flow in told}
             missing = parents(flow for _, flow in told) - found.keys()
             told = _each_once(self._ask(*self._flows(_named("UUID", missing)))) if missing else []

@@ -134,17 +134,6 @@ def test_a_condition_that_cannot_be_is_refused(table: Table) -> None:
         table.ask(term=Compare("UUID", "lt"))
 
 
-def test_a_question_reads_the_kernel_but_many_at_once_read_it_once(table: Table) -> None:
-    time.sleep(0.11)
-    table.write(range(FLOWS, FLOWS + 1))
-    assert len(table.ask()) == FLOWS + 1
-    drains = table.collector.table.counters.drains
-    began = time.monotonic()
-    table.ask(limit=1)
-    table.ask(limit=1)
-    assert table.collector.table.counters.drains - drains <= (time.monotonic() - began) / 0.1 + 1
-
-
 def test_what_was_counted_since_the_last_update_is_an_update_as_of_now(table: Table) -> None:
     now = time.time_ns()
     found = list(table.live.shown(table.live.pending(FlowsQuestion(nodes=("tid-eth0",)), 0, now, time.monotonic())))

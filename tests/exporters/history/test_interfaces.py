@@ -16,6 +16,7 @@ from exporters.history.store import History
 from exporters.interfaces import tables
 from exporters.interfaces.source import read_counters
 from skytrail.asking.questions import InterfacesQuestion, Range
+from skytrail.errors import UsageError
 from skytrail.kernel.linkcounters import LINK_COUNTERS
 from skytrail.kernel.namespaces import Namespace
 from skytrail.kernel.netlink import Answer
@@ -89,8 +90,8 @@ def test_growth_between_samples_without_what_is_nothing(scene: Scene) -> None:
     assert scene.ask() == {"one": [first]}
     scene.sample(60, RxPackets=7, RxBytes=700, TxDropped=1)
     assert scene.ask() == {}
-    scene.sample(90, RxPackets=2**64 - 1, RxBytes=700, TxDropped=1)
-    last = {"RxPackets": 2**64 - 1 - 7, "Start": 60_000, "Last": 90_000}
+    scene.sample(90, RxPackets=2**63 + 6, RxBytes=700, TxDropped=1)
+    last = {"RxPackets": 2**63 - 1, "Start": 60_000, "Last": 90_000}
     assert scene.ask(-100, 100) == {"one": [first, last]}
     scene.store.write()
     assert scene.ask(-100, 100) == {"one": [first, last]}
@@ -132,6 +133,28 @@ def test_counters_that_fall_are_no_negative_growth(scene: Scene) -> None:
             {"RxPackets": 1, "Start": 30_000, "Last": 60_000},
         ]
     }
+
+
+def test_a_counter_that_falls_below_nothing_has_not_grown(scene: Scene) -> None:
+    scene.sample(0, RxPackets=5, TxDropped=1)
+    scene.sample(30, RxPackets=6, TxDropped=2**64 - 1)
+    scene.sample(60, RxPackets=6, TxDropped=1)
+    scene.sample(90, RxPackets=6, TxDropped=2**64 - 1)
+    assert scene.ask(0, 90) == {"one": [{"RxPackets": 1, "Start": 0, "Last": 30_000}]}
+
+
+def test_more_samples_than_an_answer_may_have_are_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.history.interfaces._MOST", 9)
+    scene.counters[2] = {"RxPackets": 0}
+    for number in range(11):
+        scene.sample(30 * number, RxPackets=number)
+        scene.counters[2] = {"RxPackets": number}
+        scene.store.write()
+    assert len(scene.ask(0, 260, ("one",))["one"]) == 9
+    for nodes, end in ((None, 260), (("one",), 330)):
+        with pytest.raises(UsageError, match="more than 9 samples of interfaces: ask for a shorter time, or"):
+            scene.ask(0, end, nodes)
+    assert {name: len(found) for name, found in scene.ask(0, 100).items()} == {"one": 4, "two": 3}
 
 
 def test_interfaces_that_come_go_and_have_no_identity_yet(scene: Scene) -> None:

@@ -95,14 +95,64 @@ def test_what_comes_after_the_end_is_not_taken() -> None:
     assert (uuids(of), of.missing({}, {})) == ([], {})
 
 
-def test_too_much_ends_it_at_once() -> None:
-    of = Gathered(Room(1000), ["x", "y"])
-    of.part("x", "h", bytes(600), 0)
-    assert not of.finished.is_set()
-    of.part("y", "i", bytes(600), 0)
+def crowded(*hosts: str) -> tuple[Gathered, list[tuple[str, str]]]:
+    """One with little room, and who is called off at which side."""
+    of, called_off = Gathered(Room(2000), ["x", "y"], hosts), list[tuple[str, str]]()
+    for side in "xy":
+        From(of, side).begins(lambda host, side=side: called_off.append((side, host)))
+    return of, called_off
+
+
+LEFT_OUT = "its answer is left out: the answers are larger than 0 MiB together: ask for less, or set hub.ask_max"
+
+
+@pytest.mark.parametrize("known", ["h", "hi", "hijklm"])
+def test_the_largest_answer_makes_room_for_one_of_another_side(known: str) -> None:
+    of, called_off = crowded(*known)
+    of.part("x", "h", bytes(1000), 0)
+    of.ended("x", "h", "")
+    of.part("y", "i", bytes(900), 0)
+    assert called_off == [("x", "h")]
+    for side in "xy":
+        of.part(side, "h", b"more", 0)
+        of.ended(side, "h", "")
+    of.ended("y", "i", "")
+    assert [tid for tid, _, _ in of.collected._parts] == ["i"]
+    assert of.missing({"h": "was not heard"}, {}) == {"h": LEFT_OUT}
+    assert (of.crowded, of.over, of.finished.is_set()) == ({"h"}, None, False)
+
+
+def test_of_one_alone_that_has_too_much_the_question_is_refused() -> None:
+    of, _ = crowded("h")
+    for _ in range(2):
+        of.part("x", "h", bytes(1000), 0)
     assert of.finished.is_set()
     assert "ask for less, or set hub.ask_max" in str(of.over)
-    assert len(of.collected) == 1
+
+
+def test_too_many_that_have_too_much_end_it_at_once() -> None:
+    of, called_off = crowded(*"hijklmn")
+    for number, host in enumerate("hij"):
+        assert not of.finished.is_set()
+        of.part("xy"[number % 2], host, bytes(1100), 0)
+    assert of.finished.is_set()
+    assert "ask for less, or set hub.ask_max" in str(of.over)
+    assert called_off == [("x", "h"), ("y", "i")]
+    of.part("x", "k", b"small", 0)
+    assert len(of.collected) == 0
+
+
+def test_an_answer_that_is_dropped_takes_all_of_it_along_and_no_others() -> None:
+    of = gathered("x", "y")
+    of.part("x", "h", part("1"), 0)
+    of.part("y", "i", part("2"), 0)
+    of.dropped("y", "h", "is of another side")
+    of.dropped("x", "h", "is none")
+    of.part("x", "h", part("3"), 0)
+    of.ended("x", "h", "")
+    of.ended("y", "i", "")
+    assert uuids(of) == ["2"]
+    assert of.missing({"h": "was not heard"}, {}) == {"h": "is none"}
 
 
 def test_of_hosts_that_were_not_asked_at_a_side_nothing_is_taken() -> None:

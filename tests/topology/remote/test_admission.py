@@ -15,7 +15,7 @@ from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.reconcile import Reconciler
 from topology.remote.admission import Admission
 from topology.remote.codec import encode_report
-from topology.remote.pieces import Pieces, RoomForPieces
+from topology.remote.pieces import Pieces
 from topology.remote.receiver import Agent, Receiver
 from topology.remote.taking import Taking
 from topology.store.embedded.store import EmbeddedStore
@@ -55,7 +55,7 @@ def test_what_is_said_of_the_future_is_of_now_and_what_is_between_hosts_is_seen(
         said = Report(Source("host", name, tid=f"host/{name}"), observed, (NodeFact(f"host/{name}", {"Name": name}),))
         numbered = wire.Numbered(number=1, report=encode_report(said))
         agent = Agent(name, f"host/{name}", outbox="o", peer=Peer((name,), 1, 1e12))
-        receiver._take_in(agent, Pieces(RoomForPieces()), wire.Reports(reports=[numbered]))
+        receiver._take_in(agent, Pieces(), wire.Reports(reports=[numbered]))
         assert agent.refused == 0
 
     take("good", NOW - 5000)

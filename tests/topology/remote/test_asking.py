@@ -32,7 +32,9 @@ from topology.store.embedded.store import EmbeddedStore
 from topology.store.interface import Note
 
 LONG = 60.0
-QUESTION = FlowsQuestion(when=Range(1, 2), nodes=("a",), term=Compare("Network.A", "within", ("10.0.0.1",)), limit=3)
+QUESTION = FlowsQuestion(
+    when=Range(1, 2), nodes=("a",), term=Compare("Network.A", "within", ("10.0.0.1",)), limit=3, fields=("UUID",)
+)
 
 
 def now() -> int:
@@ -254,6 +256,19 @@ def test_who_is_not_there_is_told_with_the_time_of_his_last_word(site: Site) -> 
     assert site.receiver.asker.hosts() == {"tid/a": "a"}
 
 
+def test_hosts_of_the_graph_whose_agent_is_not_known_are_missing(site: Site) -> None:
+    site.hub()
+    site.agent("a", saying(flows(1)))
+    site.attended("a")
+    site.receiver.asker.expected = lambda: {"tid/a": "a", "tid/c": "c"}
+    for _ in range(2):
+        answers = site.ask()
+        assert answers.missing == {"c": "no agent of this host has greeted since the hub's start"}
+        assert uuids(answers) == {"tid/a": ["1"]}
+    assert site.receiver.asker.hosts() == {"tid/a": "a", "tid/c": "c"}
+    assert site.receiver.asker.results == {"answered": 2, "away": 2}
+
+
 def test_hosts_of_one_name_are_told_by_their_tids(site: Site) -> None:
     site.hub()
     site.agent("a", fails(RunError("no")), host="same")
@@ -265,35 +280,91 @@ def test_hosts_of_one_name_are_told_by_their_tids(site: Site) -> None:
 def test_answers_larger_than_one_question_may_take_are_refused_and_give_their_room_back(site: Site) -> None:
     site.hub(most=1 << 20)
     part = Part([{"UUID": "1", "Text": "x" * 600_000}])
-    for name in "ab":
+    for name in "abc":
         site.agent(name, saying(part))
-    site.attended("a", "b")
+    site.attended(*"abc")
     for _ in range(10):
         with pytest.raises(RunError, match=r"larger than 1 MiB together: ask for less, or set hub.ask_max"):
             site.ask()
-    held = [site.ask(hosts=["tid/a"]) for _ in range(6)]
+    held = [site.ask(hosts=["tid/a"]) for _ in range(5)]
     assert len(uuids(held[-1])) == 1
     with pytest.raises(RunError, match="no room for the answers of all who ask at once"):
         site.ask(hosts=["tid/a"])
+    site.agent("d", saying(flows(4)))  # of which there is little is told all the same
+    site.attended("d")
+    assert uuids(site.ask(hosts=["tid/d"])) == {"tid/d": ["4"]}
     del held
     assert uuids(site.ask(hosts=["tid/a"])) == {"tid/a": ["1"]}
 
 
+def test_an_agent_that_has_far_too_much_to_answer_is_left_out_and_all_others_are_told(site: Site) -> None:
+    site.hub(most=1 << 20)
+    large = Part([{"UUID": "1", "Text": "x" * 500_000}])
+    called_off = threading.Event()
+
+    def greedy(_: Question) -> Iterator[Part]:
+        try:
+            yield large
+            yield large
+            while True:  # it heeds no bound, and ends only when it is told to
+                yield Part()
+                time.sleep(0.01)
+        finally:
+            called_off.set()
+
+    site.agent("greedy", greedy)
+    names = [f"a{number}" for number in range(10)]
+    for number, name in enumerate(names):
+        site.agent(name, saying(Part([{"UUID": str(number), "Text": "x" * 50_000}])))
+    site.attended("greedy", *names)
+    answers = site.ask()
+    left_out = "its answer is left out: the answers are larger than 1 MiB together: ask for less, or set hub.ask_max"
+    assert answers.missing == {"greedy": left_out}
+    assert uuids(answers) == {f"tid/{name}": [str(number)] for number, name in enumerate(names)}
+    assert called_off.wait(LONG)
+    assert site.receiver.asker.results == {"answered": 10, "crowded": 1}
+
+
+def test_large_answers_of_one_agent_leave_room_for_the_others_of_any_number_of_questions(site: Site) -> None:
+    site.hub(most=1 << 20)
+    site.agent("greedy", saying(Part([{"UUID": "1", "Text": "x" * 900_000}])))
+    names = [f"a{number}" for number in range(4)]
+    for name in names:
+        site.agent(name, saying(flows(2)))
+    site.attended("greedy", *names)
+    held = [site.ask() for _ in range(12)]  # as by those who read slowly
+    for one in held:
+        assert {tid: found for tid, found in uuids(one).items() if tid != "tid/greedy"} == {
+            f"tid/{name}": ["2"] for name in names
+        }
+    told = [one.missing for one in held]
+    no_room = (
+        "its answer is left out: there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max"
+    )
+    assert told == [{}] * 3 + [{"greedy": no_room}] * 9
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"none", b"\xff", b'{"found":3}', b'{"found":[{"UUID":1}]}', b'{"found":[{"UUID":"1","More":"\xff"}]}', b"[" * 20_000],
+)
 def test_one_agents_answer_that_cannot_be_read_is_missing_and_all_others_are_told(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    answer: bytes, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.hub()
     site.agent("a", saying(flows(1)))
-    site.agent("b", saying(Part([{"UUID": "bad"}])))
+    site.agent("b", saying(flows(2), Part([{"UUID": "bad"}])))
     site.attended("a", "b")
     real = parts_of
     monkeypatch.setattr(
         "skytrail.wire.attendant.parts_of",
-        lambda *of: ((part, b"none" if b"bad" in data else data) for part, data in real(*of)),
+        lambda *of: ((part, answer if b"bad" in data else data) for part, data in real(*of)),
     )
-    answers = site.ask()
-    assert uuids(answers) == {"tid/a": ["1"]}
-    assert answers.missing["b"].startswith("its answer cannot be read (")
+    for _ in range(2):
+        answers = site.ask()
+        assert uuids(answers) == {"tid/a": ["1"]}  # also of the part that could be read
+        assert answers.missing["b"].startswith("its answer is refused: ")
+    assert site.receiver.asker.results == {"answered": 2, "refused": 2}
 
 
 def test_for_who_does_not_hear_what_he_is_asked_no_more_waits_than_for_so_many_questions() -> None:
@@ -313,7 +384,7 @@ def test_for_who_does_not_hear_what_he_is_asked_no_more_waits_than_for_so_many_q
         await never.wait()
         yield
 
-    attending = asyncio.run_coroutine_threadsafe(attendances.attend("tid/a", silent(), Deaf()), loop)
+    attending = asyncio.run_coroutine_threadsafe(attendances.attend(agent, silent(), Deaf()), loop)
     until(lambda: "tid/a" in attendances._there)
     told = {attendances.ask(QUESTION).missing["a"] for _ in range(300)}
     assert told == {"did not answer within 0.001 s", "its agent does not hear what it is asked: see its log"}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 from support.cable import Cable
 from support.certificates import Pki
 from support.netlab import until
 from support.wire_v1 import OldHub
 
 from skytrail.asking.asker import Answer, Answers
+from skytrail.asking.collecting import Room
 from skytrail.asking.questions import FlowsQuestion, Part, Question, Range, encode_question
 from skytrail.asking.terms import Compare
 from skytrail.errors import RunError
@@ -24,6 +27,7 @@ from skytrail.settings.tree import Http, Hub, Settings, Wire
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.exposure import advertised, asking_refusal, peer_refusal
 from skytrail.wire.peers import Other
+from skytrail.wire.relay import _Waiting
 from skytrail.wire.security import HubSecurity, connector, wire_files
 from topology.facts import Report, Source
 from topology.remote.elsewhere import Elsewhere
@@ -35,7 +39,7 @@ from topology.store.interface import Note
 
 LONG = 60.0
 NO_TLS = Wire()
-QUESTION = FlowsQuestion(term=Compare("Network.A", "within", ("10.0.0.1",)), limit=3)
+QUESTION = FlowsQuestion(term=Compare("Network.A", "within", ("10.0.0.1",)), limit=3, fields=("UUID",))
 
 
 def now() -> int:
@@ -397,19 +401,47 @@ def test_more_questions_than_a_hub_takes_of_others_are_refused(site: Hubs) -> No
     assert [(uuids(one), one.missing) for one in found] == [({"host/a": ["1"]}, {})] * 20
 
 
-def test_an_answer_that_finds_no_room_at_the_other_hub_is_named(site: Hubs) -> None:
+def test_an_answer_that_finds_no_room_at_the_other_hub_is_named_and_small_ones_are_told(site: Hubs) -> None:
     site.hub()
     site.hub(most=1 << 20)
     site.agent(1, "a", saying(Part([{"UUID": "1", "Text": "x" * 600_000}])))
+    site.agent(1, "b", saying(flows(2)))
     site.meet()
-    assert site.hubs[1].asker.room.take(4 << 20)
-    assert (
-        site.ask(0)
-        .missing["a"]
-        .endswith("which refuses: there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max")
-    )
-    site.hubs[1].asker.room.give(4 << 20)
-    assert uuids(site.ask(0)) == {"host/a": ["1"]}
+    room = site.hubs[1].asker.room
+    assert room.take(3 << 20, 0)
+    no_room = "there is no room for the answers of all who ask at once: ask again later, or set hub.ask_max"
+    found = site.ask(0)
+    assert (uuids(found), found.missing) == ({"host/b": ["2"]}, {"a": f"its answer is left out: {no_room}"})
+    assert site.hubs[1].asker.results == {"answered": 1, "crowded": 1}
+    room.give(3 << 20)
+    assert uuids(site.ask(0)) == {"host/a": ["1"], "host/b": ["2"]}
+    assert room._used == 0
+
+
+def test_of_what_waits_for_a_hub_that_reads_nothing_the_largest_is_left_out() -> None:
+    room, called_off = Room(1 << 20), list[str]()
+    waiting = _Waiting(room, 1 << 20, {}, {})
+    waiting.begins(called_off.append)
+    for tid, size in (("b", 300_000), ("a", 300_000), ("a", 300_000), ("b", 200_000), ("a", 9)):
+        waiting.part(tid, bytes(size))
+    waiting.ended("b", "")
+    waiting.done()
+    assert called_off == ["a"]
+
+    async def read() -> list[tuple[str, int, bool]]:
+        return [(one.tid, len(one.part), one.dropped) async for one in aiter_of(waiting)]
+
+    assert asyncio.run(read()) == [("b", 300_000, False), ("a", 0, True), ("b", 200_000, False), ("b", 0, False)]
+    assert room._used == 0
+    waiting.part("c", bytes(9))
+    waiting.drop()
+    waiting.drop()
+    assert room._used == 0
+
+
+async def aiter_of(waiting: _Waiting) -> AsyncIterator[wire.Reply]:
+    while (reply := await waiting.next()) is not None:
+        yield reply
 
 
 def test_what_a_hub_does_not_read_waits_bounded_and_is_gone_with_its_question(site: Hubs) -> None:
@@ -439,7 +471,7 @@ def test_times_are_by_the_clock_of_the_hub_that_was_asked_first(site: Hubs, ahea
     site.hub(ahead=ahead)
     site.agent(1, "a", answer)
     site.meet()
-    question = FlowsQuestion(Range(at - 1000, at), term=Compare("Last", "gte", (at - 500,)))
+    question = FlowsQuestion(Range(at - 1000, at), term=Compare("Last", "gte", (at - 500,)), fields=("UUID",))
     (tid, part), *_ = site.ask(0, question).parts
     [asked] = seen
     assert asked.when is not None
@@ -665,16 +697,171 @@ def test_where_others_reach_a_hub(hub: Hub, told: str) -> None:
     assert advertised(Settings(hub=hub), "host1", 9) == told
 
 
-def test_an_answer_of_another_hub_that_is_no_answer_harms_nobody(site: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times that are none, hosts that were not asked, what cannot be read."""
-    site.hub()
-    site.hub(ahead=1_800_000_000)
-    site.agent(0, "a", saying(flows(1)))
-    site.agent(1, "b", saying(Part([{"UUID": "2", "Start": "yesterday", "Metric": {"Last": None}}])))
-    site.meet()
-    forged = wire.Reply(tid="host/a", part=b'{"found":[{"UUID":"forged"}]}')
+def replying(monkeypatch: pytest.MonkeyPatch, *replies: wire.Reply) -> None:
+    """The other hub says these too, last."""
     monkeypatch.setattr(
-        "skytrail.wire.relay._Waiting.done", lambda self: [self._replies.put_nowait(one) for one in (forged, None)]
+        "skytrail.wire.relay._Waiting.done", lambda self: [self._replies.put_nowait(one) for one in (*replies, None)]
+    )
+
+
+LAST = (1 << 63) - 1
+
+
+def test_an_answer_of_another_hub_that_is_no_answer_harms_nobody(site: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts that were not asked, and times beyond all time once they are by our clock."""
+    site.hub()
+    site.hub(ahead=-1_800_000_000)
+    site.agent(0, "a", saying(flows(1)))
+    site.agent(1, "b", saying(flows(2)))
+    site.meet()
+    replying(
+        monkeypatch,
+        wire.Reply(tid="host/a", part=b'{"found":[{"UUID":"forged"}]}'),
+        wire.Reply(tid="host/b", part=b'{"found":[{"UUID":"3","Start":%d,"Last":7}],"since":%d}' % (LAST, LAST)),
     )
     found = site.ask(0, hosts=["host/b"])
-    assert (uuids(found), found.missing) == ({"host/b": ["2"]}, {})
+    assert (uuids(found), found.missing) == ({"host/b": ["2", "3"]}, {})
+    *_, (_, part) = found.parts
+    assert (part.found[0]["Start"], part.since) == (LAST, LAST)
+    assert abs(int(part.found[0]["Last"]) - 1_800_007) < 100
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"none", b"\xff", b'{"found":3}', b'{"found":[{"UUID":1}]}', b"[" * 20_000, b'{"found":[{"UUID":"1","Last":1e3}]}'],
+)
+def test_a_part_of_another_hub_that_is_none_drops_that_hosts_answer_alone(
+    site: Hubs, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    site.hub()
+    site.hub()
+    site.agent(0, "a", saying(flows(1)))
+    site.agent(1, "b", saying(flows(2)))
+    site.agent(1, "c", saying(flows(3)))
+    site.meet()
+    replying(monkeypatch, wire.Reply(tid="host/c", part=answer), wire.Reply(tid="host/c", part=b'{"found":[{"UUID":"4"}]}'))
+    with capture_logs() as logs:
+        for _ in range(2):
+            found = site.ask(0)
+            assert uuids(found) == {"host/a": ["1"], "host/b": ["2"]}
+            assert found.missing.keys() == {"c"}
+            assert found.missing["c"].startswith("its answer is refused: ")
+    assert [(one["hub"], one["agent"]) for one in logs if one["event"] == "answer_refused"] == [("hub1", "host/c")]  # said once
+    assert site.hubs[0].peers.results == {"refused": 2}
+
+
+def at(*nodes: str) -> Answer:
+    return saying(*(Part([{"UUID": node, "NodeTID": node}]) for node in nodes))
+
+
+def test_what_an_agent_tells_of_other_hosts_is_refused_through_its_hub_too(site: Hubs) -> None:
+    """By that hub, which knows it; what came of it before is dropped, and the others of that hub are told."""
+    site.hub()
+    site.hub()
+    site.agent(1, "b", at("host/b/1", "host/c/1"))
+    site.agent(1, "c", at("host/c/1"))
+    site.meet()
+    question = FlowsQuestion(fields=("UUID", "NodeTID"))
+    for number in (0, 1):
+        found = site.ask(number, question)
+        assert uuids(found) == {"host/c": ["host/c/1"]}
+        assert found.missing == {"b": "its answer is refused: it tells of 'host/c/1', which is on another host"}
+    assert site.hubs[1].asker.results == {"answered": 2, "refused": 2}
+    assert site.hubs[0].peers.results == {"answered": 1}
+
+
+def test_a_hub_that_tells_of_one_host_as_of_another_is_refused(site: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.hub()
+    site.hub()
+    site.agent(1, "b", at("host/b/1"))
+    site.meet()
+    part = b'{"found":[{"UUID":"x","NodeTID":"host/a/1"}]}'
+    replying(monkeypatch, wire.Reply(tid="host/b", part=part))
+    found = site.ask(0, FlowsQuestion(fields=("UUID", "NodeTID")))
+    assert uuids(found) == {}
+    assert found.missing == {"b": "its answer is refused: it tells of 'host/a/1', which is on another host"}
+
+
+def test_what_was_on_a_host_by_its_former_id_is_told_through_another_hub(site: Hubs) -> None:
+    site.hub()
+    site.hub()
+    site.agent(1, "b", at("host/b/1", "host/former/1"))
+    [agent] = site.hubs[1].agents()
+    agent.formerly = frozenset({"host/former"})
+    attended = site.hubs[1].asker._there["host/b"]
+    attended.below = agent.below
+    site.meet()
+    found = site.ask(0, FlowsQuestion(fields=("UUID", "NodeTID")))
+    assert (uuids(found), found.missing) == ({"host/b": ["host/b/1", "host/former/1"]}, {})
+
+
+LEFT_OUT = "its answer is left out: the answers are larger than 1 MiB together: ask for less, or set hub.ask_max"
+
+
+@pytest.mark.parametrize("greedy_at", [0, 1])
+def test_the_largest_answer_is_left_out_at_whichever_hub_and_its_agent_is_called_off(site: Hubs, greedy_at: int) -> None:
+    called_off, large = threading.Event(), Part([{"UUID": "1", "Text": "x" * 500_000}])
+
+    def greedy(_: Question) -> Iterator[Part]:
+        try:
+            yield large
+            yield large
+            while True:  # it heeds no bound, and ends only when it is told to
+                yield Part()
+                time.sleep(0.001)
+        finally:
+            called_off.set()
+
+    site.hub(most=1 << 20)
+    site.hub()
+    names = [f"a{number}" for number in range(8)]
+    for number, name in enumerate(names):
+        site.agent(number % 2, name, saying(Part([{"UUID": str(number), "Text": "x" * 30_000}])))
+    site.agent(greedy_at, "greedy", greedy)
+    site.meet()
+    found = site.ask(0)
+    assert found.missing == {"greedy": LEFT_OUT}
+    assert uuids(found) == {f"host/{name}": [str(number)] for number, name in enumerate(names)}
+    assert called_off.wait(LONG)
+    assert site.hubs[0].asker.results["crowded"] == 1
+    assert site.hubs[1].asker.results == {"answered": 4, **({"crowded": 1} if greedy_at else {})}
+
+
+def test_a_question_to_which_too_many_of_other_hubs_have_too_much_to_answer_is_refused(site: Hubs) -> None:
+    site.hub(most=1 << 20)
+    site.hub()
+    site.agent(0, "a", saying(flows(1)))
+    for name in "bcde":
+        site.agent(1, name, saying(Part([{"UUID": "1", "Text": "x" * 600_000}])))
+    site.meet()
+    with pytest.raises(RunError, match=r"larger than 1 MiB together: ask for less, or set hub.ask_max"):
+        site.ask(0)
+    until(lambda: site.hubs[1].asker.room._used == 0 and site.hubs[0].asker.room._used == 0)
+
+
+def test_a_host_of_the_graph_is_missing_once_and_not_if_another_hub_knows_it(site: Hubs) -> None:
+    site.hub()
+    site.hub()
+    site.agent(0, "a", saying(flows(1)))
+    site.agent(1, "b", saying(flows(2)))
+    site.meet()
+    expected = {"host/a": "a", "host/b": "b", "host/c": "c"}
+    for hub in site.hubs:
+        hub.asker.expected = lambda: expected
+    for number in (0, 1):
+        found = site.ask(number)
+        assert uuids(found) == {"host/a": ["1"], "host/b": ["2"]}
+        assert found.missing == {"c": "no agent of this host has greeted since the hub's start"}
+        assert site.hubs[number].asker.results["away"] == 1
+
+
+def test_a_question_that_a_hub_does_not_know_is_refused_by_it(site: Hubs) -> None:
+    site.hub()
+    asked = wire.Inquiry(body=b'{"type":"later"}', all_but=True, timeout_ms=60_000, most_bytes=1)
+    with connector(None)(f"127.0.0.1:{site.hubs[0].port}") as channel:
+        call = channel.unary_stream("/skytrail.wire.v1.Wire/Ask")(asked.SerializeToString())
+        with pytest.raises(grpc.RpcError) as error:
+            list(call)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert str(error.value.details()).endswith(": upgrade it")
+    assert site.hubs[0]._relay._open == 0

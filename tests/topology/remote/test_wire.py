@@ -326,7 +326,7 @@ def test_a_report_larger_than_a_message_comes_through_whole_also_where_it_is_cut
     until(lambda: agent.outbox.waiting == 0, 60)
     assert hub.taken == said
     assert pieces.count(2) > 6
-    assert (hub.receiver.agents()[0].refused, hub.receiver._room._used) == (0, 0)
+    assert (hub.receiver.agents()[0].refused, hub.receiver._room.used) == (0, 0)
     cable.close()
 
 
@@ -340,7 +340,7 @@ def test_a_report_larger_than_any_may_be_is_passed_over_and_its_room_given_back(
         agent.report(one)
     until(lambda: agent.outbox.waiting == 0, 60)
     assert hub.receiver
-    assert (hub.numbers(), hub.receiver.agents()[0].refused, hub.receiver._room._used) == ([1, 3], 1, 0)
+    assert (hub.numbers(), hub.receiver.agents()[0].refused, hub.receiver._room.used) == ([1, 3], 1, 0)
 
 
 class Watch:

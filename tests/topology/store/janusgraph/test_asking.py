@@ -15,7 +15,7 @@ from support.hublab import Hub
 from support.netlab import until
 from support.tables import TIDS, last_time, recorded, tables
 
-from skytrail.asking.questions import Part, Question
+from skytrail.asking.questions import Part, Question, decode_part, decode_question, encode_part, encode_question
 from skytrail.wire.security import connector, wire_files
 from topology.remote.outbox import Clocks, Outbox
 from topology.remote.sender import Identity, Sender
@@ -23,6 +23,7 @@ from topology.remote.sender import Identity, Sender
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 FLOWS = "G.Flows().Sort('UUID')"
+RECORDED = b'"host/recorded/'
 PATIENT = "10m"
 """That agents have: more than the test may take."""
 
@@ -55,8 +56,12 @@ class Site:
             agent.start()
 
     def _of(self, tid: str) -> Any:
+        """An agent's side: it tells of its own host."""
+        here = f'"{tid}/'.encode()
+
         def answer(question: Question) -> Iterator[Part]:
-            yield Part(self.tables._answer(question, tid))
+            asked = decode_question(encode_question(question).replace(here, RECORDED))
+            yield decode_part(encode_part(Part(self.tables._answer(asked, tid))).replace(RECORDED, here))
             self.begun.append(tid)
             self.held.wait(60)
 
