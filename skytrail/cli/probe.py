@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from skytrail.cli.options import Session, common
 from skytrail.errors import RunError, UsageError
@@ -123,7 +124,8 @@ def _running(session: Session, report: Callable[[Report], object]) -> Iterator[H
         runtimes = RuntimesClient(endpoints(settings.containers.docker, settings.containers.cri))
         runtimes.start()
         closers.callback(runtimes.stop)
-        probes = HostProbes(host, tids, lambda _: None, report, clock, settings, runtimes)
+        own = msgspec.structs.replace(settings, state_dir=str(folder))  # what an agent keeps is its own
+        probes = HostProbes(host, tids, lambda _: None, report, clock, own, runtimes)
         closers.callback(probes.stop)
         probes.start()
         yield probes

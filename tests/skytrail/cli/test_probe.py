@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +93,14 @@ def test_what_cannot_be_is_one_line(name: str, status: int, message: str) -> Non
     assert (done.returncode, done.stdout) == (status, "")
     [line] = done.stderr.splitlines()
     assert message in line
+
+
+def test_what_an_agent_keeps_stays_as_it_is(net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "ovsdb.json"
+    kept.write_text('["ovsdb/tcp:192.0.2.1:6640"]')
+    monkeypatch.setenv("SKYTRAIL_STATE_DIR", str(tmp_path))
+    done = run("host", "--once")
+
+    assert done.returncode == 0, done.stderr
+    assert kept.read_text() == '["ovsdb/tcp:192.0.2.1:6640"]'
+    assert list(tmp_path.iterdir()) == [kept]
