@@ -293,7 +293,9 @@ class HubProcess:
     def _start_clusters(self) -> None:
         from skytrail.cli.clusters import Clusters  # noqa: PLC0415 - only where a hub runs
 
-        self.clusters = Clusters(self._settings.kubernetes, self.reconciler.report, clock, lambda: self.duty.ours)
+        self.clusters = Clusters(
+            self._settings.kubernetes, self.reconciler.report, self.store.current, clock, lambda: self.duty.ours
+        )
         self._closers.callback(self.clusters.stop)
         self.clusters.start()
 

@@ -21,6 +21,7 @@ from topology.elements import node_id
 from topology.facts import Fact, Report, Source
 from topology.probes.containers.labels import LabelFilter
 from topology.probes.containers.translate import container_facts, namespace_fact, network_facts
+from topology.probes.containers.trust import is_of, user_of
 
 _log = structlog.get_logger(__name__)
 
@@ -256,10 +257,10 @@ class ContainersProbe:
                         self._tell_container(identity, known, news)
                 self._tell_networks(news)
             case ContainerTold(socket, identity, container, at):
-                if container is None:
-                    self._end(identity, news)
-                else:
+                if container is not None:
                     self._put(socket, container, namespaces, news)
+                elif self._may_tell(socket, identity):
+                    self._end(identity, news)
         return self._when(at)
 
     def _when(self, at: int) -> int:
@@ -267,19 +268,28 @@ class ContainersProbe:
         now = self._clock()
         return at // 1000 if 0 < at // 1000 <= now else now
 
+    def _may_tell(self, socket: str, identity: str) -> bool:
+        """Whether a daemon may say anything of a container: a user's own not of what another one told."""
+        known = self._containers.get(identity)
+        return known is None or known.socket == socket or user_of(socket) is None
+
     def _put(self, socket: str, container: Container, namespaces: Mapping[Key, str], news: _News) -> None:
+        if not self._may_tell(socket, container.id):
+            return
         before = self._containers.get(container.id)
         if before is not None and before.container.pid == container.pid and before.namespace:
             before.socket, before.container = socket, container
             self._settle(container.id, before, before.owner, news)
             return
-        namespace = self._namespace_of(container)
+        namespace = self._namespace_of(socket, container)
         known = self._containers[container.id] = _Known(socket, container, namespace, before.owner if before else None)
         self._settle(container.id, known, namespaces.get(namespace) if namespace else None, news)
 
-    def _namespace_of(self, container: Container) -> Key | None:
-        paths = [f"{self._proc}/{container.pid}/ns/net"] if container.pid else []
-        for path in (*paths, container.network_namespace):
+    def _namespace_of(self, socket: str, container: Container) -> Key | None:
+        user = user_of(socket)
+        believed = user is None or is_of(user, container.pid, self._proc)
+        paths = [f"{self._proc}/{container.pid}/ns/net"] if container.pid and believed else []
+        for path in (*paths, container.network_namespace) if user is None else paths:
             key = _key_of(path)
             if key is not None:
                 return key

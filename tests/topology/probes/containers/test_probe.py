@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,23 @@ def test_a_container_hangs_on_its_namespace_and_its_network_on_its_bridge(lab: L
     until(lambda: lab.there() == expected)
     lab.runtimes.listener(NetworksTold(SOCKET, (), 0))
     until(lambda: lab.there() == {node("a"), owned("a"), node_id(SPACE)})
+
+
+def test_a_users_daemon_is_not_believed_of_others_processes_and_containers(lab: Lab) -> None:
+    lab.runtimes.known = [
+        listed(container("a")),
+        Listed(OTHER, {"b": container("b"), "a": replace(container("a"), name="mine")}, (), {}),
+    ]
+    lab.probe.start()
+    expected = {node("a"), owned("a"), node_id(SPACE), node("b")}
+    until(lambda: lab.there() >= expected - {owned("a")})
+    lab.runtimes.listener(ContainerTold(OTHER, "a", None, 0))
+    lab.runtimes.listener(ContainerTold(OTHER, "c", container("c"), 0))
+    until(lambda: node("c") in lab.there())
+    there = {one.id: one.state.metadata for one in lab.store.current() if one.state}
+    assert there.keys() & {owned("a"), owned("b"), owned("c")} == {owned("a")}
+    assert there[node("a")]["Name"] == "name-a"
+    assert there[node_id(SPACE)]["Containers"] == ["name-a"]
 
 
 def test_one_with_the_hosts_network_is_the_hosts(lab: Lab) -> None:
