@@ -188,6 +188,7 @@ class _Agent:
         flow = {
             "Network": {"A": "10.0.0.1", "B": "10.0.0.2"},
             "Metric": dict.fromkeys(("ABBytes", "BABytes"), 9**9),
+            "NodeTID": f"host/{self.host}/link/1",
         }
         self._part = encode_part(Part([{"UUID": f"{number:016x}{place:016x}", **flow} for place in range(FLOWS)]))
         self._reports: Any = None
