@@ -385,10 +385,11 @@ class HubProcess:
         return {other.address or other.name: _shown_hub(other, failure, ahead) for other, failure, ahead in found}
 
     def _waiting(self) -> dict[str, str | None]:
+        store = self._store_waits()
         return {
-            "store": self._store_waits(),
+            "store": store,
             "linkers": self.linkers.failure,
-            "addresses": self.addresses.failure,
+            "addresses": None if store else self.addresses.failure,  # it has nothing to read then
             "tls": self._certificates.waiting() or (self._security.waiting() if self._security else None),
             **(self.probes.waiting() if self.probes else {}),
             **self.clusters.waiting(),

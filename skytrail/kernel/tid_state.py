@@ -8,6 +8,7 @@ the host, and survives one of the agent.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -35,14 +36,14 @@ from skytrail.tid import device_tids, namespace_tid
 FILE = "tids.sqlite"
 """In the state folder."""
 _VERSION = 3
-_COLUMNS = {"mac": "BLOB NOT NULL DEFAULT x''", "name": "TEXT NOT NULL DEFAULT ''"}
+_COLUMNS = {"mac": "BLOB NOT NULL DEFAULT x''", "name": "BLOB NOT NULL DEFAULT x''"}
 """Of devices, with which versions 2 and 3 began."""
 _SCHEMA = """
 CREATE TABLE origin (text TEXT NOT NULL);
 CREATE TABLE namespace (cookie TEXT PRIMARY KEY, tid TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE device (
     cookie TEXT NOT NULL, ifindex INTEGER NOT NULL, kind TEXT NOT NULL, tid TEXT NOT NULL, mac BLOB NOT NULL,
-    name TEXT NOT NULL, PRIMARY KEY (cookie, ifindex)
+    name BLOB NOT NULL, PRIMARY KEY (cookie, ifindex)
 ) WITHOUT ROWID;
 """  # a cookie has 64 bits without a sign: more than SQLite's INTEGER holds
 
@@ -57,7 +58,7 @@ class _Kept(NamedTuple):
     kind: str
     tid: str
     mac: bytes
-    name: str
+    name: bytes
 
 
 class TidRegistry:
@@ -164,7 +165,7 @@ class TidRegistry:
             stayed = {
                 key
                 for key, kept in self._devices.items()
-                if (link := found.get(key)) and not is_another(kept.kind, kept.mac, kept.name or link.name, link)
+                if (link := found.get(key)) and not is_another(kept.kind, kept.mac, os.fsdecode(kept.name) or link.name, link)
             }
             gone = {key: (kept.kind, kept.mac) for key, kept in self._devices.items() if key not in stayed}
             came = {key: (link.kind, link.mac) for key, link in found.items() if key not in stayed}
@@ -180,8 +181,9 @@ class TidRegistry:
         key = (link.cookie, link.ifindex)
         kept = self._devices.get(key)
         if kept is not None and kept.kind == link.kind:
-            if hold and (kept.mac, kept.name) != (link.mac, link.name):
-                self._keep_device(key, kept._replace(mac=link.mac, name=link.name))
+            name = os.fsencode(link.name)
+            if hold and (kept.mac, kept.name) != (link.mac, name):
+                self._keep_device(key, kept._replace(mac=link.mac, name=name))
             return kept.tid
         if hold:
             self._forget_device(key)  # another kind: somebody chose the ifindex of one that went while we were away
@@ -196,7 +198,7 @@ class TidRegistry:
         )
         tid = next(tid for tid in candidates if tid not in self._held)
         if hold:
-            self._keep_device(key, _Kept(link.kind, tid, link.mac, link.name))
+            self._keep_device(key, _Kept(link.kind, tid, link.mac, os.fsencode(link.name)))
         return tid
 
     def _namespace_tid(self, namespace: Namespace, container_id: str | None = None) -> str:

@@ -64,6 +64,10 @@ class Kernel(Protocol):
         """Of the devices in a namespace, by name."""
         ...
 
+    def look_for_namespaces(self) -> None:
+        """One may have come that is not known yet."""
+        ...
+
 
 @dataclass(slots=True)
 class _Known:
@@ -282,6 +286,8 @@ class ContainersProbe:
             self._settle(container.id, before, before.owner, news)
             return
         namespace = self._namespace_of(socket, container)
+        if namespace is not None and namespace not in namespaces:
+            self._kernel.look_for_namespaces()
         known = self._containers[container.id] = _Known(socket, container, namespace, before.owner if before else None)
         self._settle(container.id, known, namespaces.get(namespace) if namespace else None, news)
 

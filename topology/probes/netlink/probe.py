@@ -136,6 +136,10 @@ class NetlinkProbe:
             found = [self._links.by_key[key] for cookie in cookies for key in self._links.of(cookie)]
             return {known.link.name: known.tid for known in found}
 
+    def look_for_namespaces(self) -> None:
+        """Somebody saw that one may have come: cheap, from any thread."""
+        self.watcher.hint()
+
     def stop(self) -> None:
         """End the watching."""
         self.watcher.stop()
