@@ -30,7 +30,7 @@ $(VENV)/.installed-dev: $(STAMP)
 test: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test
 	$(MAKE) --no-print-directory lint bpf-check
-	@echo "The tests run in two groups at once, some 17 minutes; what each says is printed when it has ended."
+	@echo "The tests run in two groups at once, some 30 minutes; what each says is printed when it has ended."
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-host test-graph
 
 # What asks this kernel, whose tests see each other; and beside it what does not.
