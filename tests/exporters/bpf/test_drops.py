@@ -35,16 +35,6 @@ SO_ATTACH_FILTER = 26
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
 def counted(net: Net) -> Iterator[Drops]:
     made = Drops()
     try:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "skytrail-lldp"
 PAGE = Path(__file__).parents[3] / "docs" / "write-a-probe.md"
 RUN = Path("/run/lldpd")
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    needs.root()
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
