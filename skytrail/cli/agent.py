@@ -24,6 +24,7 @@ from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
+from skytrail.privileges import give_up
 from skytrail.process import keep_private, return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
@@ -710,11 +711,16 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     keep_private()
     take_turns(_TURN)
     return_memory()
-    process = AgentProcess(session.settings, topology=topology)
+    settings = session.settings
+    others = topology or bool(settings.agent.hubs) or settings.flow.netns == "all"
+    starter = give_up(settings.agent.keep_capabilities, others=others)
+    process = AgentProcess(settings, topology=topology)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())
     process.start()
+    if starter is not None:
+        starter.end()
     try:
         points = len(process.collector.capture.captured()) if process.collector.capture else 0
         _log.info("ready", url=process.server.url, capture_points=points, loader=process.collector.loader, version=__version__)
