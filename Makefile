@@ -8,7 +8,7 @@ LAB := tests/lab
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire format clean
+.PHONY: up setup wheel test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -79,6 +79,10 @@ wire:
 	test -x $(GENERATOR)/bin/python || $(PYTHON) -m venv $(GENERATOR)
 	$(GENERATOR)/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools==1.66.2' 'setuptools<81'
 	$(GENERATOR)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. skytrail/wire/wire.proto
+
+# One for every machine: BPF objects are the same for all processors of this byte order.
+wheel: $(STAMP)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 bench: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test

@@ -410,8 +410,12 @@ class Reconciler:
             with self._looking:
                 there = {id_ for id_ in self._there if self._is_of(id_, tid)}
                 host = self._nodes[node_id(tid)].host if node_id(tid) in self._nodes else ""
-                probes = sorted({probe for (probe, _), said in self._said.items() if said & there})
-            return sum(self._take_in(Report(Source(probe, host, tid=tid), self._clock(), whole=True)) for probe in probes)
+                probes = {probe for (probe, _), said in self._said.items() if said & there}
+            sources = [Source(probe, host, tid=tid) for probe in sorted(probes, key=lambda probe: probe == "host")]
+            if self._store.shared:
+                for source in sources:  # all or none
+                    self._speak_for(source)
+            return sum(self._take_in(Report(source, self._clock(), whole=True)) for source in sources)
 
     def changes_seen(self) -> int:
         """How often the graph changed so far: by us, and by others as far as we know."""

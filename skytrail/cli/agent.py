@@ -104,7 +104,7 @@ class AgentProcess:
         from skytrail.kernel.host import read_host  # noqa: PLC0415 - only where an agent runs
 
         self._settings, self._topology = settings, topology
-        self._host: Host = read_host(settings.host_id or "")
+        self._host: Host = read_host(settings.host_id or "", kept=Path(settings.state_dir) / "host_id")
         self._started = time.time()
         self._stopping = threading.Event()
         self._begun = False

@@ -296,8 +296,8 @@ class HubProcess:
         self._certificates.add("http", self.server.certificate)
 
     def _hosts_routes(self) -> Blueprint:
-        from topology.remote.forgetting import Forgetting  # noqa: PLC0415
         from topology.hostroutes import hosts_blueprint  # noqa: PLC0415
+        from topology.remote.forgetting import Forgetting  # noqa: PLC0415
 
         return hosts_blueprint(Forgetting(self.reconciler, self.receiver, self._look_whom_to_expect))
 

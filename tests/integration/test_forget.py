@@ -29,7 +29,7 @@ def agents(tmp_path: Path) -> Iterator[Start]:
     def start(hub: Hub, host: str) -> Agent:
         settings = {"host_id": host, "agent.hubs": f"127.0.0.1:{hub.wire}"}
         made.append(Agent(tmp_path / host, ["--interfaces", "no-such-if"], settings))
-        return made[-1].start()
+        return made[-1].start(ready=False)
 
     yield start
     for one in made:
@@ -77,7 +77,7 @@ def missing(hub: Hub) -> int:
 def test_a_host_that_is_gone_is_forgotten_and_may_come_back(hub: Hub, agents: Start) -> None:
     agents(hub, STAYS)
     going = agents(hub, GOES)
-    until(lambda: f"host/{GOES}" in tids(hub, GOES) and tids(hub, STAYS), 30)
+    until(lambda: f"host/{GOES}" in tids(hub, GOES) and tids(hub, STAYS), 60)
     whole, stays = tids(hub, GOES), tids(hub, STAYS)
 
     status, said = forget(hub, f"host/{GOES}")
@@ -104,7 +104,7 @@ def test_a_host_that_is_gone_is_forgotten_and_may_come_back(hub: Hub, agents: St
     assert tids(hub, GOES) == set()
 
     agents(hub, GOES)
-    until(lambda: tids(hub, GOES) >= whole and missing(hub) == 0, 30)
+    until(lambda: tids(hub, GOES) >= whole and missing(hub) == 0, 60)
 
 
 @pytest.mark.lab
