@@ -99,10 +99,14 @@ def _kept_id(path: Path, roots: Roots) -> str:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
-            _log.warning("host_id_made_up", file=str(path), reason="no /etc/machine-id", remedy="keep that file, or set host_id")
+            _log.warning(
+                "host_id_made_up", file=str(path), reason="no /etc/machine-id", remedy="keep that file, or set host_id"
+            )
         return uuid.UUID(path.read_text(encoding="ascii").strip()).hex
     except (OSError, ValueError) as error:
-        raise RunError(f"there is no machine-id, and none in {path} ({error}): set host_id to this host's lasting name") from error
+        raise RunError(
+            f"there is no machine-id, and none in {path} ({error}): set host_id to this host's lasting name"
+        ) from error
 
 
 def machine_host_id(machine: str) -> str:
