@@ -1,9 +1,8 @@
-"""An agent that has exactly the capabilities that it is granted: all works, and it keeps what the table says, in each thread."""
+"""An agent with exactly the capabilities that it is granted: all works, and it keeps what the table says, in each thread."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,12 +40,12 @@ def pinged(agent: Agent) -> int:
 
 
 @pytest.fixture
-def listening(net: Net) -> Iterator[int]:
+def listening(net: Net) -> int:
     """The port at which another user's program listens."""
     port = free_port()
     user = [tool("setpriv", "util-linux"), "--reuid=65534", "--regid=65534", "--clear-groups"]
     net.spawn("", *user, tool("nc", "netcat-openbsd"), "-l", "127.0.0.1", str(port))
-    yield port
+    return port
 
 
 @pytest.mark.parametrize("others", [False, True])

@@ -65,7 +65,7 @@ def test_a_machine_without_one_keeps_what_is_made_up(roots: Roots, tmp_path: Pat
     made = read_host("", roots, kept).host_id
     assert made == read_host("", roots, kept).host_id != machine_host_id(MACHINE)
     kept.write_text("no ID\n")
-    with pytest.raises(RunError, match="none in .*set host_id"):
+    with pytest.raises(RunError, match=r"none in .*set host_id"):
         read_host("", roots, kept)
     (roots.etc / "machine-id").write_text("uninitialized\n")  # that will be one: as systemd boots the first time
     with pytest.raises(RunError, match="holds no machine-id"):
