@@ -8,7 +8,7 @@ LAB := tests/lab
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup wheel test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire format clean
+.PHONY: up setup wheel deploy test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -83,6 +83,11 @@ wire:
 # One for every machine: BPF objects are the same for all processors of this byte order.
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# Images, a bare root, Ansible: minutes, and downloads.
+deploy: $(VENV)/.installed-dev
+	$(LAB)/packages.sh deploy
+	DEPLOY_LONG=1 CI=true $(BIN)/pytest --timeout 1500 tests/deploy
 
 bench: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test

@@ -10,5 +10,5 @@ import pytest
 @pytest.fixture
 def long() -> None:
     """For a test that belongs to ``make deploy``."""
-    if not os.environ.get("SKYTRAIL_DEPLOY"):
+    if not os.environ.get("DEPLOY_LONG"):
         pytest.skip("long: 'make deploy' runs it")
