@@ -48,6 +48,12 @@ def listening(net: Net) -> int:
     return port
 
 
+def test_the_docs_have_the_table() -> None:
+    page = Path(__file__).parents[2].joinpath("docs/deployment.md").read_text()
+    rows = [f"| `CAP_{need.name.upper()}` | {need.until.value} | {need.use} | {need.without} |" for need in NEEDS]
+    assert "\n".join(rows) in page
+
+
 @pytest.mark.parametrize("others", [False, True])
 def test_with_these_all_works_and_no_thread_keeps_more(net: Net, tmp_path: Path, listening: int, *, others: bool) -> None:
     left, right = net.pair()
