@@ -49,7 +49,7 @@ class LiveFlows:
 
         def pick(rows: Rows) -> NDArray[np.intp]:
             nonlocal by_column
-            columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
+            columns = self._columns(rows)
             places = np.flatnonzero(self._may_be(rows, question, columns.column))
             if first:  # of equals those are told that the hub would put first
                 high, low = rows["uuid"][places].view(">u8").T
@@ -73,7 +73,7 @@ class LiveFlows:
         self._collector.drain_since(asked)
 
         def pick(rows: Rows) -> NDArray[np.intp]:
-            columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
+            columns = self._columns(rows)
             return np.flatnonzero(self._may_be(rows, question, columns.stable) & (rows["start"] <= end))
 
         ids = self._collector.table.choose(pick, identified=not _IDENTITIES.isdisjoint(keys_of(question.term)))
@@ -88,10 +88,16 @@ class LiveFlows:
         turn_window(rows, np.full(len(rows), now))
         return rows
 
-    def shown(self, rows: Rows) -> Iterator[Flow]:
-        """Flow JSON of records."""
+    def shown(self, rows: Rows, question: FlowsQuestion) -> Iterator[Flow]:
+        """Flow JSON of those records that may meet a question's condition."""
+        rows = rows[self._may_be(rows, question, self._columns(rows).column)]
         for at in range(0, len(rows), PART_ROWS):
             yield from self._collector.shown(rows[at : at + PART_ROWS])
+
+    def _columns(self, rows: Rows) -> FlowColumns:
+        names = self._collector.names
+        owners = (lambda: names.of(rows)) if names else None
+        return FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications, owners)
 
     def _may_be(self, rows: Rows, question: FlowsQuestion, column: Callable[[str], Column | None]) -> NDArray[np.bool_]:
         maybe: NDArray[np.bool_] = bounds(question.term, column, len(rows)).maybe & (rows["id"] > 0)

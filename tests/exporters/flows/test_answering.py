@@ -135,8 +135,8 @@ def test_a_condition_that_cannot_be_is_refused(table: Table) -> None:
 
 
 def test_what_was_counted_since_the_last_update_is_an_update_as_of_now(table: Table) -> None:
-    now = time.time_ns()
-    found = list(table.live.shown(table.live.pending(FlowsQuestion(nodes=("tid-eth0",)), 0, now, time.monotonic())))
+    now, question = time.time_ns(), FlowsQuestion(nodes=("tid-eth0",))
+    found = list(table.live.shown(table.live.pending(question, 0, now, time.monotonic()), question))
     shown = {flow["UUID"]: flow for flow in table.ask(nodes=("tid-eth0",))}
     assert {flow["UUID"] for flow in found} == shown.keys()
     for flow in found:

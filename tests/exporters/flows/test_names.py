@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from support.flowrows import NOW, points, random_rows
 
 from exporters.bpf import layout
 from exporters.flows.applications import Applications
+from exporters.flows.columns import FlowColumns, leaf_of
+from exporters.flows.conditions import bounds
 from exporters.flows.identify import kind_of
 from exporters.flows.names import FlowNames
 from exporters.flows.peers import Peers
@@ -20,8 +23,10 @@ from exporters.flows.records import Renderer
 from exporters.flows.spans import SpanBuilder
 from exporters.flows.table import ROW, Batch, Growth, Rows
 from exporters.history.flows import GROWS, FlowRecorder, Kept, restore
+from exporters.history.flows import _Columns as KeptColumns
 from exporters.history.packing import Packed, Table, joined, pack
 from skytrail.addresses.book import Book, Changes, Entry, Owner
+from skytrail.asking.terms import OPERATORS, Compare, Term, compiled
 
 HOST = "host/1"
 PLACES = {"": HOST, "blue": f"{HOST}/netns/blue", "red": f"{HOST}/netns/red"}
@@ -95,6 +100,54 @@ def test_what_is_kept_has_the_names_of_then_and_older_files_have_none() -> None:
     assert all("Owner" not in flow for flow in restore(Kept(older), every, Applications()))
     for both in (joined([older, table]), joined([table, older])):  # kept in one file by now
         assert len(list(restore(Kept(both), np.arange(600), Applications()))) == 600
+
+
+def owner_terms() -> Iterator[tuple[Term, bool]]:
+    """Every relation at keys of ``Owner``, and whether arrays are to tell exactly which flows meet it."""
+    values: dict[str, Sequence[str]] = {
+        "Owner.A.Kind": ("pod", "netns"),
+        "Owner.B.Name": ("n1", "n7"),
+        "Owner.B.Namespace": ("shop", "none"),
+        "Owner.A.Host": ("h",),
+        "Owner.A.Nothing": ("x",),
+        "Owner.C.Kind": ("pod",),
+        "Owner.A.Kind.More": ("pod",),
+        "Owner.A": ("pod",),
+        "Owner": ("pod",),
+    }
+    for key, some in values.items():
+        for operator, (takes, _) in OPERATORS.items():
+            given = {None: tuple(some), 0: (), 1: ("10.0.0.0/8",) if operator == "range" else tuple(some[:1])}[takes]
+            yield Compare(key, operator, given), key.count(".") > 1
+
+
+def assert_bounded(flows: Sequence[dict[str, Any]], columns: FlowColumns) -> None:
+    met_by_some = 0
+    for term, exact in owner_terms():
+        found, met = bounds(term, columns.column, len(flows)), np.array([compiled(term)(flow) for flow in flows])
+        assert not (met & ~found.maybe).any(), f"left out: {term}"
+        assert not (found.surely & ~met).any(), f"wrongly sure: {term}"
+        assert not exact or (found.surely == found.maybe).all(), f"not exact: {term}"
+        met_by_some += 0 < met.sum() < len(flows)
+    assert met_by_some > 20
+
+
+def test_whom_flows_are_asked_for_is_answered_by_arrays() -> None:
+    rows, of = random_rows(400), book()
+    live = FlowColumns(leaf_of(rows), len(rows), points().all, Applications(), lambda: names(of).of(rows))
+    assert_bounded(names(of).shown(rows), live)
+
+
+def test_what_is_kept_is_answered_as_it_was_named() -> None:
+    rows, of = random_rows(400), book()
+    rows["reported"] = rows["flow"]["dir"]
+    flows = names(of).shown(rows)
+    recorder = FlowRecorder(None, points(), names=names(of))  # type: ignore[arg-type]  # it is not given anything
+    tables = [recorder.table(Batch(part, np.zeros(len(part), np.bool_), NOW)) for part in (rows[:100], rows[100:])]
+    kept = Kept(Packed(pack(joined(tables), GROWS)))
+    assert_bounded(flows, KeptColumns(kept, points().all, Applications()))
+    older = Kept(Table({name: one for name, one in tables[0].columns.items() if name != "owner"}, {}))
+    assert KeptColumns(older, points().all, Applications()).column("Owner.A.Kind") is None  # it is asked flow by flow
 
 
 def test_spans_have_the_owners_of_source_and_destination() -> None:
