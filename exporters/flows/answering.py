@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from exporters.flows.applications import Applications
 from exporters.flows.collector import FlowsCollector
 from exporters.flows.columns import FlowColumns, leaf_of
-from exporters.flows.conditions import ORDERED, Column, bounds, keys_of, ordered
+from exporters.flows.conditions import ORDERED, Column, bounds, ordered
 from exporters.flows.points import Point, Points
 from exporters.flows.table import Rows, turn_window
 from skytrail.asking.questions import FlowsQuestion
-from skytrail.asking.terms import Test, compiled, value_at
+from skytrail.asking.terms import Test, compiled, keys_of, value_at
 
 Flow = dict[str, Any]
 

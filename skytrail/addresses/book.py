@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -239,6 +239,11 @@ class Book:
             first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
             there = [one for one in held if one.since == first]
         return _nearest(there, place, host)
+
+    def owners(self) -> Iterator[tuple[bytes, set[Owner]]]:
+        """Each address, and who has or had it."""
+        for address, held in self._held.items():
+            yield address, {one.owner for one in held}
 
     def settled(self, address: bytes, begin: int, end: int) -> bool:
         """Whether who has an address is the same from a moment to another."""
