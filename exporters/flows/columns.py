@@ -32,6 +32,7 @@ from exporters.flows.records import (
 from exporters.flows.table import ROW
 from exporters.flows.totals import FINISHES
 from exporters.sockets.shown import pack_address
+from skytrail.addresses.book import TUNNELS
 
 _MS = 1_000_000
 _TCP = 6
@@ -362,6 +363,12 @@ def _mpls(columns: FlowColumns) -> Column:
     return Numbers(columns.network_id, ~columns.network & (columns.network_id > 0))
 
 
+def _tunnel(columns: FlowColumns) -> Column:
+    names = {number: name for name, number in TUNNELS.items()}
+    kinds = (columns.leaf("tunnel") >> np.uint64(32)).astype(np.int64)
+    return _coded(kinds, names, None, kinds > 0)
+
+
 def _owner(path: Sequence[str], owners: Owners, columns: FlowColumns) -> Column:
     """What is at a key of ``Owner``: texts are behind the side and the name."""
     codes, of_code = owners
@@ -382,6 +389,10 @@ _STABLE: dict[str, Made] = {
     "TrackingID": lambda columns: _id("tracking", of_network=False, may_lack=False, columns=columns),
     "L3TrackingID": lambda columns: _id("tracking", of_network=True, may_lack=False, columns=columns),
     "ParentUUID": lambda columns: _id("parent_uuid", of_network=False, may_lack=True, columns=columns),
+    "Tunnel.Type": _tunnel,
+    "Tunnel.ID": lambda columns: Numbers(
+        (columns.leaf("tunnel") & np.uint64(0xFFFFFFFF)).astype(np.int64), columns.leaf("tunnel") > 0
+    ),
     "NodeTID": partial(_point, "tid"),
     "LayersPath": _layers,
     "Application": _application,

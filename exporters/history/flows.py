@@ -50,7 +50,7 @@ _MS = 1_000_000
 _STAY = 100 * _MS  # ns; how exactly it is kept how long a flow without packets stayed in the table
 _MOST = 1_000_000  # flows of one question: 40 MB while they are looked for
 _KEPT = (
-    "id", "family", "key.tags", "key.addr", "key.port", "key.id", "parent_uuid",
+    "id", "family", "key.tags", "key.addr", "key.port", "key.id", "parent_uuid", "tunnel",
     *(
         f"flow.{name}"
         for name in (
@@ -61,6 +61,8 @@ _KEPT = (
     ),
 )  # fmt: skip
 """Fields of ``ROW`` that are kept as they are."""
+_SINCE = ("tunnel",)
+"""Those that a release before did not keep: nothing is there."""
 _UNKNOWN = Known(NOBODY)
 
 Flow = dict[str, Any]
@@ -246,7 +248,11 @@ class Kept:
         found = self._made.get(name)
         if found is None:
             made = _DERIVED.get(name)
-            found = self._made[name] = made(self) if made else self.table.column(name)
+            if made is None and name in _SINCE and name not in self.table:
+                found = np.zeros(len(self.table), ROW[name])
+            else:
+                found = made(self) if made else self.table.column(name)
+            self._made[name] = found
         return found
 
 

@@ -36,6 +36,14 @@ def network_of(tunnel: str, number: int) -> int:
     return kind and kind << 32 | number & 0xFFFFFFFF
 
 
+def tunnel_shown(network: int) -> tuple[str, int]:
+    """The kind and the number of a tunnel's network."""
+    return _KINDS_OF_TUNNELS[network >> 32], network & 0xFFFFFFFF
+
+
+_KINDS_OF_TUNNELS = {number: kind for kind, number in TUNNELS.items()}
+
+
 class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Who has an address.
 

@@ -35,12 +35,12 @@ class Graph:
         self.follower.step()
         return self.follower._entries
 
-    def named(self, address: str, place: str = "", host: str = "", at: int = LATER) -> Owner | None:
+    def named(self, address: str, place: str = "", host: str = "", at: int = LATER, network: int = 0) -> Owner | None:
         """By the book of an agent that follows."""
         if not self.follower.number:
             keep_as(self.follower, self.book)
         self.follower.step()
-        return self.book.find(ip_address(address).packed, place, host, at)
+        return self.book.find(ip_address(address).packed, place, host, at, network)
 
     def close(self) -> None:
         self.store.close()
@@ -71,3 +71,44 @@ def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
 def k8s(type_: str, name: str, **keys: object) -> NodeFact:
     own = {"Name": name, "Namespace": "shop", **keys}
     return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+
+
+def link(owner: str, name: str, *, type_: str = "veth", **keys: Any) -> tuple[Fact, ...]:
+    """An interface of whichever kind."""
+    said = {"Name": name, "Type": type_, "IfIndex": 3, **keys}
+    return NodeFact(f"{owner}/{name}", said), EdgeFact(owner, f"{owner}/{name}", "ownership")
+
+
+def port(master: str, interface: str) -> EdgeFact:
+    """That an interface is in a bridge, or one in a port of a switch."""
+    return EdgeFact(master, interface, "layer2")
+
+
+def cable(left: str, right: str, kind: str = "veth") -> EdgeFact:
+    """That two are the ends of a pair or patch, or that the second stands on the first."""
+    return EdgeFact(left, right, "layer2", {"Type": kind}, key=kind)
+
+
+def tenant(host: str, vni: int, name: str, address: str) -> tuple[Fact, ...]:
+    """A namespace in the network of a VNI: by a VXLAN in a bridge in the host's own."""
+    place, bridge, tunnel = f"{host}/netns/{name}", f"{host}/br{vni}", f"{host}/vx{vni}"
+    return (
+        *netns(place, name),
+        *interface(place, "eth0", address),
+        *link(host, f"v{name}"),
+        *link(host, f"br{vni}", type_="bridge"),
+        *link(host, f"vx{vni}", type_="vxlan", VXLAN={"ID": vni}),
+        port(bridge, tunnel),
+        port(bridge, f"{host}/v{name}"),
+        cable(f"{host}/v{name}", f"{place}/eth0"),
+    )
+
+
+def switch(host: str, bridge: str, ports: dict[str, dict[str, Any]]) -> tuple[Fact, ...]:
+    """A bridge of Open vSwitch, and what its ports say, by the TID of their interfaces."""
+    tid = f"{host}/{bridge}"
+    found: list[Fact] = [NodeFact(tid, {"Type": "ovsbridge", "Name": bridge}), EdgeFact(host, tid, "ownership")]
+    for one, own in ports.items():
+        at = f"{one}/port"
+        found += [NodeFact(at, {"Type": "ovsport", "Name": one.rpartition("/")[2], "Ovs": own}), port(tid, at), port(at, one)]
+    return tuple(found)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from skytrail.addresses.book import Book, Changes, Owner
+from skytrail.addresses.book import Book, Changes, Owner, network_of
 from skytrail.asking.asker import Answers, Asker
 from skytrail.asking.questions import FlowsQuestion, Part, Question, Range
 from skytrail.asking.terms import Term, compiled, keys_of
@@ -22,7 +22,8 @@ from topology.store.interface import Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
-_NEEDED = ("Network", "Start", "Namespace")
+_TUNNEL = "Tunnel"
+_NEEDED = ("Network", "Start", "Namespace", _TUNNEL)
 _MOST = 200_000  # revisions of one question: some seconds; beyond them what agents told is all
 
 
@@ -60,12 +61,14 @@ class PastBook:
             return {}
         place = self._place(host, str(flow.get("Namespace") or ""))
         at = int(flow["Start"]) * 1000 + 999  # it is meant to its end
-        found: dict[str, Owner | None] = {side: self._find(str(network.get(side)), place, host, at) for side in SIDES}
+        tunnel = flow.get(_TUNNEL)
+        inside = network_of(tunnel["Type"], tunnel["ID"]) if tunnel else 0
+        found = {side: self._find(str(network.get(side)), place, host, at, inside) for side in SIDES}
         return {side: owner.shown() for side, owner in found.items() if owner is not None}
 
-    def _find(self, text: str, place: str, host: str, at: int) -> Owner | None:
+    def _find(self, text: str, place: str, host: str, at: int, network: int) -> Owner | None:
         try:
-            return self.book.find(ipaddress.ip_address(text).packed, place, host, at)
+            return self.book.find(ipaddress.ip_address(text).packed, place, host, at, network)
         except ValueError:
             return None
 

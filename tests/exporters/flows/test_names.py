@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from exporters.flows.table import ROW, Batch, Growth, Rows
 from exporters.history.flows import GROWS, FlowRecorder, Kept, restore
 from exporters.history.flows import _Columns as KeptColumns
 from exporters.history.packing import Packed, Table, joined, pack
-from skytrail.addresses.book import Book, Changes, Entry, Owner
+from skytrail.addresses.book import Book, Changes, Entry, Owner, network_of
 from skytrail.asking.terms import OPERATORS, Compare, Term, compiled
 
 HOST = "host/1"
@@ -43,10 +44,12 @@ def book(seed: int = 1, *, changing: bool = True) -> Book:
         place = chance.choice(("", *PLACES.values(), "host/2/netns/x"))
         owner = Owner(chance.choice(("pod", "container", "netns")), f"n{chance.randint(1, 9)}", chance.choice(("", "shop")))
         since = now - chance.randint(-1, 6) * MINUTE if changing else 0
-        entry = Entry(chance.choice((four, six)), place, place[:6], owner, since)
+        networks = chance.choice(((), (), (network_of("vxlan", 42),), (network_of("geneve", 0), network_of("vxlan", 42))))
+        entry = Entry(chance.choice((four, six)), place, place[:6], owner, since, networks)
         made.apply(Changes((entry,)), now)
         if changing and chance.random() < 0.5:
-            made.apply(Changes(gone=(Entry(*entry.key, since + chance.randint(1, 3) * MINUTE),)), now)
+            over = msgspec.structs.replace(entry, since=since + chance.randint(1, 3) * MINUTE)
+            made.apply(Changes(gone=(over,)), now)
     return made
 
 
@@ -62,7 +65,8 @@ def one_by_one(rows: NDArray[Any], of: Book) -> list[dict[str, Any]]:
         for side in "AB" if "Network" in flow else "":
             raw = row["key"]["addr"]["AB".index(side) ^ int(row["flow"]["reversed"])].tobytes()
             address = raw[:4] if flow["Network"]["Protocol"] == "IPV4" else raw
-            owner = of.find(address, PLACES[flow["Namespace"]], HOST, int(row["start"]) // 1000)
+            network = network_of(flow["Tunnel"]["Type"], flow["Tunnel"]["ID"]) if "Tunnel" in flow else 0
+            owner = of.find(address, PLACES[flow["Namespace"]], HOST, int(row["start"]) // 1000, network)
             if owner is not None:
                 sides[side] = owner.shown()
         told.append({"Owner": sides} if sides else {})
@@ -94,10 +98,10 @@ def test_what_is_kept_has_the_names_of_then_and_older_files_have_none() -> None:
     packed = Packed(pack(table, GROWS))
     assert [flow.get("Owner") for flow in restore(Kept(packed), every, Applications())] == expected
     older = Table(
-        {name: column for name, column in table.columns.items() if name != "owner"},
+        {name: column for name, column in table.columns.items() if name not in ("owner", "tunnel")},
         {name: words for name, words in table.words.items() if name != "owner"},
     )
-    assert all("Owner" not in flow for flow in restore(Kept(older), every, Applications()))
+    assert all({"Owner", "Tunnel"}.isdisjoint(flow) for flow in restore(Kept(older), every, Applications()))
     for both in (joined([older, table]), joined([table, older])):  # kept in one file by now
         assert len(list(restore(Kept(both), np.arange(600), Applications()))) == 600
 
