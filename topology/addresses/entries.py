@@ -64,6 +64,12 @@ class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
         return {*one, *(text for texts in more for text in texts)}
 
 
+class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What a switch says of an interface; of bridges and ports it says no Type."""
+
+    type: str = ""
+
+
 class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """A node of the graph, as far as it may matter."""
 
@@ -72,6 +78,7 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     manager: str = ""
     if_index: int | None = None
     container: _Container | None = None
+    ovs: _Ovs = _Ovs()
     k8s: _Object | None = msgspec.field(name="K8s", default=None)
 
 
@@ -158,17 +165,17 @@ class Entries:
         interfaces = self._interfaces.take(revision)
         for id_ in interfaces:
             touched |= self._interface(id_)
-        self._overlays.take(revision, interfaces)
-        for id_ in self._ports.take(revision, interfaces):
+        state = None if revision.deleted else revision.state
+        node = read_state(state, _Node) if state is not None and state.kind is Kind.NODE else None
+        self._overlays.take(revision, interfaces, node.type if node else "")
+        for id_ in self._ports.take(revision, interfaces, switched=node is not None and node.ovs.type != ""):
             port = self._ports.get(id_)
             touched |= self._claim(id_, _Claim(port.owner, self._ports.addresses(port), port.host) if port else None)
-        state = None if revision.deleted else revision.state
         if state is None:
             self._since.pop(revision.id, None)
             return touched | self._forget(revision.id)
         if state.kind is Kind.EDGE:
             return touched | self._edge(revision.id, state)
-        node = read_state(state, _Node)
         return touched | (self._node(revision.id, state, node) if node is not None else set())
 
     def _interface(self, id_: str) -> set[bytes]:

@@ -19,7 +19,7 @@ from topology.elements import Kind, Revision, State
 from topology.linkers.interfaces import Interface, Interfaces
 from topology.path import bridging, openvswitch
 from topology.path.devices import Vlans
-from topology.path.network import PAIRS, EdgeKeys, KindKeys, read_state
+from topology.path.network import PAIRS, EdgeKeys, read_state
 from topology.path.openvswitch import BRIDGE, PATCH, PORT
 from topology.path.packets import Tags
 
@@ -89,8 +89,8 @@ class Overlays:
         """Of tunnels (:func:`skytrail.addresses.book.network_of`) that an interface's own frames are in."""
         return self._networks.get(id_, ())
 
-    def take(self, revision: Revision, interfaces: Iterable[str]) -> None:
-        """Note what an element is now; and the interfaces that are otherwise for that."""
+    def take(self, revision: Revision, interfaces: Iterable[str], kind: str) -> None:
+        """Note what an element is now, of which Type a node is, and the interfaces that are otherwise for that."""
         for id_ in interfaces:
             self._device(id_)
         state = None if revision.deleted else revision.state
@@ -98,7 +98,7 @@ class Overlays:
             self._forget(revision.id)
         elif state.kind is Kind.EDGE:
             self._edge(revision.id, state)
-        else:
+        elif kind in openvswitch.KINDS:
             self._switch(revision.id, state)
 
     def settle(self) -> set[str]:
@@ -157,8 +157,7 @@ class Overlays:
         self._touch(state.child)
 
     def _switch(self, id_: str, state: State) -> None:
-        keys = read_state(state, KindKeys)
-        element = read_state(state, openvswitch.Element) if keys and keys.type in openvswitch.KINDS else None
+        element = read_state(state, openvswitch.Element)
         if element is not None and self._switches.get(id_) != element:
             self._switches[id_] = element
             self._touch(id_)

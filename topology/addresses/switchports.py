@@ -16,7 +16,7 @@ import msgspec
 
 from skytrail.addresses.book import SWITCH_PORT, Owner
 from topology.addresses.usable import pack
-from topology.elements import Kind, Revision, State
+from topology.elements import Revision, State
 from topology.linkers.interfaces import Interface, Interfaces, host_of
 from topology.path.network import read_state
 
@@ -29,15 +29,8 @@ _MACHINES = ("vm-uuid", "vm-id", "xs-vm-uuid")
 _BETWEEN = re.compile(r"[,\s]+")
 
 
-class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    type: str = ""
-
-
-class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """What an interface of a switch says: bridges and ports have no Ovs.Type."""
-
-    name: str
-    ovs: _Ovs
+class _Node(msgspec.Struct, frozen=True, gc=False):
+    name: str = msgspec.field(name="Name")
     ext_id: dict[str, str] = msgspec.field(name="ExtID", default={})
 
 
@@ -90,15 +83,18 @@ class SwitchPorts:
         behind = self._behind.get(port.seen, {}) if port.mac else {}
         return port.given.union(*behind.values())
 
-    def take(self, revision: Revision, interfaces: Iterable[str]) -> set[str]:
-        """Note what an element is now, and the interfaces that are otherwise for that; gives the ports that are."""
+    def take(self, revision: Revision, interfaces: Iterable[str], *, switched: bool) -> set[str]:
+        """Note what an element is now, and the interfaces that are otherwise for that; gives the ports that are.
+
+        Args:
+            revision: of the element.
+            interfaces: IDs.
+            switched: whether it is a switch's interface.
+        """
         touched = set[str]()
         for id_ in interfaces:
             touched |= self._learn(id_, self._interfaces.by_id.get(id_))
-        state = None if revision.deleted else revision.state
-        if state is None or state.kind is Kind.NODE:
-            touched |= self._put(revision.id, _read(state) if state else None)
-        return touched
+        return touched | self._put(revision.id, _read(revision.state) if switched and revision.state else None)
 
     def _learn(self, id_: str, interface: Interface | None) -> set[str]:
         """Which neighbours an interface has; gives the ports that one which is new, or gone, may be behind."""
@@ -132,7 +128,7 @@ class SwitchPorts:
 
 def _read(state: State) -> Port | None:
     node = read_state(state, _Node)
-    if node is None or not node.ovs.type:
+    if node is None:
         return None
     said = node.ext_id
     mac = _first(said, _MACS).lower()
