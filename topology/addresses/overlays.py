@@ -37,18 +37,26 @@ _OF_HOST = frozenset({"internal", "tap"})
 _IN, _OUT = -2, -1
 _Place: TypeAlias = "tuple[int, str, Tags]"
 """In, out, or in which VLAN of a bridge; where; with which tags."""
+_Part: TypeAlias = "tuple[str, int]"
+"""A host's TID, and a network: what the host's tunnels of that network reach together."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Device:
     """What of an interface frames depend on."""
 
+    host: str
     type: str
     switched: str
     vlan: int
     filtering: bool
     vlans: tuple[Vlans, ...]
     network: int
+
+    @property
+    def part(self) -> _Part:
+        """Of a tunnel: what it is in."""
+        return self.host, self.network
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +87,12 @@ class Overlays:
         self._switches: dict[str, openvswitch.Element] = {}  # bridges, ports and patches
         self._edges: dict[str, tuple[str, str]] = {}
         self._joins: dict[str, dict[str, _Join]] = defaultdict(dict)  # by end and edge
-        self._met: dict[str, set[str]] = defaultdict(set)  # who was looked at → for which tunnels
-        self._looked: dict[str, set[str]] = {}  # the same, by tunnel
-        self._inside: dict[str, frozenset[str]] = {}  # by tunnel
+        self._tunnels: dict[_Part, set[str]] = defaultdict(set)
+        self._met: dict[str, set[_Part]] = defaultdict(set)  # who was looked at → for which parts
+        self._looked: dict[_Part, set[str]] = {}  # the same, by part
+        self._inside: dict[_Part, frozenset[str]] = {}
         self._networks: dict[str, tuple[int, ...]] = {}
-        self._stale: set[str] = set()
+        self._stale: set[_Part] = set()
 
     def networks(self, id_: str) -> tuple[int, ...]:
         """Of tunnels (:func:`skytrail.addresses.book.network_of`) that an interface's own frames are in."""
@@ -104,25 +113,23 @@ class Overlays:
     def settle(self) -> set[str]:
         """Who is in other networks since the last time."""
         touched: set[str] = set()
-        for tunnel in self._stale:
-            before = self._inside.pop(tunnel, frozenset())
-            for met in self._looked.pop(tunnel, ()):
-                self._met[met].discard(tunnel)
+        for part in self._stale:
+            touched |= self._inside.pop(part, frozenset())
+            for met in self._looked.pop(part, ()):
+                self._met[met].discard(part)
                 if not self._met[met]:
                     del self._met[met]
-            if tunnel in self._devices and self._devices[tunnel].network:
-                self._inside[tunnel], looked = self._spread(tunnel)
-                self._looked[tunnel] = looked
-                for met in looked:
-                    self._met[met].add(tunnel)
-            touched |= before | self._inside.get(tunnel, frozenset())
+            if tunnels := self._tunnels.get(part):
+                self._inside[part], self._looked[part] = self._spread(tunnels)
+                for met in self._looked[part]:
+                    self._met[met].add(part)
+                touched |= self._inside[part]
         self._stale.clear()
         return {id_ for id_ in touched if self._renumber(id_)}
 
     def _renumber(self, id_: str) -> bool:
         """Learn anew which networks one is in; whether they are others."""
-        within = (tunnel for tunnel in self._met.get(id_, ()) if id_ in self._inside[tunnel])
-        now = tuple(sorted({self._devices[tunnel].network for tunnel in within}))
+        now = tuple(sorted({part[1] for part in self._met.get(id_, ()) if id_ in self._inside[part]}))
         before = self._networks.pop(id_, ())
         if now:
             self._networks[id_] = now
@@ -133,18 +140,22 @@ class Overlays:
         now, before = _read(interface) if interface else None, self._devices.get(id_)
         if now == before:
             return
-        if now is None:
+        if before is not None:
             del self._devices[id_]
-        else:
+            if before.part in self._tunnels:
+                self._tunnels[before.part].discard(id_)
+                if not self._tunnels[before.part]:
+                    del self._tunnels[before.part]
+        if now is not None:
             self._devices[id_] = now
+            if now.network:
+                self._tunnels[now.part].add(id_)
+                self._stale.add(now.part)
         self._touch(id_)
 
     def _touch(self, id_: str) -> None:
         """What it lets through may be otherwise."""
         self._stale |= self._met.get(id_, set())
-        device = self._devices.get(id_)
-        if device is not None and device.network:
-            self._stale.add(id_)
 
     def _edge(self, id_: str, state: State) -> None:
         keys = read_state(state, EdgeKeys)
@@ -172,10 +183,10 @@ class Overlays:
         elif self._switches.pop(id_, None) is not None:
             self._touch(id_)
 
-    def _spread(self, tunnel: str) -> tuple[frozenset[str], set[str]]:
-        """Who gets a tunnel's frames without tags; and who was looked at for that."""
-        inside, looked = set[str](), {tunnel}
-        todo: list[_Place] = [(_IN, tunnel, ())]
+    def _spread(self, tunnels: Iterable[str]) -> tuple[frozenset[str], set[str]]:
+        """Who gets tunnels' frames without tags; and who was looked at for that."""
+        inside, looked = set[str](), set(tunnels)
+        todo: list[_Place] = [(_IN, tunnel, ()) for tunnel in tunnels]
         seen = set(todo)
         while todo:
             way, id_, tags = todo.pop()
@@ -267,4 +278,4 @@ def _read(interface: Interface) -> _Device:
     if tunnel is not None and data.type in _NETWORKS and not (tunnel.collect_metadata or tunnel.of_rules):
         number = tunnel.id if tunnel.id is not None else tunnel.ikey
         network = network_of(_NETWORKS[data.type], number) if number is not None else 0
-    return _Device(data.type, data.ovs.type, data.vlan, data.bridge.vlan_filtering, data.bridge_vlans, network)
+    return _Device(interface.host, data.type, data.ovs.type, data.vlan, data.bridge.vlan_filtering, data.bridge_vlans, network)
