@@ -44,11 +44,11 @@ class Lab:
             "kubernetes.clusters": f"prod={cluster.kubeconfig()}",
             "containers.docker": json.dumps([str(self.docker.socket)]),
             "topology.ovsdb.databases": json.dumps([self.switch.remote]),
-            "flow.interfaces": json.dumps([f"{net.prefix}*", "eth0"]),
+            "flow.interfaces": json.dumps([f"{net.prefix}*"]),
             "flow.netns": "all",
             "flow.update": "500ms",
             "flow.drain": "100ms",
-            "prometheus.peers": "100",
+            "prometheus.peers": "1000",
             "otlp.endpoint": collector.grpc,
             "agent.listen": f"127.0.0.1:{self.port}",
         }
