@@ -15,6 +15,7 @@ from exporters.flows.applications import Applications
 from exporters.flows.collector import FlowsCollector
 from exporters.flows.columns import FlowColumns, leaf_of
 from exporters.flows.conditions import ORDERED, Column, bounds, ordered
+from exporters.flows.names import KEY as OWNER
 from exporters.flows.points import Point, Points
 from exporters.flows.table import Rows, turn_window
 from skytrail.asking.questions import FlowsQuestion
@@ -50,7 +51,8 @@ class LiveFlows:
         def pick(rows: Rows) -> NDArray[np.intp]:
             nonlocal by_column
             columns = self._columns(rows)
-            places = np.flatnonzero(self._may_be(rows, question, columns.column))
+            maybe = self._may_be(rows, question, columns.column)
+            places = np.flatnonzero(self._named(rows, question, maybe))
             if first:  # of equals those are told that the hub would put first
                 high, low = rows["uuid"][places].view(">u8").T
                 places = places[np.lexsort((low, high))]
@@ -90,20 +92,28 @@ class LiveFlows:
 
     def shown(self, rows: Rows, question: FlowsQuestion) -> Iterator[Flow]:
         """Flow JSON of those records that may meet a question's condition."""
-        rows = rows[self._may_be(rows, question, self._columns(rows).column)]
+        maybe = self._may_be(rows, question, self._columns(rows).column)
+        rows = rows[self._named(rows, question, maybe)]
         for at in range(0, len(rows), PART_ROWS):
             yield from self._collector.shown(rows[at : at + PART_ROWS])
 
     def _columns(self, rows: Rows) -> FlowColumns:
-        names = self._collector.names
-        owners = (lambda: names.of(rows)) if names else None
-        return FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications, owners)
+        return FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
 
     def _may_be(self, rows: Rows, question: FlowsQuestion, column: Callable[[str], Column | None]) -> NDArray[np.bool_]:
         maybe: NDArray[np.bool_] = bounds(question.term, column, len(rows)).maybe & (rows["id"] > 0)
         if question.nodes is not None:
             maybe &= of_nodes(self._points.all, question.nodes)[rows["point"]]
         return maybe
+
+    def _named(self, rows: Rows, question: FlowsQuestion, maybe: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of some rows that may meet the condition, now that their owners are looked up, which the others' are not."""
+        names = self._collector.names
+        if names is None or all(key.partition(".")[0] != OWNER for key in keys_of(question.term)):
+            return maybe
+        owners = lambda: names.of(rows, maybe)  # noqa: E731 - it is asked if a column is
+        columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications, owners)
+        return maybe & bounds(question.term, columns.column, len(rows)).maybe
 
     def _found(self, ids: NDArray[np.uint64], test: Test | None, question: FlowsQuestion) -> Iterator[Flow]:
         step = min(question.limit, PART_ROWS) if question.limit and test is None else PART_ROWS

@@ -58,10 +58,16 @@ class FlowNames:
         self._places: Mapping[str, str] = {}
         self._looked = -_LOOK
 
-    def of(self, rows: Rows) -> Names:
-        """The owners of both ends of each row."""
+    def of(self, rows: Rows, among: NDArray[np.bool_] | None = None) -> Names:
+        """The owners of both ends of each row.
+
+        Args:
+            rows: records.
+            among: of which alone they are wanted; None: of all.
+        """
         codes, owners = np.zeros((len(rows), 2), np.uint32), [UNNAMED]
-        network = np.flatnonzero(kind_of(rows["key"]) != layout.KIND_LINK) if self._book and len(rows) else ()
+        wanted = kind_of(rows["key"]) != layout.KIND_LINK
+        network = np.flatnonzero(wanted if among is None else wanted & among) if self._book else ()
         if not len(network):
             return codes, owners
         self._look()
