@@ -205,7 +205,9 @@ def test_flows_spans_and_metrics_name_both_ends_and_the_past_its_own(lab: Lab, c
         for owner in pairs.values():
             pod = {"source_kind": "pod", "source_namespace": "default", "source": "first"}
             end = {"destination_kind": owner["Kind"], "destination": owner["Name"]}
-            assert metrics.value("skytrail_peer_packets_total", device=first.interface, **pod, **end) > 0
+            name = "skytrail_peer_packets_total"
+            there = [one.labels for one in metrics.samples if one.name == name and one.labels["device"] == first.interface]
+            assert metrics.value(name, device=first.interface, **pod, **end) > 0, there
         return True
 
     until(spans_name_them, 30, 0.3)
