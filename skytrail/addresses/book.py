@@ -208,7 +208,7 @@ class Book:
 
     def _sweep(self, now: int) -> None:
         """Forget what has been over for long."""
-        if self._keeps or now - self._swept < _KEPT // 15:
+        if self._keeps or 0 <= now - self._swept < _KEPT // 15:  # less than 0: a clock was set back
             return
         self._swept = now
         if len(self._same) > 2 * len(self._held):

@@ -83,3 +83,10 @@ def test_the_same_once_more_changes_nothing() -> None:
     before = dict(of._held)
     of.apply(Changes((entry("one", since=NOW),)), NOW)
     assert of._held == before
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_forgetting() -> None:
+    of = book(entry("first"), now=NOW + 24 * 60 * MINUTE)
+    of.apply(Changes(gone=(entry("first", since=NOW),)), NOW)
+    of.apply(Changes(), NOW + 16 * MINUTE)
+    assert not of
