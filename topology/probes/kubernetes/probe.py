@@ -251,18 +251,19 @@ class ClusterProbe:
         """
         if not self._ready():
             return
-        found = self._inventory.differences()
         latest = max((last for _, last in times.values()), default=self._clock())
         for type_ in [CLUSTER, *KINDS]:
-            whole = type_ in self._owed
-            if not whole and (type_ not in found or type_ not in self._listed):
+            if type_ not in self._listed:
                 continue
             _, at = times.get(type_, (0, latest))
             source = Source(f"kubernetes/{self.name}/{type_}", "", service="hub")  # of no host: whichever hub asks
-            if whole:
+            if type_ in self._owed:
                 report = Report(source, at, tuple(self._inventory.all(type_).values()), whole=True)
             else:
-                report = Report(source, at, tuple(found[type_].facts.values()), tuple(found[type_].gone))
+                found = self._inventory.difference(type_)
+                report = Report(source, at, tuple(found.facts.values()), tuple(found.gone))
+                if not report.facts and not report.gone:
+                    continue
             try:
                 self._sink(report)
             except Exception as error:  # noqa: BLE001 - whatever the graph says, the cluster goes on
