@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from skytrail.process import trim_memory
 from topology.facts import Report, Source
 from topology.probes.kubernetes.connection import Connection, UnreachableError, is_there
 from topology.probes.kubernetes.inventory import CLUSTER, Inventory
@@ -273,4 +274,6 @@ class ClusterProbe:
             else:
                 self._owed.discard(type_)
         if not self._owed:
+            if not self._told:
+                trim_memory()  # of lists
             self._told, self._failure = True, None

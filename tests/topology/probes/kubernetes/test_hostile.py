@@ -157,7 +157,7 @@ def test_another_error_is_told_and_the_watch_goes_on_where_it_was(
 def test_a_line_without_end_is_given_up(
     tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LONGEST_LINE", 100_000)
+    monkeypatch.setattr(connection, "_LONGEST", 100_000)
     server, url = served
     server.watches = [(200, [b"x" * 300_000]), (200, [line("ADDED", pod("late"))])]
     graph = lab(place_of(tmp_path, url), kinds=("pod",))

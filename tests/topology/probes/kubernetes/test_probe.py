@@ -146,7 +146,7 @@ def make_all(cluster: Cluster, namespace: str) -> dict[str, Json]:
 def test_the_graph_is_as_a_list_from_the_first_object_to_the_last(
     cluster: Cluster, lab: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_PAGE", "2")  # of several pages
+    monkeypatch.setattr(source, "_PAGE", 2)  # of several pages
     before = lab(cluster.kubeconfig(), annotations=["example.com/kept"])
     until(lambda: before.probe.active, 30)
     made = make_all(cluster, "every")
