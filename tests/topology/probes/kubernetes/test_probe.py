@@ -316,4 +316,5 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, lab: Make, text: 
 
 def test_no_cluster_is_no_failure(tmp_path: Path, lab: Make) -> None:
     graph = lab(tmp_path / "none", kinds=("pod",))
-    assert (graph.probe.absent, graph.probe.failure, graph.probe.words()) == (True, None, [])
+    said = [f"{tmp_path / 'none'} is not there: it is waited for"]
+    assert (graph.probe.absent, graph.probe.failure, graph.probe.words()) == (True, None, said)
