@@ -221,6 +221,7 @@ class KindSource:
         """Tell all that is there. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
         uids: set[str] = set()
         held: list[Seen] = []  # after a gap: what was made within it is told in that order, and before what is so now
+        began = self._clock()
         limit = _PAGE
         more: dict[str, str] = {}
         while not self._stopping.is_set():
@@ -255,7 +256,7 @@ class KindSource:
         self.counters.lists += 1
         self._sink(Seen(self.kind, self._clock(), listed=frozenset(uids)))
         self.state, self.word, self.failure = State.LISTED, None, None
-        self._stamps.heard()
+        self._stamps.heard(began)  # what came since then, the watch tells
 
     def _watch(self) -> None:
         """Tell what changes. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
@@ -276,6 +277,7 @@ class KindSource:
                     self._take(line)
                 if self._stopping.is_set():
                     return
+            self._stamps.heard()  # the server ended it in good order
 
     def _take(self, line: bytes) -> None:
         try:
