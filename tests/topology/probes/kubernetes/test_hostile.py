@@ -181,7 +181,7 @@ def test_a_page_that_is_too_long_is_asked_for_in_smaller_ones(
     assert server.limits == [500, 125, 31, 31]
 
 
-def test_a_server_whose_pages_are_all_too_long_is_told_and_takes_no_memory(
+def test_a_server_whose_pages_are_all_too_long_is_told(
     tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_LONGEST", 100_000)
