@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.lab
 
 PODS, NODES, SERVICES, POLICIES = 20, 2, 4, 4
 Json = dict[str, Any]
+_SAID = ("cluster", "namespace", "node", "pod", "service", "endpointslice", "networkpolicy", "replicaset")
+"""Types of which something is said, among others."""
 
 
 @pytest.fixture
@@ -80,6 +83,13 @@ class Said:
         return True
 
 
+def _writers(hub: Hub) -> set[str]:
+    """Those who had a lease of the graph to say something of a cluster."""
+    with contextlib.closing(sqlite3.connect(hub.state / "graph" / "graph.sqlite")) as database:
+        names = {name for (name,) in database.execute("SELECT name FROM writer")}
+    return {name for name in names if name.startswith("kubernetes/")}
+
+
 def _ready(hub: Hub) -> tuple[int, Json]:
     with contextlib.suppress(OSError, HTTPException):
         status, body = hub.ask("/readyz")
@@ -119,6 +129,9 @@ def test_two_clusters_that_are_alike_are_told_apart_and_each_goes_its_own_way(
         assert (after.nodes, after.edges) == (before.nodes, before.edges), "what a dead server said stays"
 
         hub.stop()
+        assert _writers(hub) >= {f"kubernetes/{name}/{type_}@" for name in clusters for type_ in _SAID}, (
+            "each has its own lease"
+        )
         hub = Hub(tmp_path / "hub", {"kubernetes.clusters": f"blue={places['blue']}"}, command="hub").start()
         until(lambda: not Said(hub, "green").nodes, 30, 0.2)
         assert Said(hub, "blue").agrees(blue, "blue")
