@@ -243,7 +243,7 @@ class Book:
 
     def _sweep(self, now: int) -> None:
         """Forget what has been over for long."""
-        if self._keeps or now - self._swept < _KEPT // 15:
+        if self._keeps or 0 <= now - self._swept < _KEPT // 15:  # less than 0: a clock was set back
             return
         self._swept = now
         if len(self._same) > 2 * len(self._held):
@@ -288,10 +288,18 @@ class Book:
 
 def _at(held: Sequence[Held], at: int) -> list[Held]:
     there = [one for one in held if one.since <= at < one.until]
-    if there:
-        return there
-    first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
-    return [one for one in held if one.since == first]
+    if not there:
+        first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
+        there = [one for one in held if one.since == first]
+    return [better for one in there for better in _made_for(one, held, one.since)]
+
+
+def _made_for(one: Held, held: Sequence[Held], began: int) -> list[Held]:
+    """A namespace that was soon a container's or a pod's was made for it: that is told of a moment after it began to send."""
+    if one.owner.kind != NAMESPACE or one.until - began > _EARLY:
+        return [one]
+    later = [next_ for next_ in held if next_.place == one.place and next_.since == one.until < next_.until]
+    return [better for next_ in later for better in _made_for(next_, held, began)] or [one]
 
 
 def _nearest(there: list[Held], place: str, host: str) -> Owner | None:
