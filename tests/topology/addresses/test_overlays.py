@@ -72,6 +72,22 @@ def test_who_leaves_the_network_is_no_more_in_it_and_was_before(two: Graph) -> N
     assert two.named("10.0.0.2", H1, H1, network=RED) == own("red2")
 
 
+def test_a_namespace_that_was_made_for_a_container_is_its_from_the_beginning(graph: Graph) -> None:
+    """Also where it came into the tunnel's network between."""
+    minute, second = 60_000_000, 1_000_000
+    place = f"{H1}/netns/red"
+    graph.tell(host(H1, "one"), at=second)
+    graph.named("10.0.0.1")
+    graph.tell(*netns(place, "red"), *interface(place, "eth0", "10.0.0.1/24"), at=minute)
+    graph.named("10.0.0.1")
+    graph.tell(*tenant(H1, 42, "red", "10.0.0.1/24"), at=minute + second)
+    graph.named("10.0.0.1")
+    graph.tell(*container(place, "web"), at=minute + 2 * second)
+    for at in (minute, minute + second, minute + 2 * second):
+        for network in (RED, 0):
+            assert graph.named("10.0.0.1", place, H1, at=at, network=network) == Owner("container", "web", host="h")
+
+
 def test_tunnels_own_addresses_and_their_bridges_are_in_their_networks(graph: Graph) -> None:
     graph.tell(host(H1, "one"), *tenant(H1, 42, "red", "10.0.0.1/24"))
     bridge = link(H1, "br42", type_="bridge", IPV4=["10.0.0.254/24"])
