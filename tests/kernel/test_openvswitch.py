@@ -70,7 +70,7 @@ def test_long_ports_of_the_kernels_datapath_are_its_interfaces(net: Net, tmp_pat
     try:
         before = until(lambda: {name: (graph.named(name)[0], graph.owner(name)) for name in (*ports, "br0", "vx0")}, SECONDS)
         assert [owner for _, owner in before.values()] == [netns, netns, netns, "br0"]
-        assert [graph.named(name)[1].metadata["Type"] for name in (*ports, "vx0")] == ["openvswitch", "openvswitch", "vxlan"]
+        assert [graph.named(name)[1].metadata["Type"] for name in (*ports, "vx0")] == ["internal", "internal", "vxlan"]
         for number, (port, tenant) in enumerate(zip(ports, tenants, strict=True), 1):
             net.ip(f"link set {port} netns {tenant}", netns=netns)
             net.ip(f"address add 10.0.0.{number}/24 dev {port}", netns=tenant)

@@ -170,12 +170,6 @@ class NetConfs(_Read, frozen=True, gc=False):
         return self.ipv4 if address.version == 4 else self.ipv6
 
 
-class Ovs(_Read, frozen=True, gc=False):
-    """What Open vSwitch says of an interface of its own."""
-
-    type: str = ""
-
-
 class Data(_Read, frozen=True, gc=False):
     """An interface's keys that a path depends on."""
 
@@ -211,7 +205,6 @@ class Data(_Read, frozen=True, gc=False):
     neighbors: tuple[Entry, ...] = ()
     fdb: tuple[Entry, ...] = ()
     net_conf: NetConfs = NetConfs()
-    ovs: Ovs = Ovs()
 
     @property
     def tunnel_data(self) -> Tunnel | None:

@@ -21,7 +21,6 @@ _MOST_ROUTERS = 64  # the usual TTL
 _MOST_SWITCHES = 2  # Open vSwitches on one link: that of the sender and that of the receiver
 _PROBED = 16  # next hops of one route whose ways are looked at
 _ASSUMED = ", whose flows are not in the graph: assumed"
-_INTERNAL = "internal"  # Open vSwitch's type of a port that is the host's own interface
 _NOT_FOR_US, _UNKNOWN, _HARD, _MISFIT = range(4)
 
 Hops: TypeAlias = "tuple[Hop, ...]"
@@ -368,9 +367,6 @@ class Walker:
                 yield from self._next(one.device, one.frame, (*hops, through), around, "", guessed=one.flooded)
 
     def _to_nowhere(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
-        if device.data.ovs.type == _INTERNAL and device.id in self._network.switch_ports:
-            yield from self._to_switch(device, frame, hops, around)
-            return
         yield _lost(device, _ENDS[device.data.type], hops, kind="stops" if device.data.type == "dummy" else "unknown")
 
     def _to_uplink(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
@@ -634,7 +630,7 @@ class Walker:
 
     def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
         """A frame leaves Open vSwitch by a port; by an internal one it comes to the host."""
-        if port.data.type != switching.DATAPATH and port.data.ovs.type != _INTERNAL:
+        if port.data.type not in switching.INTERNAL:
             yield from self._next(port, frame, hops, around, why, guessed=True)
         elif not _passed(hops, port, "in", frame, around):
             yield from self._to_uppers(
@@ -656,7 +652,7 @@ class Walker:
         "bond": _to_members,
         "team": _to_members,
         "bridge": _to_bridge,
-        switching.DATAPATH: _to_switch,
+        **dict.fromkeys(switching.INTERNAL, _to_switch),
     }
     """What each kind of interface does with what is sent by it; others lead outside."""
 
