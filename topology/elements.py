@@ -121,6 +121,16 @@ def _credit(item: tuple[str, Part]) -> tuple[bool, bool, str]:
     return name.partition("/")[0] in _PREVAILING, not part.enriches, name
 
 
+def with_volatile(metadata: Metadata, volatile: Metadata) -> dict[str, Any]:
+    """Metadata and what is shown beside it; a key of that with a dot stands within a map (``Ovs.Metric``)."""
+    made = dict(metadata)
+    for key, value in volatile.items():
+        name, dot, within = key.partition(".")
+        there = made.get(name) if dot else None
+        made[name] = {**(there if isinstance(there, dict) else {}), within: value} if dot else value
+    return made
+
+
 class Revision(msgspec.Struct, frozen=True, gc=False):
     """One state of an element and when it was so.
 

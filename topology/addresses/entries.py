@@ -15,8 +15,9 @@ from typing import TypeVar
 import msgspec
 
 from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
+from skytrail.tid import host_of
 from topology.elements import Kind, Revision, State
-from topology.linkers.interfaces import Interface, Interfaces, host_of
+from topology.linkers.interfaces import Interface, Interfaces
 from topology.path.network import OWNERS, EdgeKeys, read_state
 
 K = TypeVar("K")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from skytrail.tid import host_of
 from topology.elements import Kind, Revision, State
 from topology.linkers.ovstunnels import read_tunnel
 from topology.path.devices import Address, Data, Owner, parse_addresses
@@ -37,11 +38,6 @@ class Interface:
     def addresses(self) -> dict[Address, int]:
         """And the length of their prefixes."""
         return dict(parse_addresses((*self.data.ipv4, *self.data.ipv6)))
-
-
-def host_of(tid: str) -> str:
-    """The TID of the host in a TID."""
-    return "/".join(tid.split("/", 2)[:2])
 
 
 @dataclass(slots=True)

@@ -366,7 +366,7 @@ class Walker:
                 through = _hop(bridge, "through", one.why, around, one.frame.vlans)
                 yield from self._next(one.device, one.frame, (*hops, through), around, "", guessed=one.flooded)
 
-    def _to_nowhere(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+    def _to_nowhere(self, device: Device, _: Frame, hops: Hops, __: _Around) -> Iterator[Way]:
         yield _lost(device, _ENDS[device.data.type], hops, kind="stops" if device.data.type == "dummy" else "unknown")
 
     def _to_uplink(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:

@@ -14,6 +14,7 @@ from topology.facts import Report, Source
 from topology.probes.devices import Devices
 from topology.probes.openflow.probe import OpenFlowProbe
 from topology.probes.ovsdb import metrics
+from topology.probes.ovsdb.counting import Counting, Read
 from topology.probes.ovsdb.probe import OvsdbProbe
 from topology.probes.ovsdb.source import LOCAL
 
@@ -49,6 +50,7 @@ class OvsdbProbes:
         openflow: rules, and groups, of each bridge that are told; 0: none is read. Of switches that are reached by a socket of
             this host only: their bridges have theirs beside it.
         folder: where it is kept which probes there were; None: nowhere.
+        counters: what reads the counters of a database's interfaces, by the probe's name.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class OvsdbProbes:
         tls: tuple[str, str, str] | None = None,
         openflow: int = 0,
         folder: Path | None = None,
+        counters: Mapping[str, Read] | None = None,
     ) -> None:
         self._sink, self._host, self._host_tid, self._clock = sink, host, host_tid, clock
         self._folder = folder
         self._probes: dict[str, OvsdbProbe | OpenFlowProbe] = {}
+        counted: list[tuple[OvsdbProbe, Read]] = []
         for name, remote in remotes.items():
             follow: Callable[[Mapping[str, str]], object] = _nobody
             if openflow and remote.startswith(LOCAL):
@@ -74,7 +78,10 @@ class OvsdbProbes:
                 rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, bridges, openflow, clock)
                 self._probes[of_rules], follow = rules, rules.follow
             source = Source(name, host, tid=host_tid)
-            self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
+            probe = self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
+            if counters:
+                counted.append((probe, counters[name]))
+        self._counting = Counting(counted, clock)
 
     def start(self) -> None:
         """Begin; what was told of databases that are not asked any more is taken back."""
@@ -83,6 +90,7 @@ class OvsdbProbes:
         self._remember()
         for probe in self._probes.values():
             probe.start()
+        self._counting.start()
 
     def _remember(self) -> None:
         if self._folder is None:
@@ -96,6 +104,7 @@ class OvsdbProbes:
 
     def stop(self) -> None:
         """End the watching; of a database before that of its bridges' rules."""
+        self._counting.stop()
         for probe in reversed(self._probes.values()):
             probe.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from topology.facts import Fact, Report, Source
+from topology.facts import Fact, NodeFact, Report, Source
 from topology.probes.devices import Devices
 from topology.probes.ovsdb.joining import Joining
 from topology.probes.ovsdb.source import LOCAL, DatabaseSource
@@ -108,6 +108,22 @@ class OvsdbProbe:
             _log.error("report_failed", probe=self._source.probe, error=str(error))
         else:
             self._failure, self._whole, self._told = None, False, now
+
+    def count(self, counted: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+        """Show what the switch counts at interfaces (``Metric``, ``LastUpdateMetric``), by the UUID of their rows."""
+        with self._lock:
+            rows = {fact.metadata.get("UUID"): id_ for id_, fact in self._told.items() if isinstance(fact, NodeFact)}
+            shown = {
+                rows[uuid]: {f"Ovs.{key}": metric for key, metric in metrics.items()}
+                for uuid, metrics in counted.items()
+                if uuid in rows
+            }
+            if not shown or self._whole:
+                return
+            try:
+                self._sink(Report(self._source, self._clock(), volatile=shown))
+            except Exception as error:  # noqa: BLE001 - the next ones are told all the same
+                _log.error("report_failed", probe=self._source.probe, error=str(error))
 
     def status(self) -> dict[str, Any]:
         """What it knows, for ``/api/status``."""

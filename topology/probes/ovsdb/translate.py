@@ -218,7 +218,7 @@ def _active_member(tables: Tables, row: Row) -> str | None:
 
 
 def interface_metadata(uuid: str, row: Row, *, shared: bool) -> dict[str, Any]:
-    """An interface's keys; ``shared``: beside those that the kernel tells of it, of which ports of the switch's own are others."""
+    """An interface's keys; ``shared``: beside the kernel's, whose Type and Driver are those of what the switch did not make."""
     own = _said(
         Type=row["type"] or "system",
         Options={key: value for key, value in row["options"].items() if key not in _SECRET},
