@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from skytrail.tid import host_of
 from topology.elements import Kind, Revision, State
-from topology.linkers.ovstunnels import read_tunnel
 from topology.path.devices import Address, Data, Owner, parse_addresses
 from topology.path.network import OWNERS, EdgeKeys, KindKeys, read_state
+from topology.path.ovstunnels import read_tunnel
 
 
 @dataclass(frozen=True, slots=True)

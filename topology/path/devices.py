@@ -129,7 +129,8 @@ class Tunnel(_Read, frozen=True, gc=False):
     encap_limit: int | None = None
     collect_metadata: bool = False
     udp_encap: str = ""
-    of_rules: bool = False  # Open vSwitch: the number comes from rules of OpenFlow, packet by packet
+    in_of_rules: bool = False  # Open vSwitch: rules of OpenFlow take any number
+    out_of_rules: bool = False  # … and give each packet its own
 
 
 class Bond(_Read, frozen=True, gc=False):

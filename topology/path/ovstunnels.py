@@ -24,7 +24,11 @@ _KINDS = {
 _NUMBERED = frozenset({"vxlan", "geneve"})
 """Kinds whose packets always have a number: 0, where none is given."""
 
-_OF_RULES = "flow"
+OF_RULES = "flow"
+"""In the place of a number, or of an address, that rules of OpenFlow give to each packet."""
+
+_FLAGS = {"gretap": ("csum", "seq"), "ip6gretap": ("csum", "seq")}
+"""What a kind's header grows by where the option of that name is set."""
 
 
 class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -45,24 +49,28 @@ def read_tunnel(type_: str, state: State) -> Data | None:
         return None
     options = node.ovs.options
     inward, outward = (options.get(name, options.get("key", "")) for name in ("in_key", "out_key"))
-    of_rules = _OF_RULES in (inward, outward)
-    ikey, okey = (None, None) if of_rules else (_number(inward), _number(outward))
-    numbered = kind in _NUMBERED and (ikey or 0) == (okey or 0)
+    always = 0 if kind in _NUMBERED else None
+    ikey, okey = (None if text == OF_RULES else _number(text, always) for text in (inward, outward))
+    numbered = kind in _NUMBERED and ikey is not None and ikey == okey
+    with_key = kind not in _NUMBERED and (okey is not None or outward == OF_RULES)
+    flags = [*(["key"] if with_key else []), *(flag for flag in _FLAGS.get(kind, ()) if options.get(flag) == "true")]
     tunnel = Tunnel(
-        id=(ikey or 0) if numbered and not of_rules else None,
+        id=ikey if numbered else None,
         local=options.get("local_ip", ""),
         remote=options.get("remote_ip", ""),
-        port=_number(options.get("dst_port", "")) or 0,
+        port=_number(options.get("dst_port", ""), None) or 0,
         ikey=None if numbered else ikey,
         okey=None if numbered else okey,
-        of_rules=of_rules,
+        o_flags=tuple(flags),
+        in_of_rules=inward == OF_RULES,
+        out_of_rules=outward == OF_RULES,
     )
     return Data(name=node.name, type=kind, if_index=0, tunnel=tunnel)
 
 
-def _number(text: str) -> int | None:
-    """As Open vSwitch reads it, in decimal or as 0x…; None: it is not set, or no number."""
+def _number(text: str, otherwise: int | None) -> int | None:
+    """As Open vSwitch reads it, in decimal or as 0x…; what it is where it is not set, or no number."""
     try:
         return int(text, 0)
     except ValueError:
-        return None
+        return otherwise
