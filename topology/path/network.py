@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from topology.elements import Kind, Revision, State
-from topology.path import openvswitch
+from topology.path import openvswitch, ovstunnels
 from topology.path.devices import Address, Data, Device, Namespace, Owner, parse_addresses
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Network:
 
     Attributes:
         namespaces: by the node's ID.
-        devices: by the node's ID.
+        devices: by the node's ID; tunnels' ends that only Open vSwitch has are of the namespace that their packets leave from.
         named: nodes' IDs by Name, TID and ID.
         holders: who has an address.
         by_mac: who has a MAC.
@@ -92,13 +92,14 @@ class Network:
         found: dict[str, tuple[State, Data]] = {}
         owned: list[tuple[str, str]] = []
         switched: dict[str, openvswitch.Element] = {}
+        tunnels: dict[str, tuple[State, Data]] = {}
         layers: list[tuple[str, str]] = []
         for revision in revisions:
             state = revision.state
             if state is None:
                 continue
             if state.kind is Kind.NODE:
-                self._node(revision.id, state, found, switched)
+                self._node(revision.id, state, found, switched, tunnels)
             elif (edge := read_state(state, EdgeKeys)) is not None:
                 if edge.relation_type == "ownership":
                     owned.append((state.child, state.parent))
@@ -111,12 +112,18 @@ class Network:
             namespace = self.namespaces.get(owners.get(id_, ""))
             if namespace is not None:
                 self._device(id_, state, data, namespace)
+        self._tunnels(tunnels, {child: owners.get(parent, "") for child, parent in owned if parent in switched})
         for kind, parent, child in links:
             self._link(kind, self.devices.get(parent), self.devices.get(child))
         self.switch_ports = openvswitch.ports(switched, layers, self.devices)
 
     def _node(
-        self, id_: str, state: State, found: dict[str, tuple[State, Data]], switched: dict[str, openvswitch.Element]
+        self,
+        id_: str,
+        state: State,
+        found: dict[str, tuple[State, Data]],
+        switched: dict[str, openvswitch.Element],
+        tunnels: dict[str, tuple[State, Data]],
     ) -> None:
         kind = read_state(state, KindKeys)
         if kind is None:
@@ -128,8 +135,17 @@ class Network:
                 self._name(id_, owner.name, state.tid)
         elif kind.type in openvswitch.KINDS and (element := read_state(state, openvswitch.Element)) is not None:
             switched[id_] = element
+        elif kind.if_index is None and kind.type in ovstunnels.KINDS and (tunnel := read_state(state, ovstunnels.Node)):
+            tunnels[id_] = state, ovstunnels.tunnel_data(tunnel)
         elif kind.if_index is not None and (data := read_state(state, Data)) is not None:
             found[id_] = state, data
+
+    def _tunnels(self, found: dict[str, tuple[State, Data]], owners: dict[str, str]) -> None:
+        """Tunnels' ends of Open vSwitch, by the owners of their bridges."""
+        for id_, (state, data) in found.items():
+            namespace = self.namespaces.get(owners.get(id_, ""))
+            if namespace is not None:
+                self.devices[id_] = Device(id_, state.tid, namespace, data, {})
 
     def _name(self, id_: str, *names: str) -> None:
         for name in dict.fromkeys((*names, id_)):

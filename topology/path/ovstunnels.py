@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from topology.elements import State
 from topology.path.devices import Data, Tunnel
-from topology.path.network import read_state
 
-_KINDS = {
+KINDS = {
     "vxlan": "vxlan",
     "geneve": "geneve",
     "gre": "gretap",
@@ -35,18 +33,17 @@ class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     options: dict[str, str]
 
 
-class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+class Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What the node of such a tunnel says."""
+
     name: str
     type: str
     ovs: _Ovs
 
 
-def read_tunnel(type_: str, state: State) -> Data | None:
-    """A tunnel's end as an interface without a number; None: the node is something else."""
-    kind = _KINDS.get(type_)
-    node = read_state(state, _Node) if kind is not None else None
-    if kind is None or node is None:
-        return None
+def tunnel_data(node: Node) -> Data:
+    """A tunnel's end as an interface without a number."""
+    kind = KINDS[node.type]
     options = node.ovs.options
     inward, outward = (options.get(name, options.get("key", "")) for name in ("in_key", "out_key"))
     always = 0 if kind in _NUMBERED else None

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from topology.path import bridging, encapsulation, openvswitch, proxying, switching
+from topology.path import bridging, encapsulation, openvswitch, ovstunnels, proxying, switching
 from topology.path.devices import BROADCAST, Address, Device, Namespace
 from topology.path.network import PAIRS, Network
 from topology.path.packets import Frame, Packet
@@ -454,6 +454,8 @@ class Walker:
         flooded = encapsulation.group(tunnel)
         if flooded is not None:
             yield from self._to_group(device, beneath, flooded, frame, hops, around)
+        elif tunnel.remote == ovstunnels.OF_RULES:
+            yield from self._to_senders(device, beneath, frame, hops, around)
         else:
             yield _lost(device, f"has no remote end for {frame.mac or frame.target}: no FDB entry, no default one", hops)
 
@@ -485,7 +487,7 @@ class Walker:
             return
         src = trip.packet.src
         here = self._tunnels().get(trip.at.id, [])
-        ends = [one for one in here if encapsulation.takes(one, kind, remote.label, port, src, remote.address)]
+        ends = [one for one in here if encapsulation.takes(one, kind, remote, port, src)]
         if not ends:
             yield Lost(way, _ended("stops", _no_end(here, kind, label, port, src), None, trip.at), _HARD)
         for end in sorted(ends, key=encapsulation.rank)[:1]:
@@ -513,6 +515,24 @@ class Walker:
         if not others:
             yield _lost(device, f"no other VXLAN device is known with {label} in the group {group}", hops, kind="unknown")
 
+    def _to_senders(self, device: Device, beneath: Namespace, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """Rules of OpenFlow say to whom: likely those that send to it."""
+        others = [
+            (one, remote)
+            for ends in self._tunnels().values()
+            for one in ends
+            if one is not device and one.tunnel and (remote := _parse(one.tunnel.remote)) and beneath.holds(remote)
+        ]
+        tunnel = device.tunnel
+        assert tunnel is not None, "it is a tunnel's end"
+        for one, remote in others:
+            local = self._sends_from(one, remote) if one.data.type == device.data.type else None
+            if local is not None:
+                label = encapsulation.sent(device, tunnel)
+                said = encapsulation.Remote(local, label, "who sends here", tunnel.out_of_rules)
+                yield from self._to_remote(device, beneath, said, frame, hops, around, guessed=True)
+        yield _lost(device, "where it sends is said by rules of OpenFlow", hops, kind="unknown")
+
     def _tunnels(self) -> dict[str, list[Device]]:
         """Ends of tunnels, by the ID of the namespace that their packets come into."""
         if self._tunnel_ends is None:
@@ -532,6 +552,17 @@ class Walker:
         lower = beneath.devices.get(tunnel.link) if beneath is not None else None
         own = lower.addresses if lower is not None else {}
         return next((one for one in own if one.version == version and not one.is_link_local), None)
+
+    def _sends_from(self, device: Device, remote: Address) -> Address | None:
+        """The address that a tunnel's packets to a remote end leave with."""
+        tunnel, beneath = device.tunnel, self._network.beneath(device)
+        assert tunnel is not None, "it is a tunnel's end"
+        local = _parse(tunnel.local)
+        if beneath is None or local is not None:
+            return local
+        packet, router = Packet(None, remote, encapsulation.KINDS[device.data.type].proto), self.router(beneath)
+        route = router.choose(packet)
+        return None if isinstance(route, Refused) or route.ours else router.source(packet, route)
 
     def _take(
         self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = False
@@ -597,7 +628,7 @@ class Walker:
 
     def _switched(self, device: Device, ports: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """Open vSwitch: it is taken to hand frames to whichever port leads there, since its flows are not in the graph."""
-        more, entered = _assumptions(hops) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
+        more, entered = _assumptions(hops, around.depth) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
         if more and entered is not None:
             yield from self._by_vlans(entered, frame, hops, around)
         elif more:
@@ -608,13 +639,15 @@ class Walker:
     def _by_vlans(self, entered: openvswitch.Port, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
         """By the ports that its VLAN is let out of; where none leads there, those that would if their VLANs were others."""
         arrived = False
-        for one in openvswitch.reached(entered, frame):
-            if one.between is not None and (arrived or around.misfit):
+        for one in self._nearest_first(openvswitch.reached(entered, frame), frame):
+            to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
+            if arrived and (one.between is not None or _is_of_switch(to)):
+                continue
+            if one.between is not None and around.misfit:
                 return
             inside = around if one.between is None else replace(around, misfit=True)
             vlan = f" in VLAN {one.vlan}" if one.vlan else ""
             why = f"by Open vSwitch{vlan} of {one.port.bridge}{_ASSUMED}"
-            to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
             for way in self._out_of_switch(to, one.frame, hops, inside, why):
                 there = isinstance(way, Arrival) and self._answers(way, frame)
                 arrived = arrived or there
@@ -622,6 +655,25 @@ class Walker:
                     yield way
                 elif there:
                     yield self._misfit(one, hops, to.namespace)
+
+    def _nearest_first(self, found: Iterable[openvswitch.Reached], frame: Frame) -> list[openvswitch.Reached]:
+        """Ports by which it may leave; tunnels last, for each is a way of its own, and there may be hundreds.
+
+        Of these first those to hosts where somebody takes it.
+        """
+        hosts = {one.namespace.host for one in self._takers(frame)}
+
+        def distance(one: openvswitch.Reached) -> tuple[bool, int]:
+            ends = [each for each in one.port.devices if _is_of_switch(each)]
+            there = {
+                holder.namespace.host
+                for end in ends
+                if end.tunnel and (remote := _parse(end.tunnel.remote)) is not None
+                for holder in self._network.holders.get(remote, ())
+            }
+            return one.between is not None, bool(ends) and 1 + (not there & hosts)
+
+        return sorted(found, key=distance)
 
     def _misfit(self, reached: openvswitch.Reached, hops: Hops, namespace: Namespace) -> Lost:
         network = self._network
@@ -722,13 +774,18 @@ def _doubt(way: Arrival, frame: Frame) -> tuple[bool, int, int]:
     return frame.target not in way.device.addresses, sum(hop.guessed for hop in way.hops), len(way.hops)
 
 
+def _is_of_switch(device: Device) -> bool:
+    """Whether only Open vSwitch has it: a tunnel's end."""
+    return not device.data.if_index
+
+
 def _has_learned(ports: Iterable[Device], mac: str) -> bool:
     return bool(mac) and any(entry.mac == mac for port in ports for entry in port.data.fdb)
 
 
-def _assumptions(hops: Hops) -> int:
-    """How often a frame was taken to pass Open vSwitch."""
-    return sum(hop.decision.endswith(_ASSUMED) for hop in hops)
+def _assumptions(hops: Hops, depth: int | None = None) -> int:
+    """How often a frame was taken to pass Open vSwitch; within so many tunnels, or at all."""
+    return sum(_ASSUMED in hop.decision and depth in (None, hop.depth) for hop in hops)
 
 
 def _until(device: Device, ways: list[Way]) -> Hops:
