@@ -175,6 +175,10 @@ class HostProbes:
         of_containers = {"containers": self.containers.failure} if self.containers else {}
         return {"netlink": of_kernel, **self.ovsdb.waiting(), **of_containers, **self._plugged.waiting()}
 
+    def notes(self) -> dict[str, str]:
+        """What a probe leaves out, by its name, which holds up nothing."""
+        return self.ovsdb.notes()
+
     def active(self) -> dict[str, bool]:
         """Which probes see their source, by name."""
         of_containers = {"containers": self.containers.active} if self.containers else {}

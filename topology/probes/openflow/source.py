@@ -79,9 +79,12 @@ class BridgeSource:
             raise RunError(said or f"ovs-ofctl {what} failed")
 
     def listen(self) -> subprocess.Popen[bytes]:
-        """A process that writes something whenever a rule changes, and ends with the bridge. Raises OSError: it cannot be."""
+        """A process that writes something when a rule changes, and ends with the bridge. Raises OSError, RunError."""
         command = [*_ENDS_WITH_US, *_PROGRAM, "monitor", self._target, "watch:!initial"]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise RunError(f"{command[0]} is not installed: install util-linux, or set topology.ovsdb.openflow to 0") from None
 
 
 class _Chosen(Generic[T]):

@@ -123,6 +123,11 @@ class OvsdbProbes:
         """Why the graph may not be as a database, by the probe's name; None: it is, or there is none."""
         return {name: probe.failure for name, probe in self._probes.items()}
 
+    def notes(self) -> dict[str, str]:
+        """Why a database is not followed though it is there, which holds up nothing else."""
+        databases = {name: one.database for name, one in self._probes.items() if isinstance(one, OvsdbProbe)}
+        return {name: one.note for name, one in databases.items() if one.note is not None}
+
     def active(self) -> dict[str, bool]:
         """Which see their database, by name."""
         return {name: probe.active for name, probe in self._probes.items()}
