@@ -177,6 +177,7 @@ class Data(_Read, frozen=True, gc=False):
     name: str
     type: str
     if_index: int
+    of_port: int = 0
     mac: str = ""
     mtu: int = 0
     state: str = ""

@@ -39,6 +39,7 @@ class Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     name: str
     type: str
     ovs: _Ovs
+    of_port: int = 0
 
 
 def tunnel_data(node: Node) -> Data:
@@ -62,7 +63,7 @@ def tunnel_data(node: Node) -> Data:
         in_of_rules=inward == OF_RULES,
         out_of_rules=outward == OF_RULES,
     )
-    return Data(name=node.name, type=kind, if_index=0, tunnel=tunnel)
+    return Data(name=node.name, type=kind, if_index=0, of_port=node.of_port, tunnel=tunnel)
 
 
 def _number(text: str, otherwise: int | None) -> int | None:

@@ -20,6 +20,7 @@ _DEEPEST = 8  # tunnels in each other
 _MOST_ROUTERS = 64  # the usual TTL
 _MOST_SWITCHES = 2  # Open vSwitches on one link: that of the sender and that of the receiver
 _PROBED = 16  # next hops of one route whose ways are looked at
+_SWITCHED = "by Open vSwitch"
 _ASSUMED = ", whose flows are not in the graph: assumed"
 _NOT_FOR_US, _UNKNOWN, _HARD, _MISFIT = range(4)
 
@@ -627,28 +628,35 @@ class Walker:
         yield from self._switched(device, switching.fellow_ports(device) or [], frame, hops, around)
 
     def _switched(self, device: Device, ports: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
-        """Open vSwitch: it is taken to hand frames to whichever port leads there, since its flows are not in the graph."""
-        more, entered = _assumptions(hops, around.depth) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
+        """Open vSwitch: it is taken to hand frames to whichever port leads there, unless rules that are known say otherwise."""
+        more, entered = _switches(hops, around.depth) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
         if more and entered is not None:
-            yield from self._by_vlans(entered, frame, hops, around)
+            found = self._nearest_first(openvswitch.reached(entered, frame), frame)
+            yield from self._by_vlans(found, device, frame, hops, around)
+            if any(one.surely for one in found):
+                return
         elif more:
             for port in self._likely(ports, frame):
-                yield from self._out_of_switch(port, frame, hops, around, f"by Open vSwitch{_ASSUMED}")
+                yield from self._out_of_switch(port, frame, hops, around, f"{_SWITCHED}{_ASSUMED}")
         yield _lost(device, "what Open vSwitch does with it is not in the graph", hops, kind="unknown")
 
-    def _by_vlans(self, entered: openvswitch.Port, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+    def _by_vlans(
+        self, found: list[openvswitch.Reached], device: Device, frame: Frame, hops: Hops, around: _Around
+    ) -> Iterator[Way]:
         """By the ports that its VLAN is let out of; where none leads there, those that would if their VLANs were others."""
         arrived = False
-        for one in self._nearest_first(openvswitch.reached(entered, frame), frame):
+        for one in found:
+            if one.dropped:
+                if one.between is None:
+                    yield _dropped(one, device, hops)
+                continue
             to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
             if arrived and (one.between is not None or _is_of_switch(to)):
                 continue
             if one.between is not None and around.misfit:
                 return
             inside = around if one.between is None else replace(around, misfit=True)
-            vlan = f" in VLAN {one.vlan}" if one.vlan else ""
-            why = f"by Open vSwitch{vlan} of {one.port.bridge}{_ASSUMED}"
-            for way in self._out_of_switch(to, one.frame, hops, inside, why):
+            for way in self._out_of_switch(to, one.frame, hops, inside, _passing(one), guessed=not one.surely):
                 there = isinstance(way, Arrival) and self._answers(way, frame)
                 arrived = arrived or there
                 if one.between is None:
@@ -680,14 +688,15 @@ class Walker:
         found = openvswitch.misfit(reached, network.peers, network.holders, network.switch_ports)
         return Lost(hops, End("stops", found.words, namespace.host, namespace.name, found.odd.name), _MISFIT, found)
 
-    def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+    def _out_of_switch(
+        self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = True
+    ) -> Iterator[Way]:
         """A frame leaves Open vSwitch by a port; by an internal one it comes to the host."""
         if port.data.type not in switching.INTERNAL:
-            yield from self._next(port, frame, hops, around, why, guessed=True)
+            yield from self._next(port, frame, hops, around, why, guessed=guessed)
         elif not _passed(hops, port, "in", frame, around):
-            yield from self._to_uppers(
-                port, [], frame, (*hops, _hop(port, "in", why, around, frame.vlans, guessed=True)), around
-            )
+            hop = _hop(port, "in", why, around, frame.vlans, guessed=guessed)
+            yield from self._to_uppers(port, [], frame, (*hops, hop), around)
 
     _Sender: TypeAlias = "Callable[[Walker, Device, Frame, Hops, _Around], Iterator[Way]]"
     _Receiver: TypeAlias = "Callable[[Walker, Device, Device, Frame, Hops, _Around], Iterator[Way]]"
@@ -783,9 +792,29 @@ def _has_learned(ports: Iterable[Device], mac: str) -> bool:
     return bool(mac) and any(entry.mac == mac for port in ports for entry in port.data.fdb)
 
 
-def _assumptions(hops: Hops, depth: int | None = None) -> int:
-    """How often a frame was taken to pass Open vSwitch; within so many tunnels, or at all."""
-    return sum(_ASSUMED in hop.decision and depth in (None, hop.depth) for hop in hops)
+def _assumptions(hops: Hops) -> int:
+    """How often a frame was taken to pass Open vSwitch."""
+    return sum(_ASSUMED in hop.decision for hop in hops)
+
+
+def _switches(hops: Hops, depth: int) -> int:
+    """How often a frame passed Open vSwitch, within so many tunnels."""
+    return sum(hop.decision.startswith(_SWITCHED) and hop.depth == depth for hop in hops)
+
+
+def _passing(reached: openvswitch.Reached) -> str:
+    """Why a frame leaves Open vSwitch by a port."""
+    vlan = f" in VLAN {reached.vlan}" if reached.vlan else ""
+    said = f": {reached.words}" if reached.words else ""
+    return f"{_SWITCHED}{vlan} of {reached.port.bridge}{said}{_ASSUMED if reached.assumed else ''}"
+
+
+def _dropped(reached: openvswitch.Reached, device: Device, hops: Hops) -> Lost:
+    """Rules drop a frame; one that was flooded to them may go on elsewhere."""
+    (bridge, decision), namespace = reached.decisions[-1], device.namespace
+    kind: Ending = "stops" if reached.surely else "unknown"
+    end = End(kind, f"rule {decision.rule} of {bridge} drops it", namespace.host, namespace.name, reached.port.name)
+    return Lost(hops, end, _HARD if reached.surely else _UNKNOWN)
 
 
 def _until(device: Device, ways: list[Way]) -> Hops:

@@ -64,3 +64,33 @@ def test_packets_pass_tunnels_where_the_path_says_so(lab: SwitchLab) -> None:
         names = {lab.tunnel(here, kind, left), lab.tunnel(there, kind, right)}
         until(partial(as_said, names, fits), 20)
         assert lab.reaches() == fits, (kind, left, right)
+
+
+def test_packets_go_where_rules_that_are_known_send_them(net: Net, tmp_path: Path) -> None:
+    lab = SwitchLab(net, tmp_path, openflow=100)
+    try:
+        here, there = lab.hosts
+        names = {lab.tunnel(here, "vxlan", "remote_ip=10.1.1.2 key=7"), lab.tunnel(there, "vxlan", "remote_ip=10.1.1.1 key=7")}
+        rest = "priority=0,actions=NORMAL"
+
+        def as_said(said: str, words: str) -> bool:
+            graph = lab.graph(*names, here.port, there.port)
+            found = find_path(graph, Question("10.0.0.1", "10.0.0.2", proto="icmp", back=False))
+            told = found.end.reason if said == "stops" else " ".join(hop.decision for hop in found.hops)
+            assert (found.end.kind, words in told, "assumed" in told) == (said, True, False), (found.end, told)
+            return True
+
+        for host, bridge, rule, said, words in (
+            (here, here.inner, "", "arrives", f"by Open vSwitch of {here.inner}: rule table=0,priority=0 NORMAL"),
+            (here, here.inner, "in_port=1,actions=drop", "stops", f"table=0,priority=9,in_port=1 of {here.inner} drops it"),
+            (here, here.inner, "in_port=1,actions=output:9", "arrives", "rule table=0,priority=9,in_port=1 outputs it"),
+            (here, here.inner, "icmp,actions=drop", "stops", f"rule table=0,priority=9,icmp of {here.inner} drops it"),
+            (here, here.outer, "udp,tp_dst=4789,actions=drop", "stops", f"udp,tp_dst=4789 of {here.outer} drops it"),
+            (there, there.inner, "in_port=9,actions=drop", "stops", f"in_port=9 of {there.inner} drops it"),
+        ):
+            host.switch.flows(bridge, rest, *([f"priority=9,{rule}"] if rule else []))
+            until(partial(as_said, said, words), 20)
+            assert lab.reaches() == (said == "arrives"), rule
+            host.switch.flows(bridge, rest)
+    finally:
+        lab.close()
