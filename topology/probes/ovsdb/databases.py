@@ -16,7 +16,6 @@ from topology.probes.openflow.probe import OpenFlowProbe
 from topology.probes.ovsdb import metrics
 from topology.probes.ovsdb.counting import Counting, Read
 from topology.probes.ovsdb.probe import OvsdbProbe
-from topology.probes.ovsdb.source import LOCAL
 
 NAME = "ovsdb"
 """The probe's name; of databases at unusual places these follow it, so that their facts are kept apart."""
@@ -47,8 +46,7 @@ class OvsdbProbes:
             nothing with it.
         sink, host_tid, devices, clock, tls: as :class:`OvsdbProbe` takes them.
         host: its Name.
-        openflow: rules, and groups, of each bridge that are told; 0: none is read. Of switches that are reached by a socket of
-            this host only: their bridges have theirs beside it.
+        openflow: rules, and groups, of each bridge that are told; 0: none is read.
         folder: where it is kept which probes there were; None: nowhere.
         counters: what reads the counters of a database's interfaces, by the probe's name.
     """
@@ -71,11 +69,10 @@ class OvsdbProbes:
         self._probes: dict[str, OvsdbProbe | OpenFlowProbe] = {}
         counted: list[tuple[OvsdbProbe, Read]] = []
         for name, remote in remotes.items():
-            follow: Callable[[Mapping[str, str]], object] = _nobody
-            if openflow and remote.startswith(LOCAL):
+            follow: Callable[[Mapping[str, tuple[str, str]]], object] = _nobody
+            if openflow:
                 of_rules = f"{_OPENFLOW}{name.removeprefix(NAME)}"
-                bridges = Path(remote.removeprefix(LOCAL)).parent
-                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, bridges, openflow, clock)
+                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, openflow, clock, tls)
                 self._probes[of_rules], follow = rules, rules.follow
             source = Source(name, host, tid=host_tid)
             probe = self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
@@ -154,5 +151,5 @@ class OvsdbProbes:
         ]
 
 
-def _nobody(_: Mapping[str, str]) -> None:
+def _nobody(_: Mapping[str, tuple[str, str]]) -> None:
     """Nobody reads the rules of these bridges."""

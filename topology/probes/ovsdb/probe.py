@@ -11,6 +11,7 @@ import structlog
 
 from topology.facts import Fact, NodeFact, Report, Source
 from topology.probes.devices import Devices
+from topology.probes.ovsdb.bridges import bridges
 from topology.probes.ovsdb.joining import Joining
 from topology.probes.ovsdb.source import LOCAL, DatabaseSource
 from topology.probes.ovsdb.translate import Tables, Translator
@@ -29,7 +30,7 @@ class OvsdbProbe:
         remote: where the database is.
         clock: µs since the epoch.
         tls: for ``ssl`` (:class:`DatabaseSource`).
-        follow: is told the bridges, by name their UUIDs, after each change of the database.
+        follow: is told the bridges, by name their UUIDs and where they are asked, after each change of the database.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class OvsdbProbe:
         remote: str,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         tls: tuple[str, str, str] | None = None,
-        follow: Callable[[Mapping[str, str]], object] = lambda _: None,
+        follow: Callable[[Mapping[str, tuple[str, str]]], object] = lambda _: None,
     ) -> None:
-        self._follow = follow
+        self._follow, self._remote = follow, remote
         self._sink, self._source, self._devices, self._clock = sink, source, devices, clock
         self._translator = Translator(host_tid)
         self._joining = Joining(near=remote.startswith(LOCAL))
@@ -88,7 +89,7 @@ class OvsdbProbe:
         with self._lock:
             self._tables = tables
             self._report(tables)
-        self._follow({row["name"]: uuid for uuid, row in tables["Bridge"].items()})
+        self._follow(bridges(tables, self._remote))
 
     def _report(self, tables: Tables) -> None:
         observed, devices = self._clock(), self._devices()

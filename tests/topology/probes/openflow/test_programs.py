@@ -13,7 +13,7 @@ from topology.probes.openflow.source import BridgeSource
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    source = BridgeSource(tmp_path / "br0.mgmt", 10)
+    source = BridgeSource(f"unix:{tmp_path}/br0.mgmt", 10)
     with pytest.raises(
         RunError, match=r"^setpriv is not installed: install util-linux, or set topology\.ovsdb\.openflow to 0$"
     ):
