@@ -78,16 +78,16 @@ def test_what_is_decided_is_what_the_switch_would_do(net: Net, tmp_path: Path) -
     for number in (1, 2):
         port = f"set interface p{number} type=internal ofport_request={number}"
         switch.vsctl(f"add-port {BRIDGE} p{number} -- {port}")
-    for _ in range(6):
+    for _ in range(5):
         switch.flows(BRIDGE, "priority=0,actions=NORMAL")
-        for at, priority in enumerate(chance.sample(range(1, 1000), 18)):
+        for at, priority in enumerate(chance.sample(range(1, 1000), 12)):
             rule = f"table={at % 3},priority={priority},{chance.choice(MATCHES)},actions={chance.choice(ACTIONS)}"
             with suppress(AssertionError):  # a table may not lead back
                 switch.ofctl("add-flow", BRIDGE, rule)
         dumped = switch.ofctl("dump-flows", BRIDGE, options=["--no-names"]).splitlines()
         read = [one for line in dumped if (one := read_rule(line))]
         known = Rules.of(msgspec.convert({**one.metadata, "Name": one.name}, Rule) for one in read)
-        for _ in range(6):
+        for _ in range(14):
             in_port, frame, words = frames(chance)
             decision = known.decide(frozenset({in_port}), frame)
             if decision is None:
@@ -96,5 +96,5 @@ def test_what_is_decided_is_what_the_switch_would_do(net: Net, tmp_path: Path) -
             text = switch.appctl("ofproto/trace", BRIDGE, words)
             assert decided(decision) == traced(text), (decision, words, text)
             told[decided(decision)] += 1
-    assert told["open"] < 40, told
+    assert told["open"] < 50, told
     assert min(told["drop"], told["NORMAL"], told["[2]"]) >= 3, told
