@@ -281,7 +281,14 @@ class Entries:
         if place.kind == HOST:
             return place
         inside = {self._containers[child] for child in self._children.get(id_, ()) if child in self._containers}
-        return inside.pop() if len(inside) == 1 else place
+        return _as_claimed(inside.pop(), claims) if len(inside) == 1 else place
+
+
+def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
+    """A pod that its runtime tells of, as its cluster does: by another name of the host the two would be two pods."""
+    told = owner.kind, owner.name, owner.space
+    same = {one.owner for one in claims if (one.owner.kind, one.owner.name, one.owner.space) == told}
+    return same.pop() if len(same) == 1 and owner.kind == POD else owner
 
 
 def pack(text: str) -> bytes | None:

@@ -28,6 +28,8 @@ _REST = 0.02  # seconds in which changes that come together become one report
 _TOGETHER = 100_000  # µs: what happened further apart is not reported as of one time
 _LOOK = 1.0  # seconds between two looks whether it is ours to do, and there
 _END_SECONDS = 5.0
+_WHOLE_OBJECT = "kubectl.kubernetes.io/last-applied-configuration"
+"""An annotation that is never kept: it has the values of a secret, too."""
 
 
 class ClusterProbe:
@@ -184,7 +186,7 @@ class ClusterProbe:
             self._queue.clear()
 
     def _keeps(self, annotation: str) -> bool:
-        return any(fnmatch.fnmatchcase(annotation, one) for one in self._patterns)
+        return annotation != _WHOLE_OBJECT and any(fnmatch.fnmatchcase(annotation, one) for one in self._patterns)
 
     def _put(self, seen: Seen) -> None:
         """Of a source's thread: waits where the queue is full."""

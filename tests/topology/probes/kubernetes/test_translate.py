@@ -13,6 +13,7 @@ from topology.probes.kubernetes.inventory import Inventory
 from topology.probes.kubernetes.kinds import KINDS
 from topology.probes.kubernetes.objects import PolicySpec
 from topology.probes.kubernetes.policies import policy_keys
+from topology.probes.kubernetes.probe import ClusterProbe
 
 Json = dict[str, Any]
 TCP80 = {"protocol": "TCP", "port": 80}
@@ -102,3 +103,10 @@ def test_a_service_that_selects_otherwise_leads_to_others_only() -> None:
     over = {"metadata": {"name": "b", "uid": "b", "namespace": "ns", "labels": {"app": "b"}}, "status": {"phase": "Failed"}}
     inventory.put("pod", decode("pod", over))
     assert len(inventory.differences()["service"].gone) == 1
+
+
+@pytest.mark.parametrize("patterns", [("*",), ("kubectl.kubernetes.io/*",)])
+def test_the_copy_of_the_whole_object_is_kept_by_no_pattern(patterns: tuple[str, ...]) -> None:
+    probe = ClusterProbe(lambda _: None, "lab", "/nowhere", (), patterns, lambda: 0)
+    assert probe._keeps("kubectl.kubernetes.io/restartedAt")
+    assert not probe._keeps("kubectl.kubernetes.io/last-applied-configuration")  # of a secret it has the values
