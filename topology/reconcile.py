@@ -57,7 +57,10 @@ class ReconcilerCounters:
 
 @dataclass(slots=True)
 class _Node:
-    """What is said of a node: defined by at least one part that does not enrich, it is there."""
+    """What is said of a node: defined by at least one part that does not enrich, it is there.
+
+    The store's states share ``parts``: another takes their place, they are never changed.
+    """
 
     tid: str
     host: str
@@ -70,7 +73,7 @@ class _Node:
         return any(not part.enriches for part in self.parts.values())
 
     def state(self) -> State:
-        return State(self.host, self.origin, dict(self.parts), self.tid)
+        return State(self.host, self.origin, self.parts, self.tid)
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ class _Edge:
     parts: dict[str, Part] = field(default_factory=dict)
 
     def state(self) -> State:
-        return State(self.host, self.origin, dict(self.parts), parent=self.parent, child=self.child)
+        return State(self.host, self.origin, self.parts, parent=self.parent, child=self.child)
 
 
 class Reconciler:
@@ -161,9 +164,9 @@ class Reconciler:
 
     def _know(self, id_: str, state: State) -> None:
         if state.kind is Kind.NODE:
-            self._nodes[id_] = _Node(state.tid, state.host, state.origin, dict(state.parts))
+            self._nodes[id_] = _Node(state.tid, state.host, state.origin, state.parts)
         else:
-            self._edges[id_] = _Edge(state.parent, state.child, state.host, state.origin, dict(state.parts))
+            self._edges[id_] = _Edge(state.parent, state.child, state.host, state.origin, state.parts)
             for end in (state.parent, state.child):
                 self._edges_of.setdefault(end, set()).add(id_)
 
@@ -530,7 +533,7 @@ class Reconciler:
                 node = self._nodes[fact.id] = _Node(fact.tid, source.host, source.origin)
             if not fact.enriches:
                 node.host, node.origin = source.host, source.origin
-            node.parts[source.probe] = part
+            node.parts = {**node.parts, source.probe: part}
             if fact.volatile:
                 node.volatile[source.probe] = fact.volatile
                 self.volatile_keys.update(fact.volatile)
@@ -543,17 +546,17 @@ class Reconciler:
                 self._edges_of.setdefault(end, set()).add(fact.id)
         elif edge.parts.keys() <= {source.probe}:
             edge.host, edge.origin = source.host, source.origin
-        edge.parts[source.probe] = part
+        edge.parts = {**edge.parts, source.probe: part}
 
     def _take_back(self, source: Source, id_: str) -> None:
         node, edge = self._nodes.get(id_), self._edges.get(id_)
         if node:
-            node.parts.pop(source.probe, None)
+            node.parts = _without(node.parts, source.probe)
             node.volatile.pop(source.probe, None)
             if not node.parts:
                 self._unknow(id_)
         elif edge:
-            edge.parts.pop(source.probe, None)
+            edge.parts = _without(edge.parts, source.probe)
             if not edge.parts:
                 self._unknow(id_)
 
@@ -651,6 +654,10 @@ class Reconciler:
 
     def __len__(self) -> int:
         return len(self._there)
+
+
+def _without(parts: dict[str, Part], probe: str) -> dict[str, Part]:
+    return {name: part for name, part in parts.items() if name != probe}
 
 
 def _key_of(source: Source) -> tuple[str, str]:

@@ -7,6 +7,7 @@ host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -232,7 +233,7 @@ class Entries:
             return set()
         if id_ in self._ownership:
             return set()
-        self._ownership[id_] = parent, child = state.parent, state.child
+        self._ownership[id_] = parent, child = sys.intern(state.parent), sys.intern(state.child)
         self._children[parent].add(child)
         self._parents[child].add(parent)
         return self._of_place(parent) if child in self._containers else set()

@@ -46,7 +46,7 @@ def facts(kind: str, **fields: Any) -> list[Fact]:
     inventory = Inventory("c")
     inventory.put("namespace", decode("namespace", {"metadata": {"name": "ns", "uid": "ns"}}))
     inventory.put(kind, decode(kind, {"metadata": meta, **fields}))
-    return [one for one in inventory.differences()[kind].facts.values() if f"/{kind}/u" in repr(one)]
+    return [one for one in inventory.difference(kind).facts.values() if f"/{kind}/u" in repr(one)]
 
 
 def decode(kind: str, given: Json) -> Any:
@@ -83,7 +83,7 @@ def test_an_odd_object_is_refused_whole_or_read(kind: str, odd: Any) -> None:
             continue
         inventory = Inventory("c")
         inventory.put(kind, one)
-        assert inventory.differences()
+        assert inventory.difference(kind).facts
 
 
 def test_a_service_that_selects_otherwise_leads_to_others_only() -> None:
@@ -93,16 +93,16 @@ def test_a_service_that_selects_otherwise_leads_to_others_only() -> None:
         inventory.put("pod", decode("pod", {"metadata": meta}))
     service = {"metadata": {"name": "s", "uid": "s", "namespace": "ns"}, "spec": {"selector": {"app": "a"}}}
     inventory.put("service", decode("service", service))
-    first = {one.child for one in inventory.differences()["service"].facts.values() if isinstance(one, EdgeFact)}
+    first = {one.child for one in inventory.difference("service").facts.values() if isinstance(one, EdgeFact)}
     service["spec"] = {"selector": {"app": "b"}}
     inventory.put("service", decode("service", service))
-    second = inventory.differences()["service"]
+    second = inventory.difference("service")
     assert first == {"cluster/c/pod/a"}
     assert {one.child for one in second.facts.values() if isinstance(one, EdgeFact)} == {"cluster/c/pod/b"}
     assert len(second.gone) == 1
     over = {"metadata": {"name": "b", "uid": "b", "namespace": "ns", "labels": {"app": "b"}}, "status": {"phase": "Failed"}}
     inventory.put("pod", decode("pod", over))
-    assert len(inventory.differences()["service"].gone) == 1
+    assert len(inventory.difference("service").gone) == 1
 
 
 @pytest.mark.parametrize("patterns", [("*",), ("kubectl.kubernetes.io/*",)])
