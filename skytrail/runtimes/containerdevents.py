@@ -66,6 +66,7 @@ class ContainerdEvents:
                     return
             except ValueError:  # the channel is closed
                 return
+            self._happened()  # it may have ended: who lists looks whether somebody is there, before we ask again
             self._stopping.wait(_RETRY)
 
     def _note_end(self, event: bytes) -> None:

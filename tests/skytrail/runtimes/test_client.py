@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +21,7 @@ from support.netlab import until
 from skytrail.metrics import Kind
 from skytrail.runtimes import metrics
 from skytrail.runtimes.cgroups import owner
-from skytrail.runtimes.client import EndpointStatus, RuntimesClient
+from skytrail.runtimes.client import ContainerTold, EndpointStatus, Listed, NetworksTold, RuntimesClient, Told
 from skytrail.runtimes.container import Container, RuntimeApi
 from skytrail.runtimes.endpoints import DEFAULTS, MAX_ENDPOINTS, Endpoint, Protocol, connect, present
 
@@ -157,20 +160,54 @@ def test_a_daemon_that_comes_later_dies_and_comes_again(tmp_path: Path, netns: s
             until(lambda: known(runtimes, web).pid == daemon.inspect("web")["State"]["Pid"] != before.pid)
 
 
-def test_containers_of_a_socket_that_went_end(tmp_path: Path, netns: str, archive: Path) -> None:
-    now = 0.0
+def test_what_a_daemon_that_is_gone_told_of_ends_with_its_processes(tmp_path: Path, netns: str, archive: Path) -> None:
+    now, told = 0.0, list[Told]()
     with Dockerd(tmp_path / "d", netns) as daemon:
         daemon.load(archive)
-        web = run(daemon, "web")
-        with client(at_docker(daemon.socket), remembered=60.0, clock=lambda: now) as runtimes:
-            known(runtimes, web)
-            daemon.kill()
+        daemon.run("network", "create", "--subnet", "10.96.1.0/24", "lab")
+        web, over = (run(daemon, name) for name in ("web", "over"))
+        with client(at_docker(daemon.socket), gone=60.0, clock=lambda: now) as runtimes:
+            runtimes.listen(told.append)
+            process, other = known(runtimes, web).pid, known(runtimes, over).pid
+            killed = time.time_ns()
+            daemon.kill()  # --live-restore: they run on, and its socket is still there
+            until(lambda: "nobody listens" in status(runtimes).failure)
+            os.kill(other, signal.SIGKILL)
+            until(lambda: not Path(f"/proc/{other}").exists())
+            assert (len(runtimes.containers()), status(runtimes).gone, runtimes.settled) == (2, False, False)
+
+            now = 61.0
+            until(lambda: [one.id for one in runtimes.containers()] == [web])
+            assert (status(runtimes).gone, runtimes.settled) == (True, True)
             daemon.socket.unlink()
             until(lambda: not runtimes.status())
-            assert runtimes.containers()
-            now = 61.0
+            lived = time.time_ns()
+            until(lambda: runtimes._absences[str(daemon.socket)].at > lived)  # it was looked again
+            assert not [one for one in told if isinstance(one, NetworksTold)]
+            os.kill(process, signal.SIGKILL)
             until(lambda: not runtimes.containers())
-        daemon.start()
+            assert known(runtimes, web).name == "web"  # for a while
+            ends = until(lambda: [one for one in told if not isinstance(one, Listed)][-3:])
+
+    assert [(one.id, one.container) for one in ends if isinstance(one, ContainerTold)] == [(over, None), (web, None)]
+    assert ends[2] == NetworksTold(str(daemon.socket), (), ends[1].at)
+    assert killed <= ends[0].at <= lived <= ends[1].at
+
+
+def test_who_comes_again_in_time_was_never_gone(dockerd: Dockerd) -> None:
+    now, told = 0.0, list[Told]()
+    run(dockerd, "web")
+    with client(at_docker(dockerd.socket), gone=60.0, clock=lambda: now) as runtimes:
+        runtimes.listen(told.append)
+        until(runtimes.containers)
+        dockerd.kill()
+        until(lambda: "nobody listens" in status(runtimes).failure)
+        now = 59.0
+        dockerd.start()
+        until(lambda: status(runtimes).up, 20)
+        now = 100.0
+        until(lambda: not runtimes._absences)
+        assert all(isinstance(one, Listed) and one.containers for one in told)
 
 
 def test_one_that_hangs_holds_up_nobody(dockerd: Dockerd, tmp_path: Path) -> None:
@@ -216,9 +253,13 @@ def test_one_that_tells_of_too_many_is_not_believed(tmp_path: Path, monkeypatch:
 def test_one_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as nobody:
         nobody.bind(str(tmp_path / "s"))
-    with client(at_docker(tmp_path / "s"), at_cri(tmp_path / "none")) as runtimes:
+    now = 0.0
+    with client(at_docker(tmp_path / "s"), at_cri(tmp_path / "none"), clock=lambda: now) as runtimes:
         until(lambda: status(runtimes).failure)
         assert "Connection refused" in status(runtimes).failure
+        assert not runtimes.settled  # it may be just being restarted
+        now = 61.0
+        assert runtimes.settled
 
 
 def test_one_without_the_api_says_so(tmp_path: Path, netns: str) -> None:
