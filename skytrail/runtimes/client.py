@@ -412,9 +412,9 @@ class RuntimesClient:
         for identity, container in containers.items():
             if not (container.pid and Path(f"/proc/{container.pid}").exists()):
                 self._end(identity)
-                self._listener(ContainerTold(path, identity, None, absence.at))
+                self._listener(ContainerTold(path, identity, None, 0 if container.pid else absence.at))
         if self._held[path]:
-            absence.at = time.time_ns()
+            absence.at = 0
             return
         if self._networks.pop(path, ()):
             self._listener(NetworksTold(path, (), absence.at))
@@ -428,7 +428,7 @@ class _Absence:
 
     Attributes:
         since: by the client's clock.
-        at: ns since the epoch: up to when there was something of the daemon's.
+        at: when what has no process ended, ns since the epoch; 0: not before the last process did, just now.
     """
 
     since: float

@@ -169,7 +169,6 @@ def test_what_a_daemon_that_is_gone_told_of_ends_with_its_processes(tmp_path: Pa
         with client(at_docker(daemon.socket), gone=60.0, clock=lambda: now) as runtimes:
             runtimes.listen(told.append)
             process, other = known(runtimes, web).pid, known(runtimes, over).pid
-            killed = time.time_ns()
             daemon.kill()  # --live-restore: they run on, and its socket is still there
             until(lambda: "nobody listens" in status(runtimes).failure)
             os.kill(other, signal.SIGKILL)
@@ -181,17 +180,34 @@ def test_what_a_daemon_that_is_gone_told_of_ends_with_its_processes(tmp_path: Pa
             assert (status(runtimes).gone, runtimes.settled) == (True, True)
             daemon.socket.unlink()
             until(lambda: not runtimes.status())
-            lived = time.time_ns()
-            until(lambda: runtimes._absences[str(daemon.socket)].at > lived)  # it was looked again
             assert not [one for one in told if isinstance(one, NetworksTold)]
             os.kill(process, signal.SIGKILL)
             until(lambda: not runtimes.containers())
             assert known(runtimes, web).name == "web"  # for a while
             ends = until(lambda: [one for one in told if not isinstance(one, Listed)][-3:])
 
-    assert [(one.id, one.container) for one in ends if isinstance(one, ContainerTold)] == [(over, None), (web, None)]
-    assert ends[2] == NetworksTold(str(daemon.socket), (), ends[1].at)
-    assert killed <= ends[0].at <= lived <= ends[1].at
+    place = str(daemon.socket)
+    assert ends == [ContainerTold(place, over, None, 0), ContainerTold(place, web, None, 0), NetworksTold(place, (), 0)]
+
+
+def test_what_has_no_process_ended_when_its_daemon_went(tmp_path: Path) -> None:
+    now, told = 0.0, list[Told]()
+    refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"  # it is not looked at: its process is not known
+    answers = {"/events": EVENTS + event("start", NOBODY, {}), "/containers/json": ok(b"[]"), "/containers/": refused}
+    with client(at_docker(tmp_path / "s"), gone=60.0, clock=lambda: now) as runtimes:
+        runtimes.listen(told.append)
+        with answering(tmp_path / "s", answers):
+            known(runtimes, NOBODY)
+        went = time.time_ns()
+        (tmp_path / "s").unlink(missing_ok=True)
+        until(lambda: not runtimes.status())
+        left = time.time_ns()
+        now = 61.0
+        until(lambda: not runtimes.containers())
+
+    last = told[-1]
+    assert isinstance(last, ContainerTold)
+    assert (last.id, last.container, went - 10**9 < last.at < left) == (NOBODY, None, True)
 
 
 def test_who_comes_again_in_time_was_never_gone(dockerd: Dockerd) -> None:

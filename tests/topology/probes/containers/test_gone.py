@@ -43,8 +43,8 @@ def ends(lab: RuntimeLab) -> Ends:
     found: Ends = {}
     for one in lab.kernel.store.between(0, time.time_ns() // 1000):
         metadata = one.state.metadata if one.state else {}
-        if metadata.get("Type") in {"container", "network"} and one.deleted_at:
-            found.setdefault(metadata["Name"], []).append(one.deleted_at)
+        if metadata.get("Type") in {"container", "network"} and one.deleted:
+            found.setdefault(metadata["Name"], []).append(one.archived_at)
     return found
 
 
