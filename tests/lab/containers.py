@@ -275,6 +275,40 @@ class Podman(Daemon):
         return ["env", settings, needs.tool("podman", "podman"), *runtime, "--storage-driver=vfs", *places]
 
 
+class UsersPodman(Podman):
+    """The service of a user's own Podman, whose containers are in user namespaces of that user; all is in ``/run/user``.
+
+    Args:
+        netns: where it runs.
+        uid: the user; one that there is not.
+    """
+
+    def __init__(self, netns: str, uid: int) -> None:
+        super().__init__(Path(f"/run/user/{uid}"), netns)
+        self._uid = uid
+        self.socket.parent.mkdir()
+        for place in (self.folder, self.socket.parent):
+            os.chown(place, uid, uid)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "podman/podman.sock"
+
+    def load(self, archive: Path) -> None:
+        super().load(Path(shutil.copy(archive, self.folder)))
+
+    def end_helpers(self) -> None:
+        """End all processes of the user's: one keeps the user namespace."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if process.stat().st_uid == self._uid:
+                    os.kill(int(process.name), signal.SIGKILL)
+
+    def _podman(self) -> list[str]:
+        user = ["setpriv", f"--reuid={self._uid}", f"--regid={self._uid}", "--clear-groups"]
+        return [*user, "env", f"HOME={self.folder}", f"XDG_RUNTIME_DIR={self.folder}", *super()._podman()]
+
+
 class Containerd(Daemon):
     """containerd with its CRI plugin: pods get addresses of 10.88.0.0/16 in the namespace that it runs in."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.containers import IMAGE, Containerd, Dockerd, Podman
+from lab.containers import IMAGE, Containerd, Dockerd, Podman, UsersPodman
 from support.netlab import Net, until
 from support.runtimelab import RuntimeLab
 
@@ -222,6 +224,30 @@ def test_a_pod_of_podmans_is_named(podman: Podman, start_lab: StartLab, api: boo
     assert infra[0]["Pod"] == {"Name": "group"}
     podman.run("pod", "rm", "-f", "-t", "0", "group")
     until(lambda: not lab.graph().of_type("container"))
+
+
+def test_podmans_of_several_users(net: Net, tmp_path: Path, netns: str, archive: Path) -> None:
+    base = 10_000_000 + os.getpid()  # nobody's
+    with ExitStack() as users:
+        podmans = [users.enter_context(UsersPodman(netns, 10 * base + number)) for number in (1, 2)]
+        lab = RuntimeLab(net, tmp_path, Path(f"/run/user/{base}[12]/podman/podman.sock"))
+        users.callback(lab.close)
+        for podman in podmans:
+            podman.load(archive)
+        identities = {podman.run("run", "-d", "--name", "web", "--network", "none", IMAGE): podman for podman in podmans}
+
+        def told() -> bool:
+            assert len(lab.graph().of_type("container")) == len(identities)
+            for identity, podman in identities.items():
+                pid = podman.inspect(identity)["State"]["Pid"]
+                assert lab.keys(identity)["Container"]["InitProcessPID"] == pid
+                assert lab.owner(identity)["Inode"] == namespace(pid)
+                assert lab.owner(identity)["Containers"] == ["web"]
+            return True
+
+        until(told, 30)
+        remove(podmans[0], "web")
+        until(lambda: [keys["Container"]["ID"] for keys in lab.graph().of_type("container").values()] == [*identities][1:])
 
 
 @pytest.mark.parametrize("daemon_and_lab", ["docker", "podman", "podman without API"], indirect=True)
