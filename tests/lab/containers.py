@@ -315,6 +315,7 @@ class Containerd(Daemon):
     def __init__(self, folder: Path, netns: str, *, cri: bool = True) -> None:
         super().__init__(folder, netns)
         self._cri, self._pods = cri, dict[str, str]()  # UIDs by ID
+        self._beside: list[tuple[str, str]] = []  # namespaces and IDs
         network = {"type": "ptp", "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": str(folder / "ipam")}}
         (folder / "cni").mkdir()
         (folder / "cni/10-lab.conf").write_text(json.dumps({"cniVersion": "0.3.1", "name": "lab", **network}))
@@ -337,15 +338,28 @@ class Containerd(Daemon):
         if self._cri:
             until(lambda: self.call("ImageStatus", {1: {1: IMAGE}}), _READY, 0.1)  # its CRI learns of it by an event
 
-    def ctr(self, *arguments: str) -> str:
-        """Run ``ctr`` in the namespace of Kubernetes; gives what it prints."""
-        done = self._ctr("-n", "k8s.io", *arguments)
+    def ctr(self, *arguments: str, namespace: str = "k8s.io") -> str:
+        """Run ``ctr``, in the namespace of Kubernetes if no other is given; gives what it prints."""
+        done = self._ctr("-n", namespace, *arguments)
         assert done.returncode == 0, f"ctr {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
-    def tasks(self) -> dict[str, int]:
+    def beside(self, namespace: str, identity: str, archive: Path, **labels: str) -> None:
+        """Run a container in a namespace that is not Kubernetes' own."""
+        self.ctr("images", "import", str(archive), namespace=namespace)
+        given = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        self.ctr("run", "-d", "--snapshotter", "native", *given, IMAGE, identity, *FOREVER, namespace=namespace)
+        self._beside.append((namespace, identity))
+
+    def end_beside(self, namespace: str, identity: str) -> None:
+        """End one, and remove it."""
+        self._beside.remove((namespace, identity))
+        self.ctr("tasks", "rm", "-f", identity, namespace=namespace)
+        self.ctr("containers", "rm", identity, namespace=namespace)
+
+    def tasks(self, namespace: str = "k8s.io") -> dict[str, int]:
         """What ``ctr`` says runs: process by ID."""
-        rows = [line.split() for line in self.ctr("tasks", "ls").splitlines()[1:]]
+        rows = [line.split() for line in self.ctr("tasks", "ls", namespace=namespace).splitlines()[1:]]
         return {row[0]: int(row[1]) for row in rows if row[2] == "RUNNING"}
 
     def pod(self, name: str, uid: str, namespace: str = "default", *, host_network: bool = False) -> str:
@@ -377,6 +391,8 @@ class Containerd(Daemon):
     def clear(self) -> None:
         for pod in list(self._pods):
             self.remove(pod)
+        for place in list(self._beside):
+            self.end_beside(*place)
 
     def call(self, method: str, fields: Mapping[int, Any]) -> bytes:
         """Call the CRI; fields by number, as api.proto has them. Gives the answer as it is."""

@@ -10,9 +10,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from lab.containers import IMAGE, Containerd, Dockerd
 from support.falseengine import EVENTS, answering, event, ok
@@ -278,9 +280,14 @@ def test_one_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
         assert runtimes.settled
 
 
-def test_one_without_the_api_says_so(tmp_path: Path, netns: str) -> None:
-    with Containerd(tmp_path / "c", netns, cri=False) as daemon, client(at_cri(daemon.socket)) as runtimes:
+def test_one_without_the_api_says_so(tmp_path: Path) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_insecure_port(f"unix:{tmp_path}/s")
+    server.start()
+    with client(at_cri(tmp_path / "s")) as runtimes:
         until(lambda: "UNIMPLEMENTED" in status(runtimes).failure)
+        assert runtimes.settled
+    server.stop(None)
 
 
 def test_one_that_systemd_would_start_is_left_alone_until_it_is_needed(dockerd: Dockerd, cri: Containerd) -> None:
