@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -190,7 +191,8 @@ def test_containers_may_share_a_namespace_or_have_the_hosts(daemon: Daemon, star
 
 def test_what_changes_all_the_time_makes_no_revision(daemon: Daemon, start_lab: StartLab) -> None:
     lab = start_lab(daemon)
-    check = ["--health-cmd", "/bin/true", "--health-interval", "1s"]
+    interval = "1s" if isinstance(daemon, Podman) else "0.2s"
+    check = ["--health-cmd", "/bin/true", "--health-interval", interval]
     identity = daemon.run("run", "-d", "--name", "sound", "--network", "none", *check, IMAGE)
 
     def healthy() -> bool:
@@ -285,3 +287,38 @@ def test_a_pod_of_containerds_and_its_container(containerd: Containerd, start_la
     until(told, 30)
     containerd.remove(pod)
     until(lambda: not lab.graph().of_type("container"), 30)
+
+
+def test_what_runs_beside_kubernetes_is_in_its_namespace(containerd: Containerd, start_lab: StartLab, archive: Path) -> None:
+    lab = start_lab(containerd)
+    containerd.beside("default", "box", archive, tier="front")
+    pid = containerd.tasks("default")["box"]
+
+    def told() -> bool:
+        keys = lab.keys("default/box")
+        assert (keys["Name"], keys["Manager"], keys["Container"]["InitProcessPID"]) == ("box", "containerd", pid)
+        assert keys["Container"]["Labels"]["tier"] == "front"
+        assert lab.owner("default/box")["Inode"] == namespace(pid)
+        return True
+
+    until(told, 30)
+    containerd.end_beside("default", "box")
+    until(lambda: not lab.graph().of_type("container"), 30)
+
+
+def test_who_starts_one_again_counts(docker: Dockerd, start_lab: StartLab) -> None:
+    lab = start_lab(docker)
+    identity = docker.run("run", "-d", "--name", "again", "--network", "none", "--restart", "always", IMAGE)
+    first = until(lambda: lab.keys(identity))["Container"]
+    assert first["RestartCount"] == 0
+
+    os.kill(first["InitProcessPID"], signal.SIGKILL)
+
+    def again() -> bool:
+        said, keys = docker.inspect(identity), lab.keys(identity)["Container"]
+        assert said["RestartCount"] == keys["RestartCount"] == 1
+        assert said["State"]["Pid"] == keys["InitProcessPID"] != first["InitProcessPID"]
+        return True
+
+    until(again)
+    docker.clear()
