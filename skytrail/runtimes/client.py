@@ -484,12 +484,12 @@ class _Follower:
                     self._retry, self.other = _NO_API_RETRY, True
                     self._lost(error, "switch its CRI plugin on, if its containers are to have names")
                 except NotRunningError as error:
-                    self._retry = min(self._retry, max(_NOBODY_RETRY, _NOBODY_SHARE * (time.monotonic() - begun)))
+                    self._retry = max(min(self._retry, _NOBODY_RETRY), _NOBODY_SHARE * (time.monotonic() - begun))
                     self._lost(error, "none needed, if it is not to run: it is waited for")
                     self._api.close()  # a client of the CRI would connect by itself
                     self._api = self._connect(self.endpoint)
                 except RuntimeAwayError as error:
-                    denied = isinstance(error.__cause__, PermissionError)
+                    denied = self.other = isinstance(error.__cause__, PermissionError)
                     self._lost(error, "run as root, or in the socket's group" if denied else "none needed: it is tried again")
                 except Exception as error:  # noqa: BLE001 - a runtime that answers with nonsense is tried again too
                     self._lost(error, "report this", exc_info=True)

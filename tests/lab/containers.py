@@ -151,10 +151,17 @@ class Daemon:
 
 
 class Dockerd(Daemon):
-    """dockerd over a containerd that outlives it, as systemd runs them; no bridge, no rules of a firewall."""
+    """dockerd over a containerd that outlives it, as systemd runs them; no bridge, no rules of a firewall.
 
-    def __init__(self, folder: Path, netns: str) -> None:
+    Args:
+        folder: for what it makes.
+        netns: where it runs.
+        live_restore: whether containers run on where it is stopped.
+    """
+
+    def __init__(self, folder: Path, netns: str, *, live_restore: bool = True) -> None:
         super().__init__(folder, netns)
+        self._live_restore = live_restore
         self._containerd: subprocess.Popen[bytes] | None = None
         (folder / "config.toml").write_text(_containerd_config(folder, self._lower, cri=False))
 
@@ -182,7 +189,8 @@ class Dockerd(Daemon):
         places = ["--data-root", "data", "--exec-root", "exec", "--pidfile", "docker.pid"]
         places = [word if word.startswith("-") else str(self.folder / word) for word in places]
         places += ["--containerd", str(self._lower)]
-        without = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--live-restore"]
+        without = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+        without += [f"--live-restore={str(self._live_restore).lower()}"]
         return [needs.tool("dockerd", "docker.io"), *places, *without, "--storage-driver=vfs", "-H", f"unix://{self.socket}"]
 
     def ready(self) -> bool:

@@ -24,7 +24,8 @@ from skytrail.metrics import Kind
 from skytrail.runtimes import metrics
 from skytrail.runtimes.cgroups import owner
 from skytrail.runtimes.client import ContainerTold, EndpointStatus, Listed, NetworksTold, RuntimesClient, Told
-from skytrail.runtimes.container import Container, RuntimeApi
+from skytrail.runtimes.container import Container, RuntimeApi, RuntimeAwayError
+from skytrail.runtimes.docker import DockerApi
 from skytrail.runtimes.endpoints import DEFAULTS, MAX_ENDPOINTS, Endpoint, Protocol, connect, present
 
 NOBODY = "0" * 64
@@ -280,6 +281,16 @@ def test_one_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
         assert runtimes.settled
 
 
+def test_nobody_waits_for_one_that_may_not_be_asked(tmp_path: Path) -> None:
+    class Denied(DockerApi):
+        def start(self) -> list[Container]:
+            raise RuntimeAwayError("denied") from PermissionError()
+
+    with listening(tmp_path / "s"), client(at_docker(tmp_path / "s"), connect=lambda one: Denied(Path(one.path))) as runtimes:
+        until(lambda: status(runtimes).failure == "denied")
+        assert runtimes.settled
+
+
 def test_one_without_the_api_says_so(tmp_path: Path) -> None:
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_insecure_port(f"unix:{tmp_path}/s")
@@ -358,6 +369,7 @@ def listening(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     found = socket.socket(socket.AF_UNIX)
     found.bind(str(path))
+    found.listen()
     return found
 
 

@@ -1,27 +1,32 @@
-"""A real dockerd that is killed, stays away and comes again: what is in the graph is what lives, with its true interval."""
+"""A real runtime that is stopped, stays away and comes again: what is in the graph is what lives, with its true interval."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.containers import IMAGE, Dockerd
+from lab.containers import IMAGE, Containerd, Dockerd
 from support.netlab import Net, until
 from support.runtimelab import RuntimeLab
+
+from skytrail.runtimes.dockermessages import nanoseconds
+from skytrail.runtimes.endpoints import Protocol
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab, pytest.mark.timeout(120)]
 
 GONE = 0.5
+LOOKED = 3_000_000  # µs: without a runtime to tell, processes are looked at every second
 Ends = dict[str, list[int]]
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, net: Net, archive: Path) -> Iterator[Dockerd]:
-    with Dockerd(tmp_path / "d", net.netns("d")) as found:
+def daemon(request: pytest.FixtureRequest, tmp_path: Path, net: Net, archive: Path) -> Iterator[Dockerd]:
+    with Dockerd(tmp_path / "d", net.netns("d"), live_restore=getattr(request, "param", True)) as found:
         found.load(archive)
         yield found
 
@@ -49,7 +54,7 @@ def ends(lab: RuntimeLab) -> Ends:
 
 
 def run(daemon: Dockerd, name: str) -> int:
-    daemon.run("run", "-d", "--name", name, "--network", "shop", IMAGE)
+    daemon.run("run", "-d", "--name", name, "--network", "shop", "--stop-signal", "KILL", IMAGE)
     pid: int = daemon.inspect(name)["State"]["Pid"]
     return pid
 
@@ -79,7 +84,7 @@ def test_containers_that_live_on_without_it_stay(daemon: Dockerd, lab: RuntimeLa
     assert lab.graph().of_type("network").keys() == before.of_type("network").keys()
     assert lab.keys(daemon.inspect("two")["Id"])["Container"]["InitProcessPID"] == second
     [end] = ends(lab)["one"]
-    assert killed <= end <= killed + 3_000_000
+    assert killed <= end <= killed + LOOKED
     assert ends(lab).keys() == {"one"}
 
 
@@ -101,3 +106,62 @@ def test_nothing_is_left_of_it_once_all_has_ended(daemon: Dockerd, lab: RuntimeL
     until(lambda: names(lab, "network") == ["shop"], 20)
     assert [*lab.graph().of_type("network")] == [network]  # the same, with another interval
     assert ends(lab) == before
+
+
+def test_a_socket_that_it_left_holds_up_nothing(daemon: Dockerd, lab: RuntimeLab, net: Net, tmp_path: Path) -> None:
+    pid = run(daemon, "one")
+    until(lambda: (names(lab, "container"), names(lab, "network")) == (["one"], ["shop"]))
+    lab.close()
+    daemon.kill()
+    os.kill(pid, signal.SIGKILL)
+    assert daemon.socket.is_socket()
+
+    again = RuntimeLab(net, tmp_path, daemon.socket, gone=GONE)
+    try:
+        assert names(again, "container") == ["one"]  # of the run before: it may be just being restarted
+        until(lambda: not names(again, "container") + names(again, "network"))
+        assert not again.probe.active
+    finally:
+        again.close()
+
+
+@pytest.mark.parametrize("daemon", [False], indirect=True)
+def test_what_it_ends_itself_ended_when_it_says(daemon: Dockerd, lab: RuntimeLab) -> None:
+    run(daemon, "one")
+    until(lambda: (names(lab, "container"), names(lab, "network")) == (["one"], ["shop"]))
+
+    stopped = time.time_ns() // 1000
+    daemon.stop()
+    until(lambda: not names(lab, "container"))
+    until(lambda: not names(lab, "network"))
+    [end], [network] = ends(lab)["one"], ends(lab)["shop"]
+    daemon.start()
+
+    said = nanoseconds(daemon.inspect("one")["State"]["FinishedAt"]) // 1000
+    assert stopped <= said
+    assert abs(end - said) <= LOOKED
+    assert network >= end
+    until(lambda: names(lab, "network") == ["shop"], 20)
+    assert not names(lab, "container")
+
+
+def test_pods_live_on_without_their_containerd(net: Net, tmp_path: Path, containerd: Containerd) -> None:
+    lab = RuntimeLab(net, tmp_path, containerd.socket, Protocol.CRI, gone=GONE)
+    try:
+        pods = [containerd.pod(name, str(uuid.uuid4())) for name in ("web-0", "web-1")]
+        until(lambda: len(lab.graph().of_type("container")) == len(pods), 20)
+        first, second = (lab.keys(pod)["Container"]["InitProcessPID"] for pod in pods)
+
+        containerd.kill()
+        until(lambda: status_is_gone(lab), 20)
+        assert lab.probe.failure is None
+        os.kill(first, signal.SIGKILL)
+        until(lambda: [keys["Name"] for keys in lab.graph().of_type("container").values()] == ["web-1"], 3)
+
+        containerd.start()
+        until(lambda: lab.runtimes.status()[0].up, 20)
+        assert lab.keys(pods[1])["Container"]["InitProcessPID"] == second
+        assert lab.revisions(pods[1]) == 1
+    finally:
+        lab.close()
+        containerd.clear()
