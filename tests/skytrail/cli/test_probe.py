@@ -7,24 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.needs import root
 from support.netlab import Net, until
 
 pytestmark = pytest.mark.kernel
 COMMAND = (sys.executable, "-m", "skytrail", "probe")
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    yield made
-    made.close()
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
