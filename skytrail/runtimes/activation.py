@@ -54,9 +54,16 @@ class Activation:
         for row in rows:
             columns = row.split(maxsplit=_PATH)
             if len(columns) > _PATH and columns[_PATH].startswith("/") and int(columns[_FLAGS], 16) & _LISTENS:
-                with contextlib.suppress(OSError):  # a file that is gone
-                    if os.path.samestat(Path(columns[_PATH]).stat(), there):
-                        yield columns[_INODE]
+                status = self._status(columns[_PATH])
+                if status and os.path.samestat(status, there):
+                    yield columns[_INODE]
+
+    def _status(self, path: str) -> os.stat_result | None:
+        """Of a file of the host's, which a container sees at another place, if at all; None: it is gone."""
+        for root in (f"{self._proc}/1/root", ""):  # the former is root's alone
+            with contextlib.suppress(OSError):
+                return Path(root + path).stat()
+        return None
 
     def _open(self, sockets: set[str]) -> Iterator[tuple[str, str, str]]:
         """Processes that have one of these open: their numbers, the open file, and which socket it is."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from lab.containers import Containerd, Dockerd
 from support.activator import Activator, program_of, systemds
+from support.needs import root, tool
 from support.netlab import NETNS, until
 
+import skytrail
 from skytrail.runtimes import client as followed
 from skytrail.runtimes import containerdevents
 from skytrail.runtimes.activation import Activation, refused
@@ -66,6 +70,33 @@ def test_where_processes_cannot_be_seen_nobody_is_said_to_wait(tmp_path: Path) -
         assert not Activation(tmp_path).waits(str(tmp_path / "s"))
         (tmp_path / "1/net").symlink_to("/proc/1/net")
         assert not Activation(tmp_path).waits(str(tmp_path / "s"))
+
+
+def test_a_container_sees_it_at_another_place(tmp_path: Path) -> None:
+    root()
+    host, inside = tmp_path / "run", tmp_path / "host"
+    for folder in (host, inside):
+        folder.mkdir()
+    (tmp_path / "asked.py").write_text(
+        f"from skytrail.runtimes.activation import Activation; print(Activation().waits('{inside}/s'))"
+    )
+    container = f"mount --bind {host} {inside} && mount -t tmpfs none {host} && {sys.executable} {tmp_path}/asked.py"
+    waits = f"{tool('systemd-socket-activate', 'systemd')} -l {host}/s true & until [ -S {host}/s ]; do sleep 0.05; done"
+    words = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        f"{waits}; unshare --mount sh -c '{container}'",
+    ]
+
+    ours = {**os.environ, "PYTHONPATH": str(Path(skytrail.__file__).parents[1])}
+    done = subprocess.run(words, env=ours, stdout=subprocess.PIPE, text=True, check=True)
+
+    assert done.stdout == "True\n"
 
 
 def failures(runtimes: RuntimesClient) -> float:

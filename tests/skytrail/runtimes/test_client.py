@@ -229,7 +229,8 @@ def test_who_comes_again_in_time_was_never_gone(dockerd: Dockerd) -> None:
         assert all(isinstance(one, Listed) and one.containers for one in told)
 
 
-def test_one_that_hangs_holds_up_nobody(dockerd: Dockerd, tmp_path: Path) -> None:
+def test_one_that_hangs_holds_up_nobody(dockerd: Dockerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skytrail.runtimes.docker._CALL_TIMEOUT", 1.0)
     web = run(dockerd, "web")
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "s"))
