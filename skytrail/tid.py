@@ -30,6 +30,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from urllib.parse import quote, unquote_to_bytes
@@ -146,7 +147,7 @@ def cluster_tid(name: str, *parts: str) -> str:
 @functools.lru_cache(_REMEMBERED)
 def element_id(tid: str) -> str:
     """The ``ID`` of the graph's element with that TID: a UUIDv5."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, tid))
+    return sys.intern(str(uuid.uuid5(uuid.NAMESPACE_OID, tid)))
 
 
 def _under(parent: str, *parts: str) -> str:

@@ -6,6 +6,7 @@ Times are µs since the epoch. An interval is half-open: [from, to); :data:`FORE
 from __future__ import annotations
 
 import functools
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -165,4 +166,5 @@ def edge_id(parent: str, child: str, relation: str, key: str = "") -> str:
         relation: its RelationType.
         key: tells apart several of one relation between the same two nodes.
     """
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join((parent, child, relation, key) if key else (parent, child, relation))))
+    said = "/".join((parent, child, relation, key) if key else (parent, child, relation))
+    return sys.intern(str(uuid.uuid5(uuid.NAMESPACE_OID, said)))

@@ -21,6 +21,7 @@ _PATIENCE = 2.0  # seconds, for each step
 _WHOLE = 5.0  # seconds for an answer: who tells it byte by byte holds up the reading of all others
 _MOST = 64 << 20  # bytes of an answer
 _PIECE = 1 << 16
+_LIMIT = 1 << 63  # of a count: RFC 7047's integers have 64 bits with a sign; what is beyond is none
 
 _OF_KERNEL = ("", "system", "internal", "tap")
 """Types of interfaces that the kernel counts itself."""
@@ -129,4 +130,7 @@ def _receive(stream: socket.socket) -> dict[str, Any]:
 def _counted(row: Mapping[str, Any]) -> Counted:
     _, uuid = row["_uuid"]
     _, pairs = row["statistics"]
-    return Counted(uuid, row["name"], row["type"], {str(name): int(value) for name, value in pairs})
+    texts = uuid, row["name"], row["type"]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return Counted(*texts, {str(name): int(value) for name, value in pairs if 0 <= value < _LIMIT})

@@ -208,7 +208,7 @@ class Book:
 
     def _sweep(self, now: int) -> None:
         """Forget what has been over for long."""
-        if self._keeps or now - self._swept < _KEPT // 15:
+        if self._keeps or 0 <= now - self._swept < _KEPT // 15:  # less than 0: a clock was set back
             return
         self._swept = now
         if len(self._same) > 2 * len(self._held):
@@ -238,12 +238,19 @@ class Book:
         if not there:
             first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
             there = [one for one in held if one.since == first]
-        return _nearest(there, place, host)
+        return _nearest([better for one in there for better in _made_for(one, held)], place, host)
 
     def settled(self, address: bytes, begin: int, end: int) -> bool:
         """Whether who has an address is the same from a moment to another."""
         held = self._held.get(address, ())
         return not any(begin < at <= end for one in held for at in (one.since - _EARLY, one.since, one.until))
+
+
+def _made_for(one: Held, held: tuple[Held, ...]) -> list[Held]:
+    """A namespace that was soon a container's or a pod's was made for it: that is told of a moment after it began to send."""
+    if one.owner.kind != NAMESPACE or one.until - one.since > _EARLY:
+        return [one]
+    return [next_ for next_ in held if next_.place == one.place and next_.since == one.until] or [one]
 
 
 def _nearest(there: list[Held], place: str, host: str) -> Owner | None:

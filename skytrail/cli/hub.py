@@ -223,6 +223,7 @@ class HubProcess:
 
         Where others write to the same graph it is left: a copy of this folder may be the one that has another ID.
         """
+        from skytrail.cli.plugged import plugged_before  # noqa: PLC0415 - only where this host is watched
         from topology.facts import Report, Source  # noqa: PLC0415
         from topology.probes.ovsdb.databases import probes_before  # noqa: PLC0415
         from topology.store.folder import host_before, remember_host  # noqa: PLC0415
@@ -230,7 +231,8 @@ class HubProcess:
         before = host_before(folder)
         if before and before != tid and self._settings.topology.store == "embedded":
             _log.warning("host_id_changed", before=before, now=tid, effect="the graph of the host by its former ID ends")
-            for probe in ("containers", *sorted(probes_before(Path(self._settings.state_dir))), "netlink", "host"):
+            kept = Path(self._settings.state_dir)
+            for probe in ("containers", *sorted(probes_before(kept) | plugged_before(kept)), "netlink", "host"):
                 self.reconciler.report(Report(Source(probe, name, tid=before), clock(), (), whole=True))
         remember_host(folder, tid)
 

@@ -62,7 +62,7 @@ class HostProbes:
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
         self._settings, self._runtimes = settings, runtimes
-        self._plugged = PluggedProbes(settings.topology)
+        self._plugged = PluggedProbes(settings.topology, Path(settings.state_dir))
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbes

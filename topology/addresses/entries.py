@@ -7,6 +7,7 @@ host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -231,7 +232,7 @@ class Entries:
             return set()
         if id_ in self._ownership:
             return set()
-        self._ownership[id_] = parent, child = state.parent, state.child
+        self._ownership[id_] = parent, child = sys.intern(state.parent), sys.intern(state.child)
         self._children[parent].add(child)
         self._parents[child].add(parent)
         return self._of_place(parent) if child in self._containers else set()
@@ -280,7 +281,14 @@ class Entries:
         if place.kind == HOST:
             return place
         inside = {self._containers[child] for child in self._children.get(id_, ()) if child in self._containers}
-        return inside.pop() if len(inside) == 1 else place
+        return _as_claimed(inside.pop(), claims) if len(inside) == 1 else place
+
+
+def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
+    """A pod that its runtime tells of, as its cluster does: by another name of the host the two would be two pods."""
+    told = owner.kind, owner.name, owner.space
+    same = {one.owner for one in claims if (one.owner.kind, one.owner.name, one.owner.space) == told}
+    return same.pop() if len(same) == 1 and owner.kind == POD else owner
 
 
 def pack(text: str) -> bytes | None:

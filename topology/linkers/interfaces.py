@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -110,13 +111,14 @@ class Interfaces:
         edge = read_state(state, EdgeKeys)
         if edge is None or edge.relation_type != "ownership":
             return set()
-        self._ownership[id_] = state.parent, state.child
-        self._owner_of[state.child] = state.parent
-        self._owners.setdefault(state.parent, _Place()).interfaces.add(state.child)
-        known = self.by_id.get(state.child)
+        owner, child = map(sys.intern, (state.parent, state.child))
+        self._ownership[id_] = owner, child
+        self._owner_of[child] = owner
+        self._owners.setdefault(owner, _Place()).interfaces.add(child)
+        known = self.by_id.get(child)
         if known is not None:
-            return self._put(Interface(known.id, known.tid, known.data, state.parent))
-        return {one.id for one in self.of(state.child)}  # a bridge of Open vSwitch: its tunnels are somewhere else now
+            return self._put(Interface(known.id, known.tid, known.data, owner))
+        return {one.id for one in self.of(child)}  # a bridge of Open vSwitch: its tunnels are somewhere else now
 
     def _put(self, interface: Interface) -> set[str]:
         before = self.by_id.get(interface.id)

@@ -22,6 +22,7 @@ from support.ports import free_port
 from exporters.openvswitch.collector import OpenVswitchCollector
 from exporters.openvswitch.source import StatisticsSource
 from skytrail.errors import RunError
+from skytrail.kernel.linkcounters import LINK_COUNTERS
 
 lab = pytest.mark.lab
 pytestmark = pytest.mark.timeout(120)
@@ -164,12 +165,25 @@ def server(folder: Path, answer: Callable[[socket.socket], object]) -> Iterator[
         b'{"error": null, "result": [{"rows": [{}]}]}',
         b'{"error": null, "result": [{"rows": [{"_uuid": ["uuid", "u"], "name": "n", "type": "t", "statistics": 7}]}]}',
         b'{"error": null, "result": [{"rows": 7}]}',
+        b'{"error": null, "result": [{"rows": [{"_uuid": ["uuid", "u"], "name": 7, "type": "", "statistics": ["map", []]}]}]}',
+        b'{"error": null, "result": [{"rows": [{"_uuid": ["uuid", []], "name": "n", "type": "", "statistics": ["map", []]}]}]}',
     ],
 )
 def test_whatever_a_database_answers_it_is_an_error_of_one_line(answer: bytes, tmp_path: Path) -> None:
     with server(tmp_path, lambda stream: stream.sendall(answer)) as source, pytest.raises(RunError) as failure:
         source.read()
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**63, 2**70, 10**400])
+def test_what_is_no_count_is_left_out_and_holds_up_no_other(value: int, tmp_path: Path) -> None:
+    statistics = ["map", [["rx_bytes", value], ["tx_bytes", 7]]]
+    row = {"_uuid": ["uuid", "u"], "name": "n", "type": "vxlan", "statistics": statistics}
+    answer = json.dumps({"error": None, "result": [{"rows": [row]}]}).encode()
+    with server(tmp_path, lambda stream: stream.sendall(answer)) as source:
+        [(_, rows)] = OpenVswitchCollector([source], str, most=1).counters().items()
+        [row_of_one] = rows().values()
+    assert dict(zip(LINK_COUNTERS, row_of_one.tolist(), strict=True)) == {**dict.fromkeys(LINK_COUNTERS, 0), "TxBytes": 7}
 
 
 def _byte_by_byte(stream: socket.socket) -> None:

@@ -108,6 +108,19 @@ def test_a_container_is_named_and_a_pod_before_it(graph: Graph) -> None:
     assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
 
 
+def test_a_pod_of_which_cluster_and_runtime_tell_is_one_whatever_its_node_is_called(graph: Graph) -> None:
+    place = f"{H1}/netns/a"
+    graph.tell(host(H1, "one"), *netns(place, "a"), *interface(place, "eth0", "10.1.0.5/24"))
+    graph.tell(*container(place, "web", Name="web-1", Namespace="shop"), probe="containers")
+    assert graph.named("10.1.0.5", H2, H2) == Owner("pod", "web-1", "shop", "h")
+    graph.tell(k8s("pod", "web-1", IP="10.1.0.5", Node="one.example.com", Status="Running"), probe="kubernetes")
+    there = Owner("pod", "web-1", "shop", "one.example.com")
+    assert [graph.named("10.1.0.5", *where) for where in ((place, H1), (H1, H1), (H2, H2))] == [there] * 3
+    graph.tell(k8s("pod", "web-2", IP="10.1.0.5", Node="two", Status="Running"), probe="kubernetes")  # another's
+    assert graph.named("10.1.0.5", place, H1) == there
+    assert graph.named("10.1.0.5", H2, H2) is None
+
+
 def test_objects_of_a_cluster_are_named_everywhere(graph: Graph) -> None:
     graph.tell(k8s("service", "web", ClusterIP="10.96.0.1", ExternalIPs=["198.51.100.1"], LoadBalancer=["203.0.113.9", "a.b"]))
     graph.tell(k8s("pod", "web-1", IP="10.1.0.5", IPs=["10.1.0.5", "fd01::5"], Node="n1", Status="Running"))

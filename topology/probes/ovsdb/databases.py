@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import structlog
-
 from skytrail.metrics import Family
 from topology.facts import Report, Source
 from topology.probes.devices import Devices
+from topology.probes.formerly import keep_names, read_names
 from topology.probes.openflow.probe import OpenFlowProbe
 from topology.probes.ovsdb import metrics
 from topology.probes.ovsdb.probe import OvsdbProbe
@@ -23,19 +21,10 @@ NAME = "ovsdb"
 _OPENFLOW = "openflow"
 _REMEMBERED = "ovsdb.json"
 
-_log = structlog.get_logger(__name__)
-
 
 def probes_before(folder: Path) -> set[str]:
     """Names of the probes of databases and bridges that there were at the last start, as it is kept in a folder."""
-    path = folder / _REMEMBERED
-    try:
-        return set(msgspec.json.decode(path.read_bytes(), type=list[str]))
-    except FileNotFoundError:
-        return set()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _log.warning("probes_of_before_not_known", path=str(path), error=str(error))
-        return set()
+    return read_names(folder / _REMEMBERED)
 
 
 class OvsdbProbes:
@@ -80,19 +69,10 @@ class OvsdbProbes:
         """Begin; what was told of databases that are not asked any more is taken back."""
         for name in (probes_before(self._folder) if self._folder else set()) - self._probes.keys():
             self._sink(Report(Source(name, self._host, tid=self._host_tid), self._clock(), whole=True))
-        self._remember()
+        if self._folder is not None:
+            keep_names(self._folder / _REMEMBERED, self._probes)
         for probe in self._probes.values():
             probe.start()
-
-    def _remember(self) -> None:
-        if self._folder is None:
-            return
-        path = self._folder / _REMEMBERED
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(msgspec.json.encode(sorted(self._probes)))
-        except OSError as error:
-            _log.warning("probes_not_remembered", path=str(path), error=str(error), remedy="set state_dir")
 
     def stop(self) -> None:
         """End the watching; of a database before that of its bridges' rules."""
