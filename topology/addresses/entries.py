@@ -15,13 +15,10 @@ from typing import TypeVar
 import msgspec
 
 from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
-<<<<<<< HEAD
+from skytrail.tid import host_of
 from topology.addresses.overlays import Overlays
 from topology.addresses.switchports import SwitchPorts
 from topology.addresses.usable import pack
-=======
-from skytrail.tid import host_of
->>>>>>> main
 from topology.elements import Kind, Revision, State
 from topology.linkers.interfaces import Interface, Interfaces
 from topology.path.network import OWNERS, EdgeKeys, read_state

@@ -22,6 +22,7 @@ from topology.path.devices import Vlans
 from topology.path.network import PAIRS, EdgeKeys, read_state
 from topology.path.openvswitch import BRIDGE, PATCH, PORT
 from topology.path.packets import Tags
+from topology.path.switching import INTERNAL
 
 _NETWORKS = {"vxlan": "vxlan", "geneve": "geneve", "gretap": "gre", "ip6gretap": "gre"}
 """Types of interfaces → whose networks they are in."""
@@ -31,9 +32,6 @@ _SHARING = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Types of interfaces that get frames of the one that they stand on."""
 
 _VLAN = "vlan"
-_OF_HOST = frozenset({"internal", "tap"})
-"""Types of a switch's interfaces of which the host, and nobody else, gets what leaves by them."""
-
 _IN, _OUT = -2, -1
 _Place: TypeAlias = "tuple[int, str, Tags]"
 """In, out, or in which VLAN of a bridge; where; with which tags."""
@@ -47,7 +45,6 @@ class _Device:
 
     host: str
     type: str
-    switched: str
     vlan: int
     filtering: bool
     vlans: tuple[Vlans, ...]
@@ -244,7 +241,7 @@ class Overlays:
     def _out_of(self, id_: str, tags: Tags) -> Iterator[_Place]:
         """Where what leaves by an interface, or a port of a switch, goes to."""
         device = self._devices.get(id_)
-        if device is not None and device.switched in _OF_HOST:
+        if device is not None and device.type in INTERNAL:
             yield from self._up(id_, tags)
         for join in self._joined(id_):
             if join.kind in PAIRS or (join.kind == PATCH and self._is(id_, PATCH)):
@@ -275,7 +272,7 @@ class Overlays:
 def _read(interface: Interface) -> _Device:
     data = interface.data
     tunnel, network = data.tunnel_data, 0
-    if tunnel is not None and data.type in _NETWORKS and not (tunnel.collect_metadata or tunnel.of_rules):
+    if tunnel is not None and data.type in _NETWORKS and not (tunnel.collect_metadata or tunnel.in_of_rules):
         number = tunnel.id if tunnel.id is not None else tunnel.ikey
         network = network_of(_NETWORKS[data.type], number) if number is not None else 0
-    return _Device(interface.host, data.type, data.ovs.type, data.vlan, data.bridge.vlan_filtering, data.bridge_vlans, network)
+    return _Device(interface.host, data.type, data.vlan, data.bridge.vlan_filtering, data.bridge_vlans, network)

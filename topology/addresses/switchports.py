@@ -15,9 +15,10 @@ from typing import TypeAlias
 import msgspec
 
 from skytrail.addresses.book import SWITCH_PORT, Owner
+from skytrail.tid import host_of
 from topology.addresses.usable import pack
 from topology.elements import Revision, State
-from topology.linkers.interfaces import Interface, Interfaces, host_of
+from topology.linkers.interfaces import Interface, Interfaces
 from topology.path.network import read_state
 
 _ADDRESSES = ("ip_addresses", "ip-address", "ip")

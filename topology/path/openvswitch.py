@@ -11,22 +11,14 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-<<<<<<< HEAD
 from dataclasses import dataclass, field, replace
-=======
-from dataclasses import dataclass, field
 from typing import NamedTuple
->>>>>>> main
 
 import msgspec
 
 from topology.path.devices import Address, Device
-<<<<<<< HEAD
-from topology.path.packets import Frame, Tags
-=======
 from topology.path.openflow import Decision, Rules
-from topology.path.packets import Frame
->>>>>>> main
+from topology.path.packets import Frame, Tags
 
 BRIDGE, PORT, PATCH = "ovsbridge", "ovsport", "patch"
 KINDS = frozenset({BRIDGE, PORT, PATCH})
@@ -225,19 +217,6 @@ def reached(port: Port, frame: Frame) -> Iterator[Reached]:
     yield from (one for one in found if one.between is not None)
 
 
-<<<<<<< HEAD
-def _reached(port: Port, frame: Frame, between: tuple[Port, Port] | None, passed: set[int]) -> Iterator[Reached]:
-    vlan, tags = taken(port.vlans, frame.vlans)
-    inner = replace(frame, vlans=tags)
-    for to in sorted((one for one in port.ports if one is not port), key=lambda one: one.name):
-        refused = between
-        if vlan is None or not includes(to.vlans, vlan):
-            if between is not None:  # two faults at once
-                continue
-            refused = (to, port) if vlan is not None else (port, port)
-        # with other VLANs it might leave with a tag, or without
-        leaving = [replace(inner, vlans=given(to.vlans, vlan or 0, tags)), *([inner] if refused is not between else [])]
-=======
 class _Way(NamedTuple):
     """How a frame came to a bridge: as :class:`Reached` has it, and the ports that it passed."""
 
@@ -265,16 +244,16 @@ def _entered(port: Port, frame: Frame, way: _Way) -> Iterator[Reached]:
 
 def _switched(port: Port, frame: Frame, way: _Way) -> Iterator[Reached]:
     """By its VLAN."""
-    vlan, inner = _taken(port.vlans, frame)
+    vlan, tags = taken(port.vlans, frame.vlans)
+    inner = replace(frame, vlans=tags)
     for to in sorted((one for one in port.ports if one is not port), key=lambda one: one.name):
         refused = way.between
-        if vlan is None or not _includes(to.vlans, vlan):
+        if vlan is None or not includes(to.vlans, vlan):
             if way.between is not None:  # two faults at once
                 continue
             refused = (to, port) if vlan is not None else (port, port)
         # with other VLANs it might leave with a tag, or without
-        leaving = [_given(to.vlans, vlan or 0, inner), *([inner] if refused is not way.between else [])]
->>>>>>> main
+        leaving = [replace(inner, vlans=given(to.vlans, vlan or 0, tags)), *([inner] if refused is not way.between else [])]
         for out in dict.fromkeys(leaving):
             shown = vlan if vlan is not None else next(iter(frame.vlans), 0)
             yield from _left(to, out, shown, way._replace(between=refused))

@@ -146,7 +146,7 @@ def test_through_a_switch_it_is_who_is_in_the_tunnels_vlan_also_beyond_a_patch(g
         graph.tell(NodeFact(f"{H1}/{name}", {"Type": "patch", "Name": name, "Ovs": {"Type": "patch"}}))
     graph.tell(cable(f"{H1}/left", f"{H1}/right", "patch"))
     internal = f"{H1}/int0"
-    graph.tell(*link(H1, "int0", type_="openvswitch", Ovs={"Type": "internal"}, IPV4=["10.0.4.1/24"]))
+    graph.tell(*link(H1, "int0", type_="internal", Ovs={"Type": "internal"}, IPV4=["10.0.4.1/24"]))
     graph.tell(*switch(H1, "br-int", {tunnel: {"Tag": 10}, places["same"][0]: places["same"][1], f"{H1}/left": {}}))
     graph.tell(*switch(H1, "br-ex", {f"{H1}/right": {}, places["beyond"][0]: {"Tag": 10}, places["other"][0]: {"Tag": 20}}))
     graph.tell(*switch(H1, "br-int", {internal: {"Tag": 10}}))

@@ -81,6 +81,6 @@ def test_an_address_behind_a_port_is_in_the_network_that_the_port_is_in(graph: G
 
 def test_an_internal_port_is_the_namespaces_that_it_was_moved_into(graph: Graph) -> None:
     graph.tell(host(H1, "one"), *netns(f"{H1}/netns/a", "a"))
-    inner = link(f"{H1}/netns/a", "int0", type_="openvswitch", Ovs={"Type": "internal"}, UUID="u", IPV4=["10.2.0.5/24"])
+    inner = link(f"{H1}/netns/a", "int0", type_="internal", Ovs={"Type": "internal"}, UUID="u", IPV4=["10.2.0.5/24"])
     graph.tell(*inner)
     assert graph.named("10.2.0.5") == Owner("netns", "a", host="h")
