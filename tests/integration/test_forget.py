@@ -52,7 +52,7 @@ def hubs(tmp_path: Path) -> Iterator[list[Hub]]:
     made = [Hub(tmp_path / f"hub{number}", settings, command="hub").start() for number in range(2)]
     yield made
     for one in made:
-        one.stop()
+        one.close()
     server.kill()
 
 
