@@ -93,6 +93,8 @@ class Report:
         gone: IDs of elements that are there no more, as far as this source can tell.
         whole: ``facts`` is all that there is: what the source reported before and not now is gone.
         volatile: of nodes that are as they were, by ID: in the place of what the source said was volatile before.
+        late: µs for which it had been so when it was seen, as a container whose start nobody heard of. What an element was
+            known to be after that beginning it was until this was seen.
     """
 
     source: Source
@@ -101,3 +103,4 @@ class Report:
     gone: tuple[str, ...] = ()
     whole: bool = False
     volatile: Mapping[str, Metadata] = field(default_factory=dict)
+    late: int = 0

@@ -69,7 +69,7 @@ class _Sum:
     volatile: dict[str, Metadata] = field(default_factory=dict)
 
     def take(self, report: Report) -> None:
-        self.observed = report.observed
+        self.observed = max(self.observed, report.observed)  # some are told late
         if report.whole:
             self.whole = True
             self.facts.clear()

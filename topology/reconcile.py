@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ _LOOK = 0.5  # seconds between two looks at what others changed
 _TRIES = 10
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
+_MAX_ENDS = 10_000  # ends that are remembered: 2 MB
 
 
 @dataclass(slots=True)
@@ -113,8 +115,10 @@ class Reconciler:
         self._edges_of: dict[str, set[str]] = {}  # node → edges that begin or end there, waiting ones too
         self._there: dict[str, State] = {}  # what the store has
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
-        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
+        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change that is not from here
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
+        self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended, and of nodes whose edges we ended: when
+        self._ends_forgotten = 0  # the latest time of those that are not among these any more
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
         self._owed: dict[tuple[str, str], list[str]] = {}  # source → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
@@ -593,10 +597,10 @@ class Reconciler:
     def _write(self, report: Report, changes: list[tuple[str, State | None]], note: Note | None) -> None:
         source = report.source
         key = source.probe, source.host
-        at = max(report.observed, self._latest.get(key, 0) + 1)
-        timed = self._timed(at, changes)
+        first = max(self._latest.get(key, 0), self._ends_forgotten) + 1
+        at = max(report.observed, first)
+        timed = self._timed(at, max(at - max(report.late, 0), first), changes)
         self._apply(source, timed, note)
-        self._latest[key] = at
         with self._looking:
             for change in timed:
                 if change.state is None:
@@ -612,22 +616,31 @@ class Reconciler:
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
         writer.number += 1
 
-    def _timed(self, at: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
-        """When each change was: at that time, unless what others said of an element, or of an edge's nodes, is later.
+    def _timed(self, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
+        """When each change was: when it began, unless what is known of the element, or of an edge's nodes, is later.
 
-        That moves this change alone: what the source says of other elements, and reports from now on, has its own time.
+        Where something of the element was known after that beginning, the change is when it was seen.
+        That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
-        ended: dict[str, int] = {}  # when the last edge ended that a node had
         for id_, state in changes:
             ends = (state.parent, state.child) if state else ()
             nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
-            when = max(at, self._since.get(id_, 0) + 1, ended.get(id_, 0), *nodes)
+            before = self._since.get(id_, 0)
+            ended = 0 if before and state else self._ends.get(id_, 0)
+            when = max(began if before < began else at, before + 1, ended, *nodes)
             found[id_] = Change(id_, when, state)
-            if state is None and (gone := self._there[id_]).kind is Kind.EDGE:
-                for end in (gone.parent, gone.child):
-                    ended[end] = max(ended.get(end, 0), when)
+            if state is None:
+                gone = self._there[id_]
+                for one in (id_, *((gone.parent, gone.child) if gone.kind is Kind.EDGE else ())):
+                    self._note_end(one, when)
         return tuple(found.values())
+
+    def _note_end(self, id_: str, at: int) -> None:
+        """Whatever is said of it later was not before."""
+        self._ends[id_] = max(at, self._ends.pop(id_, 0))
+        if len(self._ends) > _MAX_ENDS:
+            self._ends_forgotten = max(self._ends_forgotten, self._ends.popitem(last=False)[1])
 
     def _writer(self, name: str, holder: str) -> _Writer:
         """The lease for a source, taken or kept."""

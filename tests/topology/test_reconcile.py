@@ -190,6 +190,40 @@ def test_what_others_said_later_of_an_element_moves_that_change_alone(lab: Lab) 
     assert spans["space"][1] - T == 9_500_000
 
 
+def begins(lab: Lab, tid: str) -> list[int]:
+    found = lab.store.between(T, T + 10_000_000)
+    return sorted(one.updated_at - T for one in found if one.id == node_id(tid) and one.state)
+
+
+def test_what_is_told_late_has_its_own_time(lab: Lab) -> None:
+    lab.report(link("a"), at=5_000_000)
+    lab.report(link("b"), at=3_000_000)  # it was slow to tell
+    lab.report(gone=(node_id("b"),), at=4_000_000)
+    lab.report(link("b"), at=3_500_000)  # not while it was there before
+    lab.report(link("c"), edge("a", "c"), at=5_500_000)
+    lab.report(gone=(edge("a", "c").id,), at=8_000_000)
+    lab.report(gone=(node_id("c"),), at=6_000_000)  # no edge outlives a node
+    assert (begins(lab, "a"), begins(lab, "b"), begins(lab, "c")) == ([5_000_000], [3_000_000, 4_000_000], [5_500_000])
+    ends = {one.id: one.archived_at - T for one in lab.store.between(T, T + 10_000_000)}
+    assert ends[node_id("c")] == ends[edge("a", "c").id] == 8_000_000
+
+
+def test_of_ends_that_are_forgotten_the_latest_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topology.reconcile._MAX_ENDS", 1)
+    lab.report(link("a"), link("b"), at=1_000_000)
+    lab.report(gone=(node_id("a"),), at=2_000_000)
+    lab.report(gone=(node_id("b"),), at=3_000_000)
+    lab.report(link("a"), link("c"), at=1_500_000)
+    assert begins(lab, "a")[1:] == begins(lab, "c") == [2_000_001]
+
+
+def test_what_began_before_it_was_seen_is_there_from_its_beginning(lab: Lab) -> None:
+    lab.report(link("new"), at=5_000_000, late=4_000_000)
+    lab.report(link("new", Name="renamed"), at=6_000_000, late=5_000_000)  # it is so since nobody knows when
+    lab.report(link("new", n=2), at=8_000_000, late=1_000_000)  # it began anew
+    assert begins(lab, "new") == [1_000_000, 6_000_000, 7_000_000]
+
+
 def test_what_the_store_did_not_take_is_written_with_the_next_report(lab: Lab) -> None:
     lab.report(link("h"))
     lab.failing = True

@@ -258,9 +258,14 @@ class ContainersProbe:
                     end = _News()
                     self._end(identity, end)
                     self._report(self._when(ends.get(identity, 0)), end)
-                for there in containers.values():
-                    self._put(socket, there, namespaces, now, news)
-                return self._clock()
+                made = _News()
+                self._tell_networks(made)  # first: edges lead from them
+                self._report(now, made)
+                for there in sorted(containers.values(), key=_began):  # each since it began
+                    begin, at = _News(), min(self._when(_began(there)), now)
+                    self._put(socket, there, namespaces, at, begin)
+                    self._report(now, begin, late=now - at)
+                return now
             case NetworksTold(socket, networks, at):
                 self._networks[socket] = networks
                 for identity, known in self._containers.items():
@@ -395,20 +400,25 @@ class ContainersProbe:
         else:
             self._told.pop(about, None)
 
-    def _report(self, observed: int, news: _News, *, whole: bool = False) -> None:
+    def _report(self, observed: int, news: _News, *, whole: bool = False, late: int = 0) -> None:
         facts: Sequence[Fact] = tuple(news.changed.values())
         if whole:
             facts = [fact for some in self._told.values() for fact in some.values()]
         if not (facts or news.gone or whole):
             return
         try:
-            self._sink(Report(self._source, observed, tuple(facts), tuple(news.gone), whole))
+            self._sink(Report(self._source, observed, tuple(facts), tuple(news.gone), whole, late=late))
         except Exception as error:  # noqa: BLE001 - whatever the graph says, the runtimes go on telling
             self._report_failure, self._whole = str(error), True  # once it takes reports again, it gets all
             _log.error("report_failed", probe=self._source.probe, error=str(error))
         else:
             self._report_failure = None
             self._whole = self._whole and not whole
+
+
+def _began(container: Container) -> int:
+    """When, ns since the epoch; 0: nobody says. Of a sandbox nobody tells more than when it was made: it starts at once."""
+    return container.started or (container.created if container.sandbox else 0)
 
 
 def _key_of(path: str) -> Key | None:
