@@ -117,7 +117,7 @@ class Reconciler:
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
         self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change that is not from here
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
-        self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended, and of nodes whose edges we ended: when
+        self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended: when, the latest last
         self._ends_forgotten = 0  # the latest time of those that are not among these any more
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
         self._owed: dict[tuple[str, str], list[str]] = {}  # source → elements whose changes the store did not take
@@ -623,22 +623,25 @@ class Reconciler:
         That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
+        ended: dict[str, int] = {}  # when the last edge ended that a node had
         for id_, state in changes:
             ends = (state.parent, state.child) if state else ()
             nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
             before = self._since.get(id_, 0)
-            ended = 0 if before and state else self._ends.get(id_, 0)
-            when = max(began if before < began else at, before + 1, ended, *nodes)
+            gone_before = 0 if before else self._ends.get(id_, 0)
+            when = max(began if before < began else at, before + 1, gone_before, ended.get(id_, 0), *nodes)
             found[id_] = Change(id_, when, state)
             if state is None:
-                gone = self._there[id_]
-                for one in (id_, *((gone.parent, gone.child) if gone.kind is Kind.EDGE else ())):
-                    self._note_end(one, when)
+                self._note_end(id_, when)
+                if (gone := self._there[id_]).kind is Kind.EDGE:
+                    for end in (gone.parent, gone.child):
+                        ended[end] = max(ended.get(end, 0), when)
         return tuple(found.values())
 
     def _note_end(self, id_: str, at: int) -> None:
-        """Whatever is said of it later was not before."""
-        self._ends[id_] = max(at, self._ends.pop(id_, 0))
+        """If it comes again, then not before that."""
+        self._ends.pop(id_, None)
+        self._ends[id_] = at
         if len(self._ends) > _MAX_ENDS:
             self._ends_forgotten = max(self._ends_forgotten, self._ends.popitem(last=False)[1])
 

@@ -200,12 +200,7 @@ def test_what_is_told_late_has_its_own_time(lab: Lab) -> None:
     lab.report(link("b"), at=3_000_000)  # it was slow to tell
     lab.report(gone=(node_id("b"),), at=4_000_000)
     lab.report(link("b"), at=3_500_000)  # not while it was there before
-    lab.report(link("c"), edge("a", "c"), at=5_500_000)
-    lab.report(gone=(edge("a", "c").id,), at=8_000_000)
-    lab.report(gone=(node_id("c"),), at=6_000_000)  # no edge outlives a node
-    assert (begins(lab, "a"), begins(lab, "b"), begins(lab, "c")) == ([5_000_000], [3_000_000, 4_000_000], [5_500_000])
-    ends = {one.id: one.archived_at - T for one in lab.store.between(T, T + 10_000_000)}
-    assert ends[node_id("c")] == ends[edge("a", "c").id] == 8_000_000
+    assert (begins(lab, "a"), begins(lab, "b")) == ([5_000_000], [3_000_000, 4_000_000])
 
 
 def test_of_ends_that_are_forgotten_the_latest_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
