@@ -14,7 +14,8 @@ _CHANGED = frozenset({"rename", "pause", "unpause", "update", "health_status"})
 """Actions after which a container is looked at again."""
 _ENDED = frozenset({"die", "died", "destroy", "remove"})
 """Actions of events; Docker says ``die`` and ``destroy``, Podman ``died`` and ``remove`` in some versions."""
-_JOINED = frozenset({"connect", "disconnect"})
+_JOINS = "connect"
+_JOINED = frozenset({_JOINS, "disconnect"})
 _NETWORKS = frozenset({"create", "destroy", "remove", "update"})
 """Actions of networks: after the first a container is looked at again, after the second all networks are."""
 _LOOKED_AT = _CHANGED | _ENDED | _JOINED
@@ -86,10 +87,13 @@ class EngineState:
         return {identity: at for identity, at in ends.items() if at}
 
     def about(self, event: Event) -> str:
-        """The container that is to be looked at before it can be said what an event tells; empty: none."""
+        """The container that is to be looked at before it can be said what an event tells; empty: none.
+
+        One that joins a network is about to start: Docker answers as soon as it has, which is sooner than its event of that.
+        """
         identity, action = whose(event)
-        wanted = identity in self._known if action in _LOOKED_AT else event.type == "container" and action == _BEGUN
-        return identity if wanted else ""
+        begins = (event.type, action) in {("container", _BEGUN), ("network", _JOINS)}
+        return identity if begins or (action in _LOOKED_AT and identity in self._known) else ""
 
     def tell(self, event: Event, found: Inspected | None) -> Iterator[Change | NetworkChange]:
         """What an event tells. ``found``: its container, looked at after it; None: it is not there, or was not looked at.
@@ -107,9 +111,11 @@ class EngineState:
         elif event.type == "container" and action in _ENDED:
             self._known.pop(identity, None)
             yield Change(identity, None, _of_event(event, nanoseconds(found.state.finished_at) if found else 0))
-        elif action in _LOOKED_AT and known is not None and found is not None and found.state.lives:
+        elif action in _LOOKED_AT and found is not None and found.state.lives:
             container = self._container(found)
-            if container.started <= known[1].started:
+            if known is None and action == _JOINS:
+                yield from self._is(container, container.started)
+            elif known is not None and container.started <= known[1].started:
                 yield from self._is(container, event.time)
 
     def _begun(self, event: Event, found: Inspected | None) -> Iterator[Change | NetworkChange]:
@@ -124,13 +130,18 @@ class EngineState:
         if found is not None and found.state.lives and at == container.started:
             yield from self._is(container, at)
             return
+        if event.actor.id in self._known:  # it was looked at in time
+            return
         if at != container.started:  # a later run's
             container = replace(container, pid=0, network_namespace="", networks=(), started=at)
         yield Change(container.id, container, at)  # its end is on its way
 
     def _is(self, container: Container, at: int) -> Iterator[Change | NetworkChange]:
+        now = f"/{container.name}", container
+        if self._known.get(container.id) == now:
+            return
         if container.id in self._known or len(self._known) < MAX_CONTAINERS:
-            self._known[container.id] = f"/{container.name}", container
+            self._known[container.id] = now
         if {one.network for one in container.networks} - {one.name for one in self.networks}:  # Podman tells of none
             yield self._other_networks(at)
         yield Change(container.id, container, at)
