@@ -24,6 +24,7 @@ from topology.path.network import OWNERS, EdgeKeys, read_state
 K = TypeVar("K")
 
 _OVER = frozenset({"Succeeded", "Failed"})
+_JOINS = "container:"  # a container's network mode: it has another one's namespace
 _CLUSTER = frozenset({POD, SERVICE, NODE})
 
 
@@ -32,9 +33,10 @@ class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     namespace: str = ""
 
 
-class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod"}):
+class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod", "mode": "NetworkMode"}):
     id_: str = ""
     pod: _Pod = _Pod()
+    mode: str = ""
 
 
 class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -84,6 +86,14 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
+class _Inside:
+    """A container in a network namespace. ``guest``: it joined another one's."""
+
+    owner: Owner
+    guest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Claim:
     """What a cluster's object says: addresses that are its own, and on which node it is."""
 
@@ -100,7 +110,7 @@ class Entries:
         self._at: dict[bytes, set[str]] = defaultdict(set)  # interfaces that have an address
         self._places: dict[str, _Place] = {}
         self._hosts: dict[str, str] = {}  # TIDs of hosts by name; empty where several have it
-        self._containers: dict[str, Owner] = {}
+        self._containers: dict[str, _Inside] = {}
         self._ownership: dict[str, tuple[str, str]] = {}  # edge → parent, child
         self._children: dict[str, set[str]] = defaultdict(set)
         self._parents: dict[str, set[str]] = defaultdict(set)
@@ -175,7 +185,7 @@ class Entries:
             owner = (
                 Owner(POD, pod.name, pod.namespace, state.host) if pod.name else Owner(CONTAINER, node.name, host=state.host)
             )
-            return self._container(id_, owner)
+            return self._container(id_, _Inside(owner, node.container.mode.startswith(_JOINS)))
         if node.k8s is not None and node.type in _CLUSTER:
             return self._object(id_, node.type, node.name, node.k8s)
         return set()
@@ -197,10 +207,10 @@ class Entries:
     def _of_place(self, id_: str) -> set[bytes]:
         return {address for one in self._interfaces.of(id_) for address in self._addresses.get(one.id, ())}
 
-    def _container(self, id_: str, owner: Owner) -> set[bytes]:
-        if self._containers.get(id_) == owner:
+    def _container(self, id_: str, told: _Inside) -> set[bytes]:
+        if self._containers.get(id_) == told:
             return set()
-        self._containers[id_] = owner
+        self._containers[id_] = told
         return self._around(id_)
 
     def _around(self, container: str) -> set[bytes]:
@@ -282,7 +292,8 @@ class Entries:
         if place.kind == HOST:
             return place
         inside = {self._containers[child] for child in self._children.get(id_, ()) if child in self._containers}
-        return _as_claimed(inside.pop(), claims) if len(inside) == 1 else place
+        owners = {one.owner for one in inside if not one.guest} or {one.owner for one in inside}
+        return _as_claimed(owners.pop(), claims) if len(owners) == 1 else place
 
 
 def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:

@@ -72,9 +72,9 @@ def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
     return NodeFact(f"{owner}/{name}", keys), EdgeFact(owner, f"{owner}/{name}", "ownership")
 
 
-def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
+def container(place: str, name: str, mode: str = "", **pod: str) -> tuple[Fact, ...]:
     tid = f"{H1}/container/{name}"
-    own: dict[str, Any] = {"ID": f"id-{name}", **({"Pod": pod} if pod else {})}
+    own: dict[str, Any] = {"ID": f"id-{name}", "NetworkMode": mode, **({"Pod": pod} if pod else {})}
     return NodeFact(tid, {"Type": "container", "Name": name, "Manager": "docker", "Container": own}), EdgeFact(
         place, tid, "ownership"
     )
@@ -106,6 +106,19 @@ def test_a_container_is_named_and_a_pod_before_it(graph: Graph) -> None:
     assert graph.named("10.0.0.2") == Owner("pod", "shop-1", "shop", "h")
     graph.tell(gone=(container(place, "web")[0], container(place, "log")[0]), probe="containers")
     assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
+
+
+def test_who_joined_anothers_namespace_is_not_named_as_long_as_that_is_there(graph: Graph) -> None:
+    place, web = f"{H1}/netns/a", Owner("container", "web", host="h")
+    graph.tell(host(H1, "one"), *netns(place, "a"), *interface(place, "eth0", "10.0.0.2/24"))
+    graph.tell(*container(place, "web", mode="bridge"), probe="containers")
+    graph.tell(*container(place, "side", mode="container:id-web"), probe="containers")
+    graph.tell(*container(place, "more", mode="container:id-web"), probe="containers")
+    assert graph.named("10.0.0.2") == web
+    graph.tell(gone=(container(place, "web")[0],), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
+    graph.tell(gone=(container(place, "more")[0],), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("container", "side", host="h")
 
 
 def test_a_pod_of_which_cluster_and_runtime_tell_is_one_whatever_its_node_is_called(graph: Graph) -> None:
