@@ -58,6 +58,7 @@ class Inventory:
         self._named: dict[Name, str] = {}  # UIDs
         self._seeking: dict[Name, set[str]] = defaultdict(set)  # name → UIDs of those that refer to it
         self._sought: dict[str, set[Name]] = {}
+        self._looked_up: dict[str, set[str]] = defaultdict(set)  # kind → kinds of those that its edges lead to, or from
         self._members = Members()
         self._said: dict[str, dict[Unit, Said]] = defaultdict(dict)  # by kind
         self._dirty: dict[str, dict[Unit, None]] = defaultdict(dict, {CLUSTER: {(CLUSTER,): None}})  # by kind
@@ -69,6 +70,10 @@ class Inventory:
     def counts(self) -> dict[str, int]:
         """How many there are, by kind."""
         return {kind: len(uids) for kind, uids in list(self._of_kind.items()) if uids}
+
+    def unknown(self, kind: str, unread: Collection[str]) -> tuple[str, ...]:
+        """How TIDs begin of the objects that those of a kind are held against, of kinds that are not read."""
+        return tuple(cluster_tid(self._cluster, one, "") for one in sorted(self._looked_up[kind].intersection(unread)))
 
     def touched(self, uid: str) -> bool:
         """Whether its facts are otherwise than was said."""
@@ -90,7 +95,10 @@ class Inventory:
         if isinstance(given, objects.Pod):
             pairs = self._members.put_pod(meta.uid, meta.namespace, selectable(given))
         else:
-            pairs = self._members.put_selector(meta.uid, meta.namespace, selector(given))
+            selects = selector(given)
+            if selects is not None:
+                self._looked_up[kind].add("pod")
+            pairs = self._members.put_selector(meta.uid, meta.namespace, selects)
             if before is not None:  # what it says to those it selects may be otherwise
                 pairs |= {(meta.uid, pod) for pod in self._members.pods(meta.uid)}
         self._select(pairs)
@@ -175,6 +183,7 @@ class Inventory:
 
         def find(type_: str, namespace: str, name: str) -> str | None:
             sought.add((type_, namespace, name))
+            self._looked_up[kind].add(type_)
             found = self._named.get((type_, namespace, name))
             return cluster_tid(self._cluster, type_, found) if found else None
 

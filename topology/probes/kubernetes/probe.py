@@ -258,6 +258,8 @@ class ClusterProbe:
                 self._inventory.remove(uid)
             if type_ not in self._listed or type_ in self._unread:
                 self._owed.add(type_)
+            if type_ in self._unread - self._listed:
+                self._owed |= self._listed  # now it is known what theirs are to these
             self._listed.add(type_)
             self._unread.discard(type_)
         else:
@@ -278,7 +280,9 @@ class ClusterProbe:
             _, at = times.get(type_, (0, latest))
             source = Source(f"kubernetes/{self.name}/{type_}", "", service="hub")  # of no host: whichever hub asks
             if type_ in self._owed:
-                report = Report(source, at, tuple(self._inventory.all(type_).values()), whole=True)
+                facts = tuple(self._inventory.all(type_).values())
+                unknown = self._inventory.unknown(type_, self._unread - self._listed)
+                report = Report(source, at, facts, whole=True, unknown=unknown)
             else:
                 found = self._inventory.difference(type_)
                 report = Report(source, at, tuple(found.facts.values()), tuple(found.gone))
