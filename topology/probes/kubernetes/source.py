@@ -20,7 +20,7 @@ import structlog
 from skytrail.errors import RunError
 from topology.probes.kubernetes import objects
 from topology.probes.kubernetes.connection import Connection, RefusedError, TooLongError, UnreachableError, lines, whole
-from topology.probes.kubernetes.kinds import DECODERS, Kind
+from topology.probes.kubernetes.kinds import DECODERS, METADATA, Kind
 from topology.probes.kubernetes.stamps import Stamps
 
 _log = structlog.get_logger(__name__)
@@ -176,7 +176,6 @@ class KindSource:
                 wait = 0.0
             except _GoneError:
                 self._version, wait = "", 0.0
-                self._stamps.cut()
             except RefusedError as error:
                 wait = self._refused(error, wait)
             except _TooManyError as error:
@@ -198,7 +197,6 @@ class KindSource:
     def _refused(self, error: RefusedError, waited: float) -> float:
         if error.status == 410:
             self._version = ""
-            self._stamps.cut()
             return 0.0
         if error.status not in (403, 404):
             return self._failed(f"{self._connection.server}: {error}", waited)
@@ -222,6 +220,7 @@ class KindSource:
         uids: set[str] = set()
         held: list[Seen] = []  # after a gap: what was made within it is told in that order, and before what is so now
         began = self._clock()
+        self._stamps.cut()
         limit = _PAGE
         more: dict[str, str] = {}
         while not self._stopping.is_set():
@@ -256,7 +255,7 @@ class KindSource:
         self.counters.lists += 1
         self._sink(Seen(self.kind, self._clock(), listed=frozenset(uids)))
         self.state, self.word, self.failure = State.LISTED, None, None
-        self._stamps.heard(began)  # what came since then, the watch tells
+        self._stamps.told(began)  # what came since then, the watch tells
 
     def _watch(self) -> None:
         """Tell what changes. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
@@ -268,16 +267,21 @@ class KindSource:
             "timeoutSeconds": str(seconds),
         }
         self._stamps.cut()
+        self._stamps.resume("" if self._stamps.brief else self._newest())
         with self._connection.get(self.kind.path, query, self.kind.accepts(many=False), seconds + _WATCH_GRACE) as answer:
             self.counters.watches += 1
             self.failure = None
-            self._stamps.connected()
             for line in lines(answer):
                 if line:
                     self._take(line)
                 if self._stopping.is_set():
                     return
-            self._stamps.heard()  # the server ended it in good order
+            self._stamps.told()  # the server ended it in good order
+
+    def _newest(self) -> str:
+        """The resource version that there is now. Raises UnreachableError, RefusedError."""
+        with self._connection.get(self.kind.path, {"limit": "1"}, METADATA.format("List"), _LIST_SILENCE) as answer:
+            return _versioned.decode(whole(answer)).metadata.resource_version
 
     def _take(self, line: bytes) -> None:
         try:
@@ -295,17 +299,17 @@ class KindSource:
             self.counters.events += 1
             given = self._decode(event.object)
             if given is not None:
-                self._tell(event.type, given)
+                self._tell(event.type, given, version)
         self._version = version or self._version
-        self._stamps.heard()
+        self._stamps.reached(version)
 
-    def _tell(self, type_: str, given: objects.Plain) -> None:
+    def _tell(self, type_: str, given: objects.Plain, version: str) -> None:
         uid = given.metadata.uid
         if type_ == "DELETED":
             self._uids.discard(uid)
-            self._sink(Seen(self.kind, self._stamps.of(given.metadata.deletion_timestamp), gone=uid))
+            self._sink(Seen(self.kind, self._stamps.of(given.metadata.deletion_timestamp, version), gone=uid))
             return
-        at = self._stamps.of(given.metadata.creation_timestamp if uid not in self._uids else None)
+        at = self._stamps.of(given.metadata.creation_timestamp if uid not in self._uids else None, version)
         self._bound(self._uids, uid)
         self._uids.add(uid)
         self._sink(Seen(self.kind, at, put=given))

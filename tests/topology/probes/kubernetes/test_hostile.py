@@ -30,6 +30,7 @@ class Served:
     Attributes:
         pages: bodies of lists, by their ``continue``; with a slash and a ``limit`` for questions with that alone.
         watches: what each watch is answered: a status, and lines.
+        newest: the version there is, where only that is asked for.
     """
 
     def __init__(self) -> None:
@@ -38,10 +39,16 @@ class Served:
         self.versions: list[str] = []
         self.lists = 0
         self.limits: list[int] = []
+        self.newest = 0
         self.ended = threading.Event()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         query = {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
+        if "PartialObjectMetadataList" in handler.headers["Accept"]:
+            handler.send_response(200)
+            handler.end_headers()
+            handler.wfile.write(b'{"metadata": {"resourceVersion": "%d"}}' % self.newest)
+            return
         if "watch" not in query:
             self.lists += 1
             page = query.get("continue", "")
