@@ -13,7 +13,7 @@ import msgspec
 from skytrail.tid import cluster_tid
 from topology.facts import Fact
 from topology.probes.kubernetes import objects
-from topology.probes.kubernetes.kinds import KINDS
+from topology.probes.kubernetes.packing import unpack
 from topology.probes.kubernetes.selectors import Members, Pair
 from topology.probes.kubernetes.translate import cluster_fact, facts, pod_edges, selectable, selector
 
@@ -38,8 +38,6 @@ class Difference:
     gone: set[str] = field(default_factory=set)
 
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_decode = {name: msgspec.msgpack.Decoder(kind.struct).decode for name, kind in KINDS.items()}
 _encode_said = msgspec.json.Encoder(order="deterministic").encode
 _DIGEST = 16  # bytes
 
@@ -79,10 +77,11 @@ class Inventory:
         """Whether its facts are otherwise than was said."""
         return any((uid,) in some for some in self._dirty.values())
 
-    def put(self, kind: str, given: objects.Plain) -> bool:
+    def put(self, kind: str, packed: bytes) -> bool:
         """An object is there, and is so; whether it was otherwise before."""
+        given = unpack(kind, packed)
         meta = given.metadata
-        before, now = self._objects.get(meta.uid), (kind, _encode(given))
+        before, now = self._objects.get(meta.uid), (kind, packed)
         if before == now:
             return False
         if before is not None and before[0] != kind:  # no API server gives one UID to two
@@ -110,7 +109,7 @@ class Inventory:
         if known is None:
             return
         kind, packed = known
-        meta = _decode[kind](packed).metadata
+        meta = unpack(kind, packed).metadata
         put = self._members.put_pod if kind == "pod" else self._members.put_selector
         self._select(put(uid, "", None))
         del self._objects[uid]
@@ -169,7 +168,7 @@ class Inventory:
         known = self._objects.get(who)
         if known is None or known[0] != kind or pod not in self._members.pods(who):
             return []
-        return pod_edges(kind, _decode[kind](known[1]), pod, self._cluster)
+        return pod_edges(kind, unpack(kind, known[1]), pod, self._cluster)
 
     def _of_object(self, kind: str, uid: str) -> Collection[Fact]:
         for name in self._sought.pop(uid, ()):
@@ -187,7 +186,7 @@ class Inventory:
             found = self._named.get((type_, namespace, name))
             return cluster_tid(self._cluster, type_, found) if found else None
 
-        said = {fact.id: fact for fact in facts(kind, _decode[kind](known[1]), self._cluster, find)}
+        said = {fact.id: fact for fact in facts(kind, unpack(kind, known[1]), self._cluster, find)}
         if sought:
             self._sought[uid] = sought
             for one in sought:

@@ -14,7 +14,7 @@ import pytest
 from support.kubelab import KubeLab
 from support.netlab import until
 
-from topology.probes.kubernetes import connection, source
+from topology.probes.kubernetes import connection, probe, source
 
 Make = Callable[..., KubeLab]
 Json = dict[str, Any]
@@ -201,24 +201,80 @@ def test_a_server_whose_pages_are_all_too_long_is_told(
     until(lambda: graph.probe.active and graph.probe.failure is None, 20)
 
 
-def test_more_objects_than_are_followed_are_left_out_and_said(
-    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(source, "_MOST", 3)
+def listed(*some: Json) -> bytes:
+    return json.dumps({"metadata": {"resourceVersion": "3"}, "items": some}).encode()
+
+
+def app(name: str, size: int = 0) -> Json:
+    return pod(name, labels={"app": "web", "size": "x" * size})
+
+
+@pytest.mark.parametrize(
+    ("bound", "most", "word", "fit", "more"),
+    [
+        ("_MOST", 3, "more than 3", app("c"), app("d")),
+        ("_MOST_BYTES", 10_000, "more than 10,000 bytes of", app("c", 5000), app("d", 5000)),
+        ("_MOST_BYTES", 10_000, "more than 10,000 bytes of", app("c", 5000), app("c", 15_000)),
+    ],
+)
+def test_more_than_is_followed_is_left_out_and_said(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch, bound: str, most: int, word: str,
+    fit: Json, more: Json,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(source, bound, most)
     monkeypatch.setattr(source, "_ASK_AGAIN", 0.2)
     server, url = served
-
-    def listed(*some: str) -> bytes:
-        return json.dumps({"metadata": {"resourceVersion": "3"}, "items": [pod(one) for one in some]}).encode()
-
-    server.pages[""] = listed("a", "b", "c", "d")
+    server.pages[""] = listed(app("a"), app("b"), fit, more)
     graph = lab(place_of(tmp_path, url), kinds=("pod",))
-    word = "there are more than 3 pods: leave them out of kubernetes.kinds"
-    until(lambda: graph.probe.words() == [word], 20)
-    until(lambda: graph.probe.active and graph.probe.failure is None, 20)
-    assert names(graph) == set()
-    server.watches = [(200, [line("MODIFIED", pod("c")), line("ADDED", pod("d"))]), (200, [])]
-    server.pages[""] = listed("a", "b", "c")
+    said = f"there are {word} pods: leave them out of kubernetes.kinds"
+    until(lambda: graph.probe.words() == [said], 20)
+    until(lambda: graph.probe.active and graph.probe.failure is None and server.lists > 3, 20)
+    assert (names(graph), graph.probe.counts()) == (set(), {}), "what was listed of them is kept"
+    server.watches = [(200, [line("MODIFIED", fit), line("MODIFIED", more)]), (200, [])]
+    server.pages[""] = listed(app("a"), app("b"), fit)
     until(lambda: names(graph) == {"a", "b", "c"}, 20)
     until(lambda: graph.probe.words() == [], 20)
     assert server.watches == []
+
+
+def test_what_changes_all_the_time_is_not_too_much(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_MOST_BYTES", 5000)
+    monkeypatch.setattr(source, "_MOST", 1)
+    server, url = served
+    lines = [line("ADDED", app("a", 2000))]
+    for size in range(2000, 4000, 100):
+        lines += [line("MODIFIED", app("a", size)), line("DELETED", app("a", size)), line("ADDED", app("a", size))]
+    server.watches = [(200, [*lines, line("DELETED", app("a")), line("ADDED", app("last", 4500))])]
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: names(graph) == {"last"}, 20)
+    assert (server.lists, graph.probe.words()) == (1, [])
+
+
+def test_a_queue_holds_no_more_bytes_than_it_may(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_LARGEST_QUEUE", 10_000)
+    server, url = served
+    server.pages[""] = listed(*(app(f"p{number}", 4000) for number in range(50)))
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    deepest = []
+    take = graph.probe._take
+
+    def taken(came: list[source.Seen]) -> bool:
+        deepest.append(sum(len(one.put or b"") for one in came))
+        return take(came)
+
+    monkeypatch.setattr(graph.probe, "_take", taken)
+    until(lambda: len(names(graph)) == 50, 20)
+    assert max(deepest) < 10_000 + 5000
+
+
+def test_numbers_that_no_object_has_are_counted(tmp_path: Path, lab: Make, served: tuple[Served, str]) -> None:
+    server, url = served
+    ports = [{"containerPort": 10**30}]
+    server.pages[""] = listed({**app("bad"), "spec": {"containers": [{"name": "m", "ports": ports}]}}, app("good"))
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: graph.probe.active and names(graph) == {"good"}, 20)
+    assert graph.probe.sources["pod"].counters.malformed == 1
