@@ -113,6 +113,11 @@ def device_tid(
     return next(device_tids(host, namespace, kind=kind, name=name, perm_mac=perm_mac, bus=bus, phys_port=phys_port))
 
 
+def host_of(tid: str) -> str:
+    """The TID of the host in a TID."""
+    return "/".join(tid.split("/", 2)[:2])
+
+
 def ovs_tid(host: str, uuid: str) -> str:
     """The TID of what a row of Open vSwitch's database on a host says."""
     return _under(host, "ovs", uuid)

@@ -285,12 +285,15 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
-        app = create_app("hub", self._status, self._waiting, blueprints, self.clusters.words)
+        app = create_app("hub", self._status, self._waiting, blueprints, self._notes)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _notes(self) -> dict[str, str]:
+        return {**(self.probes.notes() if self.probes else {}), **self.clusters.words()}
 
     def _start_clusters(self) -> None:
         from skytrail.cli.clusters import Clusters  # noqa: PLC0415 - only where a hub runs
