@@ -216,7 +216,7 @@ class KindSource:
                 word = f"there are {error} {self.kind.resource}: leave them out of kubernetes.kinds"
                 wait = self._leave_out(State.TOO_MANY, word)
             except UnreachableError as error:
-                wait = self._failed(str(error), wait)
+                wait = self._failed(str(error), wait if self.failure else 0.0)  # no failure: it was there meanwhile
             except Exception as error:  # noqa: BLE001 - whatever an answer holds: begin anew
                 self._version, wait = "", self._failed(repr(error), wait)
                 _log.exception("kubernetes_failed", kind=self.kind.name)

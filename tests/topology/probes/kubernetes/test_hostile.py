@@ -30,6 +30,7 @@ class Served:
     Attributes:
         pages: bodies of lists, by their ``continue``; with a slash and a ``limit`` for questions with that alone.
         watches: what each watch is answered: a status, and lines.
+        breaks: watches break off, and do not end in good order.
         newest: the version there is, where only that is asked for.
     """
 
@@ -40,6 +41,7 @@ class Served:
         self.lists = 0
         self.limits: list[int] = []
         self.newest = 0
+        self.breaks = False
         self.ended = threading.Event()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -64,6 +66,9 @@ class Served:
         status, lines = self.watches.pop(0) if self.watches else (200, [])
         handler.send_response(status)
         handler.send_header("Connection", "close")
+        if self.breaks and status == 200:
+            handler.send_header("Transfer-Encoding", "chunked")
+            lines = [b"%x\r\n%s\r\n" % (len(one), one) for one in lines]
         handler.end_headers()
         for line in lines:
             handler.wfile.write(line)
@@ -162,6 +167,31 @@ def test_another_error_is_told_and_the_watch_goes_on_where_it_was(
     until(lambda: names(graph) == {"late"}, 20)
     assert server.lists == 1
     assert server.versions == ["1", "9", "9"]
+
+
+def test_a_watch_that_was_there_and_breaks_is_taken_up_at_once_however_often(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, url = served
+    server.breaks = True
+    server.watches = [(200, [line("BOOKMARK", {"metadata": {"resourceVersion": str(at)}})]) for at in range(2, 8)]
+    server.watches += [(500, [])] * 3 + [(200, [line("ADDED", pod("late"))])]
+    waits: list[tuple[str, float]] = []
+    failed = source.KindSource._failed
+
+    def noted(self: source.KindSource, reason: str, waited: float) -> float:
+        waits.append((reason.rpartition(": ")[2], waited))
+        return failed(self, reason, waited)
+
+    monkeypatch.setattr(source.KindSource, "_failed", noted)
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: names(graph) == {"late"}, 20)
+    broken = [waited for reason, waited in waits if "500" not in reason]
+    assert len(broken) >= 6, waits
+    assert set(broken) == {0.0}, waits
+    refused = [waited for reason, waited in waits if "500" in reason]
+    assert len(refused) == 3, waits
+    assert refused == sorted(set(refused)), "what is refused waits longer each time"
 
 
 def test_a_line_without_end_is_given_up(
