@@ -480,7 +480,8 @@ class Reconciler:
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
-        gone = {id_ for id_ in (said if report.whole else set(report.gone)) - now if self._may_end(id_, source)}
+        not_told = {id_ for id_ in said if not self._stays(id_, report)} if report.whole else set()
+        gone = {id_ for id_ in (not_told | set(report.gone)) - now if self._may_end(id_, source)}
         for id_ in gone & said:
             self._take_back(source, id_)
         if ours := self._ours.get(_key_of(source)):
@@ -521,6 +522,10 @@ class Reconciler:
     def _may_end(self, id_: str, source: Source) -> bool:
         """Whether what a source does not tell of is not there: it may be another host's of the same name."""
         return not source.tid or self._is_of(id_, source.tid) or not self._tids(id_)
+
+    def _stays(self, id_: str, report: Report) -> bool:
+        """Whether a whole report says nothing of an element, though it does not tell of it."""
+        return bool(report.unknown) and id_ in self._edges and report.spares(self._tids(id_))
 
     def _tids(self, id_: str) -> list[str]:
         """Of a node, or of the nodes that are known of an edge."""

@@ -68,9 +68,10 @@ def container(place: str, name: str, mode: str = "", **pod: str) -> tuple[Fact, 
     )
 
 
-def k8s(type_: str, name: str, **keys: object) -> NodeFact:
+def k8s(type_: str, name: str, *, cluster: str = "", **keys: object) -> NodeFact:
     own = {"Name": name, "Namespace": "shop", **keys}
-    return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+    where = {"ClusterName": cluster} if cluster else {}
+    return NodeFact(f"cluster/{cluster}/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own, **where})
 
 
 def link(owner: str, name: str, *, type_: str = "veth", **keys: Any) -> tuple[Fact, ...]:

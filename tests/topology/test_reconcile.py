@@ -104,6 +104,19 @@ def test_of_a_whole_report_what_is_missing_is_gone_and_nobody_elses(lab: Lab) ->
     assert lab.names().keys() == {"h", "x", "d"}
 
 
+def test_a_whole_report_leaves_edges_with_nodes_that_it_does_not_know(lab: Lab) -> None:
+    lab.report(link("h"), link("a/1"), edge("h", "a/1"), edge("h", "b/1"), edge("b/1", "h"), edge("h", "h"))
+    lab.report(link("b/1"), source=OTHERS)
+    everything = {"h", "a/1", "b/1", "h>a/1", "h>b/1", "b/1>h", "h>h"}
+    assert lab.names().keys() == everything
+    lab.report(link("h"), whole=True, unknown=("b/", "c/"))
+    assert lab.names().keys() == {"h", "b/1", "h>b/1", "b/1>h"}
+    lab.report(link("h"), whole=True, unknown=("b/", "c/"), gone=(edge("h", "b/1").id,))  # that it knows
+    assert lab.names().keys() == {"h", "b/1", "b/1>h"}
+    lab.report(link("h"), whole=True)
+    assert lab.names().keys() == {"h", "b/1"}
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations([link("h"), link("a"), edge("h", "a")])))
 def test_an_edge_is_there_when_both_its_nodes_are_whoever_comes_first(lab: Lab, order: tuple[Fact, ...]) -> None:
     for fact in order:

@@ -84,6 +84,7 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     container: _Container | None = None
     ovs: _Ovs = _Ovs()
     k8s: _Object | None = msgspec.field(name="K8s", default=None)
+    cluster_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Entries:
             )
             return self._container(id_, _Inside(owner, node.container.mode.startswith(_JOINS)))
         if node.k8s is not None and node.type in _CLUSTER:
-            return self._object(id_, node.type, node.name, node.k8s)
+            return self._object(id_, node, node.k8s)
         return set()
 
     def _place(self, id_: str, place: _Place) -> set[bytes]:
@@ -243,11 +244,13 @@ class Entries:
         """Addresses of the namespaces that a container is in."""
         return {address for place in self._parents.get(container, ()) for address in self._of_place(place)}
 
-    def _object(self, id_: str, kind: str, name: str, told: _Object) -> set[bytes]:
+    def _object(self, id_: str, node: _Node, told: _Object) -> set[bytes]:
+        kind = node.type
         own = not (told.host_network or (kind == POD and told.status in _OVER))
         addresses = frozenset(packed for text in told.addresses if own and (packed := pack(text)) is not None)
         host = told.node if kind == POD else told.hostname or told.name if kind == NODE else ""
-        return self._claim(id_, _Claim(Owner(kind, told.name or name, told.namespace, host), addresses))
+        owner = Owner(kind, told.name or node.name, told.namespace, host, cluster=node.cluster_name)
+        return self._claim(id_, _Claim(owner, addresses))
 
     def _claim(self, id_: str, now: _Claim | None) -> set[bytes]:
         """Note what one says, or that it says nothing any more."""

@@ -87,6 +87,21 @@ def test_a_pod_is_joined_to_the_namespace_on_its_node_and_to_no_other(graph: Gra
     assert graph.named("10.1.0.5", "host/3", "host/3") == pod  # seen from elsewhere a pod is known, and a namespace is not
 
 
+def test_what_two_clusters_call_the_same_at_one_address_are_two(graph: Graph) -> None:
+    for number, tid in enumerate((H1, H2, "host/3")):
+        graph.tell(host(tid, f"n{number}"))
+    for cluster, node in (("prod", "n0"), ("test", "n1")):
+        graph.tell(k8s("node", node, cluster=cluster, Hostname=node, InternalIP=f"192.0.2.{node[1]}"))
+        graph.tell(k8s("service", "dns", cluster=cluster, ClusterIP="10.43.0.10"))
+        graph.tell(k8s("pod", "web-0", cluster=cluster, IP="10.42.0.5", Node=f"{node}-b", Status="Running"))
+    prod, test = (Owner("service", "dns", "shop", cluster=one) for one in ("prod", "test"))
+    assert [graph.named("10.43.0.10", host=one) for one in (H1, H2, "host/3")] == [prod, test, None]
+    assert [(one := graph.named("10.42.0.5", host=tid)) and one.cluster for tid in (H1, H2)] == ["prod", "test"]
+    graph.tell(gone=(k8s("service", "dns", cluster="test"),))
+    assert [graph.named("10.43.0.10", host=one) for one in (H1, H2, "host/3")] == [prod] * 3
+    assert prod.shown() == {"Kind": "service", "Name": "dns", "Namespace": "shop", "Cluster": "prod"}
+
+
 def test_of_hosts_with_the_same_address_the_nearest_is_named(graph: Graph) -> None:
     for tid in (H1, H2):
         graph.tell(host(tid, tid), *interface(tid, "docker0", "172.17.0.1/16"))
