@@ -265,7 +265,7 @@ class ContainersProbe:
                 for there in sorted(containers.values(), key=_began):  # each since it began
                     begin, at = _News(), min(self._when(_began(there)), now)
                     self._put(socket, there, self._namespace_of(socket, there), namespaces, at, begin)
-                    self._report(now, begin, late=now - at)
+                    self._report(at, begin)
                 return now
             case NetworksTold(socket, networks, at):
                 self._networks[socket] = networks
@@ -402,14 +402,15 @@ class ContainersProbe:
         else:
             self._told.pop(about, None)
 
-    def _report(self, observed: int, news: _News, *, whole: bool = False, late: int = 0) -> None:
+    def _report(self, at: int, news: _News, *, whole: bool = False) -> None:
         facts: Sequence[Fact] = tuple(news.changed.values())
         if whole:
             facts = [fact for some in self._told.values() for fact in some.values()]
         if not (facts or news.gone or whole):
             return
         try:
-            self._sink(Report(self._source, observed, tuple(facts), tuple(news.gone), whole, late=late))
+            now = max(self._clock(), at)
+            self._sink(Report(self._source, now, tuple(facts), tuple(news.gone), whole, late=now - at))
         except Exception as error:  # noqa: BLE001 - whatever the graph says, the runtimes go on telling
             self._report_failure, self._whole = str(error), True  # once it takes reports again, it gets all
             _log.error("report_failed", probe=self._source.probe, error=str(error))
