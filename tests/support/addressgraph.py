@@ -35,12 +35,14 @@ class Graph:
         self.follower.step()
         return self.follower._entries
 
-    def named(self, address: str, place: str = "", host: str = "", at: int = LATER, network: int = 0) -> Owner | None:
+    def named(
+        self, address: str, place: str = "", host: str = "", at: int = LATER, network: int = 0, port: int = 0
+    ) -> Owner | None:
         """By the book of an agent that follows."""
         if not self.follower.number:
             keep_as(self.follower, self.book)
         self.follower.step()
-        return self.book.find(ip_address(address).packed, place, host, at, network)
+        return self.book.find(ip_address(address).packed, place, host, at, network, port)
 
     def close(self) -> None:
         self.store.close()
@@ -68,9 +70,11 @@ def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
     )
 
 
-def k8s(type_: str, name: str, **keys: object) -> NodeFact:
+def k8s(type_: str, name: str, cluster: str = "c1", **keys: object) -> NodeFact:
     own = {"Name": name, "Namespace": "shop", **keys}
-    return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+    return NodeFact(
+        f"cluster/{cluster}/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "ClusterName": cluster, "K8s": own}
+    )
 
 
 def link(owner: str, name: str, *, type_: str = "veth", **keys: Any) -> tuple[Fact, ...]:

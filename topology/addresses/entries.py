@@ -1,7 +1,8 @@
 """Elements → entries of the address book, one revision after the other. Pure.
 
 An interface's address is its network namespace's; whose that is, its containers tell, or the pod that has the address on that
-host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its node's own namespace has none of its own.
+host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its node's own namespace has none of its own. Of a
+service are its cluster's addresses whole; of those from outside, which may be a host's, its ports.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
+from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner, port_of
 from skytrail.tid import host_of
 from topology.addresses.overlays import Overlays
 from topology.addresses.switchports import SwitchPorts
@@ -27,6 +28,9 @@ K = TypeVar("K")
 
 _OVER = frozenset({"Succeeded", "Failed"})
 _CLUSTER = frozenset({POD, SERVICE, NODE})
+_OF_SERVICES = frozenset({"kube-ipvs0", "nodelocaldns"})
+"""Devices on which kube-proxy and NodeLocal DNSCache give services' addresses to every node: nobody has these."""
+_PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -37,6 +41,16 @@ class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
 class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod"}):
     id_: str = ""
     pod: _Pod = _Pod()
+
+
+class _Port(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    port: int = 0
+    protocol: str = "TCP"
+
+    @property
+    def number(self) -> int:
+        """As in entries."""
+        return port_of(_PROTOCOLS.get(self.protocol, 0), self.port)
 
 
 class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -57,13 +71,17 @@ class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     internal_ip: str = msgspec.field(name="InternalIP", default="")
     internal_ips: tuple[str, ...] = msgspec.field(name="InternalIPs", default=())
     load_balancer: tuple[str, ...] = ()
+    ports: tuple[_Port, ...] = ()
 
     @property
-    def addresses(self) -> set[str]:
-        """All of them."""
-        one = (self.ip, self.cluster_ip, self.external_ip, self.internal_ip)
-        more = (self.ips, self.cluster_ips, self.external_ips, self.internal_ips, self.load_balancer)
-        return {*one, *(text for texts in more for text in texts)}
+    def inside(self) -> frozenset[bytes]:
+        """Addresses of the cluster's."""
+        return _packed((self.ip, *self.ips, self.cluster_ip, *self.cluster_ips, self.internal_ip, *self.internal_ips))
+
+    @property
+    def outside(self) -> frozenset[bytes]:
+        """Addresses that it is known by from outside."""
+        return _packed((self.external_ip, *self.external_ips, *self.load_balancer)) - self.inside
 
 
 class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -78,6 +96,7 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     type: str
     name: str = ""
     manager: str = ""
+    cluster_name: str = ""
     if_index: int | None = None
     container: _Container | None = None
     ovs: _Ovs = _Ovs()
@@ -98,11 +117,15 @@ class _Claim:
 
     Attributes:
         host: TID of its host; empty: that of the node which the owner names.
+        outside: those of which it has some ports alone.
+        ports: these.
     """
 
     owner: Owner
     addresses: frozenset[bytes]
     host: str = ""
+    outside: frozenset[bytes] = frozenset()
+    ports: tuple[int, ...] = ()
 
 
 class Entries:
@@ -183,7 +206,7 @@ class Entries:
     def _interface(self, id_: str) -> set[bytes]:
         interface = self._interfaces.by_id.get(id_)
         before = self._addresses.pop(id_, frozenset())
-        now = frozenset(_usable(interface)) if interface is not None else frozenset()
+        now = _usable(interface) if interface is not None else frozenset()
         for address in before - now:
             _discard(self._at, address, id_)
         for address in now:
@@ -203,7 +226,7 @@ class Entries:
             )
             return self._container(id_, owner)
         if node.k8s is not None and node.type in _CLUSTER:
-            return self._object(id_, node.type, node.name, node.k8s)
+            return self._object(id_, node, node.k8s)
         return set()
 
     def _place(self, id_: str, place: _Place) -> set[bytes]:
@@ -233,11 +256,15 @@ class Entries:
         """Addresses of the namespaces that a container is in."""
         return {address for place in self._parents.get(container, ()) for address in self._of_place(place)}
 
-    def _object(self, id_: str, kind: str, name: str, told: _Object) -> set[bytes]:
-        own = not (told.host_network or (kind == POD and told.status in _OVER))
-        addresses = frozenset(packed for text in told.addresses if own and (packed := pack(text)) is not None)
-        host = told.node if kind == POD else told.hostname or told.name if kind == NODE else ""
-        return self._claim(id_, _Claim(Owner(kind, told.name or name, told.namespace, host), addresses))
+    def _object(self, id_: str, node: _Node, told: _Object) -> set[bytes]:
+        own = not (told.host_network or (node.type == POD and told.status in _OVER))
+        host = told.node if node.type == POD else told.hostname or told.name if node.type == NODE else ""
+        owner = Owner(node.type, told.name or node.name, told.namespace, host, cluster=node.cluster_name)
+        if node.type != SERVICE:
+            return self._claim(id_, _Claim(owner, told.inside | told.outside if own else frozenset()))
+        ports = tuple(sorted({port.number for port in told.ports}))
+        outside = told.outside if ports else frozenset()
+        return self._claim(id_, _Claim(owner, told.inside | outside, outside=outside, ports=ports))
 
     def _claim(self, id_: str, now: _Claim | None) -> set[bytes]:
         """Note what one says, or that it says nothing any more."""
@@ -291,7 +318,10 @@ class Entries:
         claims = {id_: self._claims[id_] for id_ in self._claimed.get(address, ())}
         for id_, claim in claims.items():
             host = claim.host or self._hosts.get(claim.owner.host, "")
-            yield Entry(address, "", host, claim.owner, at, self._overlays.networks(id_))
+            if claim.owner.kind == NODE and not self._has(host, address):  # another cluster's, by the same name
+                host = ""
+            ports = claim.ports if address in claim.outside else ()
+            yield Entry(address, "", host, claim.owner, at, self._overlays.networks(id_), ports)
         for id_ in self._at.get(address, ()):
             interface = self._interfaces.by_id[id_]
             place = self._places.get(interface.owner)
@@ -299,6 +329,11 @@ class Entries:
                 host = host_of(place.tid)
                 owner = self._owner_of(interface.owner, host, claims.values())
                 yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_))
+
+    def _has(self, host: str, address: bytes) -> bool:
+        """Whether a host has an address in its own namespace."""
+        places = (self._places.get(self._interfaces.by_id[id_].owner) for id_ in self._at.get(address, ()))
+        return any(place is not None and place.tid == host for place in places)
 
     def _owner_of(self, id_: str, host: str, claims: Iterable[_Claim]) -> Owner:
         """Whose an address in a namespace is."""
@@ -319,10 +354,13 @@ def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
     return same.pop() if len(same) == 1 and owner.kind == POD else owner
 
 
-def _usable(interface: Interface) -> Iterator[bytes]:
-    for address in interface.addresses:
-        if (packed := pack(str(address))) is not None:
-            yield packed
+def _usable(interface: Interface) -> frozenset[bytes]:
+    return frozenset() if interface.data.name in _OF_SERVICES else _packed(map(str, interface.addresses))
+
+
+def _packed(texts: Iterable[str]) -> frozenset[bytes]:
+    """Those that can be somebody's."""
+    return frozenset(packed for text in texts if (packed := pack(text)) is not None)
 
 
 def _discard(sets: dict[K, set[str]], key: K, id_: str) -> None:
