@@ -1,9 +1,10 @@
 """Who had an address at a moment, as seen from a place. Pure; for any thread.
 
-An address alone proves little: many hosts have the same, and whoever may make a network namespace may give himself any. Whose it is,
-is told by the nearest who has it: in the network namespace where it is seen, else on that host, else anywhere. Beyond his own
-namespace nobody takes an address from a host, or from what a cluster says is its own. Where several are as near, nobody is named.
-Within a tunnel an address is of whoever has it in that tunnel's network, else of one who is in none. Times are µs since the epoch.
+An address alone proves little: many hosts have the same, and whoever may make a network namespace may give himself any. Whose
+it is, is told by the nearest who has it: in the network namespace where it is seen, else on that host, else anywhere. Beyond
+his own namespace nobody takes an address from a host, or from what a cluster says is its own. Where several are as near, nobody
+is named. Within a tunnel an address is of whoever has it in that tunnel's network, else of one who is in none. Times are µs
+since the epoch.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ def tunnel_shown(network: int) -> tuple[str, int]:
 
 
 _KINDS_OF_TUNNELS = {number: kind for kind, number in TUNNELS.items()}
+
+
+PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+"""Those that have ports, as flows and services name them."""
 
 
 def port_of(protocol: int, port: int) -> int:

@@ -72,9 +72,8 @@ def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
 
 def k8s(type_: str, name: str, cluster: str = "c1", **keys: object) -> NodeFact:
     own = {"Name": name, "Namespace": "shop", **keys}
-    return NodeFact(
-        f"cluster/{cluster}/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "ClusterName": cluster, "K8s": own}
-    )
+    said = {"Type": type_, "Name": name, "Manager": "k8s", "ClusterName": cluster, "K8s": own}
+    return NodeFact(f"cluster/{cluster}/{type_}/{name}", said)
 
 
 def link(owner: str, name: str, *, type_: str = "veth", **keys: Any) -> tuple[Fact, ...]:

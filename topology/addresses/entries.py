@@ -15,7 +15,20 @@ from typing import TypeVar
 
 import msgspec
 
-from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner, port_of
+from skytrail.addresses.book import (
+    CONTAINER,
+    HOST,
+    NAMESPACE,
+    NODE,
+    POD,
+    PROTOCOLS,
+    SERVICE,
+    Changes,
+    Entry,
+    Key,
+    Owner,
+    port_of,
+)
 from skytrail.tid import host_of
 from topology.addresses.overlays import Overlays
 from topology.addresses.switchports import SwitchPorts
@@ -30,7 +43,6 @@ _OVER = frozenset({"Succeeded", "Failed"})
 _CLUSTER = frozenset({POD, SERVICE, NODE})
 _OF_SERVICES = frozenset({"kube-ipvs0", "nodelocaldns"})
 """Devices on which kube-proxy and NodeLocal DNSCache give services' addresses to every node: nobody has these."""
-_PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -50,7 +62,7 @@ class _Port(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     @property
     def number(self) -> int:
         """As in entries."""
-        return port_of(_PROTOCOLS.get(self.protocol, 0), self.port)
+        return port_of(PROTOCOLS.get(self.protocol, 0), self.port)
 
 
 class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):

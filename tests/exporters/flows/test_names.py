@@ -26,13 +26,12 @@ from exporters.flows.table import ROW, Batch, Growth, Rows
 from exporters.history.flows import GROWS, FlowRecorder, Kept, restore
 from exporters.history.flows import _Columns as KeptColumns
 from exporters.history.packing import Packed, Table, joined, pack
-from skytrail.addresses.book import Book, Changes, Entry, Owner, network_of, port_of
+from skytrail.addresses.book import PROTOCOLS, Book, Changes, Entry, Owner, network_of, port_of
 from skytrail.asking.terms import OPERATORS, Compare, Term, compiled
 
 HOST = "host/1"
 PLACES = {"": HOST, "blue": f"{HOST}/netns/blue", "red": f"{HOST}/netns/red"}
 MINUTE = 60_000_000
-PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 def book(seed: int = 1, *, changing: bool = True) -> Book:
