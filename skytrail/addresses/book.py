@@ -98,7 +98,7 @@ SHOWN = {
 }
 """Keys of a flow's JSON, and fields of owners."""
 
-Key: TypeAlias = "tuple[bytes, str, str, Owner, tuple[int, ...], tuple[int, ...]]"
+Key: TypeAlias = "tuple[bytes, str, str, Owner, tuple[int, ...], tuple[int, ...], bool]"
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -112,6 +112,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
         since: when that began.
         networks: of tunnels (:func:`network_of`) that it has the address in; none: it is in no tunnel's.
         ports: that alone are its own (:func:`port_of`), where a host has the address, too; none: all.
+        near: whether it is told of on its host alone: who made the namespace may have given it any address.
     """
 
     address: bytes
@@ -121,11 +122,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     since: int
     networks: tuple[int, ...] = ()
     ports: tuple[int, ...] = ()
+    near: bool = False
 
     @property
     def key(self) -> Key:
         """Tells it from others."""
-        return self.address, self.place, self.host, self.owner, self.networks, self.ports
+        return self.address, self.place, self.host, self.owner, self.networks, self.ports, self.near
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,14 @@ class Held(NamedTuple):
     owner: Owner
     networks: tuple[int, ...]
     ports: tuple[int, ...]
+    near: bool
     since: int
     until: int
 
     @property
-    def key(self) -> tuple[str, str, Owner, tuple[int, ...], tuple[int, ...]]:
+    def key(self) -> tuple[str, str, Owner, tuple[int, ...], tuple[int, ...], bool]:
         """Tells it from others of the same address."""
-        return self[:5]
+        return self[:6]
 
 
 class Draft:
@@ -211,7 +214,7 @@ class _Pages:
                 owner = Owner(sys.intern(kind), name, *map(sys.intern, others))
                 self.same[owner] = owner
             since, host = entry.since and entry.since - ahead, sys.intern(entry.host)
-            kept = Held(entry.place, host, owner, entry.networks, entry.ports, since, FOREVER)
+            kept = Held(entry.place, host, owner, entry.networks, entry.ports, entry.near, since, FOREVER)
             self.held[entry.address] = (*held, kept)
             self.ports.update(entry.ports)
             if owner.kind == NODE and host:
@@ -378,8 +381,7 @@ def _by_port(there: list[Held], port: int) -> list[Held]:
 
 
 def _nearest(there: list[Held], place: str, host: str, clusters: Mapping[str, str]) -> Owner | None:
-    if len(there) == 1:
-        return there[0].owner
+    there = [one for one in there if not one.near or one.host == host]
     sure = [one for one in there if one.owner.sure]
     for near in (
         [one for one in there if place and one.place == place],

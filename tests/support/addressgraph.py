@@ -52,8 +52,8 @@ def host(tid: str, name: str) -> NodeFact:
     return NodeFact(tid, {"Type": "host", "Name": name})
 
 
-def netns(tid: str, name: str) -> tuple[Fact, ...]:
-    return NodeFact(tid, {"Type": "netns", "Name": name}), EdgeFact(tid.rpartition("/netns")[0], tid, "ownership")
+def netns(tid: str, name: str, **keys: Any) -> tuple[Fact, ...]:
+    return NodeFact(tid, {"Type": "netns", "Name": name, **keys}), EdgeFact(tid.rpartition("/netns")[0], tid, "ownership")
 
 
 def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:

@@ -109,6 +109,7 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     name: str = ""
     manager: str = ""
     cluster_name: str = ""
+    user: int = 0
     if_index: int | None = None
     container: _Container | None = None
     ovs: _Ovs = _Ovs()
@@ -117,10 +118,17 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A network namespace."""
+    """A network namespace.
+
+    Attributes:
+        tid: its TID.
+        owner: it, as it is named.
+        near: whether it is some user's, who may have given it any address.
+    """
 
     tid: str
     owner: Owner
+    near: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +238,7 @@ class Entries:
     def _node(self, id_: str, state: State, node: _Node) -> set[bytes]:
         if node.type in OWNERS:
             kind = HOST if node.type == HOST else NAMESPACE
-            return self._place(id_, _Place(state.tid, Owner(kind, node.name, host=state.host)))
+            return self._place(id_, _Place(state.tid, Owner(kind, node.name, host=state.host), node.user != 0))
         if node.container is not None and node.container.id_:
             pod = node.container.pod
             owner = (
@@ -340,7 +348,7 @@ class Entries:
             if place is not None:
                 host = host_of(place.tid)
                 owner = self._owner_of(interface.owner, host, claims.values())
-                yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_))
+                yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_), near=place.near)
 
     def _has(self, host: str, address: bytes) -> bool:
         """Whether a host has an address in its own namespace."""

@@ -106,7 +106,19 @@ def test_who_gives_his_namespace_others_addresses_takes_them_from_nobody(graph: 
     graph.tell(*container(mine, "evil", **pod), probe="containers")
     assert [graph.named(address, *place) for address in theirs for place in places] == before
     own = "coredns" if pod else "evil"
-    assert [one and one.name for one in (graph.named(address, mine, H1) for address in theirs)] == [own] * 4
+    for address in (*theirs, OUTSIDE):
+        found = graph.named(address, mine, H1)
+        assert found
+        assert found.name == own
+
+
+def test_a_namespace_that_a_user_made_is_told_of_on_its_host_alone(graph: Graph) -> None:
+    mine, roots = f"{H1}/netns/mine", f"{H1}/netns/roots"
+    graph.tell(*netns(mine, "mine", User=1000), *interface(mine, "d0", f"{OUTSIDE}/32"))
+    assert graph.named(OUTSIDE, mine, H1) == graph.named(OUTSIDE, H1, H1) == Owner("netns", "mine", host="h")
+    assert graph.named(OUTSIDE, *ELSEWHERE) is graph.named(OUTSIDE) is None
+    graph.tell(*netns(roots, "roots"), *interface(roots, "d0", f"{OUTSIDE}/32"))
+    assert graph.named(OUTSIDE, *ELSEWHERE) == Owner("netns", "roots", host="h")
 
 
 def test_a_service_is_named_where_each_node_has_its_address(graph: Graph) -> None:
