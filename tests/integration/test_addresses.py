@@ -205,7 +205,7 @@ def test_who_may_make_a_namespace_names_no_addresses_for_other_hosts(
         address = "; ".join(f"ip address add {each}/32 dev lo" for each in (hosts, nobodys))
         made = ("unshare", "--map-root-user", "-n", "sh", "-c", f"ip link set lo up; {address}; exec sleep 300")
         net.spawn("", "setpriv", "--reuid=61234", "--regid=61234", "--clear-groups", *made)
-        until(lambda: of(nobodys, "one") == "netns", 20)  # on his host they are his, where nobody else's
-        assert (of(hosts, "one"), of(hosts, "elsewhere"), of(nobodys, "elsewhere")) == ("host", "host", None)
+        until(lambda: of(nobodys, "host/one") == "netns", 20)  # on his host they are his, where nobody else's
+        assert (of(hosts, "host/one"), of(hosts, "elsewhere"), of(nobodys, "elsewhere")) == ("host", "host", None)
     finally:
         sender.stop()
