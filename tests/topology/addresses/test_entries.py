@@ -95,12 +95,12 @@ def test_who_gives_his_namespace_others_addresses_takes_them_from_nobody(graph: 
     graph.tell(host(H1, "one"), host(H2, "two"), *interface(H2, "eth0", f"{SECOND}/24"), *interface(H1, "eth0", "192.0.2.1/24"))
     graph.tell(*(k8s("node", name, InternalIP=f"192.0.2.{at}") for at, name in enumerate(("one", "two"), 1)), probe="k8s")
     graph.tell(k8s("service", "kubernetes", ClusterIP=SERVICE), k8s("pod", "p", IP="10.1.0.5", Node="x"), probe="k8s")
-    theirs = (SERVICE, SECOND, "10.1.0.5", "192.0.2.1")
+    graph.tell(*interface(H1, "eth1", "198.51.100.1/24"))  # of which no cluster knows
+    theirs = (SERVICE, SECOND, "10.1.0.5", "192.0.2.1", "198.51.100.1")
     places = (ELSEWHERE, (H2, H2), (H1, H1), (f"{H1}/netns/other", H1))
     before = [graph.named(address, *place) for address in theirs for place in places]
-    assert [one and (one.kind, one.name) for one in before[::4]] == [
-        *(("service", "kubernetes"), ("host", "two"), ("pod", "p"), ("host", "one"))
-    ]
+    owners = ("service", "kubernetes"), ("host", "two"), ("pod", "p"), ("host", "one"), ("host", "one")
+    assert [one and (one.kind, one.name) for one in before] == [owner for owner in owners for _ in places]
     mine = f"{H1}/netns/mine"
     graph.tell(*netns(mine, "mine"), *interface(mine, "d0", *(f"{address}/32" for address in (*theirs, OUTSIDE))))
     graph.tell(*container(mine, "evil", **pod), probe="containers")
