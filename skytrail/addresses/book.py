@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -193,14 +193,14 @@ class _Pages:
         held: by address.
         same: of equal owners one is kept.
         ports: that are somebody's alone, at whichever address.
-        clusters: that hosts are nodes of, by their TIDs.
+        clusters: that hosts are of, by their TIDs: their nodes there tell, and pods on them.
     """
 
     def __init__(self) -> None:
         self.held: dict[bytes, tuple[Held, ...]] = {}
         self.same: dict[Owner, Owner] = {}
         self.ports: set[int] = set()
-        self.clusters: dict[str, str] = {}
+        self.clusters: dict[str, set[str]] = {}
 
     def put(self, entries: Iterable[Entry], ahead: int) -> None:
         """Add entries; one that is there already stays as it is."""
@@ -217,8 +217,21 @@ class _Pages:
             kept = Held(entry.place, host, owner, entry.networks, entry.ports, entry.near, since, FOREVER)
             self.held[entry.address] = (*held, kept)
             self.ports.update(entry.ports)
-            if owner.kind == NODE and host:
-                self.clusters[host] = owner.cluster
+            _learn(self.clusters, host, owner)
+
+    def learn_anew(self) -> None:
+        """Which host is of which cluster, by what is there now."""
+        clusters: dict[str, set[str]] = {}
+        for held in self.held.values():
+            for one in held:
+                if one.until == FOREVER:
+                    _learn(clusters, one.host, one.owner)
+        self.clusters = clusters
+
+
+def _learn(clusters: dict[str, set[str]], host: str, owner: Owner) -> None:
+    if host and owner.cluster:
+        clusters.setdefault(host, set()).add(owner.cluster)
 
 
 class Book:
@@ -311,6 +324,8 @@ class Book:
         if self._keeps or 0 <= now - self._swept < _KEPT // 15:  # less than 0: a clock was set back
             return
         self._swept = now
+        if self._ended and self._pages.clusters:
+            self._pages.learn_anew()
         if len(self._pages.same) > 2 * len(self._held):
             self._pages.same.clear()
         for address in list(self._ended):
@@ -342,7 +357,7 @@ class Book:
             there = within or _at([one for one in held if not one.networks], at)
         else:
             there = _at(held, at)
-        return _nearest(_by_port(there, port), place, host, pages.clusters)
+        return _nearest(_by_port(there, port), place, host, pages.clusters.get(host, ()))
 
     def owners(self) -> Iterator[tuple[bytes, set[Owner]]]:
         """Each address, and who has or had it."""
@@ -380,31 +395,33 @@ def _by_port(there: list[Held], port: int) -> list[Held]:
     return whole if any(one.owner.sure for one in whole) else there
 
 
-def _nearest(there: list[Held], place: str, host: str, clusters: Mapping[str, str]) -> Owner | None:
+def _nearest(there: list[Held], place: str, host: str, ours: Collection[str]) -> Owner | None:
     there = [one for one in there if not one.near or one.host == host]
     sure = [one for one in there if one.owner.sure]
     for near in (
         [one for one in there if place and one.place == place],
         [one for one in sure if host and one.host == host],
-        _of_cluster(sure, clusters.get(host, "")),
+        _of_clusters(sure, ours),
         [one for one in there if host and one.host == host],
         sure,
         there,
     ):
         if near:
-            return _only([one.owner for one in near])
+            return _only([one.owner for one in near], ours)
     return None
 
 
-def _of_cluster(sure: list[Held], cluster: str) -> list[Held]:
-    """What a cluster says is its own, and its nodes' hosts."""
-    own = [one for one in sure if cluster and one.owner.cluster == cluster]
+def _of_clusters(sure: list[Held], ours: Collection[str]) -> list[Held]:
+    """What clusters say is their own, and their nodes' hosts."""
+    own = [one for one in sure if one.owner.cluster in ours]
     nodes = {one.host for one in own if one.host}
     return [*own, *(one for one in sure if one.owner.kind == HOST and one.host in nodes)]
 
 
-def _only(owners: list[Owner]) -> Owner | None:
-    """The one that tells the most; None: there are several."""
+def _only(owners: list[Owner], ours: Collection[str]) -> Owner | None:
+    """The one that tells the most; of several the one that is of our clusters; None: there are several."""
     best = min(_RANK.get(one.kind, len(_RANK)) for one in owners)
     found = {one for one in owners if _RANK.get(one.kind, len(_RANK)) == best}
+    if len(found) > 1:
+        found = {one for one in found if one.cluster in ours}
     return found.pop() if len(found) == 1 else None

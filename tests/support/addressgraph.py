@@ -62,9 +62,9 @@ def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
     return NodeFact(f"{owner}/{name}", keys), EdgeFact(owner, f"{owner}/{name}", "ownership")
 
 
-def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
+def container(place: str, name: str, mode: str = "", **pod: str) -> tuple[Fact, ...]:
     tid = f"{H1}/container/{name}"
-    own: dict[str, Any] = {"ID": f"id-{name}", **({"Pod": pod} if pod else {})}
+    own: dict[str, Any] = {"ID": f"id-{name}", "NetworkMode": mode, **({"Pod": pod} if pod else {})}
     return NodeFact(tid, {"Type": "container", "Name": name, "Manager": "docker", "Container": own}), EdgeFact(
         place, tid, "ownership"
     )

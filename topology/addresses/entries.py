@@ -40,6 +40,7 @@ from topology.path.network import OWNERS, EdgeKeys, read_state
 K = TypeVar("K")
 
 _OVER = frozenset({"Succeeded", "Failed"})
+_JOINS = "container:"  # a container's network mode: it has another one's namespace
 _CLUSTER = frozenset({POD, SERVICE, NODE})
 _OF_SERVICES = frozenset({"kube-ipvs0", "nodelocaldns"})
 """Devices on which kube-proxy and NodeLocal DNSCache give services' addresses to every node: nobody has these."""
@@ -50,9 +51,10 @@ class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     namespace: str = ""
 
 
-class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod"}):
+class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod", "mode": "NetworkMode"}):
     id_: str = ""
     pod: _Pod = _Pod()
+    mode: str = ""
 
 
 class _Port(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -132,6 +134,14 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
+class _Inside:
+    """A container in a network namespace. ``guest``: it joined another one's."""
+
+    owner: Owner
+    guest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Claim:
     """Addresses that an object of a cluster says are its own, or that are known to be behind a port of a switch.
 
@@ -159,7 +169,7 @@ class Entries:
         self._at: dict[bytes, set[str]] = defaultdict(set)  # interfaces that have an address
         self._places: dict[str, _Place] = {}
         self._hosts: dict[str, str] = {}  # TIDs of hosts by name; empty where several have it
-        self._containers: dict[str, Owner] = {}
+        self._containers: dict[str, _Inside] = {}
         self._ownership: dict[str, tuple[str, str]] = {}  # edge → parent, child
         self._children: dict[str, set[str]] = defaultdict(set)
         self._parents: dict[str, set[str]] = defaultdict(set)
@@ -244,7 +254,7 @@ class Entries:
             owner = (
                 Owner(POD, pod.name, pod.namespace, state.host) if pod.name else Owner(CONTAINER, node.name, host=state.host)
             )
-            return self._container(id_, owner)
+            return self._container(id_, _Inside(owner, node.container.mode.startswith(_JOINS)))
         if node.k8s is not None and node.type in _CLUSTER:
             return self._object(id_, node, node.k8s)
         return set()
@@ -266,10 +276,10 @@ class Entries:
     def _of_place(self, id_: str) -> set[bytes]:
         return {address for one in self._interfaces.of(id_) for address in self._addresses.get(one.id, ())}
 
-    def _container(self, id_: str, owner: Owner) -> set[bytes]:
-        if self._containers.get(id_) == owner:
+    def _container(self, id_: str, told: _Inside) -> set[bytes]:
+        if self._containers.get(id_) == told:
             return set()
-        self._containers[id_] = owner
+        self._containers[id_] = told
         return self._around(id_)
 
     def _around(self, container: str) -> set[bytes]:
@@ -338,8 +348,6 @@ class Entries:
         claims = {id_: self._claims[id_] for id_ in self._claimed.get(address, ())}
         for id_, claim in claims.items():
             host = claim.host or self._hosts.get(claim.owner.host, "")
-            if claim.owner.kind == NODE and not self._has(host, address):  # another cluster's, by the same name
-                host = ""
             ports = claim.ports if address in claim.outside else ()
             yield Entry(address, "", host, claim.owner, at, self._overlays.networks(id_), ports)
         for id_ in self._at.get(address, ()):
@@ -350,11 +358,6 @@ class Entries:
                 owner = self._owner_of(interface.owner, host, claims.values())
                 yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_), near=place.near)
 
-    def _has(self, host: str, address: bytes) -> bool:
-        """Whether a host has an address in its own namespace."""
-        places = (self._places.get(self._interfaces.by_id[id_].owner) for id_ in self._at.get(address, ()))
-        return any(place is not None and place.tid == host for place in places)
-
     def _owner_of(self, id_: str, host: str, claims: Iterable[_Claim]) -> Owner:
         """Whose an address in a namespace is."""
         pods = [one.owner for one in claims if one.owner.kind == POD and self._hosts.get(one.owner.host, "") == host]
@@ -364,7 +367,8 @@ class Entries:
         if place.kind == HOST:
             return place
         inside = {self._containers[child] for child in self._children.get(id_, ()) if child in self._containers}
-        return _as_claimed(inside.pop(), claims) if len(inside) == 1 else place
+        owners = {one.owner for one in inside if not one.guest} or {one.owner for one in inside}
+        return _as_claimed(owners.pop(), claims) if len(owners) == 1 else place
 
 
 def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
