@@ -21,7 +21,7 @@ from topology.elements import node_id
 from topology.facts import Fact, Report, Source
 from topology.probes.containers.labels import LabelFilter
 from topology.probes.containers.translate import container_facts, namespace_fact, network_facts
-from topology.probes.containers.trust import is_of, user_of
+from topology.probes.containers.trust import as_believed, is_of, user_of
 
 _log = structlog.get_logger(__name__)
 
@@ -295,6 +295,7 @@ class ContainersProbe:
     ) -> None:
         if not self._may_tell(socket, container.id):
             return
+        container = as_believed(container, user_of(socket))
         before = self._containers.get(container.id)
         if before is not None and before.container.pid == container.pid and before.namespace:
             before.socket, before.container = socket, container
