@@ -59,7 +59,6 @@ type Frames = Observable<Answer<DataFrame[]>>;
 
 export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
   annotations = { getDefaultQuery: () => defaultQuery('changes') };
-  variables = new VariableSupport(this);
   readonly hub: HubClient;
   private words?: { until: number; found: Promise<Words> };
 
@@ -69,6 +68,7 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
   ) {
     super(settings);
     this.hub = new HubClient(settings.url ?? '');
+    this.variables = new VariableSupport(this);
   }
 
   getDefaultQuery(app: CoreApp): Partial<SkytrailQuery> {
@@ -85,7 +85,11 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
     return `${kind}: ${rest[kind] ?? gremlin ?? ''}`;
   }
 
-  interpolateVariablesInQueries(queries: SkytrailQuery[], scopedVars: ScopedVars, filters: AdHocVariableFilter[] = []): SkytrailQuery[] {
+  interpolateVariablesInQueries(
+    queries: SkytrailQuery[],
+    scopedVars: ScopedVars,
+    filters: AdHocVariableFilter[] = []
+  ): SkytrailQuery[] {
     return queries.map((query) => this.filled(query, scopedVars, filters));
   }
 
@@ -124,10 +128,16 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
 
   /** The query with the variables' values, and the conditions of the dashboard's filters. */
   private filled(query: SkytrailQuery, scopedVars: ScopedVars, filters: AdHocVariableFilter[]): SkytrailQuery {
-    const plain = (text?: string | number) => (text === undefined ? text : this.templates.replace(String(text), scopedVars));
+    const plain = (text?: string | number) =>
+      text === undefined ? text : this.templates.replace(String(text), scopedVars);
     return {
       ...query,
-      gremlin: query.gremlin && withConditions(interpolated(query.gremlin, (one) => this.valueOf(one, scopedVars)), filters),
+      gremlin:
+        query.gremlin &&
+        withConditions(
+          interpolated(query.gremlin, (one) => this.valueOf(one, scopedVars)),
+          filters
+        ),
       conversation: plain(query.conversation),
       source: plain(query.source),
       destination: plain(query.destination),
@@ -165,7 +175,13 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
     timeseries: ({ query, text, period, id, request }) => {
       const { text: whole, named: names, of: kind } = measured(text);
       const named$ = names ? this.ask(names, 'range', period, id('names')) : of({ data: [], notices: [] });
-      const options = { ...query, from: period.from, to: period.to, interval: request.intervalMs, sampled: kind !== 'flows' };
+      const options = {
+        ...query,
+        from: period.from,
+        to: period.to,
+        interval: request.intervalMs,
+        sampled: kind !== 'flows',
+      };
       return forkJoin([this.ask(whole, 'range', period, id()), named$]).pipe(
         map(([metrics, found]) => ({
           data: seriesFrames(metricsOf(metrics.data), found.data as Array<Element | Flow>, options),
@@ -184,7 +200,13 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
 
     path: ({ query, period, views, id }) => {
       const { source, destination, port, protocol, moment } = query;
-      const asked = { src: source?.trim(), dst: destination?.trim(), port, proto: protocol, at: atOf(moment ?? 'end', period) };
+      const asked = {
+        src: source?.trim(),
+        dst: destination?.trim(),
+        port,
+        proto: protocol,
+        at: atOf(moment ?? 'end', period),
+      };
       return this.hub.path(asked, id()).pipe(made((path) => pathFrames(path, views, this.targets())));
     },
 
@@ -199,7 +221,10 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
         map(([nodes, edges]) => {
           const found = elementsOf(nodes.data);
           const every = [...found, ...elementsOf(edges.data)];
-          return { data: changeFrames(changesOf(every, period.from, period.to), namesOf(found)), notices: nodes.notices };
+          return {
+            data: changeFrames(changesOf(every, period.from, period.to), namesOf(found)),
+            notices: nodes.notices,
+          };
         })
       );
     },
@@ -220,7 +245,10 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
   }
 
   /** The values that a variable's query gives, each once; of elements their names. */
-  async metricFindQuery(query: SkytrailVariableQuery | string, options: LegacyMetricFindQueryOptions = {}): Promise<MetricFindValue[]> {
+  async metricFindQuery(
+    query: SkytrailVariableQuery | string,
+    options: LegacyMetricFindQueryOptions = {}
+  ): Promise<MetricFindValue[]> {
     const text = typeof query === 'string' ? query : query.gremlin;
     if (!text?.trim()) {
       return [];
@@ -268,7 +296,12 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
       }
       const { store, Agents, version } = status;
       const agents = Object.values(Agents ?? {}).filter((agent) => agent.IsConnected).length;
-      const waiting = await firstValueFrom(this.hub.readiness().pipe(map((answer) => answer.data.waiting), catchError(() => of({}))));
+      const waiting = await firstValueFrom(
+        this.hub.readiness().pipe(
+          map((answer) => answer.data.waiting),
+          catchError(() => of({}))
+        )
+      );
       const waits = Object.entries(waiting).map(([part, reason]) => `; ${part} waits: ${reason}`);
       return {
         status: 'success',
@@ -288,7 +321,7 @@ const NEEDS: Record<Kind, (query: SkytrailQuery) => string | undefined> = {
   flows: (query) => query.gremlin?.trim(),
   trace: (query) => query.conversation?.trim(),
   path: (query) => query.source?.trim() && query.destination?.trim(),
-  changes: (query) => query.gremlin?.trim() ?? (query.comparison === 'ends' ? 'ends' : undefined),
+  changes: (query) => query.gremlin?.trim() || (query.comparison === 'ends' ? 'ends' : undefined),
 };
 
 /** An answer as frames. */
@@ -334,7 +367,9 @@ function metricsOf(answer: unknown): Metrics {
   if (Array.isArray(answer)) {
     return answer;
   }
-  throw new Error("the query gives no metrics over time: take Table, or a query as G.V().Has('Name', 'eth0').Metrics()");
+  throw new Error(
+    "the query gives no metrics over time: take Table, or a query as G.V().Has('Name', 'eth0').Metrics()"
+  );
 }
 
 function choiceOf(value: Json): MetricFindValue[] {
@@ -346,5 +381,7 @@ function choiceOf(value: Json): MetricFindValue[] {
 }
 
 function eachOnce(values: MetricFindValue[]): MetricFindValue[] {
-  return [...new Map(values.map((one) => [one.text, one])).values()].sort((a, b) => a.text.localeCompare(b.text, undefined, { numeric: true }));
+  return [...new Map(values.map((one) => [one.text, one])).values()].sort((a, b) =>
+    a.text.localeCompare(b.text, undefined, { numeric: true })
+  );
 }

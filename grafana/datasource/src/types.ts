@@ -52,15 +52,22 @@ export interface SkytrailVariableQuery extends DataQuery {
   gremlin: string;
 }
 
-/** jsonData of a data source. */
+/** jsonData of a data source. What begins with `tls`, and `serverName`, is Grafana's own: its proxy reads it. */
 export interface SkytrailOptions extends DataSourceJsonData {
   /** The data source that has the traces (Tempo, Jaeger): a flow's tracking ID links there. Without it, to our own trace. */
   tracesUid?: string;
+  tlsAuthWithCACert?: boolean;
+  tlsAuth?: boolean;
+  tlsSkipVerify?: boolean;
+  serverName?: string;
 }
 
 /** Kept by Grafana's server, which adds it to what it passes on. */
 export interface SkytrailSecrets {
   token?: string;
+  tlsCACert?: string;
+  tlsClientCert?: string;
+  tlsClientKey?: string;
 }
 
 /** Default texts, by kind. */

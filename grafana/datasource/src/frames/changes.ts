@@ -61,8 +61,12 @@ const TIMES: Record<Change['kind'], (element: Element) => number> = {
 /** What lists and maps hold is compared as it is written; the hub writes equal ones alike. */
 function changedKeys(before: Element, after: Element): Change['keys'] {
   const keys = new Set([...Object.keys(before.Metadata), ...Object.keys(after.Metadata)]);
-  const changed = [...keys].filter((key) => !VOLATILE.has(key) && written(before.Metadata[key]) !== written(after.Metadata[key]));
-  return Object.fromEntries(changed.sort().map((key) => [key, [before.Metadata[key] ?? null, after.Metadata[key] ?? null]]));
+  const changed = [...keys].filter(
+    (key) => !VOLATILE.has(key) && written(before.Metadata[key]) !== written(after.Metadata[key])
+  );
+  return Object.fromEntries(
+    changed.sort().map((key) => [key, [before.Metadata[key] ?? null, after.Metadata[key] ?? null]])
+  );
 }
 
 /** Shown now, and no part of any revision. */
@@ -77,7 +81,12 @@ export function changeFrames(changes: Change[], names: Map<string, string>): Dat
   const kept = changes.slice(-MOST_CHANGES);
   const notices: QueryResultMetaNotice[] =
     kept.length < changes.length
-      ? [{ severity: 'warning', text: `${changes.length} changes: the latest ${MOST_CHANGES} are shown. Ask for fewer by Has(), or a shorter time` }]
+      ? [
+          {
+            severity: 'warning',
+            text: `${changes.length} changes: the latest ${MOST_CHANGES} are shown. Ask for fewer by Has(), or a shorter time`,
+          },
+        ]
       : [];
   const fields = [
     { name: 'time', type: FieldType.time, values: kept.map((one) => one.time) },

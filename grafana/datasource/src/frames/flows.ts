@@ -13,7 +13,8 @@ interface Column {
 }
 
 const at = (key: string) => (flow: Flow) => valueAt(flow, key);
-const sum = (first: string, second: string) => (flow: Flow) => Number(valueAt(flow, first) ?? 0) + Number(valueAt(flow, second) ?? 0);
+const sum = (first: string, second: string) => (flow: Flow) =>
+  Number(valueAt(flow, first) ?? 0) + Number(valueAt(flow, second) ?? 0);
 const whose = (end: 'A' | 'B') => (flow: Flow) =>
   valueAt(flow, `Owner.${end}.Name`) ?? valueAt(flow, `Container.${end}.Name`) ?? valueAt(flow, `Process.${end}.Name`);
 

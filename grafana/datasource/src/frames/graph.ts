@@ -94,9 +94,21 @@ function nodesFrame(nodes: Element[], { mainStat, secondaryStat, targets }: Grap
   const types = nodes.map((node) => shown(node.Metadata.Type));
   const arcs = nodes.map((node, at) => arcOf(types[at], shown(node.Metadata.State)));
   return graphFrame('nodes', [
-    { ...text(Names.id, nodes.map((node) => node.ID)), config: { links: nodeLinks(targets) } },
-    text(Names.title, nodes.map((node) => shown(node.Metadata.Name) || node.ID)),
-    text(Names.subTitle, nodes.map((node, at) => [types[at], node.Host].filter(Boolean).join(' · '))),
+    {
+      ...text(
+        Names.id,
+        nodes.map((node) => node.ID)
+      ),
+      config: { links: nodeLinks(targets) },
+    },
+    text(
+      Names.title,
+      nodes.map((node) => shown(node.Metadata.Name) || node.ID)
+    ),
+    text(
+      Names.subTitle,
+      nodes.map((node, at) => [types[at], node.Host].filter(Boolean).join(' · '))
+    ),
     text(Names.mainStat, nodes.map(mainStat ? (node) => shown(valueOf(node, mainStat)) : firstOf)),
     text(Names.secondaryStat, nodes.map(secondaryStat ? (node) => shown(valueOf(node, secondaryStat)) : trafficOf)),
     text(Names.icon, types.map(iconOf)),
@@ -114,13 +126,31 @@ function edgesFrame(edges: Element[]): DataFrame {
   const relations = edges.map((edge) => shown(edge.Metadata.RelationType));
   const lines = relations.map(lineOf);
   return graphFrame('edges', [
-    text(Names.id, edges.map((edge) => edge.ID)),
-    text(Names.source, edges.map((edge) => edge.Parent!)),
-    text(Names.target, edges.map((edge) => edge.Child!)),
+    text(
+      Names.id,
+      edges.map((edge) => edge.ID)
+    ),
+    text(
+      Names.source,
+      edges.map((edge) => edge.Parent!)
+    ),
+    text(
+      Names.target,
+      edges.map((edge) => edge.Child!)
+    ),
     text(Names.mainStat, relations),
-    text(Names.secondaryStat, edges.map(({ Metadata }) => shown(Metadata.VNI ?? Metadata.Gateway ?? Metadata.Port))),
-    text(Names.color, lines.map((line) => line.color)),
-    text(Names.strokeDasharray, lines.map((line) => line.dashes)),
+    text(
+      Names.secondaryStat,
+      edges.map(({ Metadata }) => shown(Metadata.VNI ?? Metadata.Gateway ?? Metadata.Port))
+    ),
+    text(
+      Names.color,
+      lines.map((line) => line.color)
+    ),
+    text(
+      Names.strokeDasharray,
+      lines.map((line) => line.dashes)
+    ),
     { name: Names.thickness, type: FieldType.number, values: lines.map((line) => line.thickness), config: {} },
     ...details(edges, EDGE_DETAILS),
   ]);

@@ -32,7 +32,10 @@ export function traceLinks({ own, traces }: Targets): Array<DataLink<DataQuery>>
     return [way];
   }
   const query = { refId: 'A', queryType: 'traceql', query: '${__value.raw}' };
-  return [{ title: 'Spans', url: '', internal: { datasourceUid: traces.uid, datasourceName: traces.name, query } }, way];
+  return [
+    { title: 'Spans', url: '', internal: { datasourceUid: traces.uid, datasourceName: traces.name, query } },
+    way,
+  ];
 }
 
 /** Of a node by its ID. */

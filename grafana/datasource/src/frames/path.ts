@@ -72,7 +72,13 @@ function graph(ways: Path[], targets: Targets): DataFrame[] {
     way.Hops.slice(1).forEach((hop, at) => edges.push(edge(`${name} ${at + 1}`, way.Hops[at], hop, name)));
     const last = way.Hops.at(-1);
     const id = `end ${name}`;
-    ends.push({ id, title: ENDINGS[way.End.Kind].mark, subtitle: way.End.Reason, color: ENDINGS[way.End.Kind].color, arrives: way.End.Kind === 'arrives' });
+    ends.push({
+      id,
+      title: ENDINGS[way.End.Kind].mark,
+      subtitle: way.End.Reason,
+      color: ENDINGS[way.End.Kind].color,
+      arrives: way.End.Kind === 'arrives',
+    });
     if (last) {
       const color = ENDINGS[way.End.Kind].color;
       edges.push({ id: `${name} end`, source: last.ID, target: id, main: '', color, dashes: '' });
@@ -81,14 +87,29 @@ function graph(ways: Path[], targets: Targets): DataFrame[] {
   const nodes = [...hops.values()];
   return [
     graphFrame('nodes', [
-      { ...text(Names.id, [...nodes.map((hop) => hop.ID), ...ends.map((end) => end.id)]), config: { links: nodeLinks(targets) } },
+      {
+        ...text(Names.id, [...nodes.map((hop) => hop.ID), ...ends.map((end) => end.id)]),
+        config: { links: nodeLinks(targets) },
+      },
       text(Names.title, [...nodes.map((hop) => hop.Interface), ...ends.map((end) => end.title)]),
-      text(Names.subTitle, [...nodes.map((hop) => [hop.Namespace, hop.Host].filter(Boolean).join(' on ')), ...ends.map((end) => end.subtitle)]),
+      text(Names.subTitle, [
+        ...nodes.map((hop) => [hop.Namespace, hop.Host].filter(Boolean).join(' on ')),
+        ...ends.map((end) => end.subtitle),
+      ]),
       text(Names.mainStat, [...nodes.map((hop) => hop.Kind), ...ends.map(() => '')]),
       text(Names.secondaryStat, [...nodes.map((hop) => (hop.MTU ? `MTU ${hop.MTU}` : '')), ...ends.map(() => '')]),
-      text(Names.icon, [...nodes.map((hop) => iconOf(hop.Kind)), ...ends.map((end) => (end.arrives ? 'check-circle' : 'exclamation-triangle'))]),
-      text(Names.color, [...nodes.map((hop) => (hop.State === 'DOWN' ? 'red' : 'blue')), ...ends.map((end) => end.color)]),
-      { ...text(`${Names.detail}decision`, [...nodes.map((hop) => hop.Decision), ...ends.map((end) => end.subtitle)]), config: { displayName: 'Why' } },
+      text(Names.icon, [
+        ...nodes.map((hop) => iconOf(hop.Kind)),
+        ...ends.map((end) => (end.arrives ? 'check-circle' : 'exclamation-triangle')),
+      ]),
+      text(Names.color, [
+        ...nodes.map((hop) => (hop.State === 'DOWN' ? 'red' : 'blue')),
+        ...ends.map((end) => end.color),
+      ]),
+      {
+        ...text(`${Names.detail}decision`, [...nodes.map((hop) => hop.Decision), ...ends.map((end) => end.subtitle)]),
+        config: { displayName: 'Why' },
+      },
     ]),
     edgeFrame(edges),
   ];
@@ -125,12 +146,30 @@ function edge(id: string, from: Hop, to: Hop, way: string): Edge {
 
 export function edgeFrame(edges: Edge[]): DataFrame {
   return graphFrame('edges', [
-    text(Names.id, edges.map((one) => one.id)),
-    text(Names.source, edges.map((one) => one.source)),
-    text(Names.target, edges.map((one) => one.target)),
-    text(Names.mainStat, edges.map((one) => one.main)),
-    text(Names.color, edges.map((one) => one.color)),
-    text(Names.strokeDasharray, edges.map((one) => one.dashes)),
+    text(
+      Names.id,
+      edges.map((one) => one.id)
+    ),
+    text(
+      Names.source,
+      edges.map((one) => one.source)
+    ),
+    text(
+      Names.target,
+      edges.map((one) => one.target)
+    ),
+    text(
+      Names.mainStat,
+      edges.map((one) => one.main)
+    ),
+    text(
+      Names.color,
+      edges.map((one) => one.color)
+    ),
+    text(
+      Names.strokeDasharray,
+      edges.map((one) => one.dashes)
+    ),
     { name: Names.thickness, type: FieldType.number, values: edges.map(() => 2), config: {} },
   ]);
 }

@@ -34,24 +34,37 @@ export function seriesFrames(metrics: Metrics, named: Array<Element | Flow>, opt
   const byId = new Map(named.map((one) => [isElement(one) ? one.ID : shown(one.UUID), one]));
   const wanted = options.metrics?.length ? options.metrics : DEFAULTS;
   const width = Math.max(1000, options.interval);
-  const every = metrics.flatMap((one) => Object.entries(one)).flatMap(([id, samples]) => {
-    const names = wanted.filter((name) => !TIMES.has(name) && samples.some((sample) => name in sample));
-    const bins = binned(samples, names, options, width);
-    return names.map((name) => ({ id, name, values: bins.values.get(name)!, times: bins.times, total: bins.totals.get(name)! }));
-  });
+  const every = metrics
+    .flatMap((one) => Object.entries(one))
+    .flatMap(([id, samples]) => {
+      const names = wanted.filter((name) => !TIMES.has(name) && samples.some((sample) => name in sample));
+      const bins = binned(samples, names, options, width);
+      return names.map((name) => ({
+        id,
+        name,
+        values: bins.values.get(name)!,
+        times: bins.times,
+        total: bins.totals.get(name)!,
+      }));
+    });
   const shownOnes = [...every].sort((a, b) => b.total - a.total).slice(0, MOST_SERIES);
   const kept = new Set(shownOnes);
-  const frames = every.filter((one) => kept.has(one)).map(({ id, name, values, times }) => {
-    const labels = labelsOf(byId.get(id), id, name);
-    const config = { unit: UNITS.find(([fits]) => fits.test(name))![1], displayNameFromDS: called(options.legend, byId.get(id), labels) };
-    return createDataFrame({
-      fields: [
-        { name: 'Time', type: FieldType.time, values: times, config: { interval: width } },
-        { name: 'Value', type: FieldType.number, values, labels, config },
-      ],
-      meta: { type: DataFrameType.TimeSeriesMulti, preferredVisualisationType: 'graph' },
+  const frames = every
+    .filter((one) => kept.has(one))
+    .map(({ id, name, values, times }) => {
+      const labels = labelsOf(byId.get(id), id, name);
+      const config = {
+        unit: UNITS.find(([fits]) => fits.test(name))![1],
+        displayNameFromDS: called(options.legend, byId.get(id), labels),
+      };
+      return createDataFrame({
+        fields: [
+          { name: 'Time', type: FieldType.time, values: times, config: { interval: width } },
+          { name: 'Value', type: FieldType.number, values, labels, config },
+        ],
+        meta: { type: DataFrameType.TimeSeriesMulti, preferredVisualisationType: 'graph' },
+      });
     });
-  });
   if (frames.length && every.length > MOST_SERIES) {
     frames[0].meta = { ...frames[0].meta, notices: [tooMany(every.length)] };
   }
@@ -72,7 +85,12 @@ function labelsOf(one: Element | Flow | undefined, id: string, metric: string): 
     return { Host: one.Host, Name: shown(one.Metadata.Name), ID: id, Metric: metric };
   }
   const ends = Object.fromEntries(
-    ['A', 'B'].map((end) => [end, [shown(valueAt(one, `Network.${end}`) ?? valueAt(one, `Link.${end}`)), shown(valueAt(one, `Transport.${end}`))].filter(Boolean).join(' ')])
+    ['A', 'B'].map((end) => [
+      end,
+      [shown(valueAt(one, `Network.${end}`) ?? valueAt(one, `Link.${end}`)), shown(valueAt(one, `Transport.${end}`))]
+        .filter(Boolean)
+        .join(' '),
+    ])
   );
   return { ...ends, Application: shown(one.Application), TrackingID: shown(one.TrackingID), ID: id, Metric: metric };
 }
@@ -80,7 +98,10 @@ function labelsOf(one: Element | Flow | undefined, id: string, metric: string): 
 /** What a series is called: `{{Key}}` are the labels or what the element has at that key. */
 function called(legend: string | undefined, one: Element | Flow | undefined, labels: Labels): string {
   if (legend) {
-    return legend.replace(/\{\{\s*([^}]+?)\s*\}\}/g, (_, key: string) => labels[key] ?? (one ? shown(isElement(one) ? valueOf(one, key) : valueAt(one, key)) : ''));
+    return legend.replace(
+      /\{\{\s*([^}]+?)\s*\}\}/g,
+      (_, key: string) => labels[key] ?? (one ? shown(isElement(one) ? valueOf(one, key) : valueAt(one, key)) : '')
+    );
   }
   if (labels.A) {
     return `${labels.A} → ${labels.B} ${labels.Metric}`;
@@ -107,7 +128,9 @@ function binned(samples: Metric[], names: string[], { from, to, sampled }: Serie
   const [since, until] = sampled ? [begin, end] : [from, to];
   const [first, last] = [slice(begin), slice(end)];
   const times = Array.from({ length: count }, (_, at) => origin + at * width);
-  const values = new Map(names.map((name) => [name, times.map((_, at) => (at >= first && at <= last ? 0 : null)) as Array<number | null>]));
+  const values = new Map(
+    names.map((name) => [name, times.map((_, at) => (at >= first && at <= last ? 0 : null)) as Array<number | null>])
+  );
   const totals = new Map(names.map((name) => [name, 0]));
 
   function slice(when: number): number {

@@ -30,7 +30,12 @@ export function tableFrame(name: string, rows: Row[]): DataFrame {
   const keys = new Set<string>(rows.flatMap((row) => Object.keys(row)));
   const inner = [...keys].filter((key) => !FIRST.includes(key) && !LAST.includes(key));
   const ordered = [...FIRST.filter((key) => keys.has(key)), ...inner, ...LAST.filter((key) => keys.has(key))];
-  const fields = ordered.map((key) => column(key, rows.map((row) => row[key])));
+  const fields = ordered.map((key) =>
+    column(
+      key,
+      rows.map((row) => row[key])
+    )
+  );
   const used = fields.filter((field) => field.values.some((value) => value !== null));
   return createDataFrame({ name, fields: used, meta: { preferredVisualisationType: 'table' } });
 }
@@ -39,7 +44,10 @@ export function tableFrame(name: string, rows: Row[]): DataFrame {
 export function column(name: string, values: Array<Json | undefined>): Omit<Field, 'state'> {
   const there = values.filter((value) => value !== null && value !== undefined);
   const type = TYPES.find(([, fits]) => there.every((value) => fits(value, name)))?.[0] ?? FieldType.string;
-  const cells = type === FieldType.string ? values.map((value) => (value === null || value === undefined ? null : shown(value))) : values.map((value) => value ?? null);
+  const cells =
+    type === FieldType.string
+      ? values.map((value) => (value === null || value === undefined ? null : shown(value)))
+      : values.map((value) => value ?? null);
   return { name, type, values: cells, config: {} };
 }
 
@@ -64,14 +72,18 @@ function rowsOfItem(item: Json, at: number): Row[] {
     return [rowOfElement(item)];
   }
   if (Array.isArray(item)) {
-    return item.flatMap((one, place) => rowsOfItem(one, place).map((row) => ({ Path: at + 1, Place: place + 1, ...row })));
+    return item.flatMap((one, place) =>
+      rowsOfItem(one, place).map((row) => ({ Path: at + 1, Place: place + 1, ...row }))
+    );
   }
   if (!isMap(item)) {
     return [{ Value: item }];
   }
   const values = Object.values(item);
   const byId = values.length > 0 && values.every((value) => Array.isArray(value) && value.every(isMap));
-  return byId ? Object.entries(item).flatMap(([id, found]) => (found as JsonMap[]).map((one) => ({ ID: id, ...flat(one) }))) : [flat(item)];
+  return byId
+    ? Object.entries(item).flatMap(([id, found]) => (found as JsonMap[]).map((one) => ({ ID: id, ...flat(one) })))
+    : [flat(item)];
 }
 
 /** Metadata without what is itself a map or a list of maps: ValueMap() asks for these. */

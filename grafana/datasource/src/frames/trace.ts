@@ -57,7 +57,9 @@ function table(trace: Trace): DataFrame {
         TTL: point.TTL || null,
         'Since the point before': point.Since,
         'Round trip from the host before': point.RoundTrip,
-        Tunnel: point.Tunnel ? `${point.Tunnel.Kind} ${point.Tunnel.Number} ${point.Tunnel.Source} → ${point.Tunnel.Destination}` : '',
+        Tunnel: point.Tunnel
+          ? `${point.Tunnel.Kind} ${point.Tunnel.Number} ${point.Tunnel.Source} → ${point.Tunnel.Destination}`
+          : '',
         Source: point.Source,
         Destination: point.Destination,
         Lost: lossAfter(way, at)?.Text ?? '',
@@ -95,14 +97,28 @@ function graph(trace: Trace): DataFrame[] {
     way.Points.forEach((point) => places.set(idOf(point), { id: idOf(point), point }));
     way.Points.slice(1).forEach((point, at) => {
       const main = point.Since === null ? '' : `+${formattedValueToString(nanoseconds(point.Since))}`;
-      edges.push({ id: `${name} ${at + 1}`, source: idOf(way.Points[at]), target: idOf(point), main, color, dashes: point.Tunnel ? '8 3' : '' });
+      edges.push({
+        id: `${name} ${at + 1}`,
+        source: idOf(way.Points[at]),
+        target: idOf(point),
+        main,
+        color,
+        dashes: point.Tunnel ? '8 3' : '',
+      });
     });
     way.Losses.forEach((loss, at) => {
       const id = `lost ${name} ${at + 1}`;
       losses.push({ id, text: loss.Text, reasons: loss.Causes.map((cause) => cause.Reason).join(', ') });
       const from = loss.After ?? loss.Before;
       if (from !== null && way.Points[from]) {
-        edges.push({ id: `${id} edge`, source: idOf(way.Points[from]), target: id, main: '', color: 'red', dashes: '2 2' });
+        edges.push({
+          id: `${id} edge`,
+          source: idOf(way.Points[from]),
+          target: id,
+          main: '',
+          color: 'red',
+          dashes: '2 2',
+        });
       }
     });
   }
@@ -111,13 +127,25 @@ function graph(trace: Trace): DataFrame[] {
     graphFrame('nodes', [
       text(Names.id, [...places.keys(), ...losses.map((loss) => loss.id)]),
       text(Names.title, [...points.map((point) => point.Interface), ...losses.map((loss) => loss.reasons || 'lost')]),
-      text(Names.subTitle, [...points.map((point) => [point.Namespace, point.Host].filter(Boolean).join(' on ')), ...losses.map((loss) => loss.text)]),
+      text(Names.subTitle, [
+        ...points.map((point) => [point.Namespace, point.Host].filter(Boolean).join(' on ')),
+        ...losses.map((loss) => loss.text),
+      ]),
       text(Names.mainStat, [...points.map((point) => `${point.Packets} packets`), ...losses.map(() => '')]),
-      text(Names.secondaryStat, [...points.map((point) => formattedValueToString(bytes(point.Bytes))), ...losses.map(() => '')]),
+      text(Names.secondaryStat, [
+        ...points.map((point) => formattedValueToString(bytes(point.Bytes))),
+        ...losses.map(() => ''),
+      ]),
       text(Names.icon, [...points.map((point) => iconOf(point.Type)), ...losses.map(() => 'exclamation-triangle')]),
       text(Names.color, [...points.map(() => 'green'), ...losses.map(() => 'red')]),
-      { ...text(`${Names.detail}source`, [...points.map((point) => point.Source), ...losses.map(() => '')]), config: { displayName: 'Source' } },
-      { ...text(`${Names.detail}destination`, [...points.map((point) => point.Destination), ...losses.map(() => '')]), config: { displayName: 'Destination' } },
+      {
+        ...text(`${Names.detail}source`, [...points.map((point) => point.Source), ...losses.map(() => '')]),
+        config: { displayName: 'Source' },
+      },
+      {
+        ...text(`${Names.detail}destination`, [...points.map((point) => point.Destination), ...losses.map(() => '')]),
+        config: { displayName: 'Destination' },
+      },
     ]),
     edgeFrame(edges),
   ];

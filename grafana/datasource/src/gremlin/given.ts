@@ -41,7 +41,20 @@ const GIVES: Record<string, Given> = {
 
 /** Steps that order, cut or end what came before: conditions of others stand in front of them. */
 const CLOSING = [
-  ...['Sort', 'Limit', 'Range', 'Dedup', 'Count', 'Values', 'ValueMap', 'Keys', 'Sum', 'Metrics', 'Aggregates', 'Sockets'],
+  ...[
+    'Sort',
+    'Limit',
+    'Range',
+    'Dedup',
+    'Count',
+    'Values',
+    'ValueMap',
+    'Keys',
+    'Sum',
+    'Metrics',
+    'Aggregates',
+    'Sockets',
+  ],
   ...['SubGraph', 'ShortestPathTo', 'NextHop', 'Group', 'MoreThan', 'RawPackets', 'BPF', 'As', 'Select'],
 ];
 
@@ -101,7 +114,9 @@ export function withConditions(text: string, conditions: Condition[]): string {
   const said = fitting.map((one) => {
     const predicate = PREDICATES[one.operator];
     if (!predicate) {
-      throw new Error(`the filter's operator ${one.operator} is not known here: use ${Object.keys(PREDICATES).join(', ')}`);
+      throw new Error(
+        `the filter's operator ${one.operator} is not known here: use ${Object.keys(PREDICATES).join(', ')}`
+      );
     }
     const key = kind === 'flows' ? one.key.slice(FLOW_PREFIX.length) : one.key;
     return `.Has(${literal(key)}, ${predicate(one)})`;
@@ -114,7 +129,9 @@ export function withConditions(text: string, conditions: Condition[]): string {
 export function asGraph(text: string): string {
   const chain = chainOf(text);
   const kind = given(chain.steps);
-  return chain.dialect === 'skydive' && ['nodes', 'edges', 'paths'].includes(kind) ? `${text.trimEnd()}.SubGraph()` : text;
+  return chain.dialect === 'skydive' && ['nodes', 'edges', 'paths'].includes(kind)
+    ? `${text.trimEnd()}.SubGraph()`
+    : text;
 }
 
 /** A text about metrics, and what they are of. */

@@ -75,7 +75,9 @@ function joined({ values, formatted }: Value, pattern: boolean, written: string)
     return plain[0];
   }
   if (!pattern) {
-    throw new Error(`${written} has ${plain.length} values, and here stands one: write Within(${written}), or Regex('${written}')`);
+    throw new Error(
+      `${written} has ${plain.length} values, and here stands one: write Within(${written}), or Regex('${written}')`
+    );
   }
   return `(${plain.join('|')})`;
 }

@@ -4,7 +4,19 @@ import { QueryResultMetaNotice } from '@grafana/data';
 import { BackendSrvRequest, getBackendSrv, isFetchError } from '@grafana/runtime';
 import { Observable, catchError, map, throwError } from 'rxjs';
 
-import { Difference, Element, GremlinAnswer, Json, Owner, Path, Readiness, Status, Trace, ValuesOfKey, Words } from './answers';
+import {
+  Difference,
+  Element,
+  GremlinAnswer,
+  Json,
+  Owner,
+  Path,
+  Readiness,
+  Status,
+  Trace,
+  ValuesOfKey,
+  Words,
+} from './answers';
 import { elementsOf } from './graphson';
 
 /** What is answered, and what is to be said beside it. */
