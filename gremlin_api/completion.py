@@ -10,18 +10,18 @@ from typing import Any, TypeAlias
 from gremlin_api.errors import TraversalError
 from gremlin_api.language import grammar, skydive
 from gremlin_api.language.skydive import render_skydive
-from gremlin_api.language.syntax import Predicate, Step
+from gremlin_api.language.syntax import EnumValue, Predicate, Step
 from gremlin_api.skydive.answering import SkydiveAnswerer
 from skytrail.errors import UsageError
 
 Scalar: TypeAlias = "str | int | float | bool"
 
-LOOKED_AT: Mapping[str, tuple[Step, int]] = {
-    "nodes": (Step("V"), 20_000),
-    "edges": (Step("E"), 20_000),
-    "flows": (Step("Flows"), 1_000),
+LOOKED_AT: Mapping[str, tuple[tuple[Step, ...], int]] = {
+    "nodes": ((Step("V"),), 20_000),
+    "edges": ((Step("E"),), 20_000),
+    "flows": ((Step("At", (EnumValue("Time", "NOW"), 300)), Step("Flows")), 1_000),
 }
-"""Whose keys and values are told, and how many of them are looked at for one answer."""
+"""Whose keys and values are told, and how many of them are looked at for one answer; flows of the last minutes."""
 
 MOST = 200
 """Values that one answer tells."""
@@ -87,7 +87,7 @@ class Completer:
     def _keys(self, of: str, cancelled: threading.Event) -> list[Scalar]:
         source, many = LOOKED_AT[of]
         try:
-            return self._asked((of,), (source, Step("Limit", (many,)), Step("Keys")), cancelled).items
+            return self._asked((of,), (*source, Step("Limit", (many,)), Step("Keys")), cancelled).items
         except (UsageError, TraversalError):
             if of != "flows" or cancelled.is_set():
                 raise
@@ -96,7 +96,7 @@ class Completer:
     def _values(self, of: str, key: str, prefix: str, cancelled: threading.Event) -> _Found:
         source, many = LOOKED_AT[of]
         narrowed = Step("Has", (key, Predicate("Regex", (f"{_quoted(prefix)}.*",)))) if prefix else Step("HasKey", (key,))
-        return self._asked((of, key, prefix), (source, narrowed, Step("Limit", (many,)), Step("Values", (key,))), cancelled)
+        return self._asked((of, key, prefix), (*source, narrowed, Step("Limit", (many,)), Step("Values", (key,))), cancelled)
 
     def _asked(self, kept_as: tuple[str, ...], steps: tuple[Step, ...], cancelled: threading.Event) -> _Found:
         now = self._clock()

@@ -216,8 +216,9 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
           .diff({ from: period.from, to: atOf('end', period) }, id())
           .pipe(made((found) => changeFrames(changesBetween(found), new Map())));
       }
+      const nodes$ = this.ask(text, 'range', period, id());
       const edges$ = query.edges ? this.ask(`${text}.BothE()`, 'range', period, id('edges')) : of({ data: [] });
-      return forkJoin([this.ask(text, 'range', period, id()), edges$]).pipe(
+      return forkJoin([nodes$, edges$]).pipe(
         map(([nodes, edges]) => {
           const found = elementsOf(nodes.data);
           const every = [...found, ...elementsOf(edges.data)];

@@ -73,7 +73,7 @@ function rowsOfItem(item: Json, at: number): Row[] {
   }
   if (Array.isArray(item)) {
     return item.flatMap((one, place) =>
-      rowsOfItem(one, place).map((row) => ({ Path: at + 1, Place: place + 1, ...row }))
+      rowsOfItem(one, place).map((row) => ({ Way: at + 1, Place: place + 1, ...row }))
     );
   }
   if (!isMap(item)) {

@@ -113,7 +113,7 @@ export function worded(error: unknown): string {
   }
   const { data, status, statusText } = error;
   const said = [data?.error, data?.message, data].find((one) => typeof one === 'string' && one !== statusText);
-  const text = String(said ?? statusText ?? `HTTP ${status}`).trim();
+  const text = String(said || statusText || `HTTP ${status}`).trim();
   if (status === 401 || AUTHENTICATION.test(text)) {
     return 'the hub does not know who asks: set a token in the settings of the data source (skytrail token, role read)';
   }
