@@ -1,6 +1,6 @@
-"""Records what a real hub answers to the data source's questions, for its tests without one: ``python -m support.grafanarecording``.
+"""Records what a real hub answers to the data source's questions: ``python -m support.grafanarecording`` (root).
 
-Root. A laboratory of two hosts is built; what is written is of it alone, and nothing of the machine.
+A laboratory of two hosts is built; what is written is of it alone, and nothing of the machine.
 """
 
 from __future__ import annotations

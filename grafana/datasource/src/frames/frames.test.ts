@@ -487,11 +487,13 @@ describe('changes', () => {
   });
 
   it('are what is other at the end than at the beginning', () => {
-    const found = changesBetween(recorded<Difference[]>('diff'));
+    const differences = recorded<Difference[]>('diff');
+    const { Ends, Metadata } = differences.find((one) => one.Element.Parent)!.Element;
+    const found = changesBetween(differences);
     const [frame] = changeFrames(found, new Map());
     expectFrame(frame);
     expect(frame).toHaveLength(12);
-    expect(valuesOf(frame, 'title')).toContain('a2 –ownership→ lo added');
+    expect(valuesOf(frame, 'title')).toContain(`${Ends![0]} –${Metadata.RelationType}→ ${Ends![1]} added`);
     const changed: Difference = {
       Change: 'changed',
       Element: element('n', { Name: 'x' }, { UpdatedAt: 1e12 + 7 }),

@@ -22,10 +22,10 @@ const TOKEN = new RegExp(
     `(?<string>"(?:[^"\\\\]|\\\\[^])*(?:"|\\\\?$)|'(?:[^'\\\\]|\\\\[^])*(?:'|\\\\?$))`,
     `(?<variable>${VARIABLE.source})`,
     `(?<number>[+-]?[0-9][0-9A-Za-z_]*(?:\\.[0-9][0-9A-Za-z_]*)?(?:[eE][+-]?[0-9]+)?)`,
-    `(?<name>[\\p{L}_][\\p{L}\\p{N}_]*)`,
+    `(?<name>(?:[A-Za-z_]|[^\\x00-\\x7f])(?:\\w|[^\\x00-\\x7f])*)`,
     `(?<mark>[^])`,
   ].join('|'),
-  'uy'
+  'y'
 );
 
 /** Its tokens; blanks and comments are none. */
