@@ -27,15 +27,18 @@ page.on('pageerror', (error) => failures.push(error.message));
 
 /** What a person does. */
 const driver = {
-  screenshot: (path) => page.screenshot({ path }),
-  /** Writes at the end of the editor's text, and says what is suggested then. */
-  async suggested(typed) {
-    const editor = page.locator('.monaco-editor').first();
-    await editor.click();
+  screenshot: async (path) => void (await page.screenshot({ path })),
+  /** Puts the cursor behind the editor's text. */
+  async edit() {
+    await page.locator('.monaco-editor').first().click();
     await page.keyboard.press('Control+End');
+  },
+  /** Writes where the cursor is, and says what is suggested then. */
+  async suggested(typed) {
     await page.keyboard.type(typed, { delay: 30 });
-    await page.locator('.suggest-widget.visible .monaco-list-row').first().waitFor();
-    return page.locator('.suggest-widget.visible .monaco-list-row .label-name').allTextContents();
+    const rows = page.locator('.suggest-widget.visible .monaco-list-row');
+    await rows.first().waitFor();
+    return rows.locator('.label-name').allTextContents();
   },
   press: (key) => page.keyboard.press(key),
   click: (name) => page.getByRole('button', { name }).click(),

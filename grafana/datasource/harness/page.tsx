@@ -51,7 +51,8 @@ runtime.setBackendSrv(backend as unknown as runtime.BackendSrv);
 runtime.setTemplateSrv(templates as unknown as runtime.TemplateSrv);
 runtime.setDataSourceSrv({
   getList: () => [tempo],
-  getInstanceSettings: (ref: unknown) => (ref === 'tempo' ? tempo : undefined),
+  // of nothing it is the default one
+  getInstanceSettings: (ref: unknown) => (ref === 'tempo' || ref === null ? tempo : undefined),
 } as unknown as runtime.DataSourceSrv);
 
 /** Load what webpack built. */

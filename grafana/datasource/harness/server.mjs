@@ -26,6 +26,7 @@ async function bundled() {
     format: 'iife',
     define: { 'process.env.NODE_ENV': '"production"', global: 'window' },
     loader: { '.svg': 'dataurl', '.ttf': 'dataurl', '.woff': 'dataurl', '.woff2': 'dataurl', '.png': 'dataurl' },
+    alias: { 'react-custom-scrollbars-2': join(PLUGIN, 'harness/scrollbars.ts') },
     logLevel: 'error',
   });
   return Object.fromEntries(outputFiles.map((file) => [file.path, file.contents]));
