@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.agentlab import Agent, StartAgent
 from support.headers import headers_for_bcc
-from support.needs import missing, root
+from support.needs import missing
 from support.netlab import Net
 
 
@@ -17,17 +17,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.kernel)
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """Network namespaces, removed at the end."""
-    root()
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

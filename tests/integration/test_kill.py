@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from support.agentlab import Agent, StartAgent
 from support.foreign import Counter
-from support.needs import tool
 from support.netlab import End, Net, until
+from support.programs import held_by, loaded
 
 MODES = ("tcx", "tc", "socket")
 
 
-def programs() -> set[int]:
-    """All BPF programs in the kernel, by bpftool."""
-    done = subprocess.run([tool("bpftool", "bpftool"), "-j", "prog", "list"], capture_output=True, check=True)
-    return {program["id"] for program in json.loads(done.stdout)}
+def filters(net: Net, end: End) -> list[int]:
+    """Ids of the programs on an interface's tc filters, by tc."""
+    told = "".join(net.run(end.netns, "tc", "filter", "show", "dev", end.interface, way) for way in ("ingress", "egress"))
+    return [int(number) for number in re.findall(r"direct-action .*?\bid (\d+)", told)]
 
 
 def attached(net: Net, end: End) -> int:
-    """Programs on an interface's TCX hooks and tc filters, by tc and the kernel's own count of an interface's programs."""
-    filters = "".join(net.run(end.netns, "tc", "filter", "show", "dev", end.interface, way) for way in ("ingress", "egress"))
-    return filters.count("direct-action")
+    """How many programs are on an interface's tc filters."""
+    return len(filters(net, end))
+
+
+def programs_of(agent: Agent, net: Net, ends: Sequence[End]) -> set[int]:
+    """Ids of an agent's programs: those it holds, and those that tc's filters hold for it."""
+    return held_by(agent.process.pid).union(*(filters(net, end) for end in ends))
 
 
 def guard_of(agent: Agent) -> int:
@@ -47,16 +52,15 @@ def kill_with_guard(agent: Agent) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_killed_agent_leaves_nothing_in_the_kernel(net: Net, start_agent: StartAgent, mode: str) -> None:
     ends = net.pair()
-    before = programs()
     agent = start_agent("--attach", mode)
     assert set(agent.points().values()) == {mode}
-    ours = programs() - before
+    ours = programs_of(agent, net, ends)
     assert ours
     assert sum(attached(net, end) for end in ends) == (4 if mode == "tc" else 0)
 
     agent.kill()
 
-    until(lambda: not programs() & ours, 5.0)
+    until(lambda: not loaded().keys() & ours, 5.0)
     for end in ends:
         assert "clsact" not in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)
     second = start_agent("--attach", mode)
@@ -70,15 +74,15 @@ def test_foreign_filters_and_qdiscs_outlive_a_killed_agent(net: Net, start_agent
     net.run(right.netns, "tc", "qdisc", "add", "dev", right.interface, "clsact")
     foreign = Counter()
     foreign.attach_tc(left.netns, index)
+    already = set(filters(net, left))
     try:
-        before = programs()
         agent = start_agent("--attach", "tc")
-        ours = programs() - before
+        ours = programs_of(agent, net, (left, right)) - already
         assert (attached(net, left), attached(net, right)) == (3, 2)
 
         agent.kill()
 
-        until(lambda: not programs() & ours, 5.0)
+        until(lambda: not loaded().keys() & ours, 5.0)
         assert (attached(net, left), attached(net, right)) == (1, 0)
         for end in (left, right):
             assert "clsact" in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)
@@ -103,9 +107,8 @@ def test_qdisc_ingress_of_somebody_else_is_left_alone(net: Net, start_agent: Sta
 
 def test_cleanup_removes_what_agent_and_guard_left(net: Net, start_agent: StartAgent) -> None:
     ends = net.pair()
-    before = programs()
     agent = start_agent("--attach", "tc")
-    ours = programs() - before
+    ours = programs_of(agent, net, ends)
     kill_with_guard(agent)
     assert sum(attached(net, end) for end in ends) == 4
 
@@ -113,7 +116,7 @@ def test_cleanup_removes_what_agent_and_guard_left(net: Net, start_agent: StartA
 
     assert (done.returncode, done.stdout) == (0, "4 filters removed\n")
     assert sum(attached(net, end) for end in ends) == 0
-    until(lambda: not programs() & ours, 5.0)
+    until(lambda: not loaded().keys() & ours, 5.0)
 
 
 def test_next_start_removes_what_agent_and_guard_left_on_interfaces_it_does_not_choose(
@@ -166,13 +169,12 @@ def test_living_agent_keeps_its_filters_whoever_else_ends_or_cleans_up(net: Net,
 @pytest.mark.parametrize("mode", MODES)
 def test_stopped_agent_leaves_nothing_in_the_kernel(net: Net, start_agent: StartAgent, mode: str) -> None:
     ends = net.pair()
-    before = programs()
     agent = start_agent("--attach", mode)
-    ours = programs() - before
+    ours = programs_of(agent, net, ends)
     assert ours
 
     agent.stop()
 
-    until(lambda: not programs() & ours, 20.0)  # the kernel frees them when it has time
+    until(lambda: not loaded().keys() & ours, 20.0)  # the kernel frees them when it has time
     for end in ends:
         assert "clsact" not in net.run(end.netns, "tc", "qdisc", "show", "dev", end.interface)

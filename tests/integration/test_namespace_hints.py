@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +10,10 @@ from pathlib import Path
 import pytest
 from support.agentlab import Metrics, StartAgent
 from support.hublab import Hub
-from support.needs import root, tool
+from support.needs import root
 from support.netlab import Net, unnamed_netns, until
 from support.ports import free_port
+from support.programs import held_by, loaded
 
 from exporters.bpf.namespaces import NamespaceHints
 from skytrail.kernel.links import LinkWatcher
@@ -41,6 +41,12 @@ def unnamed() -> Iterator[Unnamed]:
         process.wait()
 
 
+def hints_of(hub: Hub) -> dict[int, str]:
+    """The programs that give a hub's agent its hints, id and name."""
+    held = held_by(hub.process.pid)
+    return {number: name for number, name in loaded().items() if number in held and name in PROGRAMS}
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[Hub, Callable[[], Metrics]]]:
     """A hub in one process with an agent, and the agent's metrics."""
@@ -52,35 +58,10 @@ def hub(tmp_path: Path) -> Iterator[tuple[Hub, Callable[[], Metrics]]]:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
             return Metrics(answer.read().decode())
 
-    def serves() -> bool:
-        try:
-            return bool(metrics().samples)
-        except OSError:
-            return False
-
     made.start()
-    until(serves)  # the hub is ready before its agent is
+    until(lambda: set(hints_of(made).values()) == PROGRAMS)  # the hub is ready before its agent is
     yield made, metrics
     made.close()
-
-
-def programs() -> dict[int, str]:
-    """All BPF programs in the kernel, id and name, by bpftool."""
-    done = subprocess.run([tool("bpftool", "bpftool"), "-j", "prog", "list"], capture_output=True, check=True)
-    return {program["id"]: program.get("name", "") for program in json.loads(done.stdout)}
-
-
-def programs_of(pid: int) -> set[int]:
-    """Ids of the programs that a process holds, by procfs."""
-    found = set()
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        try:
-            info = path.read_text()
-        except FileNotFoundError:  # closed meanwhile
-            continue
-        if "prog_id:" in info:
-            found.add(int(info.split("prog_id:")[1].split()[0]))
-    return found
 
 
 def test_watcher_that_scans_never_again_finds_each_new_namespace_by_hints(unnamed: Unnamed) -> None:
@@ -120,18 +101,11 @@ def test_namespace_is_in_the_graph_of_up_by_hints(hub: tuple[Hub, Callable[[], M
 
 def test_killed_up_leaves_no_program_of_hints(hub: tuple[Hub, Callable[[], Metrics]]) -> None:
     running, _ = hub
-
-    def ours() -> set[int]:
-        held = programs_of(running.process.pid)
-        found = {number: name for number, name in programs().items() if number in held and name in PROGRAMS}
-        assert set(found.values()) == PROGRAMS
-        return set(found)
-
-    before = until(ours)  # the hub is ready before the agent's last part runs
+    before = hints_of(running)
 
     running.kill()
 
-    assert until(lambda: not programs().keys() & before)
+    assert until(lambda: not loaded().keys() & before.keys())
 
 
 def test_agent_captures_in_a_namespace_without_a_name(net: Net, start_agent: StartAgent, unnamed: Unnamed) -> None:

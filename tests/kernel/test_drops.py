@@ -18,13 +18,6 @@ READS_PACKETS = tuple(int(part) for part in os.uname().release.split(".")[:2]) >
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def counted(net: Net) -> Iterator[Drops]:
     made = Drops()
     yield made

@@ -10,7 +10,7 @@ import ctypes
 import json
 import os
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,6 @@ Place = tuple[str, int]
 PAIRS = {"veth", "vxcan", "netkit"}
 NUMBERED_BY_US, NUMBERED_BY_IP = {"LinkNetNsID", "BusInfo"}, {"link_netnsid", "parentdev"}
 """Each namespace numbers the others itself, edges are compared instead; ethtool has a bus of its own for tun and tap."""
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
 
 
 def series() -> str:

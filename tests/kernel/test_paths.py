@@ -6,7 +6,6 @@ Names with ``short`` belong to `make test`, those with ``long`` to `make kernels
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from topology.path.find import find_path
 pytestmark = pytest.mark.skipif(
     os.environ.get("SKYTRAIL_KERNEL_VM") != "1", reason="runs inside the virtual machines of `make kernels`"
 )
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("kind", sorted(pathlab.ELSEWHERE))

@@ -6,7 +6,6 @@ Names with ``short`` belong to `make test`, those with ``long`` to `make kernels
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ pytestmark = [
     ),
     pytest.mark.timeout(300),
 ]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("mode", ["l2", "l3"])

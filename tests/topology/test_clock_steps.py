@@ -12,7 +12,6 @@ from contract.steps import T, interval, states
 from support.graphhistory import flaws, moments
 from support.graphoracle import Picture
 from support.hublab import now_us
-from support.needs import root
 from support.netlab import Net
 from support.probelab import ProbeLab
 
@@ -42,14 +41,6 @@ class SteppingClock:
         if self.erratic is not None:
             self.wrong = self.erratic.choice((-HOUR, -1_000_000, -1, 0, 0, 1, 1_000_000, HOUR))
         return now_us() + self.wrong
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import socket
 import struct
 import subprocess
@@ -21,8 +20,9 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 from support.droplab import Conversation, Drops, cookie_of, joined, kernel_counter, nft_count, nft_drop
-from support.needs import root, tool
+from support.needs import root
 from support.netlab import End, Net, in_netns, until
+from support.programs import held_by, loaded
 
 from exporters.bpf import drops, syscall
 from exporters.bpf.drops import PROGRAMS
@@ -32,16 +32,6 @@ pytestmark = pytest.mark.kernel
 
 UDP_PROTO, TCP_PROTO = 17, 6
 SO_ATTACH_FILTER = 26
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
@@ -454,26 +444,17 @@ def test_killed_process_leaves_no_program(tmp_path: Path) -> None:
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
 
-    def held() -> set[int]:
-        found = set()
-        for path in Path(f"/proc/{process.pid}/fdinfo").iterdir():
-            info = path.read_text()
-            if "prog_id:" in info:
-                found.add(int(info.split("prog_id:")[1].split()[0]))
-        return found
-
-    def programs() -> set[int]:
-        done = subprocess.run([tool("bpftool", "bpftool"), "-j", "prog", "list"], capture_output=True, check=True)
-        return {program["id"] for program in json.loads(done.stdout) if program.get("name", "")[:15] in names}
+    def ours() -> set[int]:
+        return {number for number, name in loaded().items() if name[:15] in names} & held
 
     names = {name[:15] for name in PROGRAMS}  # as much as the kernel may keep of it
-    ours = held() & programs()
-    assert len(ours) == len(PROGRAMS)
+    held = held_by(process.pid)
+    assert len(ours()) == len(PROGRAMS)
 
     process.kill()
     process.communicate()
 
-    until(lambda: not ours & programs())
+    until(lambda: not ours())
 
 
 def test_namespace_of_a_place_is_its_cookie(net: Net, counted: Drops) -> None:

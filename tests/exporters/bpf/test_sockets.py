@@ -29,13 +29,6 @@ def programs() -> Iterator[SocketPrograms]:
     made.close()
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
 def test_a_pass_sees_what_ss_sees_in_each_namespace(programs: SocketPrograms, net: Net) -> None:
     opened = [opened_in(net.netns(suffix, ipv6=True)) for suffix in "ab"]
     for netns in map(net.name, "ab"):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from support.needs import root
 from support.netlab import Net, in_netns, until
 
 from exporters.conntrack.entries import KINDS
@@ -36,16 +34,6 @@ table ip6 nat {
     }
 }
 """
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def namespace_of(name: str) -> Namespace:

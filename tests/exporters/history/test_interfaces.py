@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +170,6 @@ def test_interfaces_that_come_go_and_have_no_identity_yet(scene: Scene) -> None:
     assert [metric["RxPackets"] for metric in found["one"]] == [1, 1]
     assert found["two"] == [{"RxPackets": 1, "Start": 0, "Last": 30_000}]
     assert found.keys() == {"one", "two"}
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.mark.kernel

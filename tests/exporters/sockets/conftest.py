@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.netlab import Net
 
 from exporters.bpf.sockets import SocketPrograms
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.fixture

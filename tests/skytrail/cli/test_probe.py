@@ -7,24 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.needs import root
 from support.netlab import Net, until
 
 pytestmark = pytest.mark.kernel
 COMMAND = (sys.executable, "-m", "skytrail", "probe")
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    yield made
-    made.close()
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -83,6 +73,12 @@ def test_without_a_name_it_lists_all() -> None:
     assert states["netlink"] == {"Name": "netlink", "Package": "skytrail", "State": "active"}
     assert states["containers"]["Package"] == "skytrail"
     assert states["ovsdb"]["State"] in ("active", "its source is not here")
+
+
+def test_a_long_name_is_a_column_of_its_own() -> None:
+    done = run("--set", "topology.ovsdb.databases=unix:/nowhere/at/all")
+    [words] = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("ovsdb")]
+    assert words == ["ovsdb/unix:/nowhere/at/all", "skytrail", "its source is not here"]
 
 
 @pytest.mark.parametrize(

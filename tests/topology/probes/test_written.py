@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "skytrail-lldp"
 PAGE = Path(__file__).parents[3] / "docs" / "write-a-probe.md"
 RUN = Path("/run/lldpd")
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    needs.root()
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +44,11 @@ class Lldp:
         enter = ["nsenter", f"--net=/run/netns/{netns}"]
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([*enter, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        quick = ["lldpcli", "-u", self.socket, "configure", "lldp", "tx-interval", "1"]
-        until(lambda: subprocess.run(quick, capture_output=True).returncode == 0)
+        until(lambda: subprocess.run(["lldpcli", "-u", self.socket, "show", "chassis"], capture_output=True).returncode == 0)
+
+    def tell(self) -> None:
+        """Send what is sent each 30 s by itself."""
+        subprocess.run(["lldpcli", "-u", self.socket, "update"], check=True, capture_output=True)
 
     def close(self) -> None:
         """As an administrator ends it: it says goodbye to its neighbours."""
@@ -79,7 +73,7 @@ def test_the_example_sees_its_neighbour_in_a_real_hub(
     try:
         assert hub.status()["probes"]["lldp"]["connected"] is False  # there is no lldpd yet: nobody is told of a failure
         ours = Lldp(net, here, "a host")
-        port = until(lambda: heard(hub), 40)
+        port = until(lambda: heard(hub, switch), 40, every=0.5)
         assert port["Metadata"]["Name"] == cable[1].interface
         switch_node = by_type(hub, "switch")
         assert switch_node["Metadata"]["LLDP"]["Description"] == "a switch"
@@ -95,7 +89,7 @@ def test_the_example_sees_its_neighbour_in_a_real_hub(
         assert by_type(hub, "switch")["ID"] == switch_node["ID"]
         ours.close()
         ours = Lldp(net, here, "a host")
-        until(lambda: hub.ask("/readyz")[0] == 200, 40)
+        until(lambda: (switch.tell(), hub.ask("/readyz")[0])[1] == 200, 40, every=0.5)
         switch.close()  # which says goodbye: now it is gone
         until(lambda: not by_type(hub, "switch"), 30)
     finally:
@@ -104,8 +98,9 @@ def test_the_example_sees_its_neighbour_in_a_real_hub(
         hub.close()
 
 
-def heard(hub: Hub) -> Json:
-    """The port that the hub's host is plugged into."""
+def heard(hub: Hub, switch: Lldp) -> Json:
+    """The port that the hub's host is plugged into, after its switch told of itself once more."""
+    switch.tell()
     found = by_type(hub, "switchport")
     assert found, hub.status()["probes"]["lldp"]
     return found
@@ -135,7 +130,8 @@ def test_it_is_run_alone_and_its_facts_are_printed(net: Net, package: Path, monk
     both = [Lldp(net, there, "a switch"), Lldp(net, here, "a host")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]))
     try:
-        until(lambda: "a switch" in net.run(here, "lldpcli", "-u", str(both[1].socket), "show", "neighbors"), 40)
+        known = ("lldpcli", "-u", str(both[1].socket), "show", "neighbors")
+        until(lambda: (both[0].tell(), "a switch" in net.run(here, *known))[1], 40, every=0.5)
         options = ["--set", f"topology.probe_options={json.dumps({'lldp.socket': str(both[1].socket)})}"]
         done = net.run(here, sys.executable, "-m", "skytrail", "probe", "lldp", "--once", "--json", *options)
     finally:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.needs import root
 from support.netlab import Net
 from support.stackedlab import check
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.mark.parametrize("words", ["macvlan mode bridge", "macvlan mode private"])

@@ -1,3 +1,5 @@
+"""A hub and a dockerd."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,21 +8,9 @@ from pathlib import Path
 import pytest
 from support.containerlab import ContainerLab
 from support.daemons import archive, containerd, docker, netns, podman
-from support.needs import root
 from support.netlab import Net
 
 __all__ = ["archive", "containerd", "docker", "netns", "podman"]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """Network namespaces, removed at the end."""
-    root()
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

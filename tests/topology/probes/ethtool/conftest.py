@@ -1,20 +1,11 @@
-"""Namespaces of the test's own, and ethtool(8) as the oracle."""
+"""ethtool(8) is the oracle."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from support.needs import root, tool
-from support.netlab import Net
+from support.needs import tool
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    root()
+@pytest.fixture(autouse=True)
+def _oracle() -> None:
     tool("ethtool", "ethtool")
-    made = Net()
-    try:
-        yield made
-    finally:
-        made.close()
