@@ -13,3 +13,6 @@ globalThis.MessageChannel ??= class {
     this.port2 = port('port1');
   }
 };
+
+// widths of texts, which jsdom has no canvas for
+HTMLCanvasElement.prototype.getContext = () => ({ measureText: (text) => ({ width: 8 * text.length }) });

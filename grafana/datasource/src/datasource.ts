@@ -108,7 +108,7 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
       map((every) => {
         const errors = every.flatMap((one) => one.errors);
         const state = errors.length ? LoadingState.Error : LoadingState.Done;
-        return { data: every.flatMap((one) => one.data), state, ...(errors.length && { errors, error: errors[0] }) };
+        return { data: every.flatMap((one) => one.data), state, ...(errors.length && { errors }) };
       })
     );
   }
