@@ -198,7 +198,7 @@ def test_its_editors(built: Path, hub: str, tmp_path: Path) -> None:
             ["fill", "From", "10.10.1.1"],
             ["fill", "To", "10.99.0.1"],
             ["click", "Run query"],
-            ["wait", "unknown"],
+            ["wait", "no route to 10.99.0.1"],
             ["choose", "Changes"],
             ["choose", "Beginning and end"],
             ["shownQuery"],

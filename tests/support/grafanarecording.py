@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,11 +67,11 @@ def prepare(lab: Lab, plan: Plan) -> None:
     for _ in range(3):
         status, said = run(lab, web, ["curl", "-s", "http://10.10.2.1/"])
         assert status == 0, said
-    for mtu in ("1400", "1500"):
-        assert run(lab, Place("h1"), ["ip", "link", "set", "a2", "mtu", mtu]) == (0, "")
-        time.sleep(1)
     url = f"http://{lab.hub}"
-    until(lambda: len(_ask(url, "revisions")) > 2 and len(_ask(url, "flows")) > 3 and len(_ask(url, "metrics")) > 0, 60, 1)
+    for mtu in (1400, 1500):
+        assert run(lab, Place("h1"), ["ip", "link", "set", "a2", "mtu", str(mtu)]) == (0, "")
+        until(lambda mtu=mtu: _post_query(url, "G.V().Has('@Host', 'h1', 'Name', 'a2').Values('MTU')") == [mtu], 60, 0.5)  # type: ignore[misc]
+    until(lambda: len(_ask(url, "flows")) > 3 and len(_ask(url, "metrics")) > 0, 90, 1)
 
 
 def record(url: str) -> dict[str, Any]:
@@ -97,7 +96,11 @@ def shape(value: Any, where: str = "") -> Iterator[str]:
 
 
 def _ask(url: str, name: str) -> Any:
-    return _post(f"{url}/api/topology", {"GremlinQuery": QUERIES[name]}, "application/json")
+    return _post_query(url, QUERIES[name])
+
+
+def _post_query(url: str, query: str) -> Any:
+    return _post(f"{url}/api/topology", {"GremlinQuery": query}, "application/json")
 
 
 def _tinkerpop(url: str, query: str) -> Any:

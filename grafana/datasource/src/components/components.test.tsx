@@ -1,6 +1,6 @@
 import { DataSourceSettings, PluginMeta } from '@grafana/data';
 import { act, fireEvent, render, screen } from '@testing-library/react';
-import React, { useState } from 'react';
+import React, { useEffect, useState } from 'react';
 
 import type { DataSource } from '../datasource';
 import { plugin } from '../module';
@@ -43,7 +43,9 @@ let ran: number;
 
 function Edited({ first }: { first: Partial<SkytrailQuery> }) {
   const [now, set] = useState<SkytrailQuery>({ refId: 'A', ...first });
-  query = now;
+  useEffect(() => {
+    query = now;
+  });
   return <QueryEditor datasource={{} as DataSource} query={now} onChange={set} onRunQuery={() => ran++} />;
 }
 
@@ -110,7 +112,9 @@ describe('the editor of settings', () => {
 
   function Configured({ first }: { first: Partial<Settings> }) {
     const [now, set] = useState({ url: '', jsonData: {}, secureJsonFields: {}, ...first } as Settings);
-    options = now;
+    useEffect(() => {
+      options = now;
+    });
     return <ConfigEditor options={now} onOptionsChange={set} />;
   }
 

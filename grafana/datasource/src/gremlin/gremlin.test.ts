@@ -148,6 +148,7 @@ describe('variables', () => {
     ["G.V().Has('Name', $host)", "G.V().Has('Name', 'h1')"],
     ["G.V().Has('Name', '$hosts')", "G.V().Has('Name', Within('h1', 'h\\'2'))"],
     ["G.V().Has('Name', Within('$hosts', 'x'))", "G.V().Has('Name', Within('h1', 'h\\'2', 'x'))"],
+    ["G.V().Has('Name', $hosts, 'Type', $n)", "G.V().Has('Name', Within('h1', 'h\\'2'), 'Type', 42)"],
     ["G.V().Has('Name', Within($hosts))", "G.V().Has('Name', Within('h1', 'h\\'2'))"],
     ["G.V().Has('Name', '$none')", "G.V().Has('Name', Within())"],
     ["g.V().has('Name', '$hosts')", "g.V().has('Name', within('h1', 'h\\'2'))"],

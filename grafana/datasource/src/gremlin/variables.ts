@@ -34,7 +34,7 @@ function between(blank: string): string {
 function valued(token: Token, before: Token[], values: Values): string {
   if (token.kind === 'variable') {
     const found = values(token.text);
-    return found ? found.values.map(scalar).join(', ') : token.text;
+    return found ? listed(found.values.map(scalar), callOf(before)) : token.text;
   }
   return token.kind === 'string' ? inLiteral(token, callOf(before), values) : token.text;
 }
@@ -43,8 +43,20 @@ function scalar(value: string): string {
   return /^-?(0|[1-9]\d{0,17})(\.\d+)?$/.test(value) ? value : literal(value);
 }
 
+/** One value as it is, several as what is one of them. */
+function listed(values: string[], call: Token | undefined): string {
+  const list = values.join(', ');
+  return values.length === 1 || LISTS.has(nameOf(call))
+    ? list
+    : `${call && /^[a-z]/.test(call.text) ? 'within' : 'Within'}(${list})`;
+}
+
+function nameOf(call: Token | undefined): string {
+  return call?.text.toLowerCase() ?? '';
+}
+
 function inLiteral(token: Token, call: Token | undefined, values: Values): string {
-  const name = call?.text.toLowerCase() ?? '';
+  const pattern = PATTERNS.has(nameOf(call));
   const quote = token.text[0];
   if (token.text.length < 2 || !token.text.endsWith(quote)) {
     return token.text; // it does not end: the hub says so
@@ -52,9 +64,11 @@ function inLiteral(token: Token, call: Token | undefined, values: Values): strin
   const inner = token.text.slice(1, -1);
   const [whole] = [...inner.matchAll(VARIABLE)];
   const several = whole?.[0] === inner ? values(inner)?.values : undefined;
-  if (several && several.length !== 1 && !PATTERNS.has(name)) {
-    const list = several.map((one) => `${quote}${escaped(one)}${quote}`).join(', ');
-    return LISTS.has(name) ? list : `${call && /^[a-z]/.test(call.text) ? 'within' : 'Within'}(${list})`;
+  if (several && several.length !== 1 && !pattern) {
+    return listed(
+      several.map((one) => `${quote}${escaped(one)}${quote}`),
+      call
+    );
   }
   const filled = inner.replace(VARIABLE, (written: string, ...rest: unknown[]) => {
     const found = values(written);
@@ -64,7 +78,7 @@ function inLiteral(token: Token, call: Token | undefined, values: Values): strin
     const place = rest.find((one): one is number => typeof one === 'number')!;
     // a backslash that stands alone before it would take the value's own away
     const alone = /\\*$/.exec(inner.slice(0, place))![0].length % 2 ? '\\' : '';
-    return alone + escaped(joined(found, PATTERNS.has(name), written));
+    return alone + escaped(joined(found, pattern, written));
   });
   return quote + filled + quote;
 }
