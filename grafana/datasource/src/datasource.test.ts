@@ -223,6 +223,7 @@ describe('query()', () => {
     expect(asked.map((one) => one.data?.GremlinQuery ?? one.params)).toEqual([
       `G.At(${TO}, 1100).V()`,
       `G.At(${TO}, 1100).V().BothE()`,
+      `G.At(${TO}, 1100).V().Both().Dedup()`,
       { from: FROM, to: String(TO) },
     ]);
     data.forEach(expectFrame);

@@ -216,16 +216,15 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
           .diff({ from: period.from, to: atOf('end', period) }, id())
           .pipe(made((found) => changeFrames(changesBetween(found), new Map())));
       }
+      const beside = (part: string, more: string) =>
+        query.edges ? this.ask(text + more, 'range', period, id(part)) : of({ data: [] });
       const nodes$ = this.ask(text, 'range', period, id());
-      const edges$ = query.edges ? this.ask(`${text}.BothE()`, 'range', period, id('edges')) : of({ data: [] });
-      return forkJoin([nodes$, edges$]).pipe(
-        map(([nodes, edges]) => {
-          const found = elementsOf(nodes.data);
-          const every = [...found, ...elementsOf(edges.data)];
-          return {
-            data: changeFrames(changesOf(every, period.from, period.to), namesOf(found)),
-            notices: nodes.notices,
-          };
+      // edges are called by both their ends
+      return forkJoin([nodes$, beside('edges', '.BothE()'), beside('ends', '.Both().Dedup()')]).pipe(
+        map(([nodes, edges, ends]) => {
+          const [found, related, others] = [nodes, edges, ends].map((one) => elementsOf(one.data));
+          const changes = changesOf([...found, ...related], period.from, period.to);
+          return { data: changeFrames(changes, namesOf([...found, ...others])), notices: nodes.notices };
         })
       );
     },
