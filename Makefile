@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := tests/lab
+PLUGIN := grafana/datasource
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire format clean
+.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -43,7 +44,7 @@ GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topol
 test-host:
 	$(BIN)/pytest $(HOST_TESTS)
 
-test-parts:
+test-parts: $(PLUGIN)/node_modules/.installed
 	$(LAB)/apart.sh $(BIN)/pytest -o cache_dir=.pytest_cache/parts $(addprefix --ignore=,$(HOST_TESTS) $(GRAPH_TESTS))
 
 test-graph:
@@ -79,6 +80,14 @@ wire:
 	test -x $(GENERATOR)/bin/python || $(PYTHON) -m venv $(GENERATOR)
 	$(GENERATOR)/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools==1.66.2' 'setuptools<81'
 	$(GENERATOR)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. skytrail/wire/wire.proto
+
+# Grafana's data source: grafana/datasource/dist.
+grafana: $(PLUGIN)/node_modules/.installed
+	cd $(PLUGIN) && ../../$(LAB)/node.sh npm run build
+
+$(PLUGIN)/node_modules/.installed: $(PLUGIN)/package-lock.json
+	cd $(PLUGIN) && ../../$(LAB)/node.sh npm ci --no-progress --loglevel=error
+	touch $@
 
 bench: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test
