@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOST, HOSTS, ONE_IS_GOOD, Query, labels_of, lines, number, rate, top
+from grafana.dashboards.panels import HOST, HOSTS, ONE_IS_GOOD, Query, labels_of, lines, number, rate, top, top_now
 
 _AT = f'{HOST}, device=~"$port"'
 _PORTS = labels_of("port", "device", "Interface", f"skytrail_openvswitch_interface_bytes_total{{{HOST}}}")
@@ -110,14 +110,14 @@ def build() -> str:
             "Read anew",
             "Times that all of a database was read: at first, and after each gap.",
             "cps",
-            Query(rate(f"skytrail_ovsdb_resyncs_total{{{HOST}}}", "instance, probe"), "{{instance}} {{probe}}"),
+            Query(top(f"skytrail_ovsdb_resyncs_total{{{HOST}}}", "instance, probe"), "{{instance}} {{probe}}"),
         ),
         lines(
             "OpenFlow",
             "Rules and groups beyond topology.ovsdb.openflow, and lines that could not be read; none where that is 0.",
             "short",
-            Query(f"sum by (instance) (skytrail_openflow_left_out{{{HOST}}})", "{{instance}} left out"),
-            Query(rate(f"skytrail_openflow_malformed_total{{{HOST}}}", "instance"), "{{instance}} not read"),
+            Query(top_now(f"skytrail_openflow_left_out{{{HOST}}}", "instance"), "{{instance}} left out"),
+            Query(top(f"skytrail_openflow_malformed_total{{{HOST}}}", "instance"), "{{instance}} not read"),
         ),
     )
     return panels.render(page, [panels.annotation("Switches", f"G.V().Has({_WHERE}).HasKey('UUID')")])
