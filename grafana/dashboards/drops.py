@@ -129,7 +129,7 @@ def build() -> str:
         panels.flows(
             "Flows that lost packets",
             "With the kernel's reason. A tracking ID leads to the conversation's trace, which says where.",
-            "G.Flows().HasKey('DropsAt.Reason').Sort(DESC, 'Last').Limit(100)",
+            "G.Flows().HasKey('DropsAt').Sort(DESC, 'Last').Limit(100)",
         ),
     )
     return panels.render(page)

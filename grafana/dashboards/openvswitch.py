@@ -25,7 +25,13 @@ def build() -> str:
             "short",
             f"sum(skytrail_ovsdb_up{{{HOST}}})",
         ),
-        number("All followed", "1: each database answers.", "short", f"min(skytrail_ovsdb_up{{{HOST}}})", limits=ONE_IS_GOOD),
+        number(
+            "All followed",
+            "1: each database that was there once answers.",
+            "short",
+            f"min(skytrail_ovsdb_up{{{HOST}}} and skytrail_ovsdb_resyncs_total{{{HOST}}} > 0)",
+            limits=ONE_IS_GOOD,
+        ),
         number(
             "Interfaces",
             "That only the switch has.",
@@ -52,8 +58,7 @@ def build() -> str:
         panels.graph(
             "Bridges, ports and what hangs on them",
             "Patch ports lead to the other bridge, tunnels to the other host.",
-            f"G.V().Has('Type', 'ovsbridge', {_WHERE})"
-            ".Neighbors(2, Metadata('RelationType', Within('layer2', 'tunnel'))).SubGraph()",
+            f"G.V().Has('Type', 'ovsbridge', {_WHERE}).Neighbors('RelationType', Within('layer2', 'tunnel'), 2).SubGraph()",
         ),
         panels.listing(
             "Bridges",
@@ -95,16 +100,12 @@ def build() -> str:
             Query(top(f"skytrail_openvswitch_interface_packets_total{{{_AT}}}", _OF), _NAMED),
         ),
         lines(
-            "Drops",
-            "Good packets that it dropped, where it counts them. The ten with the most.",
+            "Drops and errors",
+            "Good packets that it dropped, and bad ones, of interfaces for which it counts them (DPDK). The five with the most.",
             "pps",
-            Query(top(f"skytrail_openvswitch_interface_drops_total{{{_AT}}}", _OF), _NAMED),
-        ),
-        lines(
-            "Errors",
-            "Bad packets, where it counts them. The ten with the most.",
-            "pps",
-            Query(top(f"skytrail_openvswitch_interface_errors_total{{{_AT}}}", _OF), _NAMED),
+            Query(f"{top(f'skytrail_openvswitch_interface_drops_total{{{_AT}}}', _OF, 5)} or vector(0)", f"{_NAMED} dropped"),
+            Query(f"{top(f'skytrail_openvswitch_interface_errors_total{{{_AT}}}', _OF, 5)} or vector(0)", f"{_NAMED} bad"),
+            width=24,
         ),
         lines(
             "Read anew",

@@ -118,4 +118,4 @@ def build() -> str:
             "What changed", "Each change in the range.", "G.V().Has('@Host', Regex('$host'))", "each", width=8, height=14
         ),
     )
-    return panels.render(page, [panels.annotation("Topology", "G.V().Has('@Host', Regex('$host'), 'Type', 'host')")])
+    return panels.render(page, [panels.annotation("Interfaces", "G.V().Has('@Host', Regex('$host')).HasKey('IfIndex')")])

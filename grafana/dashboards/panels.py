@@ -280,7 +280,7 @@ def flows(title: str, what: str, gremlin: str, *, width: int = 24, height: int =
 
 
 def changes(title: str, what: str, gremlin: str, comparison: str, *, width: int = 12, height: int = 10) -> table.Panel:
-    """``each`` change in the range, or what is otherwise at its ``ends``."""
+    """``each`` change in the range of what the text finds, or what of the whole graph is otherwise at its ``ends``."""
     query = _of_hub("changes", gremlin=gremlin, comparison=comparison, edges=True)
     return _hub_table(title, what, width, height, {}, query)
 

@@ -6,6 +6,7 @@ from grafana.dashboards import panels
 from grafana.dashboards.panels import HOSTS, POINT, Query, lines, rate, top, top_total
 
 _PEERS = f"skytrail_peer_bytes_total{{{POINT}}}"
+_SERVICES = "G.V().Has('Type', 'service').HasKey('Service.Kind')"  # not those of Kubernetes
 _ENDS = "source_kind, source_namespace, source, destination_kind, destination_namespace, destination"
 
 
@@ -22,7 +23,7 @@ def build() -> str:
         panels.graph(
             "Services",
             "A pod, a container, a systemd unit, or a program of a host; an edge leads to the one that listens.",
-            "G.V().Has('Type', 'service').SubGraph()",
+            f"{_SERVICES}.SubGraph()",
             height=18,
         ),
     )
@@ -49,22 +50,21 @@ def build() -> str:
             Query(top(_PEERS, "source, destination"), "{{source}} → {{destination}}"),
         ),
         lines(
-            "Connections between services",
-            "Edges of the map that are there now.",
-            "short",
-            Query('sum(skytrail_linker_edges{linker="service"})', "connections"),
-        ),
-        lines(
             "Packets with and without a known owner",
             "By what is known of who sends.",
             "pps",
             Query(rate(f"skytrail_peer_packets_total{{{POINT}}}", "source_kind"), "from {{source_kind}}"),
         ),
         panels.listing(
+            "Services",
+            "What the map's nodes are.",
+            f"{_SERVICES}.ValueMap('Name', 'Service.Kind', 'Service.Key', '@CreatedAt')",
+        ),
+        panels.listing(
             "Connections",
-            "Port and protocol of each.",
+            "Port and protocol of each edge of the map.",
             "G.E().Has('RelationType', 'connection')",
             width=24,
         ),
     )
-    return panels.render(page, [panels.annotation("Services", "G.V().Has('Type', 'service')")])
+    return panels.render(page, [panels.annotation("Services", _SERVICES)])

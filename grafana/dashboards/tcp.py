@@ -61,7 +61,7 @@ def build() -> str:
             "Fullest accept queue",
             "Share of it that is taken: when it is full, SYNs are dropped.",
             "percentunit",
-            f"max(skytrail_tcp_listen_queue{{{PLACE}}} / (skytrail_tcp_listen_queue_limit{{{PLACE}}} > 0))",
+            f"max(skytrail_tcp_listen_queue{{{PLACE}}} / (skytrail_tcp_listen_queue_limit{{{PLACE}}} + 1))",
             limits=SHARE,
         ),
     )
@@ -153,7 +153,7 @@ def build() -> str:
             "Connections that wait to be accepted, and how many may. The twenty that are fullest.",
             {
                 "Full": (
-                    f"topk(20, {_QUEUE} / ({_ROOM} > 0))",
+                    f"topk(20, {_QUEUE} / ({_ROOM} + 1))",
                     "percentunit",
                 ),
             },

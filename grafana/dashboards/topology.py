@@ -29,7 +29,7 @@ def build() -> str:
         panels.graph("At its end", "The graph as it was then, or is now.", f"G.V().{_CHOSEN}.SubGraph()", width=12),
         panels.changes(
             "What is otherwise at the end",
-            "Added, removed, changed between the two moments, with what keys were and are.",
+            "In the whole graph: added, removed, changed between the two moments, with what keys were and are.",
             f"G.V().{_CHOSEN}",
             "ends",
         ),

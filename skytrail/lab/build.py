@@ -141,7 +141,7 @@ def _build(plan: Plan, name: str, lock: int, say: Callable[[str], None], extra: 
     _start_hub(lab, lock, extra(lab, HUB))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda place: _start_app(lab, *place), [(one.name, one.place) for one in plan.workloads]))
-        list(pool.map(lambda node: _start_agent(lab, node, extra(lab, node.name)), plan.nodes))
+        list(pool.map(lambda node: _start_agent(lab, node, extra(lab, node.name)), (one for one in plan.nodes if one.agent)))
     _wait_for_agents(lab, {node.name for node in plan.nodes if node.agent})
     done = Lab(lab.name, lab.topology, lab.index, lab.hub, complete=True)
     done.save()
@@ -323,8 +323,6 @@ def _start_hub(lab: Lab, lock: int, extra: Mapping[str, Mapping[str, object]]) -
 
 
 def _start_agent(lab: Lab, node: Node, extra: Mapping[str, Mapping[str, object]]) -> None:
-    if not node.agent:
-        return
     settings: dict[str, Any] = {
         "host_id": f"{lab.name}-{node.name}",
         "state_dir": "/run/skytrail/state",

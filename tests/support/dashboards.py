@@ -20,7 +20,6 @@ Values = Mapping[str, str | Sequence[str]]
 """Chosen values of variables; a text stands as it is written, as a value of one's own for All does."""
 
 FOLDER = Path(__file__).parents[2] / "grafana" / "dashboards" / "json"
-ALL = ".*"
 POINTS = 600  # of a panel: its width in pixels
 
 
@@ -122,8 +121,9 @@ class Asker:
         return self._get(self._prometheus, f"/api/v1/{path}", **arguments)["data"]
 
     def gremlin(self, text: str) -> Any:
-        """An answer of the hub in Skydive's dialect."""
-        return self._told(f"http://{self._hub}/api/topology", {"GremlinQuery": text})
+        """An answer of the hub in Skydive's dialect; nothing is an empty list."""
+        found = self._told(f"http://{self._hub}/api/topology", {"GremlinQuery": text})
+        return [] if found is None else found
 
     def samples(self, target: Json, values: Values, window: Window) -> list[list[float]]:
         """What Prometheus answers to a panel's query: the values of each series."""
@@ -142,8 +142,8 @@ class Asker:
         over = f"{end}, {max(1, round(window.end - window.start))}"
         match target["queryType"]:
             case "graph":
-                [part] = self.gremlin(at(text, str(begin if target["moment"] == "start" else end)))
-                return [*part["Nodes"], *part["Edges"]] if part["Nodes"] and part["Edges"] else []
+                parts = self.gremlin(at(text, str(begin if target["moment"] == "start" else end)))
+                return [element for part in parts if part["Edges"] for element in (*part["Nodes"], *part["Edges"])]
             case "table":
                 return list(self.gremlin(at(text, str(begin if target["moment"] == "start" else end))))
             case "flows":

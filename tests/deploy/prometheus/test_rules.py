@@ -103,8 +103,16 @@ CASES: Mapping[str, Case] = {
         cluster="prod",
     ),
     "SkytrailOvsdbDown": case(
-        {'skytrail_ovsdb_up{instance="bad",probe="unix:/db.sock"}': "0x20"},
-        {'skytrail_ovsdb_up{instance="well",probe="unix:/db.sock"}': "1x20"},
+        {
+            'skytrail_ovsdb_up{instance="bad",probe="unix:/db.sock"}': "0x20",
+            'skytrail_ovsdb_resyncs_total{instance="bad",probe="unix:/db.sock"}': "1x20",
+        },
+        {
+            'skytrail_ovsdb_up{instance="well",probe="unix:/db.sock"}': "1x20",
+            'skytrail_ovsdb_resyncs_total{instance="well",probe="unix:/db.sock"}': "1x20",
+            'skytrail_ovsdb_up{instance="none",probe="unix:/db.sock"}': "0x20",
+            'skytrail_ovsdb_resyncs_total{instance="none",probe="unix:/db.sock"}': "0x20",
+        },
         11,
         9,
         "The database unix:/db.sock of bad is not followed",
