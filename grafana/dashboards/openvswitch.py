@@ -101,7 +101,7 @@ def build() -> str:
         ),
         lines(
             "Drops and errors",
-            "Good packets that it dropped, and bad ones, of interfaces for which it counts them (DPDK). The five with the most.",
+            "Good packets that it dropped, and bad ones, of interfaces for which it counts them (DPDK). The five with most.",
             "pps",
             Query(f"{top(f'skytrail_openvswitch_interface_drops_total{{{_AT}}}', _OF, 5)} or vector(0)", f"{_NAMED} dropped"),
             Query(f"{top(f'skytrail_openvswitch_interface_errors_total{{{_AT}}}', _OF, 5)} or vector(0)", f"{_NAMED} bad"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOSTS, POINT, Query, lines, rate, top, top_total
+from grafana.dashboards.panels import HOST, HOSTS, Query, lines, rate, top, top_total
 
-_PEERS = f"skytrail_peer_bytes_total{{{POINT}}}"
+_PEERS = f"skytrail_peer_bytes_total{{{HOST}}}"
 _SERVICES = "G.V().Has('Type', 'service').HasKey('Service.Kind')"  # not those of Kubernetes
 _ENDS = "source_kind, source_namespace, source, destination_kind, destination_namespace, destination"
 
@@ -16,7 +16,7 @@ def build() -> str:
         "Which services are connected to which, and what they send. The map needs 'service' among the hub's setting "
         "topology.linkers, the tables need the agents' prometheus.peers."
     )
-    page = panels.page("services", "Service map", what, HOSTS, panels.NAMESPACES, panels.DEVICES)
+    page = panels.page("services", "Service map", what, HOSTS)
     panels.section(
         page,
         "Map",
@@ -53,7 +53,7 @@ def build() -> str:
             "Packets with and without a known owner",
             "By what is known of who sends.",
             "pps",
-            Query(rate(f"skytrail_peer_packets_total{{{POINT}}}", "source_kind"), "from {{source_kind}}"),
+            Query(rate(f"skytrail_peer_packets_total{{{HOST}}}", "source_kind"), "from {{source_kind}}"),
         ),
         panels.listing(
             "Services",
