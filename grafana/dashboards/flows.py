@@ -11,7 +11,7 @@ _WHERE = "Has('@Host', Regex('$host')).HasKey('IfIndex').Flows()"
 def build() -> str:
     """The dashboard as JSON."""
     what = "What runs through the network, and who talks the most."
-    page = panels.page("flows", "Flows and top talkers", what, HOSTS, NAMESPACES, DEVICES)
+    page = panels.page("flows", "Flows and top talkers", what, HOSTS, NAMESPACES, DEVICES, refresh="1m")
     panels.section(
         page,
         "Now",

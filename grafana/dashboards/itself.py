@@ -9,6 +9,7 @@ _PROCESS = labels_of("process", "instance", "Agent or hub", "skytrail_build_info
 _OF = 'instance=~"$process"'
 _FULL = f"skytrail_bpf_map_entries{{{_OF}}} / skytrail_bpf_map_capacity{{{_OF}}}"
 _FULLEST = f"topk(10, max by (instance, map) (max_over_time(skytrail_bpf_map_entries{{{_OF}}}[$__range] @ end())))"
+_CLOCK = f"skytrail_wire_clock_offset_seconds{{{_OF}}}"
 _LOSSES = (
     "skytrail_drop_events_lost_total",
     "skytrail_socket_events_lost_total",
@@ -204,9 +205,9 @@ def build() -> str:
         ),
         lines(
             "Clocks",
-            "By how much the hub's is ahead. The ten that are furthest.",
+            "By how much a host's clock and its hub's are apart. The ten that are furthest.",
             "s",
-            Query(top_now(f"skytrail_wire_clock_offset_seconds{{{_OF}}}", "instance"), "{{instance}}"),
+            Query(f"abs({_CLOCK}) and on (instance) topk(10, abs({_CLOCK} @ end()))", "{{instance}}"),
         ),
         lines(
             "Questions to agents",

@@ -20,7 +20,7 @@ def _objects(kind: str, title: str, what: str) -> panels.AnyPanel:
 def build() -> str:
     """The dashboard as JSON."""
     what = "What clusters have, how it hangs together and what changed, as their API servers tell the hub."
-    page = panels.page("kubernetes", "Kubernetes", what, _CLUSTER, _NAMESPACE)
+    page = panels.page("kubernetes", "Kubernetes", what, _CLUSTER, _NAMESPACE, refresh="1m")
     panels.section(
         page,
         "Now",

@@ -325,34 +325,32 @@ def _of_hub(kind: str, **fields: object) -> Builder[Dataquery]:
 Variable = Builder[VariableModel]
 
 
-def labels_of(
-    name: str, label: str, title: str, metric: str, *, several: bool = True, value: str = ""
-) -> dashboard.QueryVariable:
-    """A variable of a label's values.
+def labels_of(name: str, label: str, title: str, metric: str) -> dashboard.QueryVariable:
+    """A variable of a label's values; all of them may be chosen: that is any text then, none among them.
 
     Args:
         name: of the variable.
         label: whose values it takes.
         title: what people read.
         metric: of the label, with its selector.
-        several: more than one may be chosen, or all: which then is any text, none among them.
-        value: chosen at first, where not several may be.
     """
     query: dict[str, object] = {"query": f"label_values({metric}, {label})", "refId": name}
-    return _chosen(dashboard.QueryVariable(name).label(title).query(query).datasource(_PROMETHEUS), several, value)
+    return _several(_chosen(name, title, query, _PROMETHEUS))
 
 
 def answers_of(name: str, title: str, gremlin: str, *, several: bool = False) -> dashboard.QueryVariable:
     """A variable of what a hub answers."""
-    query: dict[str, object] = {"refId": name, "gremlin": gremlin}
-    return _chosen(dashboard.QueryVariable(name).label(title).query(query).datasource(_HUB), several, "")
+    found = _chosen(name, title, {"refId": name, "gremlin": gremlin}, _HUB)
+    return _several(found) if several else found
 
 
-def _chosen(variable: dashboard.QueryVariable, several: bool, value: str) -> dashboard.QueryVariable:
-    variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
-    if several:
-        return variable.multi(True).include_all(True).all_value(".*").current(VariableOption(True, ["All"], ["$__all"]))
-    return variable.current(VariableOption(True, value, value))
+def _chosen(name: str, title: str, query: dict[str, object], source: DataSourceRef) -> dashboard.QueryVariable:
+    variable = dashboard.QueryVariable(name).label(title).query(query).datasource(source)
+    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
+
+
+def _several(variable: dashboard.QueryVariable) -> dashboard.QueryVariable:
+    return variable.multi(True).include_all(True).all_value(".*").current(VariableOption(True, ["All"], ["$__all"]))
 
 
 HOST = 'instance=~"$host"'
@@ -370,7 +368,7 @@ def to(name: str, title: str, **variables: str) -> dashboard.DashboardLink:
     return dashboard.DashboardLink(title).url(f"/d/{_TAG}-{name}?{given}${{__url_time_range}}").target_blank(False)
 
 
-def page(name: str, title: str, what: str, *variables: Variable) -> dashboard.Dashboard:
+def page(name: str, title: str, what: str, *variables: Variable, refresh: str = "30s") -> dashboard.Dashboard:
     """A dashboard without panels.
 
     Args:
@@ -378,10 +376,11 @@ def page(name: str, title: str, what: str, *variables: Variable) -> dashboard.Da
         title: of it.
         what: it is for.
         variables: beside those of the data sources.
+        refresh: how often it asks again; empty: when told to.
     """
     made = f"{what} Made by 'make dashboards' from grafana/dashboards/{name}.py: edit that."
     found = dashboard.Dashboard(f"Skytrail: {title}").uid(f"{_TAG}-{name.replace('_', '-')}").description(made).tags([_TAG])
-    found.time("now-1h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR).editable().timezone("browser")
+    found.time("now-1h", "now").refresh(refresh).tooltip(DashboardCursorSync.CROSSHAIR).editable().timezone("browser")
     others = dashboard.DashboardLink("Skytrail").type(DashboardLinkType.DASHBOARDS).tags([_TAG]).as_dropdown(True)
     found.link(others.include_vars(True).keep_time(True))
     found.with_variable(dashboard.DatasourceVariable("prometheus").label("Prometheus").type("prometheus"))

@@ -15,7 +15,7 @@ def build() -> str:
     """The dashboard as JSON."""
     what = "The network's graph at the beginning and at the end of the range, and what changed between."
     source, destination = answers_of("source", "From", _PLACES), answers_of("destination", "To", _PLACES)
-    page = panels.page("topology", "Topology at a time", what, _HOST, _TYPES, source, destination)
+    page = panels.page("topology", "Topology at a time", what, _HOST, _TYPES, source, destination, refresh="")
     panels.section(
         page,
         "Then and now",
