@@ -63,6 +63,12 @@ def return_memory() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
+def trim_memory() -> None:
+    """Have the C library give back what is free in its heaps, after work that took much. Without that function, nothing."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def process_families(root: Path = Path("/proc/self")) -> Iterable[Family]:
     """The families, read now; ``root`` is the process's folder in procfs."""
     usage = resource.getrusage(resource.RUSAGE_SELF)

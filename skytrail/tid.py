@@ -30,6 +30,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from urllib.parse import quote, unquote_to_bytes
@@ -112,6 +113,11 @@ def device_tid(
     return next(device_tids(host, namespace, kind=kind, name=name, perm_mac=perm_mac, bus=bus, phys_port=phys_port))
 
 
+def host_of(tid: str) -> str:
+    """The TID of the host in a TID."""
+    return "/".join(tid.split("/", 2)[:2])
+
+
 def ovs_tid(host: str, uuid: str) -> str:
     """The TID of what a row of Open vSwitch's database on a host says."""
     return _under(host, "ovs", uuid)
@@ -146,7 +152,7 @@ def cluster_tid(name: str, *parts: str) -> str:
 @functools.lru_cache(_REMEMBERED)
 def element_id(tid: str) -> str:
     """The ``ID`` of the graph's element with that TID: a UUIDv5."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, tid))
+    return sys.intern(str(uuid.uuid5(uuid.NAMESPACE_OID, tid)))
 
 
 def _under(parent: str, *parts: str) -> str:

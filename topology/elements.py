@@ -6,6 +6,7 @@ Times are µs since the epoch. An interval is half-open: [from, to); :data:`FORE
 from __future__ import annotations
 
 import functools
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -24,6 +25,9 @@ Metadata = Mapping[str, Any]
 
 
 _REMEMBERED = 1 << 16
+_PREVAILING = frozenset({"ovsdb"})
+"""Probes that are believed rather than who defines the element: what a port of Open vSwitch is, the switch knows."""
+
 _encoder = msgspec.json.Encoder(order="deterministic")
 _metadata_decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -99,7 +103,7 @@ class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"
     def metadata(self) -> dict[str, Any]:
         """The parts as one, decoded at each call.
 
-        Of two probes that say the same key, the one that defines the element is believed.
+        Of two probes that say the same key, the one that defines the element is believed, or the one that knows it better.
 
         Raises:
             DamagedStateError: what a store gave cannot be read.
@@ -107,9 +111,25 @@ class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"
         if len(self.parts) == 1:
             return next(iter(self.parts.values())).metadata
         merged: dict[str, Any] = {}
-        for _, part in sorted(self.parts.items(), key=lambda item: (not item[1].enriches, item[0])):
+        for _, part in sorted(self.parts.items(), key=_credit):
             merged |= part.metadata
         return merged
+
+
+def _credit(item: tuple[str, Part]) -> tuple[bool, bool, str]:
+    """Who is believed comes last: parts by their probes' names, behind which a place may stand (``ovsdb/tcp:…``)."""
+    name, part = item
+    return name.partition("/")[0] in _PREVAILING, not part.enriches, name
+
+
+def with_volatile(metadata: Metadata, volatile: Metadata) -> dict[str, Any]:
+    """Metadata and what is shown beside it; a key of that with a dot stands within a map (``Ovs.Metric``)."""
+    made = dict(metadata)
+    for key, value in volatile.items():
+        name, dot, within = key.partition(".")
+        there = made.get(name) if dot else None
+        made[name] = {**(there if isinstance(there, dict) else {}), within: value} if dot else value
+    return made
 
 
 class Revision(msgspec.Struct, frozen=True, gc=False):
@@ -165,4 +185,5 @@ def edge_id(parent: str, child: str, relation: str, key: str = "") -> str:
         relation: its RelationType.
         key: tells apart several of one relation between the same two nodes.
     """
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join((parent, child, relation, key) if key else (parent, child, relation))))
+    said = "/".join((parent, child, relation, key) if key else (parent, child, relation))
+    return sys.intern(str(uuid.uuid5(uuid.NAMESPACE_OID, said)))

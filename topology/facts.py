@@ -40,7 +40,7 @@ class NodeFact:
     Attributes:
         tid: its topology ID.
         metadata: ``Name`` and ``Type`` at least, unless it enriches.
-        volatile: what changes all the time (counters): shown, never kept, makes no revision.
+        volatile: what changes all the time (counters): shown, never kept, makes no revision. Behind a dot within a map.
         enriches: it only adds to a node that another probe defines.
     """
 

@@ -4,7 +4,7 @@ One :class:`Reconciler` stands before a store and is the only one to write to it
 store has them, so that after a restart it goes on where it was) and what waits: edges whose nodes are not both there yet,
 additions to nodes that are not there yet.
 
-Times: a source's changes keep the order in which it reported them, and an element's those in which they came, whoever
+Times: an element's changes keep the order in which they came, whoever reported them, and else a source's that in which it
 reported them; an edge is never there before its nodes. Where a clock stepped back, or is behind another's, changes follow each
 other by 1 µs until the clock has caught up.
 
@@ -57,7 +57,10 @@ class ReconcilerCounters:
 
 @dataclass(slots=True)
 class _Node:
-    """What is said of a node: defined by at least one part that does not enrich, it is there."""
+    """What is said of a node: defined by at least one part that does not enrich, it is there.
+
+    The store's states share ``parts``: another takes their place, they are never changed.
+    """
 
     tid: str
     host: str
@@ -70,7 +73,7 @@ class _Node:
         return any(not part.enriches for part in self.parts.values())
 
     def state(self) -> State:
-        return State(self.host, self.origin, dict(self.parts), self.tid)
+        return State(self.host, self.origin, self.parts, self.tid)
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ class _Edge:
     parts: dict[str, Part] = field(default_factory=dict)
 
     def state(self) -> State:
-        return State(self.host, self.origin, dict(self.parts), parent=self.parent, child=self.child)
+        return State(self.host, self.origin, self.parts, parent=self.parent, child=self.child)
 
 
 class Reconciler:
@@ -161,9 +164,9 @@ class Reconciler:
 
     def _know(self, id_: str, state: State) -> None:
         if state.kind is Kind.NODE:
-            self._nodes[id_] = _Node(state.tid, state.host, state.origin, dict(state.parts))
+            self._nodes[id_] = _Node(state.tid, state.host, state.origin, state.parts)
         else:
-            self._edges[id_] = _Edge(state.parent, state.child, state.host, state.origin, dict(state.parts))
+            self._edges[id_] = _Edge(state.parent, state.child, state.host, state.origin, state.parts)
             for end in (state.parent, state.child):
                 self._edges_of.setdefault(end, set()).add(id_)
 
@@ -530,7 +533,7 @@ class Reconciler:
                 node = self._nodes[fact.id] = _Node(fact.tid, source.host, source.origin)
             if not fact.enriches:
                 node.host, node.origin = source.host, source.origin
-            node.parts[source.probe] = part
+            node.parts = {**node.parts, source.probe: part}
             if fact.volatile:
                 node.volatile[source.probe] = fact.volatile
                 self.volatile_keys.update(fact.volatile)
@@ -543,17 +546,17 @@ class Reconciler:
                 self._edges_of.setdefault(end, set()).add(fact.id)
         elif edge.parts.keys() <= {source.probe}:
             edge.host, edge.origin = source.host, source.origin
-        edge.parts[source.probe] = part
+        edge.parts = {**edge.parts, source.probe: part}
 
     def _take_back(self, source: Source, id_: str) -> None:
         node, edge = self._nodes.get(id_), self._edges.get(id_)
         if node:
-            node.parts.pop(source.probe, None)
+            node.parts = _without(node.parts, source.probe)
             node.volatile.pop(source.probe, None)
             if not node.parts:
                 self._unknow(id_)
         elif edge:
-            edge.parts.pop(source.probe, None)
+            edge.parts = _without(edge.parts, source.probe)
             if not edge.parts:
                 self._unknow(id_)
 
@@ -590,15 +593,16 @@ class Reconciler:
     def _write(self, report: Report, changes: list[tuple[str, State | None]], note: Note | None) -> None:
         source = report.source
         key = source.probe, source.host
-        at = max(report.observed, self._latest.get(key, 0) + 1, *(self._after(id_, state) for id_, state in changes))
-        self._apply(source, tuple(Change(id_, at, state) for id_, state in changes), note)
+        at = max(report.observed, self._latest.get(key, 0) + 1)
+        timed = self._timed(at, changes)
+        self._apply(source, timed, note)
         self._latest[key] = at
         with self._looking:
-            for id_, state in changes:
-                if state is None:
-                    del self._there[id_], self._since[id_]
+            for change in timed:
+                if change.state is None:
+                    del self._there[change.id], self._since[change.id]
                 else:
-                    self._there[id_], self._since[id_] = state, at
+                    self._there[change.id], self._since[change.id] = change.state, change.at
         self.counters.changes += len(changes)
 
     def _apply(self, source: Source, changes: tuple[Change, ...], note: Note | None) -> None:
@@ -608,10 +612,22 @@ class Reconciler:
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
         writer.number += 1
 
-    def _after(self, id_: str, state: State | None) -> int:
-        """The first time that a change of an element may have: its latest is before, and its nodes are there."""
-        ends = (state.parent, state.child) if state else ()
-        return max(self._since.get(id_, 0) + 1, *(self._since.get(end, 0) for end in ends), 0)
+    def _timed(self, at: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
+        """When each change was: at that time, unless what others said of an element, or of an edge's nodes, is later.
+
+        That moves this change alone: what the source says of other elements, and reports from now on, has its own time.
+        """
+        found: dict[str, Change] = {}
+        ended: dict[str, int] = {}  # when the last edge ended that a node had
+        for id_, state in changes:
+            ends = (state.parent, state.child) if state else ()
+            nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
+            when = max(at, self._since.get(id_, 0) + 1, ended.get(id_, 0), *nodes)
+            found[id_] = Change(id_, when, state)
+            if state is None and (gone := self._there[id_]).kind is Kind.EDGE:
+                for end in (gone.parent, gone.child):
+                    ended[end] = max(ended.get(end, 0), when)
+        return tuple(found.values())
 
     def _writer(self, name: str, holder: str) -> _Writer:
         """The lease for a source, taken or kept."""
@@ -638,6 +654,10 @@ class Reconciler:
 
     def __len__(self) -> int:
         return len(self._there)
+
+
+def _without(parts: dict[str, Part], probe: str) -> dict[str, Part]:
+    return {name: part for name, part in parts.items() if name != probe}
 
 
 def _key_of(source: Source) -> tuple[str, str]:

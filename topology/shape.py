@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from topology.elements import FOREVER, Kind, Revision
+from topology.elements import FOREVER, Kind, Revision, with_volatile
 from topology.store.interface import Difference
 
 Json = dict[str, Any]
@@ -15,7 +15,7 @@ def element_json(revision: Revision, volatile: Mapping[str, Any] | None = None) 
     """One node or edge; ``volatile`` is added to its metadata."""
     state = revision.state
     assert state is not None, "a deletion is no element"
-    metadata = {**state.metadata, **(volatile or {})}
+    metadata = with_volatile(state.metadata, volatile or {})
     if state.tid:
         metadata["TID"] = state.tid
     return json_of(revision, metadata)

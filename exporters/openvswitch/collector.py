@@ -79,7 +79,7 @@ class OpenVswitchCollector:
         if not is_there(source):
             return []
         try:
-            found = source.read()
+            found = source.read(own=True)
         except (OSError, SkytrailError) as error:
             self._unread[source.remote] += 1
             if source.remote not in self._failed:
@@ -107,4 +107,10 @@ def is_there(source: StatisticsSource) -> bool:
 
 def _row(statistics: Mapping[str, int]) -> NDArray[np.uint64]:
     """As :data:`LINK_COUNTERS`; what is not counted is 0."""
-    return np.array([max(0, statistics.get(_COLUMNS.get(name, ""), 0)) for name in LINK_COUNTERS], np.uint64)
+    counted = counters_of(statistics)
+    return np.array([counted.get(name, 0) for name in LINK_COUNTERS], np.uint64)
+
+
+def counters_of(statistics: Mapping[str, int]) -> dict[str, int]:
+    """By the names of the kernel's counters, as Skydive has them; what is not counted is 0."""
+    return {name: max(0, statistics.get(column, 0)) for name, column in _COLUMNS.items()}

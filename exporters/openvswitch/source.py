@@ -21,25 +21,20 @@ _PATIENCE = 2.0  # seconds, for each step
 _WHOLE = 5.0  # seconds for an answer: who tells it byte by byte holds up the reading of all others
 _MOST = 64 << 20  # bytes of an answer
 _PIECE = 1 << 16
+_LIMIT = 1 << 63  # of a count: RFC 7047's integers have 64 bits with a sign; what is beyond is none
 
-_OF_KERNEL = ("", "system", "internal", "tap")
-"""Types of interfaces that the kernel counts itself."""
+_OF_KERNEL = frozenset({"", "system", "internal", "tap"})
+"""Types of interfaces that the kernel counts, too."""
 
-_QUESTION = msgspec.json.encode(
-    {
-        "method": "transact",
-        "id": 0,
-        "params": [
-            "Open_vSwitch",
-            {
-                "op": "select",
-                "table": "Interface",
-                "where": [["type", "!=", kind] for kind in _OF_KERNEL],
-                "columns": ["_uuid", "name", "type", "statistics"],
-            },
-        ],
-    }
-)
+
+def _question(where: list[list[str]]) -> bytes:
+    columns = ["_uuid", "name", "type", "statistics"]
+    select = {"op": "select", "table": "Interface", "where": where, "columns": columns}
+    return msgspec.json.encode({"method": "transact", "id": 0, "params": ["Open_vSwitch", select]})
+
+
+_EVERY = _question([])
+_OWN = _question([["type", "!=", kind] for kind in sorted(_OF_KERNEL)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +65,10 @@ class StatisticsSource:
     def __init__(self, remote: str, tls: tuple[str, str, str] | None = None) -> None:
         self.remote, self._tls = remote, tls
 
-    def read(self) -> list[Counted]:
-        """All interfaces that the kernel does not have. Raises OSError, RunError: the database does not tell."""
+    def read(self, *, own: bool = False) -> list[Counted]:
+        """All interfaces; ``own``: those that the kernel does not have. Raises OSError, RunError: it does not tell."""
         with self._connect() as stream:
-            stream.sendall(_QUESTION)
+            stream.sendall(_OWN if own else _EVERY)
             answer = _receive(stream)
         try:
             if answer["error"] is not None:
@@ -129,4 +124,7 @@ def _receive(stream: socket.socket) -> dict[str, Any]:
 def _counted(row: Mapping[str, Any]) -> Counted:
     _, uuid = row["_uuid"]
     _, pairs = row["statistics"]
-    return Counted(uuid, row["name"], row["type"], {str(name): int(value) for name, value in pairs})
+    texts = uuid, row["name"], row["type"]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return Counted(*texts, {str(name): int(value) for name, value in pairs if 0 <= value < _LIMIT})

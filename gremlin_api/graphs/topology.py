@@ -17,7 +17,7 @@ from gremlin_api.interpreter.comparison import IncomparableError
 from gremlin_api.interpreter.conditions import Condition
 from gremlin_api.numbers import Long
 from gremlin_api.values import Edge, Map, Value, Vertex, VertexProperty
-from topology.elements import Kind, Revision
+from topology.elements import Kind, Revision, with_volatile
 from topology.store.traversal import LABEL, UNRELATED, Compare, Edges, Ends, Hop, Moment, Nodes, WalkStep, label_of, values_at
 
 RELATED = UNRELATED
@@ -190,7 +190,13 @@ def _metadata(revision: Revision, shown: Mapping[str, Any] | None) -> Mapping[st
     metadata: dict[str, Any] = state.metadata
     if state.tid:
         metadata["TID"] = state.tid
-    return {**metadata, **shown} if shown else metadata
+    return with_volatile(metadata, shown) if shown else metadata
+
+
+def _meets(key: str, other: str) -> bool:
+    """Whether two keys are one, or one is of what is within the other."""
+    shorter, longer = sorted((key, other), key=len)
+    return longer == shorter or longer.startswith(f"{shorter}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +328,7 @@ class TopologyGraph:
 
     def _is_kept(self, key: str) -> bool:
         """Whether what is asked about is in the store, and not shown beside it."""
-        return self._shown is None or key.partition(".")[0] not in self._shown.keys
+        return self._shown is None or not any(_meets(key, one) for one in self._shown.keys)
 
     def _narrowed(self, conditions: Sequence[Condition]) -> Collection[str] | None:
         """IDs that an index tells of, as few as may be."""

@@ -13,7 +13,7 @@ from gremlin_api.interpreter.steps.filters import Has
 from gremlin_api.skydive.conditions import conditions
 from gremlin_api.skydive.flownodes import A, B, FlowNodes, Nodes
 from gremlin_api.skydive.flowsource import ID, POINT, Flows
-from gremlin_api.skydive.interfaces import SERIES, series
+from gremlin_api.skydive.interfaces import REMEMBERED, series, series_key
 from gremlin_api.skydive.kinds import Kind
 from gremlin_api.skydive.metrics import by_id, metrics_of
 from gremlin_api.skydive.seen import Seen
@@ -187,11 +187,11 @@ def metrics_of_nodes(build: Build) -> Build:
     """Metrics of nodes over a time, of which agents remember those of interfaces; ``build``: those that the graph shows."""
 
     def of_agents(translation: Translation, arguments: Arguments) -> Iterable[Step]:
-        when, key = translation.when, str(arguments[0]) if arguments else SERIES
-        if when is None or key != SERIES or not translation.asks:
+        when, key = translation.when, series_key(arguments)
+        if when is None or key not in REMEMBERED or not translation.asks:
             return build(translation, arguments)
         run, asking = translation.run, translation.asking
-        return (All("Metrics", lambda nodes: series(run, asking, when, nodes)),)
+        return (All("Metrics", lambda nodes: series(run, asking, when, nodes, key)),)
 
     return of_agents
 

@@ -52,6 +52,7 @@ from gremlin_api.skydive.flowsteps import (
     pushing_sort,
 )
 from gremlin_api.skydive.graph import Graphs, SkydiveGraph
+from gremlin_api.skydive.interfaces import series_key
 from gremlin_api.skydive.kinds import Kind
 from gremlin_api.skydive.metrics import Metric, aggregated, by_id, by_time, metrics_of, span, total
 from gremlin_api.skydive.moments import Period, period_of
@@ -72,7 +73,6 @@ ASKING_STEPS = frozenset({"Flows"})
 """Steps that cannot be where there are no agents to ask."""
 
 _OWNERSHIP = conditions(("RelationType", "ownership"))
-_METRIC = "LastUpdateMetric"
 _SLICE = 30  # seconds of Aggregates()
 _AGGREGATED = "Aggregated"
 
@@ -585,7 +585,7 @@ def _next_hop(translation: Translation, arguments: Arguments) -> Iterable[Step]:
 
 
 def _metrics(translation: Translation, arguments: Arguments) -> Iterable[Step]:
-    key = str(arguments[0]) if arguments else _METRIC
+    key = series_key(arguments)
 
     def metrics(item: Item) -> Iterable[Value]:
         return [(item.id, one) for one in metrics_of(value_of(item, key))]

@@ -597,7 +597,8 @@ class AgentProcess:
             flows_blueprint(self.collector, self._answering.answer),
             sockets_blueprint(self.sockets, self._answering.answer),
         ]
-        app = create_app("agent", self._status, self._waiting, blueprints)
+        notes = self._probes.notes if self._sender and self._probes else dict
+        app = create_app("agent", self._status, self._waiting, blueprints, notes)
         self.server = serve(as_asgi(app), self._settings.agent.listen, self._settings.http)
         self._certificates.add("http", self.server.certificate)
         self.server.start()

@@ -48,8 +48,9 @@ class Clusters:
         self._wanted = {f"{_PROBE}/{name}/{type_}" for name in settings.clusters for type_ in (CLUSTER, *settings.kinds)}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._take_back, name="clusters", daemon=True)
+        wanted = settings.clusters != type(settings)().clusters  # somebody named them
         self._probes = [
-            ClusterProbe(report, name, place, settings.kinds, settings.annotations, clock, on_duty)
+            ClusterProbe(report, name, place, settings.kinds, settings.annotations, clock, on_duty, wanted=wanted)
             for name, place in settings.clusters.items()
         ]
 

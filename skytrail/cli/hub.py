@@ -223,6 +223,7 @@ class HubProcess:
 
         Where others write to the same graph it is left: a copy of this folder may be the one that has another ID.
         """
+        from skytrail.cli.plugged import plugged_before  # noqa: PLC0415 - only where this host is watched
         from topology.facts import Report, Source  # noqa: PLC0415
         from topology.probes.ovsdb.databases import probes_before  # noqa: PLC0415
         from topology.store.folder import host_before, remember_host  # noqa: PLC0415
@@ -230,7 +231,8 @@ class HubProcess:
         before = host_before(folder)
         if before and before != tid and self._settings.topology.store == "embedded":
             _log.warning("host_id_changed", before=before, now=tid, effect="the graph of the host by its former ID ends")
-            for probe in ("containers", *sorted(probes_before(Path(self._settings.state_dir))), "netlink", "host"):
+            kept = Path(self._settings.state_dir)
+            for probe in ("containers", *sorted(probes_before(kept) | plugged_before(kept)), "netlink", "host"):
                 self.reconciler.report(Report(Source(probe, name, tid=before), clock(), (), whole=True))
         remember_host(folder, tid)
 
@@ -283,12 +285,15 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
-        app = create_app("hub", self._status, self._waiting, blueprints, self.clusters.words)
+        app = create_app("hub", self._status, self._waiting, blueprints, self._notes)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _notes(self) -> dict[str, str]:
+        return {**(self.probes.notes() if self.probes else {}), **self.clusters.words()}
 
     def _start_clusters(self) -> None:
         from skytrail.cli.clusters import Clusters  # noqa: PLC0415 - only where a hub runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -19,15 +20,27 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+_REMEMBERED = "probes.json"
+
+
+def plugged_before(folder: Path) -> set[str]:
+    """Names of the probes of other packages that there were at the last start, as it is kept in a folder."""
+    from topology.probes.formerly import read_names  # noqa: PLC0415 - only where probes run
+    from topology.probes.installed import RESERVED  # noqa: PLC0415
+
+    return read_names(folder / _REMEMBERED) - RESERVED
+
 
 class PluggedProbes:
     """The probes that other packages add.
 
     Args:
         settings: which of them are wanted, and what they are told.
+        folder: where it is kept which there were.
     """
 
-    def __init__(self, settings: Topology) -> None:
+    def __init__(self, settings: Topology, folder: Path) -> None:
+        self._folder = folder
         self._wanted, self._options = settings.other_probes, settings.probe_options
         self._running: dict[str, Probe] = {}
         self._failed: dict[str, str] = {}
@@ -40,11 +53,18 @@ class PluggedProbes:
         devices: Callable[[], Mapping[str, str] | None],
         clock: Callable[[], int],
     ) -> None:
-        """Make and start those that can be; why others cannot, :meth:`waiting` says."""
-        from topology.probes.installed import installed  # noqa: PLC0415 - only where probes run
+        """Make and start those that can be; why others cannot, :meth:`waiting` says. What was told by others is taken back."""
+        from topology.facts import Report  # noqa: PLC0415 - only where probes run
+        from topology.probes.formerly import keep_names  # noqa: PLC0415
+        from topology.probes.installed import installed  # noqa: PLC0415
         from topology.probes.interface import Here  # noqa: PLC0415
 
-        for one in installed(self._wanted):
+        there = list(installed(self._wanted))
+        names = {one.name for one in there}
+        for name in sorted(plugged_before(self._folder) - names):
+            report(Report(source(name), clock(), whole=True))
+        keep_names(self._folder / _REMEMBERED, names)
+        for one in there:
             own = source(one.name)
 
             def under_its_name(said: Report, own: Source = own) -> None:

@@ -88,12 +88,13 @@ def _list(session: Session, *, as_json: bool) -> None:
     with _running(session, lambda _: None) as probes:
         time.sleep(2 * _SETTLED)
         states = _states(probes)
+    width = max(map(len, states))
     for name, state in sorted(states.items()):
         package = packages.get(name, "skytrail")
         if as_json:
             click.echo(json.dumps({"Name": name, "Package": package, "State": state}))
         else:
-            click.echo(f"{name:<16}{package:<24}{state}")
+            click.echo(f"{name:<{width}}  {package:<22}  {state}")
 
 
 def _states(probes: HostProbes) -> dict[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skytrail.cli.plugged import PluggedProbes
 
 if TYPE_CHECKING:
+    from exporters.openvswitch.source import StatisticsSource
     from skytrail.kernel.host import Host
     from skytrail.kernel.linktable import Event
     from skytrail.kernel.tid_state import TidRegistry
@@ -37,6 +39,13 @@ def ovsdb_tls(given: Ovsdb) -> tuple[str, str, str] | None:
     return None
 
 
+def _counters(source: StatisticsSource) -> dict[str, dict[str, int]]:
+    """What a database counts, by the UUID of an interface's row. Raises OSError, SkytrailError: it does not tell."""
+    from exporters.openvswitch.collector import counters_of  # noqa: PLC0415 - only where a database is
+
+    return {one.uuid: counters_of(one.statistics) for one in source.read()}
+
+
 class HostProbes:
     """The probes of this host.
 
@@ -62,7 +71,7 @@ class HostProbes:
     ) -> None:
         self._host, self._tids, self._follow, self._report, self._clock = host, tids, follow, report, clock
         self._settings, self._runtimes = settings, runtimes
-        self._plugged = PluggedProbes(settings.topology)
+        self._plugged = PluggedProbes(settings.topology, Path(settings.state_dir))
         self._closers = contextlib.ExitStack()
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbes
@@ -117,13 +126,16 @@ class HostProbes:
 
     def _ovsdb(self, name: str, tid: str) -> OvsdbProbes:
         """Raises UsageError: ssl without its files."""
+        from exporters.openvswitch.source import StatisticsSource  # noqa: PLC0415
         from skytrail.settings.tree import Ovsdb  # noqa: PLC0415
         from topology.probes.ovsdb.databases import NAME, OvsdbProbes  # noqa: PLC0415
 
         given = self._settings.topology.ovsdb
         remotes = {NAME if remote in Ovsdb().databases else f"{NAME}/{remote}": remote for remote in given.databases}
         told = remotes, self._report, name, tid, self.probe.devices, self._clock
-        return OvsdbProbes(*told, ovsdb_tls(given), given.openflow, Path(self._settings.state_dir))
+        tls = ovsdb_tls(given)
+        counters = {probe: partial(_counters, StatisticsSource(remote, tls)) for probe, remote in remotes.items()}
+        return OvsdbProbes(*told, tls, given.openflow, Path(self._settings.state_dir), counters)
 
     def _followed(self, events: Sequence[Event]) -> None:
         from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved, NamespaceFound  # noqa: PLC0415 - as above
@@ -162,6 +174,10 @@ class HostProbes:
         of_kernel = self.probe.failure or (None if self.probe.watcher.alive else "the link watcher has ended: see the log")
         of_containers = {"containers": self.containers.failure} if self.containers else {}
         return {"netlink": of_kernel, **self.ovsdb.waiting(), **of_containers, **self._plugged.waiting()}
+
+    def notes(self) -> dict[str, str]:
+        """What a probe leaves out, by its name, which holds up nothing."""
+        return self.ovsdb.notes()
 
     def active(self) -> dict[str, bool]:
         """Which probes see their source, by name."""

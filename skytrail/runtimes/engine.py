@@ -97,7 +97,7 @@ class EngineState:
             identity = event.actor.id
             if action in _ENDED:
                 died = self._known.pop(identity, None) is not None
-                yield Change(identity, None, (self.ended(identity) if died else 0) or event.time)
+                yield Change(identity, None, _of_event(event, self.ended(identity) if died else 0))
             elif action == _BEGUN:
                 yield from self._begun(event)
             elif action in _CHANGED:
@@ -111,7 +111,7 @@ class EngineState:
             container = told(event.actor.id, attributes.get("name", ""), attributes.get("image", ""), labels, self.runtime)
             yield Change(container.id, container, event.time)
         else:
-            yield from self._is(container, container.started or event.time)
+            yield from self._is(container, _of_event(event, container.started))
 
     def _changed(self, identity: str, at: int) -> Iterator[Change | NetworkChange]:
         """Look again at a container that is known."""
@@ -137,3 +137,8 @@ class EngineState:
 
     def _container(self, found: Inspected) -> Container:
         return inspected(found, self.runtime, self._asked.pod_name(found.pod) if found.pod else "")
+
+
+def _of_event(event: Event, told: int) -> int:
+    """When what an event is about happened: as its container says, unless that has been started or ended again since."""
+    return min(told or event.time, event.time or told)

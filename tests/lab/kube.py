@@ -69,6 +69,7 @@ class Cluster:
         (folder / "tokens.csv").write_text(f'{self.token},lab-admin,lab-admin,"system:masters"\n')
         self._etcd: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._controllers: list[subprocess.Popen[bytes]] = []
         self._connection: HTTPSConnection | None = None
 
     def _certify(self) -> None:
@@ -116,6 +117,13 @@ class Cluster:
             *self._options,
         )  # fmt: skip
         self._until(lambda: self.ask("GET", "/readyz") == {}, self._server)
+
+    def start_controllers(self, *names: str) -> None:
+        """Start the controller manager, with these of its controllers, and the scheduler."""
+        config = str(self.kubeconfig(name="controllers"))
+        common = ("--kubeconfig", config, "--bind-address=127.0.0.1", "--secure-port=0", "--leader-elect=false")
+        more = ("--use-service-account-credentials=false", f"--controllers={','.join(names)}")
+        self._controllers = [self._run("controller-manager", *common, *more), self._run("scheduler", *common)]
 
     def _run(self, *words: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{words[0]}.log").open("ab") as log:
@@ -241,6 +249,8 @@ class Cluster:
 
     def close(self) -> None:
         """End all; the data goes."""
+        for one in self._controllers:
+            self._end(one, signal.SIGKILL)
         self._end(self._server, signal.SIGKILL)
         self._end(self._etcd, signal.SIGKILL)
         shutil.rmtree(self.folder / "etcd", ignore_errors=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,18 @@ class Hub:
         settings: by dotted key.
         netns: where it runs.
         command: ``up``, or ``hub``, which takes the reports of agents at ``wire``.
+        enter: words before the command: what runs it.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, netns: str = "", command: str = "up") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        netns: str = "",
+        command: str = "up",
+        enter: Sequence[str] = (),
+    ) -> None:
+        self._enter = enter
         self._folder, self._netns, self._command = folder, netns, command
         self.wire = free_port()
         self.port = free_port()
@@ -64,7 +73,7 @@ class Hub:
         self._folder.mkdir(exist_ok=True)
         settings = [word for key, value in self._settings.items() for word in ("--set", f"{key}={value}")]
         enter = ["nsenter", f"--net=/run/netns/{self._netns}"] if self._netns else []
-        command = [*enter, sys.executable, "-m", "skytrail", self._command, "-v", *settings]
+        command = [*self._enter, *enter, sys.executable, "-m", "skytrail", self._command, "-v", *settings]
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if ready:

@@ -61,9 +61,10 @@ class KubeLab:
         self.close()
         self.open()
 
-    def graph(self) -> tuple[dict[Key, Json], set[Edge]]:
-        """Nodes with the keys that the oracle has, and edges."""
-        states = {one.id: one.state for one in self.store.current() if one.state}
+    def graph(self, at: int | None = None) -> tuple[dict[Key, Json], set[Edge]]:
+        """Nodes with the keys that the oracle has, and edges: now, or at a moment (µs since the epoch)."""
+        revisions = self.store.current() if at is None else self.store.as_of(at)
+        states = {one.id: one.state for one in revisions if one.state}
         keys = {id_: key_of(state.tid) for id_, state in states.items() if state.tid}
         nodes, edges = {}, set()
         for id_, state in states.items():

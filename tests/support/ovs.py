@@ -92,7 +92,11 @@ class Switch:
 
     def route(self, network: str, bridge: str) -> None:
         """Tell the switch by which bridge a network is reached: it reads the kernel's routes only now and then."""
-        self._run("ovs-appctl", "-t", str(self._control), "ovs/route/add", network, bridge)
+        self.appctl("ovs/route/add", network, bridge)
+
+    def appctl(self, *words: str) -> str:
+        """Run ``ovs-appctl`` for ovs-vswitchd."""
+        return self._run("ovs-appctl", "-t", str(self._control), *words)
 
     def _run(self, *command: str) -> str:
         # its daemons look for the sockets of bridges here

@@ -104,7 +104,7 @@ class Switched(Graph):
         return tid
 
     def port(self, switch: str, name: str, vlans: Json, *addresses: str, kind: str = "system") -> str:
-        device = self.device(switch, name, "tun" if kind == "internal" else "veth", *addresses, Ovs={"Type": kind})
+        device = self.device(switch, name, "veth" if kind == "system" else kind, *addresses, Ovs={"Type": kind})
         self._port(switch, name, vlans, device)
         return device
 

@@ -170,6 +170,26 @@ def test_a_clock_that_steps_back_does_not_reorder(lab: Lab) -> None:
     assert lab.names()["a"]["n"] == 5
 
 
+def test_what_others_said_later_of_an_element_moves_that_change_alone(lab: Lab) -> None:
+    lab.report(link("space"), at=9_000_000)
+    more = NodeFact("space", {"Manager": "docker"}, enriches=True)
+    lab.report(link("c1"), more, edge("c1", "space"), source=OTHERS, at=1_000_000)
+    lab.report(link("c2"), source=OTHERS, at=2_000_000)
+    lab.report(source=OTHERS, gone=(node_id("c1"),), at=3_000_000)
+
+    lab.report(source=LINKS, gone=(node_id("space"),), at=9_500_000)
+
+    names = {one.id: one.state.tid for one in lab.store.between(T, T + 10_000_000) if one.state and one.state.tid}
+    spans = {}
+    for one in lab.store.between(T, T + 10_000_000):
+        first, last = spans.get(names.get(one.id, "edge"), (one.updated_at, 0))
+        spans[names.get(one.id, "edge")] = first, max(last, one.archived_at)
+    begins = {name: first - T for name, (first, _) in spans.items()}
+    assert begins == {"space": 9_000_000, "c1": 1_000_000, "c2": 2_000_000, "edge": 9_000_001}
+    assert spans["c1"][1] - T == spans["edge"][1] - T == 9_000_002  # no edge outlives a node
+    assert spans["space"][1] - T == 9_500_000
+
+
 def test_what_the_store_did_not_take_is_written_with_the_next_report(lab: Lab) -> None:
     lab.report(link("h"))
     lab.failing = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from skytrail.tid import host_of
 from topology.elements import Kind, Revision, State
-from topology.linkers.ovstunnels import read_tunnel
+from topology.path import ovstunnels
 from topology.path.devices import Address, Data, Owner, parse_addresses
 from topology.path.network import OWNERS, EdgeKeys, KindKeys, read_state
 
@@ -37,11 +39,6 @@ class Interface:
     def addresses(self) -> dict[Address, int]:
         """And the length of their prefixes."""
         return dict(parse_addresses((*self.data.ipv4, *self.data.ipv6)))
-
-
-def host_of(tid: str) -> str:
-    """The TID of the host in a TID."""
-    return "/".join(tid.split("/", 2)[:2])
 
 
 @dataclass(slots=True)
@@ -101,7 +98,7 @@ class Interfaces:
             before = place.host, place.name
             place.host, place.name = host_of(state.tid), owner.name if owner and owner.type != "host" else ""
             return set() if (place.host, place.name) == before else set(self._tunnels.get(place.host, ()))
-        data = read_state(state, Data) if kind.if_index is not None else read_tunnel(kind.type, state)
+        data = read_state(state, Data) if kind.if_index is not None else _tunnel(kind.type, state)
         if data is None:
             return self._forget(id_)
         return self._put(Interface(id_, state.tid, data, self._owner_of.get(id_, "")))
@@ -110,13 +107,14 @@ class Interfaces:
         edge = read_state(state, EdgeKeys)
         if edge is None or edge.relation_type != "ownership":
             return set()
-        self._ownership[id_] = state.parent, state.child
-        self._owner_of[state.child] = state.parent
-        self._owners.setdefault(state.parent, _Place()).interfaces.add(state.child)
-        known = self.by_id.get(state.child)
+        owner, child = map(sys.intern, (state.parent, state.child))
+        self._ownership[id_] = owner, child
+        self._owner_of[child] = owner
+        self._owners.setdefault(owner, _Place()).interfaces.add(child)
+        known = self.by_id.get(child)
         if known is not None:
-            return self._put(Interface(known.id, known.tid, known.data, state.parent))
-        return {one.id for one in self.of(state.child)}  # a bridge of Open vSwitch: its tunnels are somewhere else now
+            return self._put(Interface(known.id, known.tid, known.data, owner))
+        return {one.id for one in self.of(child)}  # a bridge of Open vSwitch: its tunnels are somewhere else now
 
     def _put(self, interface: Interface) -> set[str]:
         before = self.by_id.get(interface.id)
@@ -160,3 +158,9 @@ class Interfaces:
         """Forget an owner of whom nothing is known any more."""
         if not place.host and not place.interfaces:
             del self._owners[owner]
+
+
+def _tunnel(kind: str, state: State) -> Data | None:
+    """One that only Open vSwitch has; None: the node is something else."""
+    node = read_state(state, ovstunnels.Node) if kind in ovstunnels.KINDS else None
+    return None if node is None else ovstunnels.tunnel_data(node)

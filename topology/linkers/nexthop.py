@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from skytrail.tid import host_of
 from topology.facts import EdgeFact
-from topology.linkers.interfaces import Interface, Interfaces, host_of
+from topology.linkers.interfaces import Interface, Interfaces
 from topology.linkers.join import Key, Linker
 from topology.linkers.neighbour import NO_MAC
 from topology.path.devices import parse_network

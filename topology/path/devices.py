@@ -129,7 +129,8 @@ class Tunnel(_Read, frozen=True, gc=False):
     encap_limit: int | None = None
     collect_metadata: bool = False
     udp_encap: str = ""
-    of_rules: bool = False  # Open vSwitch: the number comes from rules of OpenFlow, packet by packet
+    in_of_rules: bool = False  # Open vSwitch: rules of OpenFlow take any number
+    out_of_rules: bool = False  # … and give each packet its own
 
 
 class Bond(_Read, frozen=True, gc=False):
@@ -170,18 +171,13 @@ class NetConfs(_Read, frozen=True, gc=False):
         return self.ipv4 if address.version == 4 else self.ipv6
 
 
-class Ovs(_Read, frozen=True, gc=False):
-    """What Open vSwitch says of an interface of its own."""
-
-    type: str = ""
-
-
 class Data(_Read, frozen=True, gc=False):
     """An interface's keys that a path depends on."""
 
     name: str
     type: str
     if_index: int
+    of_port: int = 0
     mac: str = ""
     mtu: int = 0
     state: str = ""
@@ -211,7 +207,6 @@ class Data(_Read, frozen=True, gc=False):
     neighbors: tuple[Entry, ...] = ()
     fdb: tuple[Entry, ...] = ()
     net_conf: NetConfs = NetConfs()
-    ovs: Ovs = Ovs()
 
     @property
     def tunnel_data(self) -> Tunnel | None:

@@ -58,11 +58,13 @@ class Remote:
         address: of the other end.
         label: VNI or key; None: none.
         why: what says so.
+        of_rules: rules of OpenFlow give each packet its VNI or key.
     """
 
     address: Address
     label: int | None
     why: str
+    of_rules: bool = False
 
 
 def label_words(kind: str, label: int | None) -> str:
@@ -98,14 +100,21 @@ def overhead(device: Device, tunnel: Tunnel, remote: Address, tags: int) -> int:
 
 def remotes(device: Device, tunnel: Tunnel, frame: Frame) -> list[Remote]:
     """Whom it sends a frame to: by its forwarding entries, else to the end that it was made with."""
-    own = tunnel.id if device.data.type in DEFAULT_PORTS else tunnel.okey if "key" in tunnel.o_flags else None
+    own = sent(device, tunnel)
     if device.data.type == "vxlan":
-        return list(dict.fromkeys(_forwarded(device, frame, own)))
+        return list(dict.fromkeys(_forwarded(device, tunnel, frame, own)))
     remote = parse(tunnel.remote)
-    return [Remote(remote, own, "its remote end")] if remote is not None else []
+    return [Remote(remote, own, "its remote end", tunnel.out_of_rules)] if remote is not None else []
 
 
-def _forwarded(device: Device, frame: Frame, own: int | None) -> Iterator[Remote]:
+def sent(device: Device, tunnel: Tunnel) -> int | None:
+    """The VNI or key of its packets, as far as itself says it; None: none."""
+    if tunnel.id is not None:
+        return tunnel.id
+    return tunnel.okey if "key" in tunnel.o_flags or device.data.type in DEFAULT_PORTS else None
+
+
+def _forwarded(device: Device, tunnel: Tunnel, frame: Frame, own: int | None) -> Iterator[Remote]:
     """A MAC that is not known goes to all of the default entries."""
     entries = [(entry, address) for entry in device.data.fdb if (address := parse(entry.ip)) is not None]
     exact = [(entry, address) for entry, address in entries if entry.mac == frame.mac]
@@ -113,8 +122,8 @@ def _forwarded(device: Device, frame: Frame, own: int | None) -> Iterator[Remote
         why = f"FDB entry for {entry.mac}" if exact else "default FDB entry"
         if not address.is_multicast:
             yield Remote(address, own if entry.vni is None else entry.vni, why)
-    if not entries and device.data.vxlan and (remote := parse(device.data.vxlan.remote)) is not None:
-        yield Remote(remote, own, "its remote end")
+    if not entries and (remote := parse(tunnel.remote)) is not None:
+        yield Remote(remote, own, "its remote end", tunnel.out_of_rules)
 
 
 def group(tunnel: Tunnel) -> Address | None:
@@ -122,27 +131,28 @@ def group(tunnel: Tunnel) -> Address | None:
     return parse(tunnel.group)
 
 
-def takes(device: Device, kind: str, label: int | None, outer_port: int, src: Address | None, dst: Address) -> bool:
+def takes(device: Device, kind: str, remote: Remote, outer_port: int, src: Address | None) -> bool:
     """Whether a device of the namespace that a tunnel's packet arrived in takes it.
 
     Args:
         device: that may.
         kind: of the device that sent it.
-        label: VNI or key on the packet.
+        remote: where it was sent to, and with which VNI or key.
         outer_port: its destination port; 0: none.
         src: where it came from; None: not known.
-        dst: where it was sent to.
     """
     tunnel = device.tunnel
     if tunnel is None or device.data.type != kind:
         return False
-    local, remote = parse(tunnel.local), parse(tunnel.remote)
+    local, from_ = parse(tunnel.local), parse(tunnel.remote)
+    taken = tunnel.ikey if tunnel.id is None else tunnel.id
+    takes_label = tunnel.collect_metadata or tunnel.in_of_rules or remote.of_rules or taken == remote.label
     if kind in DEFAULT_PORTS:
-        takes_label = tunnel.collect_metadata or tunnel.id == label
         fits = takes_label and port(device, tunnel) == outer_port
-        # a VXLAN socket hears on all addresses; Geneve knows its ends by remote and VNI
-        return fits and (kind == "vxlan" or tunnel.collect_metadata or remote in (None, src))
-    return (tunnel.ikey == label or tunnel.collect_metadata) and local in (None, dst) and remote in (None, src)
+        # a VXLAN socket hears on all addresses; Geneve, and Open vSwitch, know their ends by remote and VNI
+        knows_ends = kind == "geneve" or not device.data.if_index
+        return fits and (not knows_ends or tunnel.collect_metadata or from_ in (None, src))
+    return takes_label and local in (None, remote.address) and from_ in (None, src)
 
 
 def rank(device: Device) -> tuple[bool, bool, bool]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
 
 from topology.elements import Kind, Revision, State
-from topology.path import openvswitch
+from topology.path import openflow, openvswitch, ovstunnels
 from topology.path.devices import Address, Data, Device, Namespace, Owner, parse_addresses
 
 T = TypeVar("T")
@@ -61,6 +62,16 @@ def read_state(state: State, type_: type[T]) -> T | None:
         return None
 
 
+@dataclass(slots=True)
+class _Nodes:
+    """What nodes say, by ID, until it is known whose they are."""
+
+    interfaces: dict[str, tuple[State, Data]] = field(default_factory=dict)
+    switched: dict[str, openvswitch.Element] = field(default_factory=dict)
+    tunnels: dict[str, tuple[State, Data]] = field(default_factory=dict)
+    rules: dict[str, openflow.Rule] = field(default_factory=dict)
+
+
 class Network:
     """Built once of all revisions of a moment.
 
@@ -69,7 +80,7 @@ class Network:
 
     Attributes:
         namespaces: by the node's ID.
-        devices: by the node's ID.
+        devices: by the node's ID; tunnels' ends that only Open vSwitch has are of the namespace that their packets leave from.
         named: nodes' IDs by Name, TID and ID.
         holders: who has an address.
         by_mac: who has a MAC.
@@ -89,16 +100,15 @@ class Network:
         self.lowers: dict[str, Device] = {}
         self.uppers: dict[str, list[Device]] = defaultdict(list)
         links: list[tuple[str, str, str]] = []
-        found: dict[str, tuple[State, Data]] = {}
+        nodes = _Nodes()
         owned: list[tuple[str, str]] = []
-        switched: dict[str, openvswitch.Element] = {}
         layers: list[tuple[str, str]] = []
         for revision in revisions:
             state = revision.state
             if state is None:
                 continue
             if state.kind is Kind.NODE:
-                self._node(revision.id, state, found, switched)
+                self._node(revision.id, state, nodes)
             elif (edge := read_state(state, EdgeKeys)) is not None:
                 if edge.relation_type == "ownership":
                     owned.append((state.child, state.parent))
@@ -107,17 +117,21 @@ class Network:
                 elif edge.relation_type == "layer2":
                     layers.append((state.parent, state.child))
         owners = {child: parent for child, parent in owned if parent in self.namespaces}
-        for id_, (state, data) in found.items():
+        for id_, (state, data) in nodes.interfaces.items():
             namespace = self.namespaces.get(owners.get(id_, ""))
             if namespace is not None:
                 self._device(id_, state, data, namespace)
+        bridges = {child: parent for child, parent in owned if parent in nodes.switched}
+        self._tunnels(nodes.tunnels, {child: owners.get(parent, "") for child, parent in bridges.items()})
         for kind, parent, child in links:
             self._link(kind, self.devices.get(parent), self.devices.get(child))
-        self.switch_ports = openvswitch.ports(switched, layers, self.devices)
+        rules: dict[str, list[openflow.Rule]] = defaultdict(list)
+        for id_, rule in nodes.rules.items():
+            rules[bridges.get(id_, "")].append(rule)
+        of_bridges = {bridge: openflow.Rules.of(found) for bridge, found in rules.items()}
+        self.switch_ports = openvswitch.ports(nodes.switched, layers, self.devices, of_bridges)
 
-    def _node(
-        self, id_: str, state: State, found: dict[str, tuple[State, Data]], switched: dict[str, openvswitch.Element]
-    ) -> None:
+    def _node(self, id_: str, state: State, nodes: _Nodes) -> None:
         kind = read_state(state, KindKeys)
         if kind is None:
             return
@@ -127,9 +141,20 @@ class Network:
                 self.namespaces[id_] = Namespace(id_, state.tid, state.host, owner)
                 self._name(id_, owner.name, state.tid)
         elif kind.type in openvswitch.KINDS and (element := read_state(state, openvswitch.Element)) is not None:
-            switched[id_] = element
+            nodes.switched[id_] = element
+        elif kind.type == openflow.TYPE and (rule := read_state(state, openflow.Rule)) is not None:
+            nodes.rules[id_] = rule
+        elif kind.if_index is None and kind.type in ovstunnels.KINDS and (tunnel := read_state(state, ovstunnels.Node)):
+            nodes.tunnels[id_] = state, ovstunnels.tunnel_data(tunnel)
         elif kind.if_index is not None and (data := read_state(state, Data)) is not None:
-            found[id_] = state, data
+            nodes.interfaces[id_] = state, data
+
+    def _tunnels(self, found: dict[str, tuple[State, Data]], owners: dict[str, str]) -> None:
+        """Tunnels' ends of Open vSwitch, by the owners of their bridges."""
+        for id_, (state, data) in found.items():
+            namespace = self.namespaces.get(owners.get(id_, ""))
+            if namespace is not None:
+                self.devices[id_] = Device(id_, state.tid, namespace, data, {})
 
     def _name(self, id_: str, *names: str) -> None:
         for name in dict.fromkeys((*names, id_)):

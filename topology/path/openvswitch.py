@@ -1,7 +1,7 @@
 """What an Open vSwitch does with a frame by the VLANs of its ports, which its database tells. Pure.
 
-That is what the action NORMAL does; other OpenFlow rules are not known. Which port has learned a MAC is not known either: a
-frame may leave by every port that its VLAN is let out of.
+That is what the action NORMAL does; where OpenFlow rules are in the graph, the simple ones are followed (``openflow``). Which
+port has learned a MAC is not known: a frame may leave by every port that its VLAN is let out of.
 
 Sources: ovs-vswitchd.conf.db(5), "VLAN Configuration"; ofproto/ofproto-dpif-xlate.c.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import msgspec
 
 from topology.path.devices import Address, Device
-from topology.path.packets import Frame
+from topology.path.openflow import Decision, Rules
+from topology.path.packets import Frame, Tags
 
 BRIDGE, PORT, PATCH = "ovsbridge", "ovsport", "patch"
 KINDS = frozenset({BRIDGE, PORT, PATCH})
@@ -59,6 +61,7 @@ class Element(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     name: str
     type: str
     ovs: VlanSettings = VlanSettings()
+    of_port: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +75,8 @@ class Port:
         ports: all ports of the bridge, itself too.
         devices: the kernel's interfaces that it is made of; none: a tunnel, a patch port, …
         peer: the port at the other end of a patch.
+        numbers: those that OpenFlow knows its interfaces by.
+        rules: of OpenFlow, of the bridge, as far as they are in the graph.
     """
 
     name: str
@@ -80,6 +85,12 @@ class Port:
     ports: list[Port]
     devices: list[Device] = field(default_factory=list)
     peer: Port | None = None
+    numbers: frozenset[int] = frozenset()
+    rules: Rules = field(default_factory=Rules)
+
+    def decide(self, frame: Frame) -> Decision | None:
+        """What rules do with a frame that comes in by it; None: they are not known, or do too much."""
+        return self.rules.decide(self.numbers, frame)
 
     def __str__(self) -> str:
         return f"port {self.name} of {self.bridge}"
@@ -123,21 +134,53 @@ class Reached:
         vlan: that it is in; where it is not let through, the one that it came with.
         between: the ports that do not let it through: it would leave only if their VLANs were others; twice the port that does
             not take it. None: they do.
+        decisions: of rules of OpenFlow that are known, each with the name of its bridge; of the last bridge it may be that
+            they drop the frame, which then came there by the port.
+        assumed: whether there are bridges whose rules are not known.
     """
 
     port: Port
     frame: Frame
     vlan: int
     between: tuple[Port, Port] | None = None
+    decisions: tuple[tuple[str, Decision], ...] = ()
+    assumed: bool = True
+
+    @property
+    def dropped(self) -> bool:
+        """Whether rules drop it."""
+        return bool(self.decisions) and self.decisions[-1][1].drops
+
+    @property
+    def words(self) -> str:
+        """What the rules do, one after the other."""
+        return ", ".join(f"rule {one.rule} {_does(one)}" for _, one in self.decisions)
+
+    @property
+    def surely(self) -> bool:
+        """Whether rules alone say so: nothing was flooded."""
+        return not self.assumed and not any(one.normal for _, one in self.decisions)
 
 
-def ports(elements: Mapping[str, Element], layers: Iterable[tuple[str, str]], devices: Mapping[str, Device]) -> dict[str, Port]:
+def _does(decision: Decision) -> str:
+    if decision.drops:
+        return "drops it"
+    return "NORMAL" if decision.normal else "outputs it"
+
+
+def ports(
+    elements: Mapping[str, Element],
+    layers: Iterable[tuple[str, str]],
+    devices: Mapping[str, Device],
+    rules: Mapping[str, Rules] | None = None,
+) -> dict[str, Port]:
     """The ports that interfaces are in, by the interface's ID.
 
     Args:
         elements: bridges, ports and patch ports, by ID.
         layers: parents and children that ``layer2`` edges join.
         devices: interfaces by ID.
+        rules: of OpenFlow, by the bridge's ID.
     """
     joined = [(parent, child) for parent, child in layers if parent in elements]
     of_bridge: dict[str, list[Port]] = {id_: [] for id_, one in elements.items() if one.type == BRIDGE}
@@ -146,6 +189,7 @@ def ports(elements: Mapping[str, Element], layers: Iterable[tuple[str, str]], de
         port = elements.get(id_)
         if port is not None and port.type == PORT and bridge in of_bridge:
             found[id_] = Port(port.name, elements[bridge].name, port.ovs, of_bridge[bridge])
+            found[id_].rules = (rules or {}).get(bridge, found[id_].rules)
             of_bridge[bridge].append(found[id_])
     by_interface: dict[str, Port] = {}
     for id_, interface in joined:
@@ -153,6 +197,8 @@ def ports(elements: Mapping[str, Element], layers: Iterable[tuple[str, str]], de
             by_interface[interface] = found[id_]
             if interface in devices:
                 found[id_].devices.append(devices[interface])
+            number = devices[interface].data.of_port if interface in devices else _of_port(elements.get(interface))
+            found[id_].numbers |= {number} if number > 0 else set()
     for left, right in joined:
         if left in by_interface and right in by_interface and elements[left].type == PATCH:
             one, other = by_interface[left], by_interface[right]
@@ -160,53 +206,92 @@ def ports(elements: Mapping[str, Element], layers: Iterable[tuple[str, str]], de
     return by_interface
 
 
+def _of_port(element: Element | None) -> int:
+    return element.of_port if element is not None else 0
+
+
 def reached(port: Port, frame: Frame) -> Iterator[Reached]:
     """Where a frame that came in by a port may leave; then, where it would if it were not for the VLANs of two ports."""
-    found = list(_reached(port, frame, None, {id(port)}))
+    found = list(_entered(port, frame, _Way(None, frozenset({id(port)}), (), False)))
     yield from (one for one in found if one.between is None)
     yield from (one for one in found if one.between is not None)
 
 
-def _reached(port: Port, frame: Frame, between: tuple[Port, Port] | None, passed: set[int]) -> Iterator[Reached]:
-    vlan, inner = _taken(port.vlans, frame)
+class _Way(NamedTuple):
+    """How a frame came to a bridge: as :class:`Reached` has it, and the ports that it passed."""
+
+    between: tuple[Port, Port] | None
+    passed: frozenset[int]
+    decisions: tuple[tuple[str, Decision], ...]
+    assumed: bool
+
+
+def _entered(port: Port, frame: Frame, way: _Way) -> Iterator[Reached]:
+    """A frame comes into a bridge by a port."""
+    decision = port.decide(frame)
+    if decision is None:
+        yield from _switched(port, frame, way._replace(assumed=True))
+        return
+    way = way._replace(decisions=(*way.decisions, (port.bridge, decision)))
+    if decision.normal:
+        yield from _switched(port, frame, way)
+    elif decision.drops:
+        yield Reached(port, frame, 0, way.between, way.decisions, way.assumed)
+    for to in port.ports:
+        if to.numbers & set(decision.ports):
+            yield from _left(to, frame, next(iter(frame.vlans), 0), way)
+
+
+def _switched(port: Port, frame: Frame, way: _Way) -> Iterator[Reached]:
+    """By its VLAN."""
+    vlan, tags = taken(port.vlans, frame.vlans)
+    inner = replace(frame, vlans=tags)
     for to in sorted((one for one in port.ports if one is not port), key=lambda one: one.name):
-        refused = between
-        if vlan is None or not _includes(to.vlans, vlan):
-            if between is not None:  # two faults at once
+        refused = way.between
+        if vlan is None or not includes(to.vlans, vlan):
+            if way.between is not None:  # two faults at once
                 continue
             refused = (to, port) if vlan is not None else (port, port)
         # with other VLANs it might leave with a tag, or without
-        leaving = [_given(to.vlans, vlan or 0, inner), *([inner] if refused is not between else [])]
+        leaving = [replace(inner, vlans=given(to.vlans, vlan or 0, tags)), *([inner] if refused is not way.between else [])]
         for out in dict.fromkeys(leaving):
-            if to.peer is not None and id(to.peer) not in passed:
-                yield from _reached(to.peer, out, refused, passed | {id(one) for one in (*to.ports, to.peer)})
-            elif to.devices:
-                yield Reached(to, out, vlan if vlan is not None else next(iter(frame.vlans), 0), refused)
+            shown = vlan if vlan is not None else next(iter(frame.vlans), 0)
+            yield from _left(to, out, shown, way._replace(between=refused))
 
 
-def _taken(vlans: VlanSettings, frame: Frame) -> tuple[int | None, Frame]:
-    """The VLAN that a frame is in, and the frame without its tag; None: the port does not take it."""
+def _left(to: Port, frame: Frame, vlan: int, way: _Way) -> Iterator[Reached]:
+    """A frame leaves a bridge by a port: a patch leads into another one."""
+    if to.peer is not None and id(to.peer) not in way.passed:
+        passed = way.passed | {id(one) for one in (*to.ports, to.peer)}
+        yield from _entered(to.peer, frame, way._replace(passed=passed))
+    elif to.devices:
+        yield Reached(to, frame, vlan, way.between, way.decisions, way.assumed)
+
+
+def taken(vlans: VlanSettings, tags: Tags) -> tuple[int | None, Tags]:
+    """The VLAN that a frame with these tags is in, and those it has inside; None: the port does not take it."""
     mode = vlans.mode
     if mode == "dot1q-tunnel":
-        allowed = not vlans.cvlans or (frame.vlans[0] if frame.vlans else 0) in vlans.cvlans
-        return (vlans.native if allowed else None), frame
-    if not frame.vlans:
-        return (vlans.native if _includes(vlans, vlans.native) else None), frame
+        allowed = not vlans.cvlans or (tags[0] if tags else 0) in vlans.cvlans
+        return (vlans.native if allowed else None), tags
+    if not tags:
+        return (vlans.native if includes(vlans, vlans.native) else None), tags
     if mode == "access":
-        return None, frame.untagged()
-    return (frame.vlans[0] if _includes(vlans, frame.vlans[0]) else None), frame.untagged()
+        return None, tags[1:]
+    return (tags[0] if includes(vlans, tags[0]) else None), tags[1:]
 
 
-def _includes(vlans: VlanSettings, vlan: int) -> bool:
+def includes(vlans: VlanSettings, vlan: int) -> bool:
+    """Whether frames of a VLAN leave by the port."""
     if vlans.mode in _ONE_VLAN:
         return vlan == vlans.native
     return not vlans.trunks or vlan in vlans.trunks or (vlans.mode != "trunk" and vlan == vlans.native)
 
 
-def _given(vlans: VlanSettings, vlan: int, frame: Frame) -> Frame:
-    """A frame of a VLAN as it leaves by a port."""
+def given(vlans: VlanSettings, vlan: int, tags: Tags) -> Tags:
+    """The tags of a frame of a VLAN, with these inside, as it leaves by a port."""
     bare = vlans.mode in _ONE_VLAN or vlan == 0 or (vlans.mode == "native-untagged" and vlan == vlans.native)
-    return frame if bare else frame.tagged(vlan)
+    return tags if bare else (vlan, *tags)
 
 
 def misfit(

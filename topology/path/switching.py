@@ -9,10 +9,13 @@ from __future__ import annotations
 from topology.path.devices import Device
 
 DATAPATH = "openvswitch"
-"""Type of the kernel's datapath and of its internal ports."""
+"""Type of the kernel's datapath and, where no database tells more, of its internal ports."""
+
+INTERNAL = frozenset({DATAPATH, "internal", "tap"})
+"""Types of ports by which the host itself is at the switch."""
 
 _USER_SPACE = "ovs-netdev"
-_TAP = "tun"
+_NO_PORTS = INTERNAL | {"tun"}
 
 
 def fellow_ports(device: Device) -> list[Device] | None:
@@ -34,4 +37,4 @@ def _user_ports(device: Device) -> list[Device] | None:
 
 
 def _is_user_port(device: Device) -> bool:
-    return device.master is None and device.data.type != _TAP and "PROMISC" in (device.data.link_flags or ())
+    return device.master is None and device.data.type not in _NO_PORTS and "PROMISC" in (device.data.link_flags or ())

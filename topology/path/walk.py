@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from topology.path import bridging, encapsulation, openvswitch, proxying, switching
+from topology.path import bridging, encapsulation, openvswitch, ovstunnels, proxying, switching
 from topology.path.devices import BROADCAST, Address, Device, Namespace
 from topology.path.network import PAIRS, Network
 from topology.path.packets import Frame, Packet
@@ -20,8 +20,8 @@ _DEEPEST = 8  # tunnels in each other
 _MOST_ROUTERS = 64  # the usual TTL
 _MOST_SWITCHES = 2  # Open vSwitches on one link: that of the sender and that of the receiver
 _PROBED = 16  # next hops of one route whose ways are looked at
+_SWITCHED = "by Open vSwitch"
 _ASSUMED = ", whose flows are not in the graph: assumed"
-_INTERNAL = "internal"  # Open vSwitch's type of a port that is the host's own interface
 _NOT_FOR_US, _UNKNOWN, _HARD, _MISFIT = range(4)
 
 Hops: TypeAlias = "tuple[Hop, ...]"
@@ -367,10 +367,7 @@ class Walker:
                 through = _hop(bridge, "through", one.why, around, one.frame.vlans)
                 yield from self._next(one.device, one.frame, (*hops, through), around, "", guessed=one.flooded)
 
-    def _to_nowhere(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
-        if device.data.ovs.type == _INTERNAL and device.id in self._network.switch_ports:
-            yield from self._to_switch(device, frame, hops, around)
-            return
+    def _to_nowhere(self, device: Device, _: Frame, hops: Hops, __: _Around) -> Iterator[Way]:
         yield _lost(device, _ENDS[device.data.type], hops, kind="stops" if device.data.type == "dummy" else "unknown")
 
     def _to_uplink(self, device: Device, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
@@ -458,6 +455,8 @@ class Walker:
         flooded = encapsulation.group(tunnel)
         if flooded is not None:
             yield from self._to_group(device, beneath, flooded, frame, hops, around)
+        elif tunnel.remote == ovstunnels.OF_RULES:
+            yield from self._to_senders(device, beneath, frame, hops, around)
         else:
             yield _lost(device, f"has no remote end for {frame.mac or frame.target}: no FDB entry, no default one", hops)
 
@@ -489,7 +488,7 @@ class Walker:
             return
         src = trip.packet.src
         here = self._tunnels().get(trip.at.id, [])
-        ends = [one for one in here if encapsulation.takes(one, kind, remote.label, port, src, remote.address)]
+        ends = [one for one in here if encapsulation.takes(one, kind, remote, port, src)]
         if not ends:
             yield Lost(way, _ended("stops", _no_end(here, kind, label, port, src), None, trip.at), _HARD)
         for end in sorted(ends, key=encapsulation.rank)[:1]:
@@ -517,6 +516,24 @@ class Walker:
         if not others:
             yield _lost(device, f"no other VXLAN device is known with {label} in the group {group}", hops, kind="unknown")
 
+    def _to_senders(self, device: Device, beneath: Namespace, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+        """Rules of OpenFlow say to whom: likely those that send to it."""
+        others = [
+            (one, remote)
+            for ends in self._tunnels().values()
+            for one in ends
+            if one is not device and one.tunnel and (remote := _parse(one.tunnel.remote)) and beneath.holds(remote)
+        ]
+        tunnel = device.tunnel
+        assert tunnel is not None, "it is a tunnel's end"
+        for one, remote in others:
+            local = self._sends_from(one, remote) if one.data.type == device.data.type else None
+            if local is not None:
+                label = encapsulation.sent(device, tunnel)
+                said = encapsulation.Remote(local, label, "who sends here", tunnel.out_of_rules)
+                yield from self._to_remote(device, beneath, said, frame, hops, around, guessed=True)
+        yield _lost(device, "where it sends is said by rules of OpenFlow", hops, kind="unknown")
+
     def _tunnels(self) -> dict[str, list[Device]]:
         """Ends of tunnels, by the ID of the namespace that their packets come into."""
         if self._tunnel_ends is None:
@@ -536,6 +553,17 @@ class Walker:
         lower = beneath.devices.get(tunnel.link) if beneath is not None else None
         own = lower.addresses if lower is not None else {}
         return next((one for one in own if one.version == version and not one.is_link_local), None)
+
+    def _sends_from(self, device: Device, remote: Address) -> Address | None:
+        """The address that a tunnel's packets to a remote end leave with."""
+        tunnel, beneath = device.tunnel, self._network.beneath(device)
+        assert tunnel is not None, "it is a tunnel's end"
+        local = _parse(tunnel.local)
+        if beneath is None or local is not None:
+            return local
+        packet, router = Packet(None, remote, encapsulation.KINDS[device.data.type].proto), self.router(beneath)
+        route = router.choose(packet)
+        return None if isinstance(route, Refused) or route.ours else router.source(packet, route)
 
     def _take(
         self, device: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = False
@@ -600,26 +628,35 @@ class Walker:
         yield from self._switched(device, switching.fellow_ports(device) or [], frame, hops, around)
 
     def _switched(self, device: Device, ports: list[Device], frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
-        """Open vSwitch: it is taken to hand frames to whichever port leads there, since its flows are not in the graph."""
-        more, entered = _assumptions(hops) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
+        """Open vSwitch: it is taken to hand frames to whichever port leads there, unless rules that are known say otherwise."""
+        more, entered = _switches(hops, around.depth) < _MOST_SWITCHES, self._network.switch_ports.get(device.id)
         if more and entered is not None:
-            yield from self._by_vlans(entered, frame, hops, around)
+            found = self._nearest_first(openvswitch.reached(entered, frame), frame)
+            yield from self._by_vlans(found, device, frame, hops, around)
+            if any(one.surely for one in found):
+                return
         elif more:
             for port in self._likely(ports, frame):
-                yield from self._out_of_switch(port, frame, hops, around, f"by Open vSwitch{_ASSUMED}")
+                yield from self._out_of_switch(port, frame, hops, around, f"{_SWITCHED}{_ASSUMED}")
         yield _lost(device, "what Open vSwitch does with it is not in the graph", hops, kind="unknown")
 
-    def _by_vlans(self, entered: openvswitch.Port, frame: Frame, hops: Hops, around: _Around) -> Iterator[Way]:
+    def _by_vlans(
+        self, found: list[openvswitch.Reached], device: Device, frame: Frame, hops: Hops, around: _Around
+    ) -> Iterator[Way]:
         """By the ports that its VLAN is let out of; where none leads there, those that would if their VLANs were others."""
         arrived = False
-        for one in openvswitch.reached(entered, frame):
-            if one.between is not None and (arrived or around.misfit):
+        for one in found:
+            if one.dropped:
+                if one.between is None:
+                    yield _dropped(one, device, hops)
+                continue
+            to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
+            if arrived and (one.between is not None or _is_of_switch(to)):
+                continue
+            if one.between is not None and around.misfit:
                 return
             inside = around if one.between is None else replace(around, misfit=True)
-            vlan = f" in VLAN {one.vlan}" if one.vlan else ""
-            why = f"by Open vSwitch{vlan} of {one.port.bridge}{_ASSUMED}"
-            to = next((each for each in one.port.devices if not each.failure), one.port.devices[0])  # of a bond
-            for way in self._out_of_switch(to, one.frame, hops, inside, why):
+            for way in self._out_of_switch(to, one.frame, hops, inside, _passing(one), guessed=not one.surely):
                 there = isinstance(way, Arrival) and self._answers(way, frame)
                 arrived = arrived or there
                 if one.between is None:
@@ -627,19 +664,39 @@ class Walker:
                 elif there:
                     yield self._misfit(one, hops, to.namespace)
 
+    def _nearest_first(self, found: Iterable[openvswitch.Reached], frame: Frame) -> list[openvswitch.Reached]:
+        """Ports by which it may leave; tunnels last, for each is a way of its own, and there may be hundreds.
+
+        Of these first those to hosts where somebody takes it.
+        """
+        hosts = {one.namespace.host for one in self._takers(frame)}
+
+        def distance(one: openvswitch.Reached) -> tuple[bool, int]:
+            ends = [each for each in one.port.devices if _is_of_switch(each)]
+            there = {
+                holder.namespace.host
+                for end in ends
+                if end.tunnel and (remote := _parse(end.tunnel.remote)) is not None
+                for holder in self._network.holders.get(remote, ())
+            }
+            return one.between is not None, bool(ends) and 1 + (not there & hosts)
+
+        return sorted(found, key=distance)
+
     def _misfit(self, reached: openvswitch.Reached, hops: Hops, namespace: Namespace) -> Lost:
         network = self._network
         found = openvswitch.misfit(reached, network.peers, network.holders, network.switch_ports)
         return Lost(hops, End("stops", found.words, namespace.host, namespace.name, found.odd.name), _MISFIT, found)
 
-    def _out_of_switch(self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str) -> Iterator[Way]:
+    def _out_of_switch(
+        self, port: Device, frame: Frame, hops: Hops, around: _Around, why: str, *, guessed: bool = True
+    ) -> Iterator[Way]:
         """A frame leaves Open vSwitch by a port; by an internal one it comes to the host."""
-        if port.data.type != switching.DATAPATH and port.data.ovs.type != _INTERNAL:
-            yield from self._next(port, frame, hops, around, why, guessed=True)
+        if port.data.type not in switching.INTERNAL:
+            yield from self._next(port, frame, hops, around, why, guessed=guessed)
         elif not _passed(hops, port, "in", frame, around):
-            yield from self._to_uppers(
-                port, [], frame, (*hops, _hop(port, "in", why, around, frame.vlans, guessed=True)), around
-            )
+            hop = _hop(port, "in", why, around, frame.vlans, guessed=guessed)
+            yield from self._to_uppers(port, [], frame, (*hops, hop), around)
 
     _Sender: TypeAlias = "Callable[[Walker, Device, Frame, Hops, _Around], Iterator[Way]]"
     _Receiver: TypeAlias = "Callable[[Walker, Device, Device, Frame, Hops, _Around], Iterator[Way]]"
@@ -656,7 +713,7 @@ class Walker:
         "bond": _to_members,
         "team": _to_members,
         "bridge": _to_bridge,
-        switching.DATAPATH: _to_switch,
+        **dict.fromkeys(switching.INTERNAL, _to_switch),
     }
     """What each kind of interface does with what is sent by it; others lead outside."""
 
@@ -726,13 +783,38 @@ def _doubt(way: Arrival, frame: Frame) -> tuple[bool, int, int]:
     return frame.target not in way.device.addresses, sum(hop.guessed for hop in way.hops), len(way.hops)
 
 
+def _is_of_switch(device: Device) -> bool:
+    """Whether only Open vSwitch has it: a tunnel's end."""
+    return not device.data.if_index
+
+
 def _has_learned(ports: Iterable[Device], mac: str) -> bool:
     return bool(mac) and any(entry.mac == mac for port in ports for entry in port.data.fdb)
 
 
 def _assumptions(hops: Hops) -> int:
     """How often a frame was taken to pass Open vSwitch."""
-    return sum(hop.decision.endswith(_ASSUMED) for hop in hops)
+    return sum(_ASSUMED in hop.decision for hop in hops)
+
+
+def _switches(hops: Hops, depth: int) -> int:
+    """How often a frame passed Open vSwitch, within so many tunnels."""
+    return sum(hop.decision.startswith(_SWITCHED) and hop.depth == depth for hop in hops)
+
+
+def _passing(reached: openvswitch.Reached) -> str:
+    """Why a frame leaves Open vSwitch by a port."""
+    vlan = f" in VLAN {reached.vlan}" if reached.vlan else ""
+    said = f": {reached.words}" if reached.words else ""
+    return f"{_SWITCHED}{vlan} of {reached.port.bridge}{said}{_ASSUMED if reached.assumed else ''}"
+
+
+def _dropped(reached: openvswitch.Reached, device: Device, hops: Hops) -> Lost:
+    """Rules drop a frame; one that was flooded to them may go on elsewhere."""
+    (bridge, decision), namespace = reached.decisions[-1], device.namespace
+    kind: Ending = "stops" if reached.surely else "unknown"
+    end = End(kind, f"rule {decision.rule} of {bridge} drops it", namespace.host, namespace.name, reached.port.name)
+    return Lost(hops, end, _HARD if reached.surely else _UNKNOWN)
 
 
 def _until(device: Device, ways: list[Way]) -> Hops:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from topology.probes.interface import GROUP, Factory
 
-RESERVED = frozenset({"containers", "ethtool", "host", "kubernetes", "netlink", "ovsdb"})
+RESERVED = frozenset({"containers", "ethtool", "host", "kubernetes", "netlink", "openflow", "ovsdb"})
 """Names of probes of ours, whether they run or not; a ``/`` is in those of linkers."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -58,7 +59,7 @@ class Elsewhere:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elsewhere", daemon=True)
         self._written: _List | None = None
-        self._heard: dict[str, tuple[int, int]] = {}  # session → until when its list holds, and when we saw that first
+        self._heard: dict[str, tuple[int, int]] = {}  # session → mark of its list, and when we saw that first
 
     def start(self) -> None:
         """Begin."""
@@ -79,7 +80,7 @@ class Elsewhere:
         while True:
             try:
                 self.look()
-            except (StoreError, msgspec.MsgspecError) as error:
+            except StoreError as error:
                 _log.debug("lists_not_read", error=str(error))
             if self._stopping.wait(_LOOK):
                 return
@@ -93,11 +94,12 @@ class Elsewhere:
         for session, body in self._store.resources(_KIND).items():
             if session == self._session:
                 continue
-            found = msgspec.json.decode(body, type=_List)
-            if self._holds(session, found, now, heard):
-                others[session] = Other(found.hub, found.address, found.loopback, found.agents)
-            else:
+            found = self._decode(session, body)
+            mark = found.until if found else zlib.crc32(body)
+            if not self._holds(session, mark, now, heard):
                 self._store.put_resource(_KIND, session, None)
+            elif found:
+                others[session] = Other(found.hub, found.address, found.loopback, found.agents)
         self._heard = heard
         self._tell(others)
 
@@ -109,8 +111,24 @@ class Elsewhere:
         self._store.put_resource(_KIND, self._session, msgspec.json.encode(ours))
         self._written = ours
 
-    def _holds(self, session: str, found: _List, now: int, heard: dict[str, tuple[int, int]]) -> bool:
-        """Whether a list is renewed. Hubs' clocks may differ by anything: times of others are compared with each other."""
-        until, since = self._heard.get(session, (0, now))
-        heard[session] = found.until, since if found.until == until else now
+    def _decode(self, session: str, body: bytes) -> _List | None:
+        """A list; None for one that cannot be read, which says nothing of the others."""
+        try:
+            return msgspec.json.decode(body, type=_List)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if session not in self._heard:
+                _log.warning("list_of_hub_not_read", session=session, reason=str(error))
+            return None
+
+    def _holds(self, session: str, mark: int, now: int, heard: dict[str, tuple[int, int]]) -> bool:
+        """Whether a list is renewed. Hubs' clocks may differ by anything: times of others are compared with each other.
+
+        Args:
+            session: whose list.
+            mark: its ``until``, or what else is otherwise once it is renewed.
+            now: µs since the epoch.
+            heard: what is noted of it.
+        """
+        before, since = self._heard.get(session, (0, now))
+        heard[session] = mark, since if mark == before else now
         return now - heard[session][1] <= _HOLDS

@@ -47,6 +47,18 @@ def test_of_one_place_the_kind_that_tells_most_is_told() -> None:
     assert found(book(entry("one", "pod"), entry("two", "pod"), entry("place"))) == ""
 
 
+def test_a_namespace_that_was_made_for_somebody_is_his_from_its_beginning() -> None:
+    second = MINUTE // 60
+    for lasted, expected in ((second, "pod"), (MINUTE, "ns")):
+        of = book()
+        of.apply(Changes((entry("ns", since=NOW - lasted),)), NOW)
+        assert found(of, at=NOW - 1) == "ns"  # nobody knows better yet
+        of.apply(Changes((entry("pod", "pod", since=NOW),), (entry("ns", since=NOW),)), NOW)
+        assert [found(of, at=NOW + at) for at in (-lasted, -1, 0)] == [expected, expected, "pod"]
+        of.apply(Changes((entry("ns", since=NOW + second),), (entry("pod", "pod", since=NOW + second),)), NOW + second)
+        assert found(of, at=NOW + 2 * second) == "ns"  # it outlives its pod
+
+
 def test_changes_are_known_by_the_clock_of_who_takes_them() -> None:
     of = book(entry("first"))
     ahead = 7 * MINUTE
@@ -83,3 +95,10 @@ def test_the_same_once_more_changes_nothing() -> None:
     before = dict(of._held)
     of.apply(Changes((entry("one", since=NOW),)), NOW)
     assert of._held == before
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_forgetting() -> None:
+    of = book(entry("first"), now=NOW + 24 * 60 * MINUTE)
+    of.apply(Changes(gone=(entry("first", since=NOW),)), NOW)
+    of.apply(Changes(), NOW + 16 * MINUTE)
+    assert not of

@@ -10,6 +10,7 @@ import pytest
 from support.hublab import now_us
 
 from skytrail.cli.hub import HubProcess
+from skytrail.cli.plugged import PluggedProbes
 from skytrail.cli.probes import HostProbes
 from skytrail.kernel.host import read_host
 from skytrail.kernel.tid_state import TidRegistry
@@ -39,10 +40,11 @@ def names(store: EmbeddedStore) -> set[str]:
 
 def test_all_that_was_seen_of_a_host_by_its_former_id_ends(tmp_path: Path, store: EmbeddedStore) -> None:
     (tmp_path / "ovsdb.json").write_text(json.dumps(["ovsdb", "ovsdb/tcp:192.0.2.1:6640", "openflow"]))
+    (tmp_path / "probes.json").write_text(json.dumps(["lldp"]))
     hub = HubProcess(Settings(state_dir=str(tmp_path)), read_host(""))
     hub.store, hub.reconciler = store, Reconciler(store, "h", now_us)
     hub._end_host_before(tmp_path / "graph", "h", BEFORE)
-    told = {"netlink", "host", "containers", "ovsdb", "ovsdb/tcp:192.0.2.1:6640", "openflow"}
+    told = {"netlink", "host", "containers", "ovsdb", "ovsdb/tcp:192.0.2.1:6640", "openflow", "lldp"}
     for probe in told:
         tell(hub.reconciler, probe, BEFORE)
     assert names(store) == told
@@ -61,3 +63,18 @@ def test_containers_that_are_not_to_be_in_the_graph_any_more_leave_it(tmp_path: 
     assert probes._containers("h", NOW) is None
     assert names(store) == set()
     tids.close()
+
+
+@pytest.mark.parametrize(("wanted", "left"), [(None, {"netlink"}), (("lldp",), {"netlink", "lldp"})])
+def test_what_a_probe_of_a_package_told_that_is_gone_leaves_the_graph(
+    wanted: tuple[str, ...] | None, left: set[str], tmp_path: Path, store: EmbeddedStore
+) -> None:
+    reconciler = Reconciler(store, "h", now_us)
+    for probe in ("lldp", "netlink"):
+        tell(reconciler, probe, NOW)
+    (tmp_path / "probes.json").write_text(json.dumps(["lldp", "netlink"]))
+    probes = PluggedProbes(Topology(other_probes=wanted), tmp_path)
+    probes.start(lambda probe: Source(probe, "h", tid=NOW), NOW, reconciler.report, dict, now_us)
+
+    assert names(store) == left  # one that should be there, and fails, deletes nothing
+    assert json.loads((tmp_path / "probes.json").read_text()) == list(wanted or ())

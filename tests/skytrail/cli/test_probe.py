@@ -75,6 +75,12 @@ def test_without_a_name_it_lists_all() -> None:
     assert states["ovsdb"]["State"] in ("active", "its source is not here")
 
 
+def test_a_long_name_is_a_column_of_its_own() -> None:
+    done = run("--set", "topology.ovsdb.databases=unix:/nowhere/at/all")
+    [words] = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("ovsdb")]
+    assert words == ["ovsdb/unix:/nowhere/at/all", "skytrail", "its source is not here"]
+
+
 @pytest.mark.parametrize(
     ("name", "status", "message"), [("nix", 2, "there is no probe 'nix'"), ("ovsdb/unix:/nowhere", 1, "nowhere sees nothing")]
 )

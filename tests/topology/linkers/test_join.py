@@ -110,7 +110,17 @@ def switched(kind: str, *ends: tuple[str, str, Json]) -> Graph:
          {"Kind": "vxlan", "Port": 4789, "Key": 8, "KeyBack": 7}),
         ("geneve", {"remote_ip": B, "key": "flow"}, {"remote_ip": A, "key": "flow"},
          {"Kind": "geneve", "Port": 6081, "Key": "flow"}),
-        ("geneve", {"remote_ip": B, "key": "flow"}, {"remote_ip": "flow", "key": "flow"}, None),
+        ("geneve", {"remote_ip": B, "key": "flow"}, {"remote_ip": A, "key": "7"}, {"Kind": "geneve", "Port": 6081, "VNI": 7}),
+        ("vxlan", {"remote_ip": B}, {"remote_ip": A, "in_key": "flow"}, {"Kind": "vxlan", "Port": 4789, "VNI": 0}),
+        ("vxlan", {"remote_ip": B, "key": "7"}, {"remote_ip": A, "in_key": "flow", "out_key": "8"}, None),
+        ("gre", {"remote_ip": B, "key": "flow"}, {"remote_ip": A, "key": "7"}, {"Kind": "gretap", "Key": 7}),
+        ("gre", {"remote_ip": B, "key": "flow"}, {"remote_ip": A}, None),
+        ("geneve", {"remote_ip": B, "key": "flow"}, {"remote_ip": "flow", "key": "flow"},
+         {"Kind": "geneve", "Port": 6081, "Key": "flow", "Remote": "flow"}),
+        ("vxlan", {"remote_ip": B, "key": "7"}, {"remote_ip": "flow", "key": "flow"},
+         {"Kind": "vxlan", "Port": 4789, "VNI": 7, "Remote": "flow"}),
+        ("vxlan", {"remote_ip": B, "key": "7"}, {"remote_ip": "flow", "key": "8"}, None),
+        ("vxlan", {"remote_ip": "flow", "key": "7"}, {"remote_ip": "flow", "key": "7"}, None),  # nobody says to whom
         ("gre", {"remote_ip": B}, {"remote_ip": A}, {"Kind": "gretap"}),
         ("gre", {"remote_ip": B, "key": "1"}, {"remote_ip": A, "key": "1"}, {"Kind": "gretap", "Key": 1}),
         ("gre", {"remote_ip": B, "key": "1"}, {"remote_ip": A}, None),
@@ -122,6 +132,18 @@ def test_tunnels_of_open_vswitch(kind: str, left: Json, right: Json, said: Json 
     found = edges(TUNNEL, switched(kind, ("a", A, left), ("b", B, right)), "tunnel")
     assert [one.metadata for one in found] == ([{**said, "Endpoints": [A, B]}] if said else [])
     assert [(one.parent, one.child) for one in found] == ([("host/a/ovs/t0", "host/b/ovs/t0")] if said else [])
+
+
+def test_a_number_that_rules_give_is_that_of_each_end_that_no_other_fits() -> None:
+    graph = switched("vxlan", ("a", A, {"remote_ip": B, "key": "flow"}))
+    host = graph.host("b")
+    graph.device(host, "eth0", "device", f"{B}/24")
+    for number in (7, 8):
+        graph.device(host, f"vx{number}", "vxlan", **vxlan(number, A))
+    assert ends(TUNNEL, graph, "tunnel") == [("host/a/ovs/t0", f"host/b/link/vx{number}") for number in (7, 8)]
+    fixed = {"Type": "vxlan", "Name": "t8", "UUID": "w", "Ovs": {"Options": {"remote_ip": B, "key": "8"}}}
+    graph.edge("host/a/ovs/br", graph.node("host/a/ovs/t8", "a", fixed), "ownership")
+    assert ends(TUNNEL, graph, "tunnel") == [("host/a/ovs/t0", "host/b/link/vx7"), ("host/a/ovs/t8", "host/b/link/vx8")]
 
 
 def test_a_tunnel_of_open_vswitch_leads_to_one_of_the_kernels_too() -> None:

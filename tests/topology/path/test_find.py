@@ -259,14 +259,15 @@ def test_open_vswitch_is_passed_with_a_word_of_doubt() -> None:
     assert (lost.end.kind, lost.end.reason) == ("unknown", "what Open vSwitch does with it is not in the graph")
 
 
-def test_ports_of_the_kernels_open_vswitch_are_those_of_its_datapath() -> None:
+@pytest.mark.parametrize("internal", ["openvswitch", "internal"])
+def test_ports_of_the_kernels_open_vswitch_are_those_of_its_datapath(internal: str) -> None:
     graph = Graph()
     switch = graph.host("s")
     graph.device(switch, "ovs-system", "openvswitch")
     for name, address in (("a", "10.0.0.1/24"), ("b", "10.0.0.2/24")):
         port = graph.device(switch, f"p{name}", "veth", MasterIndex=2)
         graph.pair(port, graph.device(graph.host(name), "eth0", "veth", address))
-    graph.device(switch, "br-int", "openvswitch", "10.0.0.3/24", MasterIndex=2)
+    graph.device(switch, "br-int", internal, "10.0.0.3/24", MasterIndex=2)
     assert names(path(graph)) == ["a/eth0 out", "s/pa in", "s/pb out", "b/eth0 in"]
     assert names(path(graph, dst="10.0.0.3")) == ["a/eth0 out", "s/pa in", "s/br-int in"]
     assert names(path(graph, src="10.0.0.3")) == ["s/br-int out", "s/pb out", "b/eth0 in"]

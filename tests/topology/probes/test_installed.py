@@ -29,6 +29,7 @@ class Probe:
 def make(here): return Probe()
 """,
     "netlink": "def make(here): raise AssertionError('it took a name of ours')",
+    "openflow": "def make(here): raise AssertionError('it took a name of ours')",
 }
 
 
@@ -56,6 +57,7 @@ EXPECTED = {
     "exits": "others 2 cannot be imported: SystemExit: 3",
     "nothing": "others 2: others_nothing:make makes no probe: it cannot be called",
     "netlink (others 2)": "others 2: its name is taken",
+    "openflow (others 2)": "others 2: its name is taken",
 }
 
 

@@ -114,3 +114,23 @@ def test_a_list_of_an_earlier_release_is_read_and_ours_is_by_one(store: Embedded
     site.hubs[0].look()
     assert site.known[0] == {"old": Other("hub9", agents={"tid/9": "host9"})}
     assert msgspec.json.decode(store.resources("hub")["session0"], type=Before).agents == {"tid/0": "host0"}
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b'{"hub": 5}'])
+def test_a_list_that_cannot_be_read_hides_no_other_and_goes_once_it_is_not_renewed(store: EmbeddedStore, body: bytes) -> None:
+    site = Site(store)
+    site.hubs[1].look()
+    store.put_resource("hub", "bad", body)
+    for second in range(0, 30, 10):
+        site.hubs[0].look()
+        assert site.known[0] == {"session1": told(1)}
+        site.hubs[1].look()
+        assert site.known[1] == {"session0": told(0)}
+        site.now += 10_000_000
+        if second == 10:
+            store.put_resource("hub", "bad", b"!" + body)  # it is renewed
+    site.hubs[0].look()
+    assert "bad" in store.resources("hub")
+    site.now += 21_000_000
+    site.hubs[0].look()
+    assert "bad" not in store.resources("hub")

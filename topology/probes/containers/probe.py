@@ -77,12 +77,14 @@ class _Known:
         socket: who told of it.
         container: as it was told last.
         namespace: its network namespace; None: that cannot be seen.
-        owner: the TID of that; None: not known yet.
+        at: since when it is so, µs since the epoch.
+        owner: the TID of that namespace; None: not known yet.
     """
 
     socket: str
     container: Container
     namespace: Key | None
+    at: int
     owner: str | None = None
 
 
@@ -165,10 +167,11 @@ class ContainersProbe:
 
     @property
     def failure(self) -> str | None:
-        """Why the graph may not be as the runtimes are; None: it is, or no runtime is here."""
+        """Why the graph may not be as the runtimes are; None: it is, or no runtime is here, or none that runs."""
         if self._report_failure:
             return self._report_failure
-        return next((one.failure for one in self._runtimes.status() if one.failure and one.path in self._seen), None)
+        away = (one for one in self._runtimes.status() if one.failure and one.path in self._seen and not one.gone)
+        return next((one.failure for one in away), None)
 
     @property
     def active(self) -> bool:
@@ -229,7 +232,11 @@ class ContainersProbe:
         news, now = _News(), self._clock()
         for identity, known in self._containers.items():
             owner = namespaces.get(known.namespace) if known.namespace else None
-            if owner is not None and owner != known.owner:
+            if owner is not None and known.owner is None:  # it was there all the time
+                placed = _News()
+                self._settle(identity, known, owner, placed)
+                self._report(known.at, placed)
+            elif owner is not None and owner != known.owner:
                 self._settle(identity, known, owner, news)
         self._tell_networks(news)
         self._end_unseen(news)
@@ -244,15 +251,15 @@ class ContainersProbe:
             self._end_known_before(told.socket)
         match told:
             case Listed(socket, containers, networks, ends):
-                self.resyncs, now = self.resyncs + 1, self._clock() * 1000
+                self.resyncs, now = self.resyncs + 1, self._clock()
                 self._networks[socket] = networks
                 gone = [one for one, known in self._containers.items() if known.socket == socket and one not in containers]
-                for identity in sorted(gone, key=lambda one: ends.get(one) or now):  # each when it ended
+                for identity in sorted(gone, key=lambda one: ends.get(one) or now * 1000):  # each when it ended
                     end = _News()
                     self._end(identity, end)
                     self._report(self._when(ends.get(identity, 0)), end)
                 for there in containers.values():
-                    self._put(socket, there, namespaces, news)
+                    self._put(socket, there, namespaces, now, news)
                 return self._clock()
             case NetworksTold(socket, networks, at):
                 self._networks[socket] = networks
@@ -262,7 +269,7 @@ class ContainersProbe:
                 self._tell_networks(news)
             case ContainerTold(socket, identity, container, at):
                 if container is not None:
-                    self._put(socket, container, namespaces, news)
+                    self._put(socket, container, namespaces, self._when(at), news)
                 elif self._may_tell(socket, identity):
                     self._end(identity, news)
         return self._when(at)
@@ -277,7 +284,7 @@ class ContainersProbe:
         known = self._containers.get(identity)
         return known is None or known.socket == socket or user_of(socket) is None
 
-    def _put(self, socket: str, container: Container, namespaces: Mapping[Key, str], news: _News) -> None:
+    def _put(self, socket: str, container: Container, namespaces: Mapping[Key, str], at: int, news: _News) -> None:
         if not self._may_tell(socket, container.id):
             return
         before = self._containers.get(container.id)
@@ -288,7 +295,7 @@ class ContainersProbe:
         namespace = self._namespace_of(socket, container)
         if namespace is not None and namespace not in namespaces:
             self._kernel.look_for_namespaces()
-        known = self._containers[container.id] = _Known(socket, container, namespace, before.owner if before else None)
+        known = self._containers[container.id] = _Known(socket, container, namespace, at, before.owner if before else None)
         self._settle(container.id, known, namespaces.get(namespace) if namespace else None, news)
 
     def _namespace_of(self, socket: str, container: Container) -> Key | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -28,11 +30,17 @@ _CONNECT_SECONDS = 10.0
 _AT_ONCE = 64  # connections: one for each kind, and some
 _LONGEST_WORD = 300
 _CHUNK = 1 << 16
-_LONGEST_LINE = 1 << 24  # bytes; the API server takes objects of 3 MB at most
+_LONGEST = 1 << 24  # bytes of a line, or of a page; the API server takes objects of 3 MB at most
+_RENEWED = 5.0  # seconds between two looks at credentials that are refused
+_RENEW = "our token or certificate is expired, or not known there: renew it, it is read again"
 
 
 class UnreachableError(RunError):
     """The API server cannot be asked. One line, with the remedy where one is known."""
+
+
+class TooLongError(UnreachableError):
+    """It answers with more than is taken at once."""
 
 
 class RefusedError(RunError):
@@ -55,8 +63,18 @@ def is_there(place: str) -> bool:
     return Path(place.partition("#")[0]).expanduser().exists()
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """What the place told when it was read: where the API server is, who we are there."""
+
+    configuration: Any
+    pool: urllib3.PoolManager
+
+
 class Connection:
     """Requests to one API server. For any thread.
+
+    Where it does not know us any more, the place is read again: tokens and certificates are replaced there.
 
     Args:
         place: ``in-cluster``, or a kubeconfig file; ``FILE#CONTEXT`` for another context than its current one.
@@ -67,21 +85,9 @@ class Connection:
     """
 
     def __init__(self, place: str) -> None:
-        from kubernetes import config  # noqa: PLC0415 - an extra, of no use where there is no cluster
-        from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
-
-        self._configuration = Configuration()
-        self._configuration.connection_pool_maxsize = _AT_ONCE
-        file, _, context = place.partition("#")
-        try:
-            if place == IN_CLUSTER:
-                config.load_incluster_config(client_configuration=self._configuration)
-            else:
-                path = str(Path(file).expanduser())
-                config.load_kube_config(path, context or None, self._configuration, persist_config=False)
-        except Exception as error:
-            raise UnreachableError(f"{place}: {_one_line(error)}: give a kubeconfig file in kubernetes.clusters") from error
-        self._pool: urllib3.PoolManager = ApiClient(self._configuration).rest_client.pool_manager
+        self._place = place
+        self._access = _access(place)
+        self._read_at = time.monotonic()
         self._open: set[Any] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -89,7 +95,7 @@ class Connection:
     @property
     def server(self) -> str:
         """Its URL."""
-        return str(self._configuration.host)
+        return str(self._access.configuration.host)
 
     @contextlib.contextmanager
     def get(self, path: str, query: Mapping[str, str], accept: str, silence: float) -> Iterator[urllib3.BaseHTTPResponse]:
@@ -107,22 +113,28 @@ class Connection:
         """
         import urllib3  # noqa: PLC0415 - the library's own
 
-        url = f"{self._configuration.host}{path}?{urlencode(query)}"
+        access = self._access
+        url = f"{access.configuration.host}{path}?{urlencode(query)}"
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
         answer = None
         try:
-            headers = {"Accept": accept, **self._credentials()}
-            answer = self._pool.request(
+            headers = {"Accept": accept, **_credentials(access)}
+            answer = access.pool.request(
                 "GET", url, headers=headers, timeout=timeout, preload_content=False, retries=False, redirect=False
             )
             with self._lock:
                 self._open.add(answer)
             if self._closed:
                 raise UnreachableError("it was closed")
+            if answer.status == 401:
+                self._renew(access)
+                raise RefusedError(answer.status, f"{_reason(answer)}: {_RENEW}")
             if answer.status != 200:
                 raise RefusedError(answer.status, _reason(answer))
             yield answer
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            if isinstance(error, urllib3.exceptions.SSLError):
+                self._renew(access)
             raise UnreachableError(f"{self.server}: {_one_line(error)}") from error
         finally:
             if answer is not None:
@@ -130,13 +142,16 @@ class Connection:
                     self._open.discard(answer)
                 answer.close()
 
-    def _credentials(self) -> dict[str, str]:
-        """As of now: tokens are renewed. Raises UnreachableError."""
-        try:
-            settings = self._configuration.auth_settings().values()
-        except Exception as error:
-            raise UnreachableError(f"no credentials: {_one_line(error)}") from error
-        return {one["key"]: one["value"] for one in settings if one["in"] == "header" and one["value"]}
+    def _renew(self, refused: _Access) -> None:
+        """Read the place again: of all whom the server does not know one does."""
+        with self._lock:
+            if self._access is not refused or time.monotonic() - self._read_at < _RENEWED:
+                return
+            self._read_at = time.monotonic()
+            with contextlib.suppress(UnreachableError):  # half written, perhaps: the next look is soon
+                self._access = _access(self._place)
+        if self._access is not refused:
+            refused.pool.clear()
 
     def close(self) -> None:
         """End every request that is under way."""
@@ -145,7 +160,46 @@ class Connection:
             for answer in self._open:
                 with contextlib.suppress(Exception):  # one that ends by itself meanwhile
                     answer.shutdown()
-        self._pool.clear()
+        self._access.pool.clear()
+
+
+def _access(place: str) -> _Access:
+    """Raises UnreachableError, ImportError."""
+    from kubernetes import config  # noqa: PLC0415 - an extra, of no use where there is no cluster
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = _AT_ONCE
+    file, _, context = place.partition("#")
+    try:
+        if place == IN_CLUSTER:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            path = str(Path(file).expanduser())
+            config.load_kube_config(path, context or None, configuration, persist_config=False)
+        return _Access(configuration, ApiClient(configuration).rest_client.pool_manager)
+    except Exception as error:
+        raise UnreachableError(f"{place}: {_one_line(error)}: give a kubeconfig file in kubernetes.clusters") from error
+
+
+def _credentials(access: _Access) -> dict[str, str]:
+    """As of now: tokens are renewed. Raises UnreachableError."""
+    try:
+        settings = access.configuration.auth_settings().values()
+    except Exception as error:
+        raise UnreachableError(f"no credentials: {_one_line(error)}") from error
+    return {one["key"]: one["value"].strip() for one in settings if one["in"] == "header" and one["value"]}
+
+
+def whole(answer: urllib3.BaseHTTPResponse) -> bytes:
+    """All of an answer. Raises TooLongError where that is more than is taken at once."""
+    pieces, length = [], 0
+    for piece in answer.stream(_CHUNK):
+        pieces.append(piece)
+        length += len(piece)
+        if length > _LONGEST:
+            raise TooLongError(f"an answer of more than {_LONGEST} bytes")
+    return b"".join(pieces)
 
 
 def lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -155,8 +209,8 @@ def lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         first, *more = piece.split(b"\n")
         if not more:
             rest += first
-            if len(rest) > _LONGEST_LINE:
-                raise UnreachableError(f"a line of more than {_LONGEST_LINE} bytes")
+            if len(rest) > _LONGEST:
+                raise TooLongError(f"a line of more than {_LONGEST} bytes")
             continue
         yield rest + first
         yield from more[:-1]

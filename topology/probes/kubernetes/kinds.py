@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from topology.probes.kubernetes import objects
 
 METADATA = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
@@ -71,3 +73,6 @@ KINDS: dict[str, Kind] = {
     )
 }
 """By type."""
+
+DECODERS = {name: msgspec.json.Decoder(kind.struct) for name, kind in KINDS.items()}
+"""Of objects by type, for any thread. Made here, once: msgspec crashes where two threads look at a new type at once."""

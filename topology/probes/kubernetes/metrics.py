@@ -50,7 +50,7 @@ def families(probes: Iterable[ClusterProbe]) -> Iterable[Family]:
     followed = [(one, list(one.sources.items())) for one in probes if one.sources]
     counters = {(one.name, kind): source.counters for one, sources in followed for kind, source in sources}
     yield Family(UP, [((one.name,), float(one.failure is None)) for one, _ in followed])
-    yield Family(UNREAD, [((one.name,), float(len(one.words()))) for one, _ in followed])
+    yield Family(UNREAD, [((one.name,), float(len(one.unread()))) for one, _ in followed])
     yield Family(
         OBJECTS, [((one.name, kind), float(many)) for one, _ in followed for kind, many in sorted(one.counts().items())]
     )

@@ -6,8 +6,6 @@ config maps only their metadata is asked for. ``null`` stands for an empty list 
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 Labels = dict[str, str]
@@ -207,6 +205,10 @@ class Container(Object, frozen=True):
     env_from: list[EnvironmentFrom] | None = None
 
 
+class Anything(Object, frozen=True):
+    """An object of which nothing counts but that it is there."""
+
+
 class ContainerStatus(Object, frozen=True):
     """A container as it is. ``state`` has one key: running, waiting, terminated."""
 
@@ -214,7 +216,7 @@ class ContainerStatus(Object, frozen=True):
     container_id: str = msgspec.field(default="", name="containerID")
     ready: bool = False
     restart_count: int = 0
-    state: dict[str, Any] | None = None
+    state: dict[str, Anything | None] | None = None
 
 
 class PodSpec(Object, frozen=True):

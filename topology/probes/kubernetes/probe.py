@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from skytrail.process import trim_memory
 from topology.facts import Report, Source
 from topology.probes.kubernetes.connection import Connection, UnreachableError, is_there
 from topology.probes.kubernetes.inventory import CLUSTER, Inventory
@@ -28,6 +29,8 @@ _REST = 0.02  # seconds in which changes that come together become one report
 _TOGETHER = 100_000  # µs: what happened further apart is not reported as of one time
 _LOOK = 1.0  # seconds between two looks whether it is ours to do, and there
 _END_SECONDS = 5.0
+_WHOLE_OBJECT = "kubectl.kubernetes.io/last-applied-configuration"
+"""An annotation that is never kept: it has the values of a secret, too."""
 
 
 class ClusterProbe:
@@ -41,6 +44,7 @@ class ClusterProbe:
         annotations: patterns of the annotations that are kept.
         clock: µs since the epoch.
         on_duty: whether it is ours to do; else another hub does.
+        wanted: whether somebody asked for it; else it holds up nothing until it was seen once.
     """
 
     def __init__(
@@ -52,6 +56,8 @@ class ClusterProbe:
         annotations: Collection[str],
         clock: Callable[[], int],
         on_duty: Callable[[], bool] = lambda: True,
+        *,
+        wanted: bool = True,
     ) -> None:
         self._sink, self.name, self._place, self._clock, self._on_duty = sink, name, place, clock, on_duty
         self._kinds = [kind for type_, kind in KINDS.items() if type_ in kinds]
@@ -67,6 +73,7 @@ class ClusterProbe:
         self._unread: set[str] = set()  # kinds that cannot be
         self._owed: set[str] = set()  # kinds whose next report tells all
         self._told = False  # all that could be listed was reported
+        self._wanted, self._seen = wanted, False  # whether it must be there; whether it ever was
         self._logged = False  # that it waits
         self._failure: str | None = None
         self.absent = not is_there(place)
@@ -97,11 +104,24 @@ class ClusterProbe:
     @property
     def failure(self) -> str | None:
         """Why the graph may not be as the cluster; None: it is, or that is not ours to see to."""
-        return self._trouble() or ("it is being listed" if self._ours and not self._told else None)
+        if trouble := self._trouble():
+            return trouble if self._must_be else None
+        return "it is being listed" if self._ours and not self._told else None
+
+    @property
+    def _must_be(self) -> bool:
+        return self._wanted or self._seen
+
+    def unread(self) -> list[str]:
+        """Which kinds cannot be read, and what to do."""
+        return sorted({one.word for one in list(self._sources.values()) if one.word})
 
     def words(self) -> list[str]:
-        """What of the cluster cannot be read, and what to do."""
-        return sorted({one.word for one in list(self._sources.values()) if one.word})
+        """What of the cluster is not seen, and what to do: that holds up nothing."""
+        if self.absent:
+            return [f"{self._place} is not there: it is waited for"] if self._wanted else []
+        trouble = self._trouble()
+        return [*([f"it is not followed: {trouble}"] if trouble and not self._must_be else []), *self.unread()]
 
     def counts(self) -> dict[str, int]:
         """Objects by type."""
@@ -109,12 +129,12 @@ class ClusterProbe:
 
     def status(self) -> dict[str, Any]:
         """How it is, for ``/api/status``."""
-        return {"place": self._place, "active": self.active, "objects": self.counts(), "unread": self.words()}
+        return {"place": self._place, "active": self.active, "objects": self.counts(), "unread": self.unread()}
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                if self._wanted():
+                if self._is_ours():
                     self._follow()
             except ImportError:
                 self._failure = "its library is missing: pip install 'skytrail[kubernetes]', or set kubernetes.clusters to {}"
@@ -130,7 +150,7 @@ class ClusterProbe:
                 self._end()
             self._stopping.wait(_LOOK)
 
-    def _wanted(self) -> bool:
+    def _is_ours(self) -> bool:
         self.absent = not is_there(self._place)
         self._ours = not self.absent and self._on_duty()
         if not self._ours:
@@ -184,7 +204,7 @@ class ClusterProbe:
             self._queue.clear()
 
     def _keeps(self, annotation: str) -> bool:
-        return any(fnmatch.fnmatchcase(annotation, one) for one in self._patterns)
+        return annotation != _WHOLE_OBJECT and any(fnmatch.fnmatchcase(annotation, one) for one in self._patterns)
 
     def _put(self, seen: Seen) -> None:
         """Of a source's thread: waits where the queue is full."""
@@ -251,18 +271,19 @@ class ClusterProbe:
         """
         if not self._ready():
             return
-        found = self._inventory.differences()
         latest = max((last for _, last in times.values()), default=self._clock())
         for type_ in [CLUSTER, *KINDS]:
-            whole = type_ in self._owed
-            if not whole and (type_ not in found or type_ not in self._listed):
+            if type_ not in self._listed:
                 continue
             _, at = times.get(type_, (0, latest))
             source = Source(f"kubernetes/{self.name}/{type_}", "", service="hub")  # of no host: whichever hub asks
-            if whole:
+            if type_ in self._owed:
                 report = Report(source, at, tuple(self._inventory.all(type_).values()), whole=True)
             else:
-                report = Report(source, at, tuple(found[type_].facts.values()), tuple(found[type_].gone))
+                found = self._inventory.difference(type_)
+                report = Report(source, at, tuple(found.facts.values()), tuple(found.gone))
+                if not report.facts and not report.gone:
+                    continue
             try:
                 self._sink(report)
             except Exception as error:  # noqa: BLE001 - whatever the graph says, the cluster goes on
@@ -272,4 +293,6 @@ class ClusterProbe:
             else:
                 self._owed.discard(type_)
         if not self._owed:
-            self._told, self._failure = True, None
+            if not self._told:
+                trim_memory()  # of lists
+            self._told, self._seen, self._failure = True, True, None

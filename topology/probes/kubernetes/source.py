@@ -19,13 +19,14 @@ import structlog
 
 from skytrail.errors import RunError
 from topology.probes.kubernetes import objects
-from topology.probes.kubernetes.connection import Connection, RefusedError, UnreachableError, lines
-from topology.probes.kubernetes.kinds import Kind
+from topology.probes.kubernetes.connection import Connection, RefusedError, TooLongError, UnreachableError, lines, whole
+from topology.probes.kubernetes.kinds import DECODERS, Kind
 from topology.probes.kubernetes.stamps import Stamps
 
 _log = structlog.get_logger(__name__)
 
-_PAGE = "500"
+_PAGE = 500  # objects that are asked for at once; fewer, where these are more than an answer may be
+_MOST = 250_000  # objects of a kind; a cluster has 150,000 pods at most
 _LIST_SILENCE = 60.0  # seconds
 _WATCH_SECONDS = (300, 600)  # at random, so that not all watches end at once
 _WATCH_GRACE = 15.0  # a watch that is not ended by then is dead
@@ -37,13 +38,14 @@ _ASK_AGAIN = 60.0  # seconds until what is not permitted is tried again
 class State(Enum):
     """How a kind is.
 
-    ``FORBIDDEN`` and ``ABSENT`` (the server has no such kind) are answers, too: the graph does not wait for them.
+    ``FORBIDDEN``, ``ABSENT`` (the server has no such kind) and ``TOO_MANY`` are answers, too: the graph does not wait for them.
     """
 
     STARTING = "starting"
     LISTED = "listed"
     FORBIDDEN = "forbidden"
     ABSENT = "absent"
+    TOO_MANY = "too many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,10 @@ class _GoneError(RunError):
     """What we know is too old: 410."""
 
 
+class _TooManyError(RunError):
+    """There are more objects than are followed."""
+
+
 _page = msgspec.json.Decoder(_Page)
 _event = msgspec.json.Decoder(_Event)
 _versioned = msgspec.json.Decoder(_Versioned)
@@ -143,7 +149,6 @@ class KindSource:
         self._version = ""
         self._uids: set[str] = set()
         self._stamps = Stamps(clock)
-        self._decoder: msgspec.json.Decoder[objects.Plain] = msgspec.json.Decoder(kind.struct)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kube-{kind.name}"[:15], daemon=True)
 
@@ -174,6 +179,8 @@ class KindSource:
                 self._stamps.cut()
             except RefusedError as error:
                 wait = self._refused(error, wait)
+            except _TooManyError as error:
+                wait = self._leave_out(State.TOO_MANY, str(error))
             except UnreachableError as error:
                 wait = self._failed(str(error), wait)
             except Exception as error:  # noqa: BLE001 - whatever an answer holds: begin anew
@@ -196,28 +203,42 @@ class KindSource:
         if error.status not in (403, 404):
             return self._failed(f"{self._connection.server}: {error}", waited)
         group = f".{self.kind.api_group}" if self.kind.api_group else ""
+        resource = f"{self.kind.resource}{group}"
         if error.status == 403:
-            state, word = State.FORBIDDEN, f"may not list and watch {self.kind.resource}{group}: grant it, or leave it out"
-        else:
-            state, word = State.ABSENT, f"the server has no {self.kind.resource}{group}"
+            return self._leave_out(
+                State.FORBIDDEN, f"may not list and watch {resource}: grant it, or leave it out", error.reason
+            )
+        return self._leave_out(State.ABSENT, f"the server has no {resource}", error.reason)
+
+    def _leave_out(self, state: State, word: str, said: str = "") -> float:
         if self.word != word:
-            _log.warning("kubernetes_kind_not_read", kind=self.kind.name, reason=word, said=error.reason)
+            _log.warning("kubernetes_kind_not_read", kind=self.kind.name, reason=word, said=said)
         self.state, self.word, self.failure, self._version = state, word, None, ""
         self._sink(Seen(self.kind, self._clock(), state=state))
         return _ASK_AGAIN
 
     def _list(self) -> None:
-        """Tell all that is there. Raises UnreachableError, RefusedError, _GoneError."""
+        """Tell all that is there. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
         uids: set[str] = set()
         held: list[Seen] = []  # after a gap: what was made within it is told in that order, and before what is so now
-        query = {"limit": _PAGE}
+        began = self._clock()
+        limit = _PAGE
+        more: dict[str, str] = {}
         while not self._stopping.is_set():
-            with self._connection.get(self.kind.path, query, self.kind.accepts(many=True), _LIST_SILENCE) as answer:
-                page = _page.decode(answer.read() or b"")
+            query = {"limit": str(limit), **more}
+            try:
+                with self._connection.get(self.kind.path, query, self.kind.accepts(many=True), _LIST_SILENCE) as answer:
+                    page = _page.decode(whole(answer))
+            except TooLongError:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+                continue
             for raw in page.items or ():
                 given = self._decode(raw)
                 if given is None:
                     continue
+                self._bound(uids, given.metadata.uid)
                 uids.add(given.metadata.uid)
                 if not self._stamps.gap:
                     self._sink(Seen(self.kind, self._clock(), put=given))
@@ -226,7 +247,7 @@ class KindSource:
                 held.append(Seen(self.kind, self._stamps.within(made), put=given))
             if not page.metadata.continue_:
                 break
-            query = {"limit": _PAGE, "continue": page.metadata.continue_}
+            more = {"continue": page.metadata.continue_}
         if self._stopping.is_set():
             return
         for one in sorted(held, key=lambda one: one.observed):
@@ -235,10 +256,10 @@ class KindSource:
         self.counters.lists += 1
         self._sink(Seen(self.kind, self._clock(), listed=frozenset(uids)))
         self.state, self.word, self.failure = State.LISTED, None, None
-        self._stamps.heard()
+        self._stamps.heard(began)  # what came since then, the watch tells
 
     def _watch(self) -> None:
-        """Tell what changes. Raises UnreachableError, RefusedError, _GoneError."""
+        """Tell what changes. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - no secret
         query = {
             "watch": "1",
@@ -256,6 +277,7 @@ class KindSource:
                     self._take(line)
                 if self._stopping.is_set():
                     return
+            self._stamps.heard()  # the server ended it in good order
 
     def _take(self, line: bytes) -> None:
         try:
@@ -284,12 +306,18 @@ class KindSource:
             self._sink(Seen(self.kind, self._stamps.of(given.metadata.deletion_timestamp), gone=uid))
             return
         at = self._stamps.of(given.metadata.creation_timestamp if uid not in self._uids else None)
+        self._bound(self._uids, uid)
         self._uids.add(uid)
         self._sink(Seen(self.kind, at, put=given))
 
+    def _bound(self, uids: set[str], uid: str) -> None:
+        """There is one more. Raises _TooManyError."""
+        if len(uids) >= _MOST and uid not in uids:
+            raise _TooManyError(f"there are more than {_MOST:,} {self.kind.resource}: leave them out of kubernetes.kinds")
+
     def _decode(self, raw: msgspec.Raw) -> objects.Plain | None:
         try:
-            given = self._decoder.decode(raw)
+            given: objects.Plain = DECODERS[self.kind.name].decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self.counters.malformed += 1
             _log.warning("kubernetes_object_not_read", kind=self.kind.name, reason=str(error))

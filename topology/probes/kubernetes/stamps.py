@@ -7,6 +7,7 @@ from datetime import datetime
 
 _SECOND = 1_000_000
 _CATCHING_UP = 2 * _SECOND  # after a watch began: until then at most it tells what was before
+_BRIEF = 500_000  # µs: a gap that is shorter needs no other times; objects tell whole seconds
 _PAUSE = 300_000  # µs without an event: all that was before is told
 
 
@@ -32,9 +33,9 @@ class Stamps:
         """Whether nothing was heard for a while, and what happened then is not told yet."""
         return self._since is not None
 
-    def heard(self) -> None:
-        """All is told up to now."""
-        self._heard = self._clock()
+    def heard(self, at: int | None = None) -> None:
+        """All is told up to a moment; None: up to now."""
+        self._heard = self._clock() if at is None else at
 
     def cut(self) -> None:
         """Nothing is heard from now on, and since the last event perhaps."""
@@ -43,8 +44,10 @@ class Stamps:
 
     def connected(self) -> None:
         """The watch is there: what is told first is of the gap."""
+        now = self._clock()
+        if self._since is not None and now - self._since < _BRIEF:
+            self._since = None
         if self._since is not None:
-            now = self._clock()
             self._until, self._heard = now + _CATCHING_UP, now
 
     def of(self, said: str | None) -> int:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -51,9 +50,9 @@ class OpenFlowProbe:
         sink: takes a report; what it raises is logged, and the watching goes on.
         source: under which the facts are reported.
         host_tid: of this host.
-        folder: where the sockets of the bridges are.
         most: rules, and groups, of each bridge that are told; more are counted.
         clock: µs since the epoch.
+        tls: files of our key, of our certificate and of the authorities; for bridges at ``ssl`` only.
     """
 
     def __init__(
@@ -61,13 +60,13 @@ class OpenFlowProbe:
         sink: Callable[[Report], object],
         source: Source,
         host_tid: str,
-        folder: Path,
         most: int,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        tls: tuple[str, str, str] | None = None,
     ) -> None:
-        self._sink, self._source, self._host_tid, self._folder, self._most = sink, source, host_tid, folder, most
-        self._clock = clock
-        self._wanted: Mapping[str, str] | None = None
+        self._sink, self._source, self._host_tid, self._most = sink, source, host_tid, most
+        self._clock, self._tls = clock, tls
+        self._wanted: Mapping[str, tuple[str, str]] | None = None
         self._bridges: dict[str, _Bridge] = {}  # by name
         self.malformed = 0
         self._whole = True
@@ -83,8 +82,8 @@ class OpenFlowProbe:
         """Begin."""
         self._thread.start()
 
-    def follow(self, bridges: Mapping[str, str]) -> None:
-        """The bridges that there are now: names and UUIDs."""
+    def follow(self, bridges: Mapping[str, tuple[str, str]]) -> None:
+        """The bridges that there are now: by name their UUIDs, and where they are asked."""
         if bridges != self._wanted:
             self._wanted = dict(bridges)
             self._awake()
@@ -163,13 +162,13 @@ class OpenFlowProbe:
         """Begin with bridges that came, end with those that went."""
         wanted = self._wanted or {}
         for name, bridge in list(self._bridges.items()):
-            if wanted.get(name) != bridge.uuid:
+            if wanted.get(name) != (bridge.uuid, bridge.source.target):
                 self._unheard(bridge)
                 del self._bridges[name]
                 self._report(self._clock(), (), tuple(bridge.told), {})
-        for name, uuid in wanted.items():
+        for name, (uuid, target) in wanted.items():
             if name not in self._bridges:
-                self._bridges[name] = _Bridge(uuid, BridgeSource(self._folder / f"{name}.mgmt", self._most))
+                self._bridges[name] = _Bridge(uuid, BridgeSource(target, self._most, self._tls))
 
     def _heard(self, bridge: _Bridge) -> None:
         """Its listener said something, or ended."""

@@ -6,7 +6,6 @@ import heapq
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from skytrail.errors import RunError
@@ -16,6 +15,8 @@ T = TypeVar("T")
 
 _PROGRAM = ("ovs-ofctl", "--no-names", "-O", "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15")
 """The latest version that the bridge speaks, too, is used."""
+
+_FILES = ("--private-key", "--certificate", "--ca-cert")
 
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 """What is asked to listen does not outlive us, however we end."""
@@ -44,12 +45,15 @@ class BridgeSource:
     """A bridge.
 
     Args:
-        management: its socket.
+        target: its socket (``unix:PATH``), or where it listens (``tcp:HOST:PORT``, ``ssl:HOST:PORT``).
         most: rules and groups, of each at most so many are kept.
+        tls: files of our key, of our certificate and of the authorities; for ``ssl`` only.
     """
 
-    def __init__(self, management: Path, most: int) -> None:
-        self._target, self._most = f"unix:{management}", most
+    def __init__(self, target: str, most: int, tls: tuple[str, str, str] | None = None) -> None:
+        self.target, self._most = target, most
+        files = zip(_FILES, tls, strict=True) if tls is not None and target.startswith("ssl:") else ()
+        self._program = (*_PROGRAM, *(f"{option}={file}" for option, file in files))
 
     def read(self) -> Found:
         """All that it has now. Raises RunError: it does not tell."""
@@ -63,7 +67,7 @@ class BridgeSource:
     def _ask(self, what: str) -> Iterator[str]:
         try:
             process = subprocess.Popen(
-                [*_PROGRAM, f"--timeout={_PATIENCE:.0f}", what, self._target],
+                [*self._program, f"--timeout={_PATIENCE:.0f}", what, self.target],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
             )  # fmt: skip
         except FileNotFoundError:
@@ -79,9 +83,12 @@ class BridgeSource:
             raise RunError(said or f"ovs-ofctl {what} failed")
 
     def listen(self) -> subprocess.Popen[bytes]:
-        """A process that writes something whenever a rule changes, and ends with the bridge. Raises OSError: it cannot be."""
-        command = [*_ENDS_WITH_US, *_PROGRAM, "monitor", self._target, "watch:!initial"]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        """A process that writes something when a rule changes, and ends with the bridge. Raises OSError, RunError."""
+        command = [*_ENDS_WITH_US, *self._program, "monitor", self.target, "watch:!initial"]
+        try:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise RunError(f"{command[0]} is not installed: install util-linux, or set topology.ovsdb.openflow to 0") from None
 
 
 class _Chosen(Generic[T]):

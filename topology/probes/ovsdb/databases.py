@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import structlog
-
 from skytrail.metrics import Family
 from topology.facts import Report, Source
 from topology.probes.devices import Devices
+from topology.probes.formerly import keep_names, read_names
 from topology.probes.openflow.probe import OpenFlowProbe
 from topology.probes.ovsdb import metrics
+from topology.probes.ovsdb.counting import Counting, Read
 from topology.probes.ovsdb.probe import OvsdbProbe
-from topology.probes.ovsdb.source import LOCAL
 
 NAME = "ovsdb"
 """The probe's name; of databases at unusual places these follow it, so that their facts are kept apart."""
@@ -23,19 +21,10 @@ NAME = "ovsdb"
 _OPENFLOW = "openflow"
 _REMEMBERED = "ovsdb.json"
 
-_log = structlog.get_logger(__name__)
-
 
 def probes_before(folder: Path) -> set[str]:
     """Names of the probes of databases and bridges that there were at the last start, as it is kept in a folder."""
-    path = folder / _REMEMBERED
-    try:
-        return set(msgspec.json.decode(path.read_bytes(), type=list[str]))
-    except FileNotFoundError:
-        return set()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _log.warning("probes_of_before_not_known", path=str(path), error=str(error))
-        return set()
+    return read_names(folder / _REMEMBERED)
 
 
 class OvsdbProbes:
@@ -46,9 +35,9 @@ class OvsdbProbes:
             nothing with it.
         sink, host_tid, devices, clock, tls: as :class:`OvsdbProbe` takes them.
         host: its Name.
-        openflow: rules, and groups, of each bridge that are told; 0: none is read. Of switches that are reached by a socket of
-            this host only: their bridges have theirs beside it.
+        openflow: rules, and groups, of each bridge that are told; 0: none is read.
         folder: where it is kept which probes there were; None: nowhere.
+        counters: what reads the counters of a database's interfaces, by the probe's name.
     """
 
     def __init__(
@@ -62,40 +51,37 @@ class OvsdbProbes:
         tls: tuple[str, str, str] | None = None,
         openflow: int = 0,
         folder: Path | None = None,
+        counters: Mapping[str, Read] | None = None,
     ) -> None:
         self._sink, self._host, self._host_tid, self._clock = sink, host, host_tid, clock
         self._folder = folder
         self._probes: dict[str, OvsdbProbe | OpenFlowProbe] = {}
+        counted: list[tuple[OvsdbProbe, Read]] = []
         for name, remote in remotes.items():
-            follow: Callable[[Mapping[str, str]], object] = _nobody
-            if openflow and remote.startswith(LOCAL):
+            follow: Callable[[Mapping[str, tuple[str, str]]], object] = _nobody
+            if openflow:
                 of_rules = f"{_OPENFLOW}{name.removeprefix(NAME)}"
-                bridges = Path(remote.removeprefix(LOCAL)).parent
-                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, bridges, openflow, clock)
+                rules = OpenFlowProbe(sink, Source(of_rules, host, tid=host_tid), host_tid, openflow, clock, tls)
                 self._probes[of_rules], follow = rules, rules.follow
             source = Source(name, host, tid=host_tid)
-            self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
+            probe = self._probes[name] = OvsdbProbe(sink, source, host_tid, devices, remote, clock, tls, follow)
+            if counters:
+                counted.append((probe, counters[name]))
+        self._counting = Counting(counted, clock)
 
     def start(self) -> None:
         """Begin; what was told of databases that are not asked any more is taken back."""
         for name in (probes_before(self._folder) if self._folder else set()) - self._probes.keys():
             self._sink(Report(Source(name, self._host, tid=self._host_tid), self._clock(), whole=True))
-        self._remember()
+        if self._folder is not None:
+            keep_names(self._folder / _REMEMBERED, self._probes)
         for probe in self._probes.values():
             probe.start()
-
-    def _remember(self) -> None:
-        if self._folder is None:
-            return
-        path = self._folder / _REMEMBERED
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(msgspec.json.encode(sorted(self._probes)))
-        except OSError as error:
-            _log.warning("probes_not_remembered", path=str(path), error=str(error), remedy="set state_dir")
+        self._counting.start()
 
     def stop(self) -> None:
         """End the watching; of a database before that of its bridges' rules."""
+        self._counting.stop()
         for probe in reversed(self._probes.values()):
             probe.stop()
 
@@ -113,6 +99,11 @@ class OvsdbProbes:
     def waiting(self) -> dict[str, str | None]:
         """Why the graph may not be as a database, by the probe's name; None: it is, or there is none."""
         return {name: probe.failure for name, probe in self._probes.items()}
+
+    def notes(self) -> dict[str, str]:
+        """Why a database is not followed though it is there, which holds up nothing else."""
+        databases = {name: one.database for name, one in self._probes.items() if isinstance(one, OvsdbProbe)}
+        return {name: one.note for name, one in databases.items() if one.note is not None}
 
     def active(self) -> dict[str, bool]:
         """Which see their database, by name."""
@@ -140,5 +131,5 @@ class OvsdbProbes:
         ]
 
 
-def _nobody(_: Mapping[str, str]) -> None:
+def _nobody(_: Mapping[str, tuple[str, str]]) -> None:
     """Nobody reads the rules of these bridges."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _OF_KERNEL = frozenset({"", "system", "internal", "tap"})
 """Types of interfaces that are devices of the kernel's, of the same name."""
 
-_MOVES = frozenset({"internal", "tap"})
+_OWN = frozenset({"internal", "tap"})
+"""Those that the switch has made itself: they may be moved into another namespace."""
+
 _KINDS = frozenset({"openvswitch", "tun"})
 """The kernel's kinds of these, by its own datapath and by that in user space."""
 
@@ -29,6 +31,11 @@ _DATAPATHS = ("ovs-system", "ovs-netdev")
 def of_kernel(kind: str) -> bool:
     """Whether an interface of that type is, as a rule, a device of the kernel's."""
     return kind in _OF_KERNEL
+
+
+def is_own(kind: str) -> bool:
+    """Whether an interface of that type is a device of the kernel's that the switch has made."""
+    return kind in _OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Joining:
                 continue
             if row["name"] in at_home:
                 found[uuid] = at_home[row["name"]].tid
-            elif row["type"] in _MOVES and _is_there(row):
+            elif is_own(row["type"]) and _is_there(row):
                 moved = [one for one in away.get(row["name"], ()) if row["mac_in_use"] in ([], [one.mac])]
                 if len(moved) == 1:
                     found[uuid] = moved[0].tid

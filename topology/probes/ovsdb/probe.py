@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from topology.facts import Fact, Report, Source
+from topology.facts import Fact, NodeFact, Report, Source
 from topology.probes.devices import Devices
+from topology.probes.ovsdb.bridges import bridges
 from topology.probes.ovsdb.joining import Joining
 from topology.probes.ovsdb.source import LOCAL, DatabaseSource
 from topology.probes.ovsdb.translate import Tables, Translator
@@ -29,7 +30,7 @@ class OvsdbProbe:
         remote: where the database is.
         clock: µs since the epoch.
         tls: for ``ssl`` (:class:`DatabaseSource`).
-        follow: is told the bridges, by name their UUIDs, after each change of the database.
+        follow: is told the bridges, by name their UUIDs and where they are asked, after each change of the database.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class OvsdbProbe:
         remote: str,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
         tls: tuple[str, str, str] | None = None,
-        follow: Callable[[Mapping[str, str]], object] = lambda _: None,
+        follow: Callable[[Mapping[str, tuple[str, str]]], object] = lambda _: None,
     ) -> None:
-        self._follow = follow
+        self._follow, self._remote = follow, remote
         self._sink, self._source, self._devices, self._clock = sink, source, devices, clock
         self._translator = Translator(host_tid)
         self._joining = Joining(near=remote.startswith(LOCAL))
@@ -88,7 +89,7 @@ class OvsdbProbe:
         with self._lock:
             self._tables = tables
             self._report(tables)
-        self._follow({row["name"]: uuid for uuid, row in tables["Bridge"].items()})
+        self._follow(bridges(tables, self._remote))
 
     def _report(self, tables: Tables) -> None:
         observed, devices = self._clock(), self._devices()
@@ -108,6 +109,22 @@ class OvsdbProbe:
             _log.error("report_failed", probe=self._source.probe, error=str(error))
         else:
             self._failure, self._whole, self._told = None, False, now
+
+    def count(self, counted: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+        """Show what the switch counts at interfaces (``Metric``, ``LastUpdateMetric``), by the UUID of their rows."""
+        with self._lock:
+            rows = {fact.metadata.get("UUID"): id_ for id_, fact in self._told.items() if isinstance(fact, NodeFact)}
+            shown = {
+                rows[uuid]: {f"Ovs.{key}": metric for key, metric in metrics.items()}
+                for uuid, metrics in counted.items()
+                if uuid in rows
+            }
+            if not shown or self._whole:
+                return
+            try:
+                self._sink(Report(self._source, self._clock(), volatile=shown))
+            except Exception as error:  # noqa: BLE001 - the next ones are told all the same
+                _log.error("report_failed", probe=self._source.probe, error=str(error))
 
     def status(self) -> dict[str, Any]:
         """What it knows, for ``/api/status``."""

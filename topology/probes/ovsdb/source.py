@@ -128,6 +128,7 @@ class DatabaseSource:
     Attributes:
         resyncs: how often all was told anew after a gap.
         failure: why the rows are not those of now; None: they are.
+        note: why they never will be, which holds up nothing else; None: nothing is in the way.
     """
 
     def __init__(self, remote: str, take: Callable[[Tables], object], tls: tuple[str, str, str] | None = None) -> None:
@@ -137,6 +138,7 @@ class DatabaseSource:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ovsdb", daemon=True)
         self.resyncs = 0
+        self.note: str | None = None
         self.failure: str | None = f"the database {_ABSENT}"
 
     @property
@@ -171,8 +173,8 @@ class DatabaseSource:
             try:
                 self._follow()
             except ImportError:
-                self.failure = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.databases to []"
-                _log.warning("ovsdb_not_read", remote=self._remote, reason=self.failure)
+                self.note = "its library is missing: pip install 'skytrail[ovs]', or set topology.ovsdb.databases to []"
+                _log.warning("ovsdb_not_read", remote=self._remote, reason=self.note)
                 return
             except Exception as error:  # noqa: BLE001 - whatever the library makes of an answer: begin anew
                 self.failure = f"{self._remote}: {error!r}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from skytrail.tid import ovs_tid
 from topology.facts import EdgeFact, Fact, NodeFact
-from topology.probes.ovsdb.joining import Joined
+from topology.probes.ovsdb.joining import Joined, is_own
 
 Row: TypeAlias = "Mapping[str, Any]"
 """A row's columns: scalars, lists of what there may be none or several of, and mappings; references are UUIDs."""
@@ -218,7 +218,7 @@ def _active_member(tables: Tables, row: Row) -> str | None:
 
 
 def interface_metadata(uuid: str, row: Row, *, shared: bool) -> dict[str, Any]:
-    """An interface's keys; ``shared``: beside those that the kernel tells of it."""
+    """An interface's keys; ``shared``: beside the kernel's, whose Type and Driver are those of what the switch did not make."""
     own = _said(
         Type=row["type"] or "system",
         Options={key: value for key, value in row["options"].items() if key not in _SECRET},
@@ -234,7 +234,8 @@ def interface_metadata(uuid: str, row: Row, *, shared: bool) -> dict[str, Any]:
         **{key: status.get(name) for key, name in _EGRESS.items()},
     }
     if shared:
-        return {"UUID": uuid, "Ovs": own, **_said(**more)}
+        kind = {"Type": row["type"], "Driver": DRIVER} if is_own(row["type"]) else {}
+        return {"UUID": uuid, "Ovs": own, **kind, **_said(**more)}
     own |= _said(AdminState=_upper(row["admin_state"]))
     more |= {"MAC": _one(row["mac_in_use"]), "State": _upper(row["link_state"]), "MTU": _one(row["mtu"])}
     kind = {"Type": row["type"] or "system", "Name": row["name"], "Driver": DRIVER}

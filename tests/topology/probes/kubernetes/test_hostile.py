@@ -14,7 +14,7 @@ import pytest
 from support.kubelab import KubeLab
 from support.netlab import until
 
-from topology.probes.kubernetes import connection
+from topology.probes.kubernetes import connection, source
 
 Make = Callable[..., KubeLab]
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ class Served:
     """What a server answers to lists and watches of pods; each watch is another one of these, the last one stays.
 
     Attributes:
-        pages: bodies of lists, by their ``continue``.
+        pages: bodies of lists, by their ``continue``; with a slash and a ``limit`` for questions with that alone.
         watches: what each watch is answered: a status, and lines.
     """
 
@@ -37,13 +37,16 @@ class Served:
         self.watches: list[tuple[int, list[bytes]]] = []
         self.versions: list[str] = []
         self.lists = 0
+        self.limits: list[int] = []
         self.ended = threading.Event()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         query = {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
         if "watch" not in query:
             self.lists += 1
-            body = self.pages[query.get("continue", "")]
+            page = query.get("continue", "")
+            self.limits.append(int(query["limit"]))
+            body = self.pages.get(f"{page}/{query['limit']}", self.pages[page])
             handler.send_response(200)
             handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
@@ -157,9 +160,58 @@ def test_another_error_is_told_and_the_watch_goes_on_where_it_was(
 def test_a_line_without_end_is_given_up(
     tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LONGEST_LINE", 100_000)
+    monkeypatch.setattr(connection, "_LONGEST", 100_000)
     server, url = served
     server.watches = [(200, [b"x" * 300_000]), (200, [line("ADDED", pod("late"))])]
     graph = lab(place_of(tmp_path, url), kinds=("pod",))
     until(lambda: names(graph) == {"late"}, 20)
     assert server.lists == 1
+
+
+def test_a_page_that_is_too_long_is_asked_for_in_smaller_ones(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_LONGEST", 100_000)
+    server, url = served
+    server.pages[""] = json.dumps({"metadata": {}, "items": [pod("never", labels={"a": "x" * 200_000})]}).encode()
+    server.pages["/31"] = json.dumps({"metadata": {"continue": "next"}, "items": [pod("a"), pod("b")]}).encode()
+    server.pages["next"] = json.dumps({"metadata": {"resourceVersion": "3"}, "items": [pod("c")]}).encode()
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: graph.probe.active and names(graph) == {"a", "b", "c"}, 20)
+    assert server.limits == [500, 125, 31, 31]
+
+
+def test_a_server_whose_pages_are_all_too_long_is_told(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_LONGEST", 100_000)
+    server, url = served
+    server.pages[""] = b'{"items": [' + b" " * 2_000_000
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    until(lambda: server.limits[:6] == [500, 125, 31, 7, 1, 500], 20)
+    until(lambda: graph.probe.failure == "an answer of more than 100000 bytes", 20)
+    server.pages[""] = b'{"metadata": {"resourceVersion": "1"}, "items": null}'
+    until(lambda: graph.probe.active and graph.probe.failure is None, 20)
+
+
+def test_more_objects_than_are_followed_are_left_out_and_said(
+    tmp_path: Path, lab: Make, served: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_MOST", 3)
+    monkeypatch.setattr(source, "_ASK_AGAIN", 0.2)
+    server, url = served
+
+    def listed(*some: str) -> bytes:
+        return json.dumps({"metadata": {"resourceVersion": "3"}, "items": [pod(one) for one in some]}).encode()
+
+    server.pages[""] = listed("a", "b", "c", "d")
+    graph = lab(place_of(tmp_path, url), kinds=("pod",))
+    word = "there are more than 3 pods: leave them out of kubernetes.kinds"
+    until(lambda: graph.probe.words() == [word], 20)
+    until(lambda: graph.probe.active and graph.probe.failure is None, 20)
+    assert names(graph) == set()
+    server.watches = [(200, [line("MODIFIED", pod("c")), line("ADDED", pod("d"))]), (200, [])]
+    server.pages[""] = listed("a", "b", "c")
+    until(lambda: names(graph) == {"a", "b", "c"}, 20)
+    until(lambda: graph.probe.words() == [], 20)
+    assert server.watches == []

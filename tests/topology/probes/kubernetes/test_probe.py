@@ -146,7 +146,7 @@ def make_all(cluster: Cluster, namespace: str) -> dict[str, Json]:
 def test_the_graph_is_as_a_list_from_the_first_object_to_the_last(
     cluster: Cluster, lab: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_PAGE", "2")  # of several pages
+    monkeypatch.setattr(source, "_PAGE", 2)  # of several pages
     before = lab(cluster.kubeconfig(), annotations=["example.com/kept"])
     until(lambda: before.probe.active, 30)
     made = make_all(cluster, "every")
@@ -316,4 +316,5 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, lab: Make, text: 
 
 def test_no_cluster_is_no_failure(tmp_path: Path, lab: Make) -> None:
     graph = lab(tmp_path / "none", kinds=("pod",))
-    assert (graph.probe.absent, graph.probe.failure, graph.probe.words()) == (True, None, [])
+    said = [f"{tmp_path / 'none'} is not there: it is waited for"]
+    assert (graph.probe.absent, graph.probe.failure, graph.probe.words()) == (True, None, said)

@@ -84,6 +84,24 @@ def test_a_busy_watch_is_believed_to_be_of_now_after_two_seconds(clock: Clock) -
     assert last == 22.9
 
 
+def test_after_a_watch_that_was_away_for_a_moment_it_is_now(clock: Clock) -> None:
+    made = cut(clock, 10.0, 10.4)
+    assert not made.gap
+    for step in range(10):  # one after the other: nothing tells where what was before ends
+        clock.now = 10.4 + step / 10
+        assert told(made.of(at(10))) == pytest.approx(clock.now)
+        made.heard()
+
+
+def test_what_was_told_up_to_an_earlier_moment_leaves_a_gap_since_then(clock: Clock) -> None:
+    made = Stamps(clock)
+    clock.now = 20.0
+    made.heard(DAY * SECOND + 10 * SECOND)  # a list that took ten seconds
+    made.cut()
+    made.connected()
+    assert told(made.of(at(12))) == 12.5
+
+
 def test_a_list_says_when_an_object_was_made_in_no_order(clock: Clock) -> None:
     made = cut(clock, 10.0, 20.0)
     assert [told(made.within(one)) for one in (at(15), at(12), at(2), at(40), None)] == [15.5, 12.5, 10.0, 20.0, 20.0]

@@ -13,6 +13,7 @@ from topology.probes.kubernetes.inventory import Inventory
 from topology.probes.kubernetes.kinds import KINDS
 from topology.probes.kubernetes.objects import PolicySpec
 from topology.probes.kubernetes.policies import policy_keys
+from topology.probes.kubernetes.probe import ClusterProbe
 
 Json = dict[str, Any]
 TCP80 = {"protocol": "TCP", "port": 80}
@@ -45,7 +46,7 @@ def facts(kind: str, **fields: Any) -> list[Fact]:
     inventory = Inventory("c")
     inventory.put("namespace", decode("namespace", {"metadata": {"name": "ns", "uid": "ns"}}))
     inventory.put(kind, decode(kind, {"metadata": meta, **fields}))
-    return [one for one in inventory.differences()[kind].facts.values() if f"/{kind}/u" in repr(one)]
+    return [one for one in inventory.difference(kind).facts.values() if f"/{kind}/u" in repr(one)]
 
 
 def decode(kind: str, given: Json) -> Any:
@@ -82,7 +83,7 @@ def test_an_odd_object_is_refused_whole_or_read(kind: str, odd: Any) -> None:
             continue
         inventory = Inventory("c")
         inventory.put(kind, one)
-        assert inventory.differences()
+        assert inventory.difference(kind).facts
 
 
 def test_a_service_that_selects_otherwise_leads_to_others_only() -> None:
@@ -92,13 +93,20 @@ def test_a_service_that_selects_otherwise_leads_to_others_only() -> None:
         inventory.put("pod", decode("pod", {"metadata": meta}))
     service = {"metadata": {"name": "s", "uid": "s", "namespace": "ns"}, "spec": {"selector": {"app": "a"}}}
     inventory.put("service", decode("service", service))
-    first = {one.child for one in inventory.differences()["service"].facts.values() if isinstance(one, EdgeFact)}
+    first = {one.child for one in inventory.difference("service").facts.values() if isinstance(one, EdgeFact)}
     service["spec"] = {"selector": {"app": "b"}}
     inventory.put("service", decode("service", service))
-    second = inventory.differences()["service"]
+    second = inventory.difference("service")
     assert first == {"cluster/c/pod/a"}
     assert {one.child for one in second.facts.values() if isinstance(one, EdgeFact)} == {"cluster/c/pod/b"}
     assert len(second.gone) == 1
     over = {"metadata": {"name": "b", "uid": "b", "namespace": "ns", "labels": {"app": "b"}}, "status": {"phase": "Failed"}}
     inventory.put("pod", decode("pod", over))
-    assert len(inventory.differences()["service"].gone) == 1
+    assert len(inventory.difference("service").gone) == 1
+
+
+@pytest.mark.parametrize("patterns", [("*",), ("kubectl.kubernetes.io/*",)])
+def test_the_copy_of_the_whole_object_is_kept_by_no_pattern(patterns: tuple[str, ...]) -> None:
+    probe = ClusterProbe(lambda _: None, "lab", "/nowhere", (), patterns, lambda: 0)
+    assert probe._keeps("kubectl.kubernetes.io/restartedAt")
+    assert not probe._keeps("kubectl.kubernetes.io/last-applied-configuration")  # of a secret it has the values

@@ -7,12 +7,14 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import Pki
 from support.hublab import now_us
-from support.netlab import Net, until
+from support.netlab import Net, in_netns, until
 from support.ovs import Switch
 
 from topology.elements import Kind
@@ -251,13 +253,51 @@ def test_a_bridge_that_does_not_tell_keeps_what_it_had(lab: Lab) -> None:
     until(lambda: lab.probes.waiting()["openflow"] is None, 20)
 
 
+def test_bridges_of_a_database_elsewhere_are_asked_where_they_listen_for_controllers(net: Net, tmp_path: Path) -> None:
+    pki = Pki(tmp_path / "pki")
+    there, here = pki.hub("127.0.0.1"), pki.agent("h")
+    netns, reports = net.netns("s"), list[Report]()
+    net.ip("link set lo up", netns=netns)
+    switch = Switch(net, netns, tmp_path / "s")
+    server = str(Path(switch.remote.removeprefix("unix:")).parent / "ovsdb-server.ctl")
+    net.run(netns, "ovs-appctl", "-t", server, "ovsdb-server/add-remote", "ptcp:6640:127.0.0.1")
+    switch.vsctl("add-br br0 -- set bridge br0 datapath_type=netdev")
+    switch.vsctl("set-ssl", str(there.tls_key), str(there.tls_cert), str(there.tls_ca))
+    told = reports.append, "h", HOST, lambda: Devices(1, ()), now_us, (str(here.tls_key), str(here.tls_cert), str(here.tls_ca))
+    probes = OvsdbProbes({"ovsdb": "tcp:127.0.0.1:6640"}, *told, openflow=9)
+    in_netns(netns, probes.start)  # its threads, and what they run, are there too
+
+    def read(count: int) -> bool:
+        assert probes.status()["openflow"]["rules"] == count
+        return True
+
+    try:
+        until(lambda: probes.active()["ovsdb"])
+        assert (probes.active()["openflow"], probes.waiting()["openflow"]) == (False, None)  # it listens nowhere
+        for number, target in enumerate(("ptcp:6654:127.0.0.1", "pssl:6655"), 2):
+            switch.vsctl(f"set-controller br0 {target}")
+            switch.ofctl("add-flow", "br0", f"table=1,priority={number},actions=drop")
+            until(partial(read, number), 20)
+            assert probes.waiting()["openflow"] is None
+        switch.vsctl("del-controller br0")
+        until(partial(read, 0), 20)
+    finally:
+        probes.stop()
+    names = [
+        fact.metadata["Name"]
+        for one in reports
+        for fact in one.facts
+        if isinstance(fact, NodeFact) and "Table" in fact.metadata
+    ]
+    assert {"table=0,priority=0", "table=1,priority=2", "table=1,priority=3"} <= set(names)
+
+
 FOLLOWER = """
 import sys, time
-from pathlib import Path
 from topology.facts import Source
 from topology.probes.openflow.probe import OpenFlowProbe
-probe = OpenFlowProbe(lambda report: print("told", flush=True), Source("openflow", "h"), "host/h", Path(sys.argv[1]), 9)
-probe.follow({"br0": "u"})
+probe = OpenFlowProbe(lambda report: print("told", flush=True), Source("openflow", "h"), "host/h", 9)
+probe.follow({"br0": ("u", sys.argv[1])})
 probe.start()
 time.sleep(600)
 """
@@ -267,17 +307,17 @@ time.sleep(600)
 def test_whoever_kills_the_agent_kills_what_listens_to_the_bridges(lab: Lab) -> None:
     lab.switch.vsctl("add-br br0 -- set bridge br0 datapath_type=netdev")
     folder = Path(lab.switch.remote.removeprefix("unix:")).parent
-    target = f"unix:{folder}/br0.mgmt".encode()
+    target = f"unix:{folder}/br0.mgmt"
 
     def listeners() -> int:
         found = 0
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):  # it ended meanwhile
                 line = path.read_bytes()
-                found += b"watch:!initial" in line and target in line
+                found += b"watch:!initial" in line and target.encode() in line
         return found
 
-    with subprocess.Popen([sys.executable, "-c", FOLLOWER, str(folder)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", FOLLOWER, target], stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"told\n"
         until(lambda: listeners() == 1)

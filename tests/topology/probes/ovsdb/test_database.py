@@ -86,8 +86,10 @@ class Lab:
                 what = KINDS.get(keys["Type"], "interface")
                 names[one.id] = what, keys["Name"]
                 found[what, keys["Name"]] = shown = {key: value for key, value in keys.items() if key != "Name"}
-                if what == "interface" and keys["Type"] == "device":
-                    shown["Shared"] = shown.pop("Type") == "device"
+                if what == "interface" and "netlink" in one.state.parts:
+                    shown["Shared"] = True
+                    if keys["Type"] == "device":
+                        del shown["Type"]
         for one in current:
             assert one.state
             if one.state.kind is Kind.EDGE:
@@ -175,7 +177,7 @@ def _interface(bridge: tuple[str, str], port: tuple[str, str], row: Json, device
     keys |= {"TunEgressIfaceCarrier": status.get("tunnel_egress_iface_carrier", "")}
     found: Json = {(port, interface, "layer2"): True}
     if row["name"] in devices and row["type"] in ("", "internal"):
-        keys["Shared"] = True
+        keys |= {"Shared": True, **({"Type": "internal", "Driver": "openvswitch"} if row["type"] else {})}
     else:
         keys |= {"Type": row["type"] or "system", "Driver": "openvswitch", "MAC": row["mac_in_use"]}
         keys |= {"State": str(row["link_state"] or "").upper(), "MTU": row["mtu"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from topology.elements import Metadata
+from topology.elements import Metadata, Part, State
 from topology.facts import EdgeFact, Fact, NodeFact
 from topology.probes.ovsdb.joining import Joined
 from topology.probes.ovsdb.source import SCHEMA, Column
@@ -150,6 +150,15 @@ def test_an_interface_of_the_kernels_is_its_node_with_more_keys() -> None:
         (f"{HOST}/ovs/b", f"{HOST}/ovs/p-i", "layer2"),
         (f"{HOST}/ovs/p-i", "dev/veth1", "layer2"),
     }
+
+
+@pytest.mark.parametrize(("kind", "type_", "driver"), [("system", "veth", "veth"), ("internal", "internal", "openvswitch")])
+def test_what_the_switch_made_is_what_the_switch_says_it_is(kind: str, type_: str, driver: str) -> None:
+    [said] = [one for tid, one in nodes(tables({"i": interface("p", kind)}), Joined({"i": "dev/p"})).items() if tid == "dev/p"]
+    kernels = Part.of({"Type": "veth", "Driver": "veth", "Name": "p"})
+    for name in ("ovsdb", "ovsdb/tcp:192.0.2.1:6640"):
+        state = State("h", "agent.h", {name: Part.of(said.metadata, enriches=said.enriches), "netlink": kernels})
+        assert (state.metadata["Type"], state.metadata["Driver"], state.metadata["Name"]) == (type_, driver, "p")
 
 
 @pytest.mark.parametrize("kind", ["patch", "vxlan", "dpdk", "internal"])
