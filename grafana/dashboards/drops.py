@@ -26,7 +26,9 @@ _DROPPED = f'skytrail_packets_dropped_total{{{POINT}, reason=~"$reason"}}'
 
 def build() -> str:
     """The dashboard as JSON."""
-    page = panels.page("drops", "Drops by reason", "Where packets die, and why.", HOSTS, NAMESPACES, DEVICES, _REASON)
+    page = panels.page(
+        "drops", "Drops by reason", "Where packets die, and why.", HOSTS, NAMESPACES, DEVICES, _REASON, refresh="1m"
+    )
     panels.section(
         page,
         "Now",

@@ -108,10 +108,9 @@ def build() -> str:
         page,
         "Topology",
         panels.graph(
-            "Hosts",
-            "What hosts send to each other by: tunnels, next hops, neighbours. A node's menu leads to all that is known of it.",
-            "G.V().Has('Type', 'host').Descendants(1).Has('@Host', Regex('$host'), "
-            "'Type', Within('host', 'device', 'veth', 'vxlan', 'geneve', 'bridge', 'bond', 'vlan')).SubGraph()",
+            "How hosts are connected",
+            "Interfaces, and tunnels, next hops and neighbours between them. A node's menu leads to all that is known of it.",
+            "G.V().Has('@Host', Regex('$host')).BothE('RelationType', Within('tunnel', 'nexthop', 'neighbour')).SubGraph()",
             width=16,
         ),
         panels.changes(

@@ -31,7 +31,7 @@ _AGAIN: panels.Limits = ((None, "green"), (0.01, "orange"), (0.05, "red"))
 def build() -> str:
     """The dashboard as JSON."""
     what = "Is TCP well: round trips, segments sent again, resets, connections that fail, queues that fill."
-    page = panels.page("tcp", "TCP health", what, HOSTS, NAMESPACES, DEVICES)
+    page = panels.page("tcp", "TCP health", what, HOSTS, NAMESPACES, DEVICES, refresh="1m")
     panels.section(
         page,
         "Now",
