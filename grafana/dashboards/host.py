@@ -21,9 +21,9 @@ from grafana.dashboards.panels import (
     top_now,
 )
 
-_OF_POINT = "device, netns"
+_OF_POINT = "instance, device, netns"
 _SET_UP = f"skytrail_interface_admin_up{{{POINT}}}"
-_NAMED = "{{device}} {{netns}}"
+_NAMED = "{{instance}} {{device}} {{netns}}"
 _WHERE = "'@Host', Regex('$host')"
 
 
@@ -138,12 +138,12 @@ def build() -> str:
             "To be read by processes, and to be sent or acknowledged.",
             "bytes",
             Query(
-                top_now(f"skytrail_socket_receive_queue_bytes{{{PLACE}}}", "netns, transport", 5),
-                "{{netns}} {{transport}} to be read",
+                top_now(f"skytrail_socket_receive_queue_bytes{{{PLACE}}}", "instance, netns, transport", 5),
+                "{{instance}} {{netns}} {{transport}} to be read",
             ),
             Query(
-                top_now(f"skytrail_socket_send_queue_bytes{{{PLACE}}}", "netns, transport", 5),
-                "{{netns}} {{transport}} to be sent",
+                top_now(f"skytrail_socket_send_queue_bytes{{{PLACE}}}", "instance, netns, transport", 5),
+                "{{instance}} {{netns}} {{transport}} to be sent",
             ),
         ),
     )
@@ -154,7 +154,7 @@ def build() -> str:
             "Packets by CPU",
             "That each took from its queues; the sixteen with the most.",
             "pps",
-            Query(top(f"skytrail_softnet_processed_total{{{HOST}}}", "cpu", 16), "cpu {{cpu}}"),
+            Query(top(f"skytrail_softnet_processed_total{{{HOST}}}", "instance, cpu", 16), "{{instance}} cpu {{cpu}}"),
             stacked=True,
         ),
         lines(
