@@ -9,7 +9,7 @@ PLUGIN := grafana/datasource
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana format clean
+.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana dashboards format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -60,7 +60,7 @@ test-cassandra: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy skytrail exporters topology gremlin_api
+	$(BIN)/mypy skytrail exporters topology gremlin_api grafana
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev
@@ -114,3 +114,7 @@ clean:
 docs: $(VENV)/.installed-dev
 	$(BIN)/skytrail config --reference > docs/settings.md
 	$(BIN)/python -m skytrail.cli.reference > docs/metrics.md
+
+# grafana/dashboards/json and grafana/provisioning/alerting are as grafana/dashboards and deploy/prometheus say.
+dashboards: $(VENV)/.installed-dev
+	$(BIN)/python -m grafana.dashboards

@@ -20,7 +20,8 @@ from skytrail import __version__
 from skytrail.errors import ListenError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.bookstreams import BookStreams
+from skytrail.wire.bookstreams import NOTHING, BookStreams
+from skytrail.wire.bookstreams import Source as NameSource
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.peers import Peers
 from skytrail.wire.relay import Relay
@@ -114,6 +115,7 @@ class Receiver:
         bounds: of what agents answer when they are asked.
         security: who may connect as whom.
         closed: why other hubs of the graph may not ask our agents; empty: they may.
+        names: has the address book; there from the beginning, since agents wait for us to listen.
 
     Attributes:
         asker: asks the agents, those of other hubs too.
@@ -132,6 +134,7 @@ class Receiver:
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
         closed: str = "",
+        names: NameSource = NOTHING,
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
@@ -142,7 +145,7 @@ class Receiver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
-        self.book = BookStreams(self.session, self._loop)
+        self.book = BookStreams(self.session, self._loop, names)
         self.peers = self.asker.others = Peers(self._loop, self.session, clock, security)
         self._relay = Relay(self.asker, self.session, clock, security, closed)
         self._started = threading.Event()
