@@ -101,7 +101,6 @@ kernels: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-# docs/settings.md and docs/metrics.md say what the code declares.
+# Pages of docs/ that say what the code declares.
 docs: $(VENV)/.installed-dev
-	$(BIN)/skytrail config --reference > docs/settings.md
-	$(BIN)/python -m skytrail.cli.reference > docs/metrics.md
+	$(BIN)/python -m skytrail.cli.pages docs
