@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from exporters.flows.applications import Applications
 from exporters.flows.collector import FlowsCollector
 from exporters.flows.columns import FlowColumns, leaf_of
-from exporters.flows.conditions import ORDERED, Column, bounds, keys_of, ordered
+from exporters.flows.conditions import ORDERED, Column, bounds, ordered
+from exporters.flows.names import KEY as OWNER
 from exporters.flows.points import Point, Points
 from exporters.flows.table import Rows, turn_window
 from skytrail.asking.questions import FlowsQuestion
-from skytrail.asking.terms import Test, compiled, value_at
+from skytrail.asking.terms import Test, compiled, keys_of, value_at
 
 Flow = dict[str, Any]
 
@@ -49,8 +50,9 @@ class LiveFlows:
 
         def pick(rows: Rows) -> NDArray[np.intp]:
             nonlocal by_column
-            columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
-            places = np.flatnonzero(self._may_be(rows, question, columns.column))
+            columns = self._columns(rows)
+            maybe = self._may_be(rows, question, columns.column)
+            places = np.flatnonzero(self._named(rows, question, maybe))
             if first:  # of equals those are told that the hub would put first
                 high, low = rows["uuid"][places].view(">u8").T
                 places = places[np.lexsort((low, high))]
@@ -73,7 +75,7 @@ class LiveFlows:
         self._collector.drain_since(asked)
 
         def pick(rows: Rows) -> NDArray[np.intp]:
-            columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
+            columns = self._columns(rows)
             return np.flatnonzero(self._may_be(rows, question, columns.stable) & (rows["start"] <= end))
 
         ids = self._collector.table.choose(pick, identified=not _IDENTITIES.isdisjoint(keys_of(question.term)))
@@ -88,16 +90,30 @@ class LiveFlows:
         turn_window(rows, np.full(len(rows), now))
         return rows
 
-    def shown(self, rows: Rows) -> Iterator[Flow]:
-        """Flow JSON of records."""
+    def shown(self, rows: Rows, question: FlowsQuestion) -> Iterator[Flow]:
+        """Flow JSON of those records that may meet a question's condition."""
+        maybe = self._may_be(rows, question, self._columns(rows).column)
+        rows = rows[self._named(rows, question, maybe)]
         for at in range(0, len(rows), PART_ROWS):
             yield from self._collector.shown(rows[at : at + PART_ROWS])
+
+    def _columns(self, rows: Rows) -> FlowColumns:
+        return FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
 
     def _may_be(self, rows: Rows, question: FlowsQuestion, column: Callable[[str], Column | None]) -> NDArray[np.bool_]:
         maybe: NDArray[np.bool_] = bounds(question.term, column, len(rows)).maybe & (rows["id"] > 0)
         if question.nodes is not None:
             maybe &= of_nodes(self._points.all, question.nodes)[rows["point"]]
         return maybe
+
+    def _named(self, rows: Rows, question: FlowsQuestion, maybe: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of some rows that may meet the condition, now that their owners are looked up, which the others' are not."""
+        names = self._collector.names
+        if names is None or all(key.partition(".")[0] != OWNER for key in keys_of(question.term)):
+            return maybe
+        owners = lambda: names.of(rows, maybe)  # noqa: E731 - it is asked if a column is
+        columns = FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications, owners)
+        return maybe & bounds(question.term, columns.column, len(rows)).maybe
 
     def _found(self, ids: NDArray[np.uint64], test: Test | None, question: FlowsQuestion) -> Iterator[Flow]:
         step = min(question.limit, PART_ROWS) if question.limit and test is None else PART_ROWS

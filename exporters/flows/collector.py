@@ -92,7 +92,7 @@ class FlowsCollector:
         peers: Peers | None = None,
     ) -> None:
         self._peers = peers
-        self._fates, self._drained, self._names = fates, drained, names
+        self._fates, self._drained, self.names = fates, drained, names
         self._sockets, self._ends = sockets, ends
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()
@@ -213,8 +213,8 @@ class FlowsCollector:
         flows = self._renderer.render(rows, quoted=quoted_by(self._program, rows), sockets=known)
         for flow, fate in zip(flows, self._fates(rows), strict=True):
             add_fate(flow, fate)
-        if self._names:
-            for flow, owners in zip(flows, self._names.shown(rows), strict=True):
+        if self.names:
+            for flow, owners in zip(flows, self.names.shown(rows), strict=True):
                 flow.update(owners)
         return flows
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from exporters.bpf import layout
 from exporters.flows.applications import Applications
 from exporters.flows.conditions import Addresses, Column, Mask, Names, Numbers, Octets, Somewhere
+from exporters.flows.names import KEY as OWNER
+from exporters.flows.names import Names as Owners
 from exporters.flows.points import Point
 from exporters.flows.records import (
     ICMP,
@@ -30,6 +32,7 @@ from exporters.flows.records import (
 from exporters.flows.table import ROW
 from exporters.flows.totals import FINISHES
 from exporters.sockets.shown import pack_address
+from skytrail.addresses.book import TUNNELS
 
 _MS = 1_000_000
 _TCP = 6
@@ -60,10 +63,19 @@ class FlowColumns:
         count: how many there are.
         points: capture points by the numbers that flows have.
         applications: names of applications.
+        owners: gives who has the addresses of each, when that is asked for; None: that is only known by rendering.
     """
 
-    def __init__(self, leaf: Leaf, count: int, points: Sequence[Point], applications: Applications) -> None:
+    def __init__(
+        self,
+        leaf: Leaf,
+        count: int,
+        points: Sequence[Point],
+        applications: Applications,
+        owners: Callable[[], Owners] | None = None,
+    ) -> None:
         self.leaf, self.count, self.points, self.applications = leaf, count, points, applications
+        self._find_owners = owners
 
     def column(self, key: str) -> Column | None:
         """What is at a key; None: that is not known."""
@@ -72,6 +84,8 @@ class FlowColumns:
             return made(self)
         if key.startswith("TCPMetric."):
             return Somewhere(self.transport & (self.proto == _TCP))
+        if key.partition(".")[0] == OWNER and self.owners:
+            return _owner(key.split(".")[1:], self.owners, self)
         return None
 
     def stable(self, key: str) -> Column | None:
@@ -147,9 +161,17 @@ class FlowColumns:
         """When the last packet was seen, ms since the epoch."""
         return (self.leaf("offset") + self.leaf("flow.last").astype(np.int64)) // _MS
 
+    @cached_property
+    def owners(self) -> Owners | None:
+        """Who has the addresses of each."""
+        return self._find_owners() if self._find_owners else None
+
     def of_side(self, name: str, side: int) -> NDArray[Any]:
         """Of a field with a value for each end or way of the key: A's, or B's."""
-        both = self.leaf(name)
+        return self.chosen(self.leaf(name), side)
+
+    def chosen(self, both: NDArray[Any], side: int) -> NDArray[Any]:
+        """The same of such values."""
         return np.where(self.a != bool(side), both[:, 1], both[:, 0])
 
     @cached_property
@@ -341,11 +363,36 @@ def _mpls(columns: FlowColumns) -> Column:
     return Numbers(columns.network_id, ~columns.network & (columns.network_id > 0))
 
 
+def _tunnel(columns: FlowColumns) -> Column:
+    names = {number: name for name, number in TUNNELS.items()}
+    kinds = (columns.leaf("tunnel") >> np.uint64(32)).astype(np.int64)
+    return _coded(kinds, names, None, kinds > 0)
+
+
+def _owner(path: Sequence[str], owners: Owners, columns: FlowColumns) -> Column:
+    """What is at a key of ``Owner``: texts are behind the side and the name."""
+    codes, of_code = owners
+    if not path:
+        return Somewhere(np.asarray((codes > 0).any(axis=1)))
+    if path[0] not in _SIDES or len(path) > 2:
+        return Names(np.full(columns.count, -1), [])
+    which = columns.chosen(codes, _SIDES[path[0]])
+    if len(path) == 1:
+        return Somewhere(which > 0)
+    texts = [owner.shown().get(path[1]) for owner in of_code]
+    places = np.array([-1 if text is None else at for at, text in enumerate(texts)], np.int64)
+    return Names(places[which], [text or "" for text in texts])
+
+
 _STABLE: dict[str, Made] = {
     "UUID": lambda columns: _id("uuid", of_network=False, may_lack=False, columns=columns),
     "TrackingID": lambda columns: _id("tracking", of_network=False, may_lack=False, columns=columns),
     "L3TrackingID": lambda columns: _id("tracking", of_network=True, may_lack=False, columns=columns),
     "ParentUUID": lambda columns: _id("parent_uuid", of_network=False, may_lack=True, columns=columns),
+    "Tunnel.Type": _tunnel,
+    "Tunnel.ID": lambda columns: Numbers(
+        (columns.leaf("tunnel") & np.uint64(0xFFFFFFFF)).astype(np.int64), columns.leaf("tunnel") > 0
+    ),
     "NodeTID": partial(_point, "tid"),
     "LayersPath": _layers,
     "Application": _application,

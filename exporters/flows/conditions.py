@@ -82,18 +82,6 @@ def _joined(join: Any, of_none: bool, parts: list[Bounds], count: int) -> Bounds
     return Bounds(surely, maybe)
 
 
-def keys_of(term: Term | None) -> Iterator[str]:
-    """The keys that a term asks for."""
-    match term:
-        case Compare():
-            yield term.key
-        case Every() | Either():
-            for one in term.terms:
-                yield from keys_of(one)
-        case Not():
-            yield from keys_of(term.term)
-
-
 class Numbers:
     """Whole numbers.
 

@@ -50,7 +50,7 @@ _TCP_METRIC = tuple(
 NUMBER_FIELDS = frozenset(
     ["Start", "Last", "RawPacketsCaptured", "MPLSLabel", "Sampling", "Link.ID", "ICMP.Number", "ICMP.Code", "ICMP.ID"]
     + [f"Network.{name}" for name in ("ID", "IPProtocol", "ATTL", "BTTL", "ADSCP", "BDSCP")]
-    + ["Transport.A", "Transport.B", "Transport.ID", "IPMetric.Fragments", "IPMetric.FragmentErrors"]
+    + ["Transport.A", "Transport.B", "Transport.ID", "Tunnel.ID", "IPMetric.Fragments", "IPMetric.FragmentErrors"]
     + [f"{layer}.{name}" for layer in ("Metric", "LastUpdateMetric") for name in _METRIC]
     + [f"TCPMetric.{name}" for name in (*_TCP_METRIC, "SynAckRTT")]
 )
@@ -59,9 +59,9 @@ TEXT_FIELDS = frozenset(
     + ["NodeTID", "CaptureID", "LayersPath", "Application", "FinishType", "Initiator", "Interface", "Namespace"]
     + ["ICMP.Type", "Fragment"]
     + [f"{layer}.{name}" for layer in ("Link", "Network") for name in ("Protocol", "A", "B")]
-    + ["Transport.Protocol"]
+    + ["Transport.Protocol", "Tunnel.Type"]
 )
-OPEN_FIELDS = ("TCPMetric", "Process", "Container", "K8s")  # whose members are not all known here
+OPEN_FIELDS = ("TCPMetric", "Process", "Container", "Pod", "Unit", "K8s", "Owner")  # whose members are not all known here
 
 _OTHER_END = {"src": "dst", "dst": "src"}
 _KINDS = frozenset(["host", "net", "port", "portrange", "proto"])

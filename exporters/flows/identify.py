@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from exporters.bpf import layout
 from exporters.bpf.program import FlowProgram
 from exporters.flows.points import Points
+from skytrail.addresses.book import network_of
 from skytrail.tracking import Class, community_id, messages, record_uuid, tracking_ids
 
 _ICMP, _ICMP6, _WITH_PORTS = 1, 58, (6, 17, 132)
 _ECHO = {_ICMP: 8, _ICMP6: 128}
+_TUNNELS = {layout.KIND_VXLAN: "vxlan", layout.KIND_GENEVE: "geneve", layout.KIND_GRE_KEY: "gre"}
 
 
 def kind_of(keys: NDArray[Any]) -> NDArray[np.uint8]:
@@ -116,6 +118,14 @@ def network_id(keys: NDArray[Any]) -> NDArray[np.uint32]:
     kind = kind_of(keys)
     has = np.isin(kind, (layout.KIND_VXLAN, layout.KIND_GENEVE, layout.KIND_GRE_KEY, layout.KIND_LINK))
     return np.where(has, keys["id"], 0).astype(np.uint32)
+
+
+def tunnel_of(keys: NDArray[Any]) -> NDArray[np.uint64]:
+    """Of outer flows' keys the network of the tunnel (:func:`skytrail.addresses.book.network_of`); of others 0."""
+    kind = kind_of(keys)
+    tunnels = [np.uint64(network_of(name, 0)) for name in _TUNNELS.values()]
+    found = np.select([kind == number for number in _TUNNELS], tunnels, np.uint64(0))
+    return np.where(found > 0, found | keys["id"].astype(np.uint64), np.uint64(0))
 
 
 def community_ids(keys: NDArray[Any], family: NDArray[np.uint8]) -> list[str]:

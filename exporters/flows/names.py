@@ -6,9 +6,10 @@ changed between their beginnings.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,21 @@ KEY = "Owner"
 """In a flow's JSON: of ``A`` and ``B``."""
 
 _LOOK = 5.0  # seconds between two looks at which namespaces there are
-_SEEN = np.dtype([("point", "<i4"), ("family", "u1"), ("address", "u1", 16)])
-_ATTRIBUTES = {"kind": "kind", "name": "name", "namespace": "space", "host": "host"}
+_SEEN_BYTES = struct.Struct("<iQB16s")
+_SEEN_AS = np.dtype([("point", "<i4"), ("tunnel", "<u8"), ("family", "u1"), ("address", "u1", 16)])
+_ATTRIBUTES = {"kind": "kind", "name": "name", "namespace": "space", "host": "host", "iface_id": "iface_id", "vm": "vm"}
 """Of a span, behind ``skytrail.source.owner.``: fields of owners."""
 
 Names = tuple[NDArray[np.uint32], list[Owner]]
 """For each row, and each end of its key, the number of an owner; number 0 is nobody."""
+
+
+class _Seen(NamedTuple):
+    """An address, the namespace where it was seen, and the network of the tunnel."""
+
+    address: bytes
+    place: str
+    tunnel: int
 
 
 class FlowNames:
@@ -48,17 +58,24 @@ class FlowNames:
         self._places: Mapping[str, str] = {}
         self._looked = -_LOOK
 
-    def of(self, rows: Rows) -> Names:
-        """The owners of both ends of each row."""
+    def of(self, rows: Rows, among: NDArray[np.bool_] | None = None) -> Names:
+        """The owners of both ends of each row.
+
+        Args:
+            rows: records.
+            among: of which alone they are wanted; None: of all.
+        """
         codes, owners = np.zeros((len(rows), 2), np.uint32), [UNNAMED]
-        network = np.flatnonzero(kind_of(rows["key"]) != layout.KIND_LINK) if self._book and len(rows) else ()
+        wanted = kind_of(rows["key"]) != layout.KIND_LINK
+        network = np.flatnonzero(wanted if among is None else wanted & among) if self._book else ()
         if not len(network):
             return codes, owners
         self._look()
-        seen = np.zeros((len(network), 2), _SEEN)
-        seen["point"], seen["family"] = rows["point"][network, None], rows["family"][network, None]
+        seen = np.zeros((len(network), 2), _SEEN_AS)
+        for name in ("point", "tunnel", "family"):
+            seen[name] = rows[name][network, None]
         seen["address"] = rows["key"]["addr"][network]
-        unique, which = np.unique(seen.reshape(-1).view(f"V{_SEEN.itemsize}"), return_inverse=True)
+        unique, which = np.unique(seen.reshape(-1).view(f"V{_SEEN_AS.itemsize}"), return_inverse=True)
         starts = np.repeat(rows["start"][network] // 1000, 2)
         order = np.argsort(which, kind="stable")
         begins = np.searchsorted(which[order], np.arange(len(unique)))
@@ -69,28 +86,30 @@ class FlowNames:
         for at, (one, first, last) in enumerate(zip(self._seen_as(unique), firsts, lasts, strict=True)):
             if one is None:
                 continue
-            if self._book.settled(one[0], first, last):
-                owner = self._book.find(*one, first) or UNNAMED
+            if self._book.settled(one.address, first, last):
+                owner = self._find(one, first)
                 of_one[at] = numbers.setdefault(owner, len(numbers))
             else:
                 changing.append((at, one))
         found = of_one[which]
         for at, one in changing:
             for row in np.flatnonzero(which == at).tolist():
-                owner = self._book.find(*one, int(starts[row])) or UNNAMED
+                owner = self._find(one, int(starts[row]))
                 found[row] = numbers.setdefault(owner, len(numbers))
         codes[network] = found.reshape(-1, 2)
         return codes, list(numbers)
 
-    def _seen_as(self, unique: NDArray[Any]) -> Iterator[tuple[bytes, str, str] | None]:
+    def _find(self, one: _Seen, at: int) -> Owner:
+        return self._book.find(one.address, one.place, self._host, at, one.tunnel) or UNNAMED
+
+    def _seen_as(self, unique: NDArray[Any]) -> Iterator[_Seen | None]:
         """Addresses, with where they were seen, as the book is asked; None: it has nothing of that one."""
-        raw, size = unique.tobytes(), _SEEN.itemsize
+        raw, size = unique.tobytes(), _SEEN_AS.itemsize
         spaces = [self._places.get(point.namespace, "") for point in self._points.all]
         for at in range(0, len(raw), size):
-            family, begin = raw[at + 4], at + 5
-            address = raw[begin : begin + (4 if family == 4 else 16)]
-            in_place = spaces[int.from_bytes(raw[at : at + 4], "little")]
-            yield (address, in_place, self._host) if address in self._book else None
+            point, tunnel, family, octets = _SEEN_BYTES.unpack_from(raw, at)
+            address = octets[: 4 if family == 4 else 16]
+            yield _Seen(address, spaces[point], tunnel) if address in self._book else None
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -28,6 +28,7 @@ from exporters.flows.table import finish_of
 from exporters.flows.totals import FINISHES
 from exporters.sockets.known import Known
 from exporters.sockets.shown import Described, address_text, undescribed
+from skytrail.addresses.book import tunnel_shown
 
 _MS = 1_000_000
 _HOOKS = ("", "ingress", "egress", "both")
@@ -247,6 +248,9 @@ class Renderer:
             "Metric": _metric(row, a),
             "LastUpdateMetric": _last_update(row, a),
         }
+        if row["tunnel"]:
+            of_tunnel, network = tunnel_shown(int(row["tunnel"]))
+            result["Tunnel"] = {"Type": of_tunnel, "ID": network}
         if flow["initiator"]:
             result["Initiator"] = "A" if (int(flow["initiator"]) == 1) == (a == 0) else "B"
         if int(flow["info"]) & layout.INFO_ETHERNET or link:

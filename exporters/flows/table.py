@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from exporters.bpf import layout
 from exporters.bpf.program import Entries, FlowProgram
-from exporters.flows.identify import identify, proto_of
+from exporters.flows.identify import identify, proto_of, tunnel_of
 from exporters.flows.points import Points
 from exporters.flows.slots import Slots
 from exporters.flows.totals import ANOMALIES, Totals, counted, transport_of
@@ -42,6 +42,7 @@ ROW = np.dtype(
         ("parent_uuid", "u1", 16),
         ("parent_tracking", "u1", 16),
         ("parent_start", "i8"),
+        ("tunnel", "u8"),  # the network of the tunnel that it is in; 0: none that has a number
     ]
 )
 
@@ -400,6 +401,7 @@ class FlowTable:
             parents = self._identified(where[ready])
             for mine, its in (("parent_uuid", "uuid"), ("parent_tracking", "tracking"), ("parent_start", "start")):
                 rows[mine][at[ready]] = parents[its]
+            rows["tunnel"][at[ready]] = tunnel_of(parents["key"])
             at = at[there & waiting]
 
     def _end(self, now: int, *, identified: bool) -> Batch:

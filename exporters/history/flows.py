@@ -50,7 +50,7 @@ _MS = 1_000_000
 _STAY = 100 * _MS  # ns; how exactly it is kept how long a flow without packets stayed in the table
 _MOST = 1_000_000  # flows of one question: 40 MB while they are looked for
 _KEPT = (
-    "id", "family", "key.tags", "key.addr", "key.port", "key.id", "parent_uuid",
+    "id", "family", "key.tags", "key.addr", "key.port", "key.id", "parent_uuid", "tunnel",
     *(
         f"flow.{name}"
         for name in (
@@ -61,6 +61,8 @@ _KEPT = (
     ),
 )  # fmt: skip
 """Fields of ``ROW`` that are kept as they are."""
+_SINCE = ("tunnel",)
+"""Those that a release before did not keep: nothing is there."""
 _UNKNOWN = Known(NOBODY)
 
 Flow = dict[str, Any]
@@ -246,7 +248,11 @@ class Kept:
         found = self._made.get(name)
         if found is None:
             made = _DERIVED.get(name)
-            found = self._made[name] = made(self) if made else self.table.column(name)
+            if made is None and name in _SINCE and name not in self.table:
+                found = np.zeros(len(self.table), ROW[name])
+            else:
+                found = made(self) if made else self.table.column(name)
+            self._made[name] = found
         return found
 
 
@@ -288,8 +294,17 @@ def _points_of(table: Table | Packed) -> list[Point]:
     return [Point(*_POINT.decode(word)) for word in table.words["point"]]
 
 
+def _owners_of(words: Sequence[bytes]) -> list[Owner]:
+    return [_OWNERS.decode(word) for word in words]
+
+
 class _Columns(FlowColumns):
-    """Of tracking ID and UUID only a mark is kept."""
+    """Of tracking ID and UUID only a mark is kept; whose addresses they were as it was told then."""
+
+    def __init__(self, kept: Kept, points: Sequence[Point], applications: Applications) -> None:
+        words = kept.table.words.get(_OWNER, ())
+        owners = (lambda: (kept(_OWNER), _owners_of(words))) if words else None
+        super().__init__(kept, len(kept.table), points, applications, owners)
 
     def column(self, key: str) -> Column | None:
         """What is at a key; None: that is not known."""
@@ -359,7 +374,7 @@ class FlowHistory:
                 within = (kept("reported_at") >= begin) & (kept("previous_at") <= end)
                 places = np.flatnonzero(within & self._may_be(kept, question, stable=False))
                 yield from self._render(kept, places)
-            yield from self._live.shown(pending)
+            yield from self._live.shown(pending, question)
 
     def _last(self, question: FlowsQuestion, begin: int, end: int) -> Iterator[Flow]:
         asked = time.monotonic()
@@ -377,7 +392,7 @@ class FlowHistory:
                         raise UsageError(f"more than {_MOST} flows: ask for a shorter time, or with a condition")
             chosen = _latest(_joined(found), end)
             chosen = chosen.some(chosen.lived)
-            yield from self._live.shown(living[chosen.place[chosen.table < 0]])
+            yield from self._live.shown(living[chosen.place[chosen.table < 0]], question)
             numbers = set(chosen.table.tolist())
             for number, table in enumerate(tables() if numbers - {-1} else ()):
                 if number in numbers:
@@ -388,7 +403,7 @@ class FlowHistory:
 
     def _may_be(self, kept: Kept, question: FlowsQuestion, *, stable: bool) -> NDArray[np.bool_]:
         points = _points_of(kept.table)
-        columns = _Columns(kept, len(kept.table), points, self._applications)
+        columns = _Columns(kept, points, self._applications)
         maybe = bounds(question.term, columns.stable if stable else columns.column, len(kept.table)).maybe
         if question.nodes is not None:
             maybe = maybe & of_nodes(points, question.nodes)[kept("point")]
@@ -453,7 +468,7 @@ class _Restorer:
         self._whose = [decode_whose(word) for word in table.words["process"]]
         self._ends = [msgspec.json.decode(word) for word in table.words["end"]]
         self._more = [_MORE.decode(word) for word in table.words["more"]]
-        self._owners = [_OWNERS.decode(word) for word in table.words.get(_OWNER, ())]  # a release before kept none
+        self._owners = _owners_of(table.words.get(_OWNER, ()))  # a release before kept none
 
     def flows(self, places: NDArray[np.int64]) -> Iterator[Flow]:
         kept, rows = self._kept, np.zeros(len(places), ROW)

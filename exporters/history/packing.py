@@ -34,6 +34,9 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
     def column(self, name: str) -> NDArray[Any]:
         """One column."""
         return self.columns[name]
@@ -103,6 +106,9 @@ class Packed:
 
     def __len__(self) -> int:
         return self._rows
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
 
     def column(self, name: str) -> NDArray[Any]:
         """One column."""

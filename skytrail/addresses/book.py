@@ -1,27 +1,47 @@
 """Who had an address at a moment, as seen from a place. Pure; for any thread.
 
 An address alone proves little: many hosts have the same. Whose it is, is told by the nearest who has it: in the network
-namespace where it is seen, else on that host, else anywhere; where several are as near, nobody is named. Times are µs since the
-epoch.
+namespace where it is seen, else on that host, else anywhere; where several are as near, nobody is named. Within a tunnel an
+address is of whoever has it in that tunnel's network, else of one who is in none. Times are µs since the epoch.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 FOREVER = 2**63 - 1
-POD, CONTAINER, SERVICE, HOST, NODE, NAMESPACE = KINDS = ("pod", "container", "service", "host", "node", "netns")
+POD, CONTAINER, SERVICE, HOST, NODE, NAMESPACE, SWITCH_PORT = KINDS = (
+    *("pod", "container", "service", "host", "node", "netns", "ovsport"),
+)
 """What owners are; of several in one place the first is told: a pod, and not the namespace that it is in."""
 
 _RANK = {kind: rank for rank, kind in enumerate(KINDS)}
 _EARLY = 30_000_000  # µs: so much before it was seen an address may have been used: probes and clusters take their time
 _KEPT = 900_000_000  # µs for which it is known who had an address: longer than a flow without packets lives
+
+
+TUNNELS = {"vxlan": 1, "geneve": 2, "gre": 3}
+"""Kinds of tunnels that have networks with numbers."""
+
+
+def network_of(tunnel: str, number: int) -> int:
+    """A tunnel's network as one number: its kind, and its VNI or key; 0: of no such tunnel."""
+    kind = TUNNELS.get(tunnel, 0)
+    return kind and kind << 32 | number & 0xFFFFFFFF
+
+
+def tunnel_shown(network: int) -> tuple[str, int]:
+    """The kind and the number of a tunnel's network."""
+    return _KINDS_OF_TUNNELS[network >> 32], network & 0xFFFFFFFF
+
+
+_KINDS_OF_TUNNELS = {number: kind for kind, number in TUNNELS.items()}
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -32,20 +52,26 @@ class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
         name: its name.
         space: of a pod or a service: its Kubernetes namespace.
         host: name of the host that it is on; empty: on none, or not known.
+        iface_id: of a switch's port: whose it is to who made it (``external_ids:iface-id``), as Neutron's port.
+        vm: the machine behind it.
     """
 
     kind: str
     name: str
     space: str = ""
     host: str = ""
+    iface_id: str = ""
+    vm: str = ""
 
     def shown(self) -> dict[str, str]:
         """As in a flow's JSON."""
-        keys = {"Kind": self.kind, "Name": self.name, "Namespace": self.space, "Host": self.host}
-        return {key: value for key, value in keys.items() if value}
+        return {key: value for key, field in SHOWN.items() if (value := getattr(self, field))}
 
 
-Key: TypeAlias = "tuple[bytes, str, str, Owner]"
+SHOWN = {"Kind": "kind", "Name": "name", "Namespace": "space", "Host": "host", "IfaceID": "iface_id", "VM": "vm"}
+"""Keys of a flow's JSON, and fields of owners."""
+
+Key: TypeAlias = "tuple[bytes, str, str, Owner, tuple[int, ...]]"
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -57,6 +83,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
         host: TID of the host; empty: of none that is known.
         owner: who has it.
         since: when that began.
+        networks: of tunnels (:func:`network_of`) that it has the address in; none: it is in no tunnel's.
     """
 
     address: bytes
@@ -64,11 +91,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     host: str
     owner: Owner
     since: int
+    networks: tuple[int, ...] = ()
 
     @property
     def key(self) -> Key:
         """Tells it from others."""
-        return self.address, self.place, self.host, self.owner
+        return self.address, self.place, self.host, self.owner, self.networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +123,14 @@ class Held(NamedTuple):
     place: str
     host: str
     owner: Owner
+    networks: tuple[int, ...]
     since: int
     until: int
+
+    @property
+    def key(self) -> tuple[str, str, Owner, tuple[int, ...]]:
+        """Tells it from others of the same address."""
+        return self[:4]
 
 
 class Draft:
@@ -120,7 +154,7 @@ def _put(into: dict[bytes, tuple[Held, ...]], entries: Iterable[Entry], ahead: i
     """Add entries; one that is there already stays as it is. ``same``: of equal owners one is kept."""
     for entry in entries:
         held = into.get(entry.address, ())
-        if any(one.until == FOREVER and one[:3] == (entry.place, entry.host, entry.owner) for one in held):
+        if any(one.until == FOREVER and one.key == entry.key[1:] for one in held):
             continue
         owner = same.get(entry.owner)
         if owner is None:
@@ -128,7 +162,8 @@ def _put(into: dict[bytes, tuple[Held, ...]], entries: Iterable[Entry], ahead: i
             owner = Owner(sys.intern(kind), name, *map(sys.intern, others))
             same[owner] = owner
         since = entry.since and entry.since - ahead
-        into[entry.address] = (*held, Held(entry.place, sys.intern(entry.host), owner, since, FOREVER))
+        kept = Held(entry.place, sys.intern(entry.host), owner, entry.networks, since, FOREVER)
+        into[entry.address] = (*held, kept)
 
 
 class Book:
@@ -185,8 +220,8 @@ class Book:
         with self._lock:
             there = draft.held
             for address, held in self._held.items():
-                open_ = {one[:3]: one for one in held if one.until == FOREVER}
-                fresh = tuple(open_.pop(one[:3], one) for one in there.get(address, ()))  # since when, was known better
+                open_ = {one.key: one for one in held if one.until == FOREVER}
+                fresh = tuple(open_.pop(one.key, one) for one in there.get(address, ()))  # since when, was known better
                 left = [one for one in held if one.until != FOREVER]
                 left += [one._replace(until=now) for one in open_.values()]
                 there[address] = (*left, *fresh)
@@ -200,9 +235,9 @@ class Book:
         held = self._held.get(entry.address)
         if held is None:
             return
-        ends = entry.place, entry.host, entry.owner
+        ends = entry.key[1:]
         self._held[entry.address] = tuple(
-            one._replace(until=at) if one.until == FOREVER and one[:3] == ends else one for one in held
+            one._replace(until=at) if one.until == FOREVER and one.key == ends else one for one in held
         )
         self._ended.add(entry.address)
 
@@ -222,7 +257,7 @@ class Book:
             if all(one.until == FOREVER for one in held):
                 self._ended.discard(address)
 
-    def find(self, address: bytes, place: str, host: str, at: int) -> Owner | None:
+    def find(self, address: bytes, place: str, host: str, at: int, network: int = 0) -> Owner | None:
         """Who had an address at a moment, or, if nobody had, who was first seen with it soon after; None: nobody that is known.
 
         Args:
@@ -230,15 +265,20 @@ class Book:
             place: TID of the network namespace where it is seen.
             host: TID of that one's host.
             at: the moment.
+            network: of the tunnel that it is seen in (:func:`network_of`); 0: in none.
         """
         held = self._held.get(address)
         if held is None:
             return None
-        there = [one for one in held if one.since <= at < one.until]
-        if not there:
-            first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
-            there = [one for one in held if one.since == first]
-        return _nearest([better for one in there for better in _made_for(one, held)], place, host)
+        if network:
+            within = _at([one for one in held if network in one.networks], at)
+            return _nearest(within or _at([one for one in held if not one.networks], at), place, host)
+        return _nearest(_at(held, at), place, host)
+
+    def owners(self) -> Iterator[tuple[bytes, set[Owner]]]:
+        """Each address, and who has or had it."""
+        for address, held in self._held.items():
+            yield address, {one.owner for one in held}
 
     def settled(self, address: bytes, begin: int, end: int) -> bool:
         """Whether who has an address is the same from a moment to another."""
@@ -246,11 +286,20 @@ class Book:
         return not any(begin < at <= end for one in held for at in (one.since - _EARLY, one.since, one.until))
 
 
-def _made_for(one: Held, held: tuple[Held, ...]) -> list[Held]:
+def _at(held: Sequence[Held], at: int) -> list[Held]:
+    there = [one for one in held if one.since <= at < one.until]
+    if not there:
+        first = min((one.since for one in held if at < one.since <= at + _EARLY), default=None)
+        there = [one for one in held if one.since == first]
+    return [better for one in there for better in _made_for(one, held, one.since)]
+
+
+def _made_for(one: Held, held: Sequence[Held], began: int) -> list[Held]:
     """A namespace that was soon a container's or a pod's was made for it: that is told of a moment after it began to send."""
-    if one.owner.kind != NAMESPACE or one.until - one.since > _EARLY:
+    if one.owner.kind != NAMESPACE or one.until - began > _EARLY:
         return [one]
-    return [next_ for next_ in held if next_.place == one.place and next_.since == one.until] or [one]
+    later = [next_ for next_ in held if next_.place == one.place and next_.since == one.until < next_.until]
+    return [better for next_ in later for better in _made_for(next_, held, began)] or [one]
 
 
 def _nearest(there: list[Held], place: str, host: str) -> Owner | None:

@@ -63,6 +63,11 @@ class _Transport(msgspec.Struct, gc=False):
     ID: Int = 0
 
 
+class _Tunnel(msgspec.Struct, gc=False):
+    Type: str
+    ID: Int
+
+
 class _Icmp(msgspec.Struct, gc=False):
     Type: str = ""
     Number: Int = 0
@@ -116,6 +121,7 @@ class _Flow(msgspec.Struct, gc=False, kw_only=True):
     Network: _Network | None = None
     Transport: _Transport | None = None
     ICMP: _Icmp | None = None
+    Tunnel: _Tunnel | None = None
     TCPMetric: _Tcp | None = None  # type: ignore[valid-type]  # mypy knows no types that are made
     Drops: dict[str, _Ways] = {}
     NAT: dict[str, _Translated] = {}
@@ -123,6 +129,7 @@ class _Flow(msgspec.Struct, gc=False, kw_only=True):
     Container: dict[str, Words] = {}
     Pod: dict[str, Words] = {}
     Unit: dict[str, Words] = {}
+    Owner: dict[str, Words] = {}
 
 
 _OF_EACH_FLOW = {"UUID": str, "NodeTID": str, "TrackingID": str, "Interface": str, "Namespace": str, "Start": Int, "Last": Int}

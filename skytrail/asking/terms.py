@@ -7,7 +7,7 @@ What is a list at a key is each of its items; an empty map is nothing. Source: S
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -64,6 +64,18 @@ def value_at(item: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - a valu
             return None
         found = found.get(name)
     return None if found == {} else found
+
+
+def keys_of(term: Term | None) -> Iterator[str]:
+    """The keys that a term asks for."""
+    match term:
+        case Compare():
+            yield term.key
+        case Every() | Either():
+            for one in term.terms:
+                yield from keys_of(one)
+        case Not():
+            yield from keys_of(term.term)
 
 
 def compiled(term: Term) -> Test:

@@ -17,9 +17,10 @@ _NAME = "container runtime"
 def runtime_findings(settings: Containers) -> Iterator[Finding]:
     """Each socket that is here. One that systemd would start a service for is not connected to."""
     from exporters.bpf.features import Finding  # noqa: PLC0415 - --help needs none of it
+    from skytrail.runtimes.activation import Activation  # noqa: PLC0415
     from skytrail.runtimes.endpoints import endpoints, present  # noqa: PLC0415
 
-    found = present(endpoints(settings.docker, settings.cri))
+    activation, found = Activation(), present(endpoints(settings.docker, settings.cri))
     if not found:
         yield Finding(
             _NAME, "optional", "no socket of one is here", "none needed; else set containers.docker or containers.cri"
@@ -27,6 +28,9 @@ def runtime_findings(settings: Containers) -> Iterator[Finding]:
     for endpoint in found:
         if endpoint.on_demand:
             yield Finding(_NAME, "ok", f"{endpoint.runtime} is started by who connects to {endpoint.path}", "")
+        elif activation.waits(endpoint.path):
+            what = f"{endpoint.runtime} does not run; systemd would start it for whoever connects to {endpoint.path}"
+            yield Finding(_NAME, "note", what, "none needed, if it is not to run: it is waited for")
         else:
             yield _asked(endpoint)
 

@@ -35,14 +35,18 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("Interface", "left"),
     ("Application", "left"),
     ("A", "left"),
+    ("Owner of A", "left"),
     ("B", "left"),
+    ("Owner of B", "left"),
     ("A→B", "right"),
     ("B→A", "right"),
     ("Rate", "right"),
     ("RTT", "right"),
     ("Tracking ID", "left"),
 )
-_DISPENSABLE = ("Tracking ID", "RTT", "Rate", "Interface", "Application", "B→A")
+_DISPENSABLE = ("Tracking ID", "RTT", "Rate", "Interface", "Application", "Owner of A", "Owner of B", "B→A")
+_OWNERS = {"Owner of A": "A", "Owner of B": "B"}
+"""Columns that are there where a flow has one."""
 _GAP, _FRAME_LINES = 3, 7  # blanks between columns; lines of the table's frame, headings and caption
 
 
@@ -175,9 +179,12 @@ def _table(found: list[Flow], rates: dict[str, float], width: int, caption: str 
 
     rows = [{title: printable(cell) for title, cell in _cells(flow, rates).items()} for flow in found]
     needed = {title: max([len(title), *(len(row[title]) for row in rows)]) + _GAP for title, _ in _COLUMNS}
+    for title in _OWNERS:
+        if not any(row[title] for row in rows):
+            del needed[title]
     for title in _DISPENSABLE:
         if sum(needed.values()) > width:
-            del needed[title]
+            needed.pop(title, None)
     said = Text.from_ansi(caption or "", no_wrap=True, overflow="ellipsis")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=said if caption else None, caption_justify="left")
     for title, justify in _COLUMNS:
@@ -196,6 +203,7 @@ def _cells(flow: Flow, rates: dict[str, float]) -> dict[str, str]:
         "Application": indent + flow["Application"],
         "A": _end(flow, "A"),
         "B": _end(flow, "B"),
+        **{title: _owner(flow.get("Owner", {}).get(side)) for title, side in _OWNERS.items()},
         "A→B": f"{metric['ABPackets']} / {size_text(metric['ABBytes'])}",
         "B→A": f"{metric['BAPackets']} / {size_text(metric['BABytes'])}",
         "Rate": f"{size_text(rate)}/s" if rate is not None else "",
@@ -212,6 +220,13 @@ def _end(flow: Flow, side: str) -> str:
     if port is None:
         return str(address)
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _owner(owner: dict[str, str] | None) -> str:
+    """Kind and name, with Kubernetes' namespace as its tools write it."""
+    if owner is None:
+        return ""
+    return f"{owner['Kind']} {'/'.join(owner[key] for key in ('Namespace', 'Name') if key in owner)}"
 
 
 def size_text(count: float) -> str:

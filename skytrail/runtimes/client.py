@@ -18,6 +18,7 @@ import structlog
 
 from skytrail.metrics import Family
 from skytrail.runtimes import metrics
+from skytrail.runtimes.activation import Activation, refused
 from skytrail.runtimes.cgroups import CgroupOwner
 from skytrail.runtimes.container import (
     MAX_CONTAINERS,
@@ -26,16 +27,20 @@ from skytrail.runtimes.container import (
     Network,
     NetworkChange,
     NoSuchApiError,
+    NotRunningError,
     RuntimeApi,
     RuntimeAwayError,
 )
-from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, connect, present
+from skytrail.runtimes.endpoints import DEFAULTS, Endpoint, Protocol, connect, present
 
 _log = structlog.get_logger(__name__)
 
 _DISCOVER = 5.0  # seconds between two looks at which sockets are there
 _FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # seconds; doubled after each failure
 _NO_API_RETRY = 300.0  # seconds; who does not speak it will hardly learn to
+_NOBODY_RETRY = 5.0  # seconds, where nobody listens: to see that takes no time
+_NOBODY_SHARE = 100  # but where it does take some, as on a host of thousands of processes, so many times as long
+_GONE = 60.0  # seconds for which nobody listens, after which a daemon is not one that is just being restarted
 _REMEMBERED = 300.0  # seconds for which a container that ended is still known: flows are reported later than they end
 _UNKNOWN = 30.0  # seconds for which an ID that nobody told of is not asked for again
 _MAX_ENDED = 10_000
@@ -54,6 +59,7 @@ class EndpointStatus:
         containers: that run.
         failure: why it does not answer; empty if it does, or was not tried yet.
         other: whether somebody else answers, who does not speak a runtime's API, or whoever it is cannot be asked here.
+        gone: whether nobody has listened for long: the runtime does not run, or is not here any more.
     """
 
     runtime: str
@@ -62,6 +68,7 @@ class EndpointStatus:
     containers: int
     failure: str
     other: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,8 @@ class RuntimesClient:
         eager: connect also to those that systemd starts for whoever connects, before anybody asks for a container.
         remembered: seconds for which a container that ended is still found.
         discover: seconds between two looks at which sockets are there.
+        gone: seconds for which nobody listens, after which a runtime does not run: what it told of ends, but for containers
+            whose processes live, and networks with such.
         connect: makes a client for an endpoint.
         clock: seconds that only grow.
     """
@@ -124,11 +133,12 @@ class RuntimesClient:
         eager: bool = False,
         remembered: float = _REMEMBERED,
         discover: float = _DISCOVER,
+        gone: float = _GONE,
         connect: Callable[[Endpoint], RuntimeApi] = connect,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoints, self._root, self._connect, self._clock = tuple(endpoints), root, connect, clock
-        self._remembered, self._discover = remembered, discover
+        self._remembered, self._discover, self._gone = remembered, discover, gone
         self._start = time.time_ns()
         self._lock = threading.Lock()
         self._running: dict[str, tuple[str, Container]] = {}  # by ID: its socket's path, and what it is
@@ -140,7 +150,7 @@ class RuntimesClient:
         self._version = 0
         self._lookups: Counter[str] = Counter()
         self._followers: dict[str, _Follower] = {}
-        self._left: dict[str, float] = {}  # by path: when its socket went; a daemon that is restarted lets containers run
+        self._absences: dict[str, _Absence] = {}  # by path, of those at which nobody listens
         self._counts: dict[str, _Counts] = {}
         self._networks: dict[str, tuple[Network, ...]] = {}  # by path, of those that were listed
         self._listener: Callable[[Told], object] = lambda _: None
@@ -233,8 +243,11 @@ class RuntimesClient:
     def status(self) -> list[EndpointStatus]:
         """Each socket that was found."""
         with self._lock:
+            gone = self._gone_for_long()
             return [
-                EndpointStatus(follower.runtime, path, follower.up, self._held[path], follower.failure, follower.other)
+                EndpointStatus(
+                    follower.runtime, path, follower.up, self._held[path], follower.failure, follower.other, path in gone
+                )
                 for path, follower in self._followers.items()
             ]
 
@@ -256,8 +269,8 @@ class RuntimesClient:
 
     @property
     def settled(self) -> bool:
-        """Whether every socket that is here was looked for, and has told all that it has."""
-        return self._looked and all(one.up or one.other for one in self.status())
+        """Whether every socket that is here was looked for, and has told all that it has, if anybody is behind it."""
+        return self._looked and all(one.up or one.other or one.gone for one in self.status())
 
     def families(self) -> Iterable[Family]:
         """The metrics of :data:`metrics.DECLARED`."""
@@ -289,13 +302,12 @@ class RuntimesClient:
         with self._lock:
             for path in self._followers.keys() - {endpoint.path for endpoint in endpoints}:
                 self._followers.pop(path).stop()
-                self._left[path] = self._clock()
+                self._absences.setdefault(path, _Absence(self._clock(), time.time_ns()))
             for endpoint in endpoints:
                 if endpoint.path in self._followers or self._stopping.is_set() or not self._is_wanted(endpoint):
                     continue
                 follower = _Follower(endpoint, self._connect, self)
                 self._followers[endpoint.path] = follower
-                self._left.pop(endpoint.path, None)
                 follower.start()
             self._looked = True
 
@@ -321,6 +333,8 @@ class RuntimesClient:
         with self._lock:
             count = self._counts.setdefault(runtime, _Counts())
             count.lists, count.seconds = count.lists + 1, count.seconds + seconds
+            if path in self._followers:
+                self._absences.pop(path, None)
             self._end_all(path, but=new)
             for container in new.values():
                 self._begin(path, container)
@@ -340,10 +354,14 @@ class RuntimesClient:
             elif self._begin(path, change.container):
                 self._listener(ContainerTold(path, change.id, change.container, change.at))
 
-    def failed(self, runtime: str) -> None:
-        """A runtime did not answer. For followers."""
+    def failed(self, path: str, runtime: str, *, nobody: bool) -> None:
+        """A runtime did not answer. ``nobody``: nobody listens. For followers."""
         with self._lock:
             self._counts.setdefault(runtime, _Counts()).failures += 1
+            if not nobody:
+                self._absences.pop(path, None)
+            elif path in self._followers:
+                self._absences.setdefault(path, _Absence(self._clock(), time.time_ns()))
 
     def _begin(self, path: str, container: Container) -> bool:
         """Note it; False: it is as it was, or another's."""
@@ -381,11 +399,40 @@ class RuntimesClient:
                 self._ended.popitem(last=False)
             while self._unknown and next(iter(self._unknown.values())) <= now:
                 self._unknown.popitem(last=False)
-            for path in [path for path, left in self._left.items() if now - left > self._remembered]:
-                del self._left[path]
-                self._end_all(path)
-                self._networks.pop(path, None)
-                del self._held[path]
+            for path in self._gone_for_long():
+                self._let_go(path, self._absences[path])
+
+    def _gone_for_long(self) -> list[str]:
+        now = self._clock()
+        return [path for path, absence in self._absences.items() if now - absence.since > self._gone]
+
+    def _let_go(self, path: str, absence: _Absence) -> None:
+        """End what a daemon that is gone told of, but for containers whose processes live, and networks with such."""
+        containers = self._of(path)
+        for identity, container in containers.items():
+            if not (container.pid and Path(f"/proc/{container.pid}").exists()):
+                self._end(identity)
+                self._listener(ContainerTold(path, identity, None, 0 if container.pid else absence.at))
+        if self._held[path]:
+            absence.at = 0
+            return
+        if self._networks.pop(path, ()):
+            self._listener(NetworksTold(path, (), absence.at))
+        if path not in self._followers:
+            del self._absences[path], self._held[path]
+
+
+@dataclass(slots=True)
+class _Absence:
+    """Nobody listens.
+
+    Attributes:
+        since: by the client's clock.
+        at: when what has no process ended, ns since the epoch; 0: not before the last process did, just now.
+    """
+
+    since: float
+    at: int
 
 
 @dataclass(slots=True)
@@ -402,6 +449,7 @@ class _Follower:
         self.runtime, self.up, self.failure, self.other = endpoint.runtime, False, "", False
         self.endpoint, self._connect, self._client = endpoint, connect, client
         self._api: RuntimeApi | None = None
+        self._activation = Activation()
         self._stopping = threading.Event()
         self._retry = _FIRST_RETRY
         self.thread = threading.Thread(target=self._run, name=f"runtime-{endpoint.runtime}", daemon=True)
@@ -426,23 +474,32 @@ class _Follower:
             self.other = True  # it will not answer: nobody waits for it
             self._lost(error, "install the optional packages: pip install 'skytrail[otlp]'")
             return
-        with contextlib.closing(self._api):
+        try:
             while not self._stopping.is_set():
+                begun = time.monotonic()
                 try:
                     self._once(self._api)
                     continue
                 except NoSuchApiError as error:
                     self._retry, self.other = _NO_API_RETRY, True
                     self._lost(error, "switch its CRI plugin on, if its containers are to have names")
+                except NotRunningError as error:
+                    self._retry = max(min(self._retry, _NOBODY_RETRY), _NOBODY_SHARE * (time.monotonic() - begun))
+                    self._lost(error, "none needed, if it is not to run: it is waited for")
+                    self._api.close()  # a client of the CRI would connect by itself
+                    self._api = self._connect(self.endpoint)
                 except RuntimeAwayError as error:
-                    denied = isinstance(error.__cause__, PermissionError)
+                    denied = self.other = isinstance(error.__cause__, PermissionError)
                     self._lost(error, "run as root, or in the socket's group" if denied else "none needed: it is tried again")
                 except Exception as error:  # noqa: BLE001 - a runtime that answers with nonsense is tried again too
                     self._lost(error, "report this", exc_info=True)
                 self._stopping.wait(self._retry)
                 self._retry = min(2 * self._retry, _LAST_RETRY)
+        finally:
+            self._api.close()
 
     def _once(self, api: RuntimeApi) -> None:
+        self._look_who_listens()
         begun = time.monotonic()
         containers = api.start()
         self.runtime, path = api.runtime, self.endpoint.path
@@ -456,10 +513,20 @@ class _Follower:
                 return
             self._client.apply(path, change, api.networks())
 
+    def _look_who_listens(self) -> None:
+        """Raises NotRunningError: nobody, or but systemd, which would start somebody whom a person may have stopped."""
+        path = self.endpoint.path
+        if self.endpoint.protocol is Protocol.PODMAN:
+            return
+        if not self.endpoint.on_demand and self._activation.waits(path):
+            raise NotRunningError(f"{path}: it does not run; systemd would start it for whoever connects")
+        if not self.up and refused(path):
+            raise NotRunningError(f"{path}: nobody listens: Connection refused")
+
     def _lost(self, error: Exception, remedy: str, *, exc_info: bool = False) -> None:
         if self._stopping.is_set():
             return
-        self._client.failed(self.runtime)
+        self._client.failed(self.endpoint.path, self.runtime, nobody=isinstance(error, NotRunningError))
         failure = str(error)
         if self.up or failure != self.failure:  # said once, not at every retry
             _log.warning("runtime_away", runtime=self.runtime, error=failure, remedy=remedy, exc_info=exc_info)

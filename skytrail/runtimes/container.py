@@ -159,6 +159,10 @@ class RuntimeAwayError(RunError):
     """A runtime does not answer, or not as its API says; the same may do later."""
 
 
+class NotRunningError(RuntimeAwayError):
+    """Nobody listens: the runtime does not run, or is not installed any more."""
+
+
 class NoSuchApiError(RuntimeAwayError):
     """Somebody answers, but does not speak this API, as containerd without its CRI plugin."""
 

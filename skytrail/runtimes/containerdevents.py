@@ -1,4 +1,4 @@
-"""containerd's own events, on the socket of its CRI: that something happened, and when a task ended.
+"""containerd's own events, on the socket of its CRI: that something happened, and when a task ended. Docker tells of its own.
 
 The CRI's events came with containerd 1.7 and are off in many hosts; these have always been there. Another runtime has none.
 """
@@ -12,9 +12,10 @@ from collections.abc import Callable
 import grpc
 from google.protobuf.message import DecodeError
 
+from skytrail.runtimes.containerdnamespaces import OF_DOCKER, identity_in
 from skytrail.runtimes.crimessages import CLASSES, EVENTS
 
-_FILTERS = [f'namespace==k8s.io,topic=="/tasks/{what}"' for what in ("start", "exit", "paused", "resumed")]
+_FILTERS = [f'namespace!={OF_DOCKER},topic=="/tasks/{what}"' for what in ("start", "exit", "paused", "resumed")]
 _EXIT = "/tasks/exit"
 _RETRY = 5.0  # seconds
 _MAX_ENDED = 4096
@@ -59,21 +60,22 @@ class ContainerdEvents:
             try:
                 for envelope in self._call(CLASSES["SubscribeRequest"](filters=_FILTERS)):
                     if envelope.topic == _EXIT:
-                        self._note_end(envelope.event.value)
+                        self._note_end(envelope.namespace, envelope.event.value)
                     self._happened()
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     return
             except ValueError:  # the channel is closed
                 return
+            self._happened()  # it may have ended: who lists looks whether somebody is there, before we ask again
             self._stopping.wait(_RETRY)
 
-    def _note_end(self, event: bytes) -> None:
+    def _note_end(self, namespace: str, event: bytes) -> None:
         try:
             told = CLASSES["TaskExit"].FromString(event)
         except DecodeError:
             return
         if told.id in ("", told.container_id):  # not of a process that was started in it later
-            self._ended[told.container_id] = told.exited_at.seconds * 10**9 + told.exited_at.nanos
+            self._ended[identity_in(namespace, told.container_id)] = told.exited_at.seconds * 10**9 + told.exited_at.nanos
             if len(self._ended) > _MAX_ENDED:
                 self._ended.popitem(last=False)

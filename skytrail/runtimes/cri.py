@@ -30,6 +30,7 @@ from skytrail.runtimes.container import (
     bounded,
 )
 from skytrail.runtimes.containerdevents import ContainerdEvents
+from skytrail.runtimes.containerdnamespaces import RUNTIME, OtherNamespaces
 from skytrail.runtimes.crimessages import CLASSES, EXITED, METHODS, READY, RUNNING
 
 _CALL_TIMEOUT = 5.0  # seconds for one answer
@@ -71,7 +72,8 @@ class CriApi:
 
     def __init__(self, path: Path, *, every: float = _EVERY) -> None:
         self._path, self._every = path, every
-        self.runtime = "containerd"
+        self.runtime = RUNTIME
+        self._others = OtherNamespaces(self._call)
         self._known: dict[str, Container] = {}
         self._soon = False
         self._asked, self._closed = threading.Event(), threading.Event()
@@ -98,12 +100,24 @@ class CriApi:
         }
 
     def start(self) -> list[Container]:
-        """All that run, and the sandboxes of pods; those known are not looked at again: an ID never runs twice."""
+        """All that run, and the sandboxes of pods; with containerd, also what runs beside Kubernetes."""
         self._asked.clear()
+        others = self._others.listed(self._known)
+        try:
+            pods = self._pods()
+        except NoSuchApiError:
+            if others is None:
+                raise
+            pods = {}  # a containerd whose CRI is switched off
+        self._events.start()
+        self._known = {**(others or {}), **pods}
+        return list(self._known.values())
+
+    def _pods(self) -> dict[str, Container]:
+        """Containers and sandboxes; those known are not looked at again: an ID never runs twice."""
         if not self._known:
             name = self._call("Version").runtime_name
             self.runtime = _NAMES.get(name.lower(), name.lower())
-            self._events.start()
         pods = self._call("ListPodSandbox", filter={"state": {"state": READY}}).items[:MAX_CONTAINERS]
         containers = self._call("ListContainers", filter={"state": {"state": RUNNING}}).containers[:MAX_CONTAINERS]
         known: dict[str, Container] = {}
@@ -113,8 +127,7 @@ class CriApi:
             found = self._known.get(container.id) or self._container(container, known.get(container.pod_sandbox_id))
             if found:
                 known[container.id] = found
-        self._known = known
-        return list(known.values())
+        return known
 
     def follow(self) -> Iterator[Change]:
         """Nothing, but it ends when it is time to list again."""
@@ -133,7 +146,7 @@ class CriApi:
             return told
         try:
             status = self._call("ContainerStatus", container_id=container_id).status
-        except NoSuchContainerError:
+        except (NoSuchApiError, NoSuchContainerError):
             return 0
         return max(0, int(status.finished_at))
 
@@ -211,9 +224,11 @@ class CriApi:
         except (msgspec.DecodeError, RecursionError):
             return _Info()
 
-    def _call(self, name: str, **fields: object) -> Any:  # noqa: ANN401 - a message made at run time
+    def _call(self, name: str, namespace: str = "", **fields: object) -> Any:  # noqa: ANN401 - a message made at run time
+        """Call a method. ``namespace``: of containerd's, where it is one of its own services."""
+        place = [("containerd-namespace", namespace)] if namespace else None
         try:
-            return self._calls[name](CLASSES[f"{name}Request"](**fields), timeout=_CALL_TIMEOUT)
+            return self._calls[name](CLASSES[f"{name}Request"](**fields), timeout=_CALL_TIMEOUT, metadata=place)
         except grpc.RpcError as error:
             code, why = error.code(), f"{self._path}: {error.code().name}: {error.details()}"
             if code is grpc.StatusCode.NOT_FOUND:

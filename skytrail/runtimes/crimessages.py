@@ -19,6 +19,8 @@ READY = 0
 """PodSandboxState.SANDBOX_READY."""
 RUNNING, EXITED = 1, 2
 """ContainerState.CONTAINER_RUNNING, CONTAINER_EXITED."""
+RUNNING_TASK, PAUSED_TASK = 2, 4
+"""containerd's Status, api/types/task/task.proto: RUNNING, PAUSED."""
 
 MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "VersionRequest": {"version": (1, "string")},
@@ -68,6 +70,16 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "Any": {"type_url": (1, "string"), "value": (2, "bytes")},
     "Envelope": {"timestamp": (1, "Timestamp"), "namespace": (2, "string"), "topic": (3, "string"), "event": (4, "Any")},
     "TaskExit": {"container_id": (1, "string"), "id": (2, "string"), "exited_at": (5, "Timestamp")},
+    # its services of namespaces, tasks and containers; names are ours where the CRI has the same
+    "NamespacesRequest": {"filter": (1, "string")},
+    "Namespace": {"name": (1, "string")},
+    "NamespacesResponse": {"namespaces": (1, "repeated Namespace")},
+    "TasksRequest": {"filter": (1, "string")},
+    "Task": {"container_id": (1, "string"), "id": (2, "string"), "pid": (3, "uint32"), "status": (4, "int32")},
+    "TasksResponse": {"tasks": (1, "repeated Task")},
+    "TaskContainersRequest": {"filters": (1, "repeated string")},
+    "TaskContainer": {"id": (1, "string"), "labels": (2, "map"), "image": (3, "string"), "created_at": (8, "Timestamp")},
+    "TaskContainersResponse": {"containers": (1, "repeated TaskContainer")},
 }
 """Fields by message: number and type. ``map`` is from text to text; an enumeration is read as the int32 that it is sent as.
 The package of a message is nowhere in its bytes."""
@@ -75,6 +87,10 @@ The package of a message is nowhere in its bytes."""
 METHODS = {
     name: f"/{_PACKAGE}.RuntimeService/{name}"
     for name in ("Version", "ListContainers", "ListPodSandbox", "ContainerStatus", "PodSandboxStatus")
+} | {
+    "Namespaces": "/containerd.services.namespaces.v1.Namespaces/List",
+    "Tasks": "/containerd.services.tasks.v1.Tasks/List",
+    "TaskContainers": "/containerd.services.containers.v1.Containers/List",
 }
 """The calls: each takes a message ``<name>Request`` and gives a ``<name>Response``."""
 

@@ -18,7 +18,15 @@ from typing import TypeVar
 
 import msgspec
 
-from skytrail.runtimes.container import MAX_NETWORKS, Change, Container, Network, NetworkChange, RuntimeAwayError
+from skytrail.runtimes.container import (
+    MAX_NETWORKS,
+    Change,
+    Container,
+    Network,
+    NetworkChange,
+    NotRunningError,
+    RuntimeAwayError,
+)
 from skytrail.runtimes.dockermessages import Actor, Event, Inspected, PodmanNetwork, nanoseconds
 from skytrail.runtimes.engine import EngineState
 
@@ -155,7 +163,7 @@ class PodmanCommand:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
             )
         except OSError as error:
-            raise self._away(error.strerror) from error
+            raise self._not_run(error) from error
         self._rest = b""
 
     def _line(self) -> bytes | None:
@@ -198,7 +206,7 @@ class PodmanCommand:
                 [*self._command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_CALL_TIMEOUT, check=False
             )
         except OSError as error:
-            raise self._away(error.strerror) from error
+            raise self._not_run(error) from error
         except subprocess.TimeoutExpired as error:
             raise self._away(f"'{arguments[0]}' takes more than {_CALL_TIMEOUT:g} s") from error
         if done.returncode and not (some and done.stdout):
@@ -213,6 +221,10 @@ class PodmanCommand:
             return msgspec.json.decode(text, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._away(f"what it prints cannot be read: {error}") from error
+
+    def _not_run(self, error: OSError) -> RuntimeAwayError:
+        away = self._away(error.strerror)
+        return NotRunningError(str(away)) if isinstance(error, FileNotFoundError) else away
 
     def _away(self, why: object) -> RuntimeAwayError:
         return RuntimeAwayError(f"{' '.join(self._command)}: {why}")

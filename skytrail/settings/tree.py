@@ -386,8 +386,15 @@ class ContainerFacts(Section, frozen=True):
     ] = ("*",)
     labels_denied: Annotated[
         tuple[str, ...],
-        key("patterns of the labels that are not kept, whatever labels says", reason="secrets are none of the graph's"),
-    ] = ("*pass*", "*secret*", "*token*", "*credential*", "*api*key*", "*private*key*", "*basicauth*", "*environment*")
+        key(
+            "patterns of the labels that are not kept, whatever labels says, and of single words of theirs: key is in pgp_key",
+            reason="secrets are none of the graph's",
+        ),
+    ] = (
+        *("*pass*", "*pwd*", "*secret*", "*token*", "*credential*", "*basicauth*", "*digestauth*"),
+        *("*access*key*", "*api*key*", "*private*key*", "*ssh*key*"),
+        *("auth", "oauth", "cert", "certs", "cred", "creds", "dsn", "jwt", "key", "keys", "psk", "pw", "salt"),
+    )
 
 
 class Kubernetes(Section, frozen=True):

@@ -7,17 +7,24 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from exporters.flows.applications import Applications
 from exporters.flows.names import FlowNames
 from exporters.flows.points import Point, Points
-from exporters.flows.table import ROW
+from exporters.flows.table import ROW, Batch
+from exporters.history.flows import GROWS, KIND, FlowHistory, FlowRecorder
+from exporters.history.store import History
 from skytrail.addresses.book import Book, Changes, Draft, Entry, Owner
 from skytrail.addresses.packing import pieces, unpack
+from skytrail.asking.questions import FlowsQuestion, Range
+from skytrail.asking.terms import Compare
+from tests.bench.answers import Nothing, ended
 from tests.bench.report import Line
 from topology.addresses.entries import Entries
 from topology.elements import Part, Revision, State, edge_id, node_id
@@ -55,6 +62,32 @@ def addresses() -> Iterator[Line]:
     yield Line("a pod on another node: hub and agent", 1e6 * statistics.median(took), "µs CPU", most=1000)
     yield Line("the same on the wire", statistics.mean(sizes), "bytes", most=1000)
     yield from _naming(agent)
+    yield from _asked_for(agent)
+
+
+def _asked_for(book: Book) -> Iterator[Line]:
+    """Kept flows of a minute, asked for by who has an address; and by what is in no column, so that each is made JSON of."""
+    points, count, now = Points(), 20_000, time.time_ns()
+    points.add(Point("eth0", "", "tid"))
+    rows = ended(count, now, 1)
+    rows["key"]["point"] = rows["point"] = 1
+    pods = np.random.default_rng(1).integers(0, 1000, (count, 2))
+    octets = np.frombuffer(b"".join(_address(int(pod)) for pod in pods.ravel()), np.uint8).reshape(count, 2, 4)
+    rows["family"], rows["key"]["addr"] = 4, 0
+    rows["key"]["addr"][:, :, :4] = octets
+    names, live = FlowNames(book, points, "host/1", lambda: {"": "host/1"}), Nothing()
+    with tempfile.TemporaryDirectory() as folder:
+        history = History(Path(folder), 1 << 30, 3600, {KIND: GROWS}, lambda: now)
+        recorder = FlowRecorder(history, points, names=names)
+        recorder.take(Batch(rows, np.ones(count, np.bool_), now))
+        asked = FlowHistory(history, recorder, live, Applications(), 400, lambda: now)  # type: ignore[arg-type]
+        when = Range(now // 1_000_000 - 600_000, now // 1_000_000)
+        for name, key, value in (("owner", "Owner.A.Name", "web-00007-x7k2p"), ("Container.A.Name", "Container.A.Name", "web")):
+            question = FlowsQuestion(when, term=Compare(key, "within", (value,)))
+            began = time.thread_time()
+            found = sum(map(len, asked.answer(question, when)))
+            spent = time.thread_time() - began
+            yield Line(f"{count:,} kept flows asked for by {name}", 1e3 * spent, "ms CPU", note=f"{found} found")
 
 
 def _naming(book: Book) -> Iterator[Line]:

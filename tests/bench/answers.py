@@ -94,7 +94,7 @@ def remembered() -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder:
         history = History(Path(folder), 1 << 30, minutes * 60 + 60, {KIND: GROWS}, lambda: now[0])
         recorder = FlowRecorder(history, points, None, known)
-        live: Any = _Nothing()
+        live: Any = Nothing()
         asked = FlowHistory(history, recorder, live, applications, 400, lambda: now[0])
         spent, rows = 0.0, ended(_FLOWS, begun, 0)
         every = np.ones(_FLOWS, np.bool_)
@@ -138,7 +138,7 @@ def _asked(history: FlowHistory, question: FlowsQuestion) -> Callable[[], list[A
     return lambda: [*history.answer(question, when)]
 
 
-class _Nothing:
+class Nothing:
     """No flow is there now."""
 
     def rows(self, *_: object) -> NDArray[Any]:

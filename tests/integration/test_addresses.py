@@ -142,3 +142,35 @@ def test_yesterdays_flows_have_yesterdays_owners(net: Net, hub: Hub, start_agent
         return True
 
     until(told, 10, 0.5)
+
+
+def test_within_a_tunnel_both_ends_are_named_by_its_network(net: Net, hub: Hub, start_agent: StartAgent) -> None:
+    """Two tenants with the same addresses, in VXLANs of 42 and 43 over one cable, by bridges on either side of it."""
+    sides = pair(net)
+    for vni in (42, 43):
+        for number, (side, other) in enumerate((sides, sides[::-1]), 1):
+            inner = End(net.netns(f"{vni}{'ab'[number - 1]}"), net.name(f"i{vni}{number}"), f"10.77.0.{number}")
+            outer = End(side.netns, net.name(f"o{vni}{number}"), "")
+            net.veth(inner, outer)
+            bridge, tunnel = net.name(f"b{vni}{number}"), net.name(f"t{vni}{number}")
+            vxlan = f"id {vni} local {side.ip4} remote {other.ip4} dstport 4789"
+            net.ip(f"link add {tunnel} type vxlan", vxlan, netns=side.netns)
+            net.ip(f"link add {bridge} type bridge", netns=side.netns)
+            for one in (tunnel, outer.interface):
+                net.ip(f"link set {one} master {bridge} up", netns=side.netns)
+            net.ip(f"link set {bridge} up", netns=side.netns)
+    agent = start(start_agent, hub, flow__interfaces=json.dumps([sides[0].interface]))
+    agent.wait_point(sides[0].netns, sides[0].interface, 10)
+    for vni in (42, 43):
+        net.ping(net.name(f"{vni}a"), "10.77.0.2", identifier=vni)
+
+    def told(flows: list[Flow]) -> bool:
+        inner = [flow for flow in flows if flow.get("ICMP", {}).get("ID") in (42, 43)]
+        found = {(flow["ICMP"]["ID"], flow["Tunnel"]["Type"], flow["Tunnel"]["ID"], named(flow)) for flow in inner}
+        assert found == {
+            (vni, "vxlan", vni, (("netns", net.name(f"{vni}a")), ("netns", net.name(f"{vni}b")))) for vni in (42, 43)
+        }
+        return True
+
+    until(lambda: told(agent.flows("icmp")), 15, 0.2)
+    assert told(agent.flows(f"Tunnel.ID=42 or Owner.B.Name={net.name('43b')}"))

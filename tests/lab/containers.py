@@ -151,10 +151,17 @@ class Daemon:
 
 
 class Dockerd(Daemon):
-    """dockerd over a containerd that outlives it, as systemd runs them; no bridge, no rules of a firewall."""
+    """dockerd over a containerd that outlives it, as systemd runs them; no bridge, no rules of a firewall.
 
-    def __init__(self, folder: Path, netns: str) -> None:
+    Args:
+        folder: for what it makes.
+        netns: where it runs.
+        live_restore: whether containers run on where it is stopped.
+    """
+
+    def __init__(self, folder: Path, netns: str, *, live_restore: bool = True) -> None:
         super().__init__(folder, netns)
+        self._live_restore = live_restore
         self._containerd: subprocess.Popen[bytes] | None = None
         (folder / "config.toml").write_text(_containerd_config(folder, self._lower, cri=False))
 
@@ -182,7 +189,8 @@ class Dockerd(Daemon):
         places = ["--data-root", "data", "--exec-root", "exec", "--pidfile", "docker.pid"]
         places = [word if word.startswith("-") else str(self.folder / word) for word in places]
         places += ["--containerd", str(self._lower)]
-        without = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--live-restore"]
+        without = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+        without += [f"--live-restore={str(self._live_restore).lower()}"]
         return [needs.tool("dockerd", "docker.io"), *places, *without, "--storage-driver=vfs", "-H", f"unix://{self.socket}"]
 
     def ready(self) -> bool:
@@ -275,12 +283,47 @@ class Podman(Daemon):
         return ["env", settings, needs.tool("podman", "podman"), *runtime, "--storage-driver=vfs", *places]
 
 
+class UsersPodman(Podman):
+    """The service of a user's own Podman, whose containers are in user namespaces of that user; all is in ``/run/user``.
+
+    Args:
+        netns: where it runs.
+        uid: the user; one that there is not.
+    """
+
+    def __init__(self, netns: str, uid: int) -> None:
+        super().__init__(Path(f"/run/user/{uid}"), netns)
+        self._uid = uid
+        self.socket.parent.mkdir()
+        for place in (self.folder, self.socket.parent):
+            os.chown(place, uid, uid)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "podman/podman.sock"
+
+    def load(self, archive: Path) -> None:
+        super().load(Path(shutil.copy(archive, self.folder)))
+
+    def end_helpers(self) -> None:
+        """End all processes of the user's: one keeps the user namespace."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if process.stat().st_uid == self._uid:
+                    os.kill(int(process.name), signal.SIGKILL)
+
+    def _podman(self) -> list[str]:
+        user = ["setpriv", f"--reuid={self._uid}", f"--regid={self._uid}", "--clear-groups"]
+        return [*user, "env", f"HOME={self.folder}", f"XDG_RUNTIME_DIR={self.folder}", *super()._podman()]
+
+
 class Containerd(Daemon):
     """containerd with its CRI plugin: pods get addresses of 10.88.0.0/16 in the namespace that it runs in."""
 
     def __init__(self, folder: Path, netns: str, *, cri: bool = True) -> None:
         super().__init__(folder, netns)
         self._cri, self._pods = cri, dict[str, str]()  # UIDs by ID
+        self._beside: list[tuple[str, str]] = []  # namespaces and IDs
         network = {"type": "ptp", "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": str(folder / "ipam")}}
         (folder / "cni").mkdir()
         (folder / "cni/10-lab.conf").write_text(json.dumps({"cniVersion": "0.3.1", "name": "lab", **network}))
@@ -303,15 +346,28 @@ class Containerd(Daemon):
         if self._cri:
             until(lambda: self.call("ImageStatus", {1: {1: IMAGE}}), _READY, 0.1)  # its CRI learns of it by an event
 
-    def ctr(self, *arguments: str) -> str:
-        """Run ``ctr`` in the namespace of Kubernetes; gives what it prints."""
-        done = self._ctr("-n", "k8s.io", *arguments)
+    def ctr(self, *arguments: str, namespace: str = "k8s.io") -> str:
+        """Run ``ctr``, in the namespace of Kubernetes if no other is given; gives what it prints."""
+        done = self._ctr("-n", namespace, *arguments)
         assert done.returncode == 0, f"ctr {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
-    def tasks(self) -> dict[str, int]:
+    def beside(self, namespace: str, identity: str, archive: Path, **labels: str) -> None:
+        """Run a container in a namespace that is not Kubernetes' own."""
+        self.ctr("images", "import", str(archive), namespace=namespace)
+        given = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        self.ctr("run", "-d", "--snapshotter", "native", *given, IMAGE, identity, *FOREVER, namespace=namespace)
+        self._beside.append((namespace, identity))
+
+    def end_beside(self, namespace: str, identity: str) -> None:
+        """End one, and remove it."""
+        self._beside.remove((namespace, identity))
+        self.ctr("tasks", "rm", "-f", identity, namespace=namespace)
+        self.ctr("containers", "rm", identity, namespace=namespace)
+
+    def tasks(self, namespace: str = "k8s.io") -> dict[str, int]:
         """What ``ctr`` says runs: process by ID."""
-        rows = [line.split() for line in self.ctr("tasks", "ls").splitlines()[1:]]
+        rows = [line.split() for line in self.ctr("tasks", "ls", namespace=namespace).splitlines()[1:]]
         return {row[0]: int(row[1]) for row in rows if row[2] == "RUNNING"}
 
     def pod(self, name: str, uid: str, namespace: str = "default", *, host_network: bool = False) -> str:
@@ -343,6 +399,8 @@ class Containerd(Daemon):
     def clear(self) -> None:
         for pod in list(self._pods):
             self.remove(pod)
+        for place in list(self._beside):
+            self.end_beside(*place)
 
     def call(self, method: str, fields: Mapping[int, Any]) -> bytes:
         """Call the CRI; fields by number, as api.proto has them. Gives the answer as it is."""

@@ -11,6 +11,7 @@ from exporters.bpf import layout
 from exporters.flows.identify import identify
 from exporters.flows.points import Point, Points
 from exporters.flows.table import ROW
+from skytrail.addresses.book import network_of
 
 SECOND = 1_000_000_000
 NOW = 1_795_000_000 * SECOND
@@ -88,5 +89,7 @@ def random_rows(count: int, seed: int = 1, *, at: int = NOW, begin: Points | Non
     flow["hooks"] = draw.integers(0, 16, count)
     flow["icmp_code"] = draw.integers(0, 4, count)
     rows["parent_uuid"] = np.where(draw.integers(0, 3, count)[:, None] == 0, draw.integers(0, 255, (count, 16)), 0)
+    networks = [0, network_of("vxlan", 42), network_of("geneve", 0), network_of("gre", 2**32 - 1)]
+    rows["tunnel"] = np.where(rows["parent_uuid"].any(axis=1), draw.choice(networks, count), 0)
     identify(rows, begin or points())
     return rows

@@ -17,7 +17,7 @@ from support.netlab import End, Net, in_netns
 
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
-_LONGEST = 65536
+LONGEST = 65536
 
 Fate = Callable[[int, bytes], float | None]
 """What becomes of a frame from an end (0, 1): seconds that it takes, or None: it is lost. Asked in their order."""
@@ -41,7 +41,7 @@ class Impaired:
 
     def __init__(self, net: Net, ends: tuple[End, End], fate: Fate) -> None:
         self._fate = fate
-        self._taps = [in_netns(end.netns, lambda end=end: _tap(end.interface)) for end in ends]  # type: ignore[misc]
+        self._taps = [in_netns(end.netns, lambda end=end: open_tap(end.interface)) for end in ends]  # type: ignore[misc]
         for end in ends:
             net.ip(f"address add {end.ip4}/24 dev {end.interface}", netns=end.netns)
             net.ip(f"link set {end.interface} up", netns=end.netns)
@@ -66,7 +66,7 @@ class Impaired:
                 return
             for side, tap in enumerate(self._taps):
                 if tap in ready:
-                    frame = os.read(tap, _LONGEST)
+                    frame = os.read(tap, LONGEST)
                     takes = self._fate(side, frame)
                     if takes is not None:
                         heapq.heappush(waiting, _Waiting(time.monotonic() + takes, next(numbers), 1 - side, frame))
@@ -75,7 +75,8 @@ class Impaired:
                 os.write(self._taps[one.to], one.frame)
 
 
-def _tap(name: str) -> int:
+def open_tap(name: str) -> int:
+    """Make a tap device in the thread's namespace; gives what its frames are read from and written to."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
     return fd

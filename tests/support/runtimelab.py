@@ -33,6 +33,7 @@ class RuntimeLab:
         socket: of a runtime.
         protocol: what is spoken there.
         connect: makes its client.
+        gone: seconds for which nobody listens, after which it does not run.
     """
 
     def __init__(
@@ -42,11 +43,12 @@ class RuntimeLab:
         socket: Path,
         protocol: Protocol = Protocol.DOCKER,
         connect: Callable[[Endpoint], RuntimeApi] = connect,
+        gone: float = 60.0,
     ) -> None:
         self._host = host_tid(read_host("").host_id)
         self.kernel = ProbeLab(net, folder)
         endpoint = Endpoint("docker", str(socket), protocol)
-        self.runtimes = RuntimesClient([endpoint], discover=_DISCOVER, connect=connect)
+        self.runtimes = RuntimesClient([endpoint], discover=_DISCOVER, connect=connect, gone=gone)
         source, labels = Source("containers", HOST), LabelFilter(["*"], ["*secret*"])
         report = self.kernel.reconciler.report
         self.probe = ContainersProbe(report, source, self._host, self.runtimes, self.kernel.probe, labels)

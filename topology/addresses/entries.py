@@ -6,7 +6,6 @@ host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,9 @@ import msgspec
 
 from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
 from skytrail.tid import host_of
+from topology.addresses.overlays import Overlays
+from topology.addresses.switchports import SwitchPorts
+from topology.addresses.usable import pack
 from topology.elements import Kind, Revision, State
 from topology.linkers.interfaces import Interface, Interfaces
 from topology.path.network import OWNERS, EdgeKeys, read_state
@@ -64,6 +66,12 @@ class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
         return {*one, *(text for texts in more for text in texts)}
 
 
+class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What a switch says of an interface; of bridges and ports it says no Type."""
+
+    type: str = ""
+
+
 class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """A node of the graph, as far as it may matter."""
 
@@ -72,6 +80,7 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     manager: str = ""
     if_index: int | None = None
     container: _Container | None = None
+    ovs: _Ovs = _Ovs()
     k8s: _Object | None = msgspec.field(name="K8s", default=None)
 
 
@@ -85,10 +94,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What a cluster's object says: addresses that are its own, and on which node it is."""
+    """Addresses that an object of a cluster says are its own, or that are known to be behind a port of a switch.
+
+    Attributes:
+        host: TID of its host; empty: that of the node which the owner names.
+    """
 
     owner: Owner
     addresses: frozenset[bytes]
+    host: str = ""
 
 
 class Entries:
@@ -96,6 +110,8 @@ class Entries:
 
     def __init__(self) -> None:
         self._interfaces = Interfaces()
+        self._overlays = Overlays(self._interfaces)
+        self._ports = SwitchPorts(self._interfaces)
         self._addresses: dict[str, frozenset[bytes]] = {}  # of each interface
         self._at: dict[bytes, set[str]] = defaultdict(set)  # interfaces that have an address
         self._places: dict[str, _Place] = {}
@@ -124,6 +140,7 @@ class Entries:
         """Take in all that there is, at the beginning: since when it is so, is when each was seen first."""
         for revision in revisions:
             self._note(revision)
+        self._overlays.settle()
         for address in {*self._at, *self._claimed}:
             self._settle(address, 0)
 
@@ -134,7 +151,11 @@ class Entries:
         self._since[revision.id] = revision.updated_at
         put: list[Entry] = []
         gone: list[Entry] = []
-        for address in self._note(revision):
+        touched = self._note(revision)
+        for id_ in self._overlays.settle():
+            claim = self._claims.get(id_)
+            touched |= self._addresses.get(id_, frozenset()) | (claim.addresses if claim else frozenset())
+        for address in touched:
             more, less = self._settle(address, revision.updated_at)
             put += more
             gone += less
@@ -143,15 +164,20 @@ class Entries:
     def _note(self, revision: Revision) -> set[bytes]:
         """Note it; gives the addresses whose owners may be others."""
         touched: set[bytes] = set()
-        for id_ in self._interfaces.take(revision):
+        interfaces = self._interfaces.take(revision)
+        for id_ in interfaces:
             touched |= self._interface(id_)
         state = None if revision.deleted else revision.state
+        node = read_state(state, _Node) if state is not None and state.kind is Kind.NODE else None
+        self._overlays.take(revision, interfaces, node.type if node else "")
+        for id_ in self._ports.take(revision, interfaces, switched=node is not None and node.ovs.type != ""):
+            port = self._ports.get(id_)
+            touched |= self._claim(id_, _Claim(port.owner, self._ports.addresses(port), port.host) if port else None)
         if state is None:
             self._since.pop(revision.id, None)
             return touched | self._forget(revision.id)
         if state.kind is Kind.EDGE:
             return touched | self._edge(revision.id, state)
-        node = read_state(state, _Node)
         return touched | (self._node(revision.id, state, node) if node is not None else set())
 
     def _interface(self, id_: str) -> set[bytes]:
@@ -211,21 +237,20 @@ class Entries:
         own = not (told.host_network or (kind == POD and told.status in _OVER))
         addresses = frozenset(packed for text in told.addresses if own and (packed := pack(text)) is not None)
         host = told.node if kind == POD else told.hostname or told.name if kind == NODE else ""
-        now = _Claim(Owner(kind, told.name or name, told.namespace, host), addresses)
-        before = self._claims.get(id_)
+        return self._claim(id_, _Claim(Owner(kind, told.name or name, told.namespace, host), addresses))
+
+    def _claim(self, id_: str, now: _Claim | None) -> set[bytes]:
+        """Note what one says, or that it says nothing any more."""
+        before = self._claims.pop(id_, None)
+        if now is not None:
+            self._claims[id_] = now
         if before == now:
             return set()
-        touched = self._unclaim(id_)
-        self._claims[id_] = now
-        for address in addresses:
-            self._claimed[address].add(id_)
-        return touched | addresses
-
-    def _unclaim(self, id_: str) -> set[bytes]:
-        claim = self._claims.pop(id_, None)
-        for address in claim.addresses if claim else ():
+        for address in before.addresses if before else ():
             _discard(self._claimed, address, id_)
-        return set(claim.addresses) if claim else set()
+        for address in now.addresses if now else ():
+            self._claimed[address].add(id_)
+        return {address for claim in (before, now) if claim for address in claim.addresses}
 
     def _edge(self, id_: str, state: State) -> set[bytes]:
         keys = read_state(state, EdgeKeys)
@@ -248,7 +273,7 @@ class Entries:
             return self._around(id_)
         if (gone := self._places.pop(id_, None)) is not None:
             return self._of_place(id_) | (self._name_hosts() if gone.owner.kind == HOST else set())
-        return self._unclaim(id_)
+        return self._claim(id_, None)
 
     def _settle(self, address: bytes, at: int) -> tuple[list[Entry], list[Entry]]:
         """Whose an address is by now: what is new of that, and what is over since then."""
@@ -263,15 +288,17 @@ class Entries:
         return put, gone
 
     def _of_address(self, address: bytes, at: int) -> Iterator[Entry]:
-        claims = [self._claims[id_] for id_ in self._claimed.get(address, ())]
-        for claim in claims:
-            yield Entry(address, "", self._hosts.get(claim.owner.host, ""), claim.owner, at)
+        claims = {id_: self._claims[id_] for id_ in self._claimed.get(address, ())}
+        for id_, claim in claims.items():
+            host = claim.host or self._hosts.get(claim.owner.host, "")
+            yield Entry(address, "", host, claim.owner, at, self._overlays.networks(id_))
         for id_ in self._at.get(address, ()):
             interface = self._interfaces.by_id[id_]
             place = self._places.get(interface.owner)
             if place is not None:
                 host = host_of(place.tid)
-                yield Entry(address, place.tid, host, self._owner_of(interface.owner, host, claims), at)
+                owner = self._owner_of(interface.owner, host, claims.values())
+                yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_))
 
     def _owner_of(self, id_: str, host: str, claims: Iterable[_Claim]) -> Owner:
         """Whose an address in a namespace is."""
@@ -290,16 +317,6 @@ def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
     told = owner.kind, owner.name, owner.space
     same = {one.owner for one in claims if (one.owner.kind, one.owner.name, one.owner.space) == told}
     return same.pop() if len(same) == 1 and owner.kind == POD else owner
-
-
-def pack(text: str) -> bytes | None:
-    """The bytes of an address that can be somebody's beyond his own host; None: there is none."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    nobody = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
-    return None if nobody else address.packed
 
 
 def _usable(interface: Interface) -> Iterator[bytes]:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import structlog
 
-from skytrail.addresses.book import Book, Changes, Owner
+from skytrail.addresses.book import Book, Changes, Owner, network_of
 from skytrail.asking.asker import Answers, Asker
-from skytrail.asking.questions import FlowsQuestion, Part, Question
+from skytrail.asking.questions import FlowsQuestion, Part, Question, Range
+from skytrail.asking.terms import Term, compiled, keys_of
+from topology.addresses.conditions import NETWORK, OWNER, SIDES, Loosening
 from topology.addresses.entries import Entries
 from topology.elements import Revision
 from topology.store.interface import Store, StoreError
 
 _log = structlog.get_logger(__name__)
 
-_OWNER, _NETWORK, _SIDES = "Owner", "Network", ("A", "B")
-_NEEDED = ("Network", "Start", "Namespace")
+_TUNNEL = "Tunnel"
+_NEEDED = ("Network", "Start", "Namespace", _TUNNEL)
 _MOST = 200_000  # revisions of one question: some seconds; beyond them what agents told is all
 
 
@@ -32,17 +34,20 @@ class PastBook:
         store: whose graph it follows from.
         begin: of the range, µs.
         end: of it.
+
+    Attributes:
+        book: it.
     """
 
     def __init__(self, store: Store, begin: int, end: int) -> None:
-        self._book, self._entries = Book(keeps=True), Entries()
+        self.book, self._entries = Book(keeps=True), Entries()
         self._place = functools.cache(self._entries.place)
         there, later = _revisions(store, begin, end)
         self._entries.load(there)
-        self._book.apply(Changes(tuple(self._entries.current()), whole=True), end)
+        self.book.apply(Changes(tuple(self._entries.current()), whole=True), end)
         for revision in later:
             if changes := self._entries.take(revision):
-                self._book.apply(changes, end)
+                self.book.apply(changes, end)
 
     def name(self, flow: dict[str, Any], host: str) -> dict[str, dict[str, str]]:
         """Owners of the ends of a flow, by ``A`` and ``B``.
@@ -51,17 +56,19 @@ class PastBook:
             flow: its JSON.
             host: TID of the host that saw it.
         """
-        network = flow.get(_NETWORK)
+        network = flow.get(NETWORK)
         if not isinstance(network, Mapping) or not isinstance(flow.get("Start"), int):
             return {}
         place = self._place(host, str(flow.get("Namespace") or ""))
         at = int(flow["Start"]) * 1000 + 999  # it is meant to its end
-        found: dict[str, Owner | None] = {side: self._find(str(network.get(side)), place, host, at) for side in _SIDES}
+        tunnel = flow.get(_TUNNEL)
+        inside = network_of(tunnel["Type"], tunnel["ID"]) if tunnel else 0
+        found = {side: self._find(str(network.get(side)), place, host, at, inside) for side in SIDES}
         return {side: owner.shown() for side, owner in found.items() if owner is not None}
 
-    def _find(self, text: str, place: str, host: str, at: int) -> Owner | None:
+    def _find(self, text: str, place: str, host: str, at: int, network: int) -> Owner | None:
         try:
-            return self._book.find(ipaddress.ip_address(text).packed, place, host, at)
+            return self.book.find(ipaddress.ip_address(text).packed, place, host, at, network)
         except ValueError:
             return None
 
@@ -102,45 +109,87 @@ class NamingAsker:
 
     def ask(self, question: Question, hosts: Collection[str] | None = None) -> Answers:
         """As :meth:`skytrail.asking.asker.Asker.ask`."""
-        if not isinstance(question, FlowsQuestion) or question.when is None or not _wanted(question):
+        if not isinstance(question, FlowsQuestion) or question.when is None:
             return self._asker.ask(question, hosts)
-        fields = question.fields
-        asked = question if fields is None else msgspec.structs.replace(question, fields=tuple({*fields, *_NEEDED}))
-        answers = self._asker.ask(asked, hosts)
-        return replace(answers, parts=_Named(answers, self._store, question))
+        wanted, past = _Wanted(question), _Past(self._store, question.when)
+        if not (wanted.shown or wanted.asked_for):
+            return self._asker.ask(question, hosts)
+        answers = self._asker.ask(wanted.of_agents(past), hosts)
+        return replace(answers, parts=_Named(answers, past, wanted))
 
 
-def _wanted(question: FlowsQuestion) -> bool:
-    return question.fields is None or _OWNER in question.fields
+class _Wanted:
+    """What is to be told of a question's flows.
+
+    Attributes:
+        shown: whether names are.
+        asked_for: whether which flows, or their order, depends on them.
+    """
+
+    def __init__(self, question: FlowsQuestion) -> None:
+        self._question, self._fields = question, question.fields
+        term_keys = set(keys_of(question.term))
+        self.shown = self._fields is None or OWNER in self._fields
+        self.asked_for = any(key.partition(".")[0] == OWNER for key in (*term_keys, question.sort or ""))
+        self._tested = {key.partition(".")[0] for key in term_keys}
+        self._term: Term | None = None
+
+    def of_agents(self, past: _Past) -> FlowsQuestion:
+        """What agents are to be asked: of those that they cannot name, all that may be meant."""
+        question, fields = self._question, self._fields
+        book = past.book() if self.asked_for else None
+        if book is not None:  # else it is as far as agents knew
+            self._term = question.term
+            loose = Loosening(book.book).maybe(question.term) if question.term else None
+            question = msgspec.structs.replace(question, term=loose, sort=None, limit=0)
+        needed = None if fields is None else tuple(sorted({*fields, *_NEEDED, OWNER, *self._tested}))
+        return msgspec.structs.replace(question, fields=needed)
+
+    def of(self, flows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that are meant, once they are named, with what is wanted of them."""
+        test = compiled(self._term) if self._term else None
+        found = (flow for flow in flows if test is None or test(flow))
+        fields = self._fields
+        return [flow if fields is None else {key: value for key, value in flow.items() if key in fields} for flow in found]
+
+
+class _Past:
+    """The book of a question's time, made when it is needed.
+
+    Args:
+        store: whose graph it follows from.
+        when: the time.
+    """
+
+    def __init__(self, store: Store, when: Range) -> None:
+        self._store, self._when = store, when
+        self._book: PastBook | None = None
+        self._failed = False
+
+    def book(self) -> PastBook | None:
+        """It; None: it cannot be made, which was logged."""
+        if self._book is None and not self._failed:
+            try:
+                self._book = PastBook(self._store, self._when.begin * 1000, self._when.end * 1000 + 999)
+            except StoreError as error:
+                self._failed = True
+                _log.warning("past_flows_not_named", reason=str(error))
+        return self._book
 
 
 class _Named:
     """The parts of an answer, named as they are read."""
 
-    def __init__(self, answers: Answers, store: Store, question: FlowsQuestion) -> None:
-        self._answers, self._store, self._question = answers, store, question
-        self._book: PastBook | None = None
-        self._failed = False
+    def __init__(self, answers: Answers, past: _Past, wanted: _Wanted) -> None:
+        self._answers, self._past, self._wanted = answers, past, wanted
 
     def __iter__(self) -> Iterator[tuple[str, Part]]:
         for host, part in self._answers.parts:
-            yield host, msgspec.structs.replace(part, found=[self._named(flow, host) for flow in part.found])
+            yield host, msgspec.structs.replace(part, found=self._wanted.of(self._named(flow, host) for flow in part.found))
 
     def _named(self, flow: dict[str, Any], host: str) -> dict[str, Any]:
-        told = flow.get(_OWNER) or {}
-        if not all(side in told for side in _SIDES) and (book := self._past()) is not None:
+        told = flow.get(OWNER) or {}
+        if not all(side in told for side in SIDES) and (book := self._past.book()) is not None:
             owners = {**book.name(flow, host), **told}  # who was there knew better
-            flow = {**flow, _OWNER: owners} if owners else flow
-        fields = self._question.fields
-        return flow if fields is None else {key: value for key, value in flow.items() if key in fields}
-
-    def _past(self) -> PastBook | None:
-        when = self._question.when
-        assert when is not None, "it asks about a time"
-        if self._book is None and not self._failed:
-            try:
-                self._book = PastBook(self._store, when.begin * 1000, when.end * 1000 + 999)
-            except StoreError as error:
-                self._failed = True
-                _log.warning("past_flows_not_named", reason=str(error))
-        return self._book
+            flow = {**flow, OWNER: owners} if owners else flow
+        return flow

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from topology.path.devices import Device, Vlans
-from topology.path.packets import Frame
+from topology.path.packets import Frame, Tags
 
 _FORWARDING = "forwarding"
 _LOCAL = "NUD_PERMANENT"
@@ -54,7 +54,8 @@ def forward(bridge: Device, port: Device | None, frame: Frame) -> list[Onward | 
     if port is not None and (state := port.data.bridge_port.state) != _FORWARDING:
         return [Dropped(port, f"the bridge port is {state} (STP)")]
     filtering = bridge.data.bridge.vlan_filtering
-    vlan, inner = _vlan_of(entered, frame) if filtering else (0, frame)
+    vlan, tags = taken(entered.data.bridge_vlans, frame.vlans) if filtering else (0, frame.vlans)
+    inner = replace(frame, vlans=tags)
     if vlan is None:
         return [Dropped(entered, _not_taken(entered, frame))]
     if frame.asks:
@@ -68,13 +69,17 @@ def forward(bridge: Device, port: Device | None, frame: Frame) -> list[Onward | 
     return list(_flood(bridge, port, inner, vlan, f"no FDB entry for {frame.mac}: flooded"))
 
 
-def _vlan_of(device: Device, frame: Frame) -> tuple[int | None, Frame]:
-    """The VLAN that a frame is in, and the frame without that tag; None: it is not let in."""
-    vlans = device.data.bridge_vlans
-    if not frame.vlans:
-        return next((one.id for one in vlans if one.pvid), None), frame
-    vlan = frame.vlans[0]
-    return (vlan if _member(vlans, vlan) else None), frame.untagged()
+def taken(vlans: tuple[Vlans, ...], tags: Tags) -> tuple[int | None, Tags]:
+    """The VLAN that a frame with these tags is in, and those it has inside; None: the port does not let it in."""
+    if not tags:
+        return next((one.id for one in vlans if one.pvid), None), tags
+    return (tags[0] if _member(vlans, tags[0]) else None), tags[1:]
+
+
+def given(vlans: tuple[Vlans, ...], vlan: int, tags: Tags) -> Tags | None:
+    """The tags of a frame of a VLAN, with these inside, as it leaves by a port; None: it does not."""
+    member = _member(vlans, vlan)
+    return None if member is None else tags if member.untagged else (vlan, *tags)
 
 
 def _member(vlans: tuple[Vlans, ...], vlan: int) -> Vlans | None:
@@ -107,11 +112,11 @@ def _up(bridge: Device, port: Device | None, frame: Frame, vlan: int, why: str) 
     if not bridge.data.bridge.vlan_filtering:
         yield Onward(bridge, frame, why)
         return
-    member = _member(bridge.data.bridge_vlans, vlan)
-    if member is None:
+    tags = given(bridge.data.bridge_vlans, vlan, frame.vlans)
+    if tags is None:
         yield Dropped(bridge, f"VLAN {vlan} is not allowed at the bridge itself: it has {_listed(bridge.data.bridge_vlans)}")
     else:
-        yield Onward(bridge, frame if member.untagged else frame.tagged(vlan), why)
+        yield Onward(bridge, replace(frame, vlans=tags), why)
 
 
 def _flood(bridge: Device, port: Device | None, frame: Frame, vlan: int, why: str) -> Iterator[Onward | Dropped]:
@@ -133,7 +138,7 @@ def _egress(bridge: Device, port: Device | None, to: Device, frame: Frame, vlan:
         return Dropped(to, "both bridge ports are isolated")
     if not bridge.data.bridge.vlan_filtering:
         return Onward(to, frame, why)
-    member = _member(to.data.bridge_vlans, vlan)
-    if member is None:
+    tags = given(to.data.bridge_vlans, vlan, frame.vlans)
+    if tags is None:
         return Dropped(to, f"VLAN {vlan} is not allowed at the port: it has {_listed(to.data.bridge_vlans)}")
-    return Onward(to, frame if member.untagged else frame.tagged(vlan), why)
+    return Onward(to, replace(frame, vlans=tags), why)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
 
 from topology.path.devices import Address, Device
 from topology.path.openflow import Decision, Rules
-from topology.path.packets import Frame
+from topology.path.packets import Frame, Tags
 
 BRIDGE, PORT, PATCH = "ovsbridge", "ovsport", "patch"
 KINDS = frozenset({BRIDGE, PORT, PATCH})
@@ -244,15 +244,16 @@ def _entered(port: Port, frame: Frame, way: _Way) -> Iterator[Reached]:
 
 def _switched(port: Port, frame: Frame, way: _Way) -> Iterator[Reached]:
     """By its VLAN."""
-    vlan, inner = _taken(port.vlans, frame)
+    vlan, tags = taken(port.vlans, frame.vlans)
+    inner = replace(frame, vlans=tags)
     for to in sorted((one for one in port.ports if one is not port), key=lambda one: one.name):
         refused = way.between
-        if vlan is None or not _includes(to.vlans, vlan):
+        if vlan is None or not includes(to.vlans, vlan):
             if way.between is not None:  # two faults at once
                 continue
             refused = (to, port) if vlan is not None else (port, port)
         # with other VLANs it might leave with a tag, or without
-        leaving = [_given(to.vlans, vlan or 0, inner), *([inner] if refused is not way.between else [])]
+        leaving = [replace(inner, vlans=given(to.vlans, vlan or 0, tags)), *([inner] if refused is not way.between else [])]
         for out in dict.fromkeys(leaving):
             shown = vlan if vlan is not None else next(iter(frame.vlans), 0)
             yield from _left(to, out, shown, way._replace(between=refused))
@@ -267,29 +268,30 @@ def _left(to: Port, frame: Frame, vlan: int, way: _Way) -> Iterator[Reached]:
         yield Reached(to, frame, vlan, way.between, way.decisions, way.assumed)
 
 
-def _taken(vlans: VlanSettings, frame: Frame) -> tuple[int | None, Frame]:
-    """The VLAN that a frame is in, and the frame without its tag; None: the port does not take it."""
+def taken(vlans: VlanSettings, tags: Tags) -> tuple[int | None, Tags]:
+    """The VLAN that a frame with these tags is in, and those it has inside; None: the port does not take it."""
     mode = vlans.mode
     if mode == "dot1q-tunnel":
-        allowed = not vlans.cvlans or (frame.vlans[0] if frame.vlans else 0) in vlans.cvlans
-        return (vlans.native if allowed else None), frame
-    if not frame.vlans:
-        return (vlans.native if _includes(vlans, vlans.native) else None), frame
+        allowed = not vlans.cvlans or (tags[0] if tags else 0) in vlans.cvlans
+        return (vlans.native if allowed else None), tags
+    if not tags:
+        return (vlans.native if includes(vlans, vlans.native) else None), tags
     if mode == "access":
-        return None, frame.untagged()
-    return (frame.vlans[0] if _includes(vlans, frame.vlans[0]) else None), frame.untagged()
+        return None, tags[1:]
+    return (tags[0] if includes(vlans, tags[0]) else None), tags[1:]
 
 
-def _includes(vlans: VlanSettings, vlan: int) -> bool:
+def includes(vlans: VlanSettings, vlan: int) -> bool:
+    """Whether frames of a VLAN leave by the port."""
     if vlans.mode in _ONE_VLAN:
         return vlan == vlans.native
     return not vlans.trunks or vlan in vlans.trunks or (vlans.mode != "trunk" and vlan == vlans.native)
 
 
-def _given(vlans: VlanSettings, vlan: int, frame: Frame) -> Frame:
-    """A frame of a VLAN as it leaves by a port."""
+def given(vlans: VlanSettings, vlan: int, tags: Tags) -> Tags:
+    """The tags of a frame of a VLAN, with these inside, as it leaves by a port."""
     bare = vlans.mode in _ONE_VLAN or vlan == 0 or (vlans.mode == "native-untagged" and vlan == vlans.native)
-    return frame if bare else frame.tagged(vlan)
+    return tags if bare else (vlan, *tags)
 
 
 def misfit(

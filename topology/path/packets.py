@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeAlias
 
 from topology.path.devices import BROADCAST, Address
 
 PROTOCOLS = {"icmp": 1, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "icmp6": 58, "sctp": 132}
 """Names of IP protocols and their numbers."""
+
+Tags: TypeAlias = "tuple[int, ...]"
+"""VLANs of a frame's tags, the outermost first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Frame:
     packet: Packet
     target: Address
     mac: str = ""
-    vlans: tuple[int, ...] = ()
+    vlans: Tags = ()
     sender: str = ""
 
     @property

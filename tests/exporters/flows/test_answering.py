@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.needs import root
 
 from exporters.bpf import layout, syscall
@@ -17,11 +18,14 @@ from exporters.bpf.program import FlowProgram
 from exporters.flows.answering import PART_ROWS, LiveFlows
 from exporters.flows.applications import Applications
 from exporters.flows.collector import FlowsCollector
+from exporters.flows.names import FlowNames
+from exporters.flows.names import Names as Owners
 from exporters.flows.points import Point, Points
 from exporters.flows.query import Query
-from exporters.flows.table import Timeouts
+from exporters.flows.table import Rows, Timeouts
+from skytrail.addresses.book import Book, Changes, Entry, Owner
 from skytrail.asking.questions import FlowsQuestion
-from skytrail.asking.terms import Compare, Either, Not, Term, compiled
+from skytrail.asking.terms import Compare, Either, Every, Not, Term, compiled
 from skytrail.errors import UsageError
 from skytrail.kernel.host import clock_offset_ns
 
@@ -31,15 +35,26 @@ Flow = dict[str, Any]
 FLOWS = 1_200
 
 
+class Names(FlowNames):
+    """That say how many rows they were asked for."""
+
+    asked = 0
+
+    def of(self, rows: Rows, among: NDArray[np.bool_] | None = None) -> Owners:
+        self.asked += len(rows) if among is None else int(among.sum())
+        return super().of(rows, among)
+
+
 class Table:
     """A collector that reads maps which the test fills."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: Book | None = None) -> None:
         self.program = FlowProgram(LibbpfLoader(), max_flows=4096, max_points=8)
         points, applications = Points(), Applications()
+        self.names = Names(book, points, "host/1", lambda: {"": "host/1"}) if book else None
         for name in ("eth0", "eth1"):
             points.add(Point(name, "", f"tid-{name}"))
-        self.collector = FlowsCollector(self.program, points, applications, Timeouts(), clock_offset_ns)
+        self.collector = FlowsCollector(self.program, points, applications, Timeouts(), clock_offset_ns, names=self.names)
         self.live = LiveFlows(self.collector, points, applications)
         self.write(range(FLOWS))
 
@@ -103,6 +118,41 @@ def test_terms_choose_as_on_what_is_shown(table: Table) -> None:
     assert table.ask(nodes=()) == []
 
 
+@pytest.fixture(scope="module")
+def named() -> Iterator[Table]:
+    root()
+    book = Book()
+    entries = [Entry(bytes((10, 0, 0, at)), "", "", Owner("pod", f"p{at % 7}", "shop"), 0) for at in range(1, 20)]
+    book.apply(Changes(tuple(entries)), 1)
+    made = Table(book)
+    yield made
+    made.program.close()
+
+
+def test_owners_choose_as_on_what_is_shown_and_only_of_flows_that_may_be_meant(named: Table) -> None:
+    assert named.names
+    shown = named.collector.flows(Query())
+    of_pod = Compare("Owner.A.Name", "within", ("p3",))
+    address = Compare("Network.A", "within", ("10.0.0.3",))
+    terms: list[Term] = [
+        of_pod,
+        Not(of_pod),
+        Either((of_pod, address)),
+        Compare("Owner.B", "missing"),
+        Every((of_pod, Compare("Owner.B.Namespace", "there"))),
+    ]
+    for term in terms:
+        expected = [flow for flow in shown if compiled(term)(flow)]
+        assert 0 < len(expected) < FLOWS, term
+        same(named.ask(term=term), expected)
+    named.names.asked = 0
+    found = named.ask(term=Every((of_pod, address)))
+    same(found, [flow for flow in shown if flow["Network"]["A"] == "10.0.0.3"])
+    assert named.names.asked == 2 * len(found) > 0  # to choose them, and to show them
+    sort = [flow["Owner"]["A"]["Name"] for flow in named.ask(sort="Owner.A.Name", limit=5)]
+    assert sort == ["p0"] * 5
+
+
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("limit", [0, 1, 7, FLOWS + 1])
 @pytest.mark.parametrize(
@@ -135,8 +185,8 @@ def test_a_condition_that_cannot_be_is_refused(table: Table) -> None:
 
 
 def test_what_was_counted_since_the_last_update_is_an_update_as_of_now(table: Table) -> None:
-    now = time.time_ns()
-    found = list(table.live.shown(table.live.pending(FlowsQuestion(nodes=("tid-eth0",)), 0, now, time.monotonic())))
+    now, question = time.time_ns(), FlowsQuestion(nodes=("tid-eth0",))
+    found = list(table.live.shown(table.live.pending(question, 0, now, time.monotonic()), question))
     shown = {flow["UUID"]: flow for flow in table.ask(nodes=("tid-eth0",))}
     assert {flow["UUID"] for flow in found} == shown.keys()
     for flow in found:

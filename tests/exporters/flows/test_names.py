@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from support.flowrows import NOW, points, random_rows
 
 from exporters.bpf import layout
 from exporters.flows.applications import Applications
+from exporters.flows.columns import FlowColumns, leaf_of
+from exporters.flows.conditions import bounds
 from exporters.flows.identify import kind_of
 from exporters.flows.names import FlowNames
 from exporters.flows.peers import Peers
@@ -20,8 +24,10 @@ from exporters.flows.records import Renderer
 from exporters.flows.spans import SpanBuilder
 from exporters.flows.table import ROW, Batch, Growth, Rows
 from exporters.history.flows import GROWS, FlowRecorder, Kept, restore
+from exporters.history.flows import _Columns as KeptColumns
 from exporters.history.packing import Packed, Table, joined, pack
-from skytrail.addresses.book import Book, Changes, Entry, Owner
+from skytrail.addresses.book import Book, Changes, Entry, Owner, network_of
+from skytrail.asking.terms import OPERATORS, Compare, Term, compiled
 
 HOST = "host/1"
 PLACES = {"": HOST, "blue": f"{HOST}/netns/blue", "red": f"{HOST}/netns/red"}
@@ -38,10 +44,12 @@ def book(seed: int = 1, *, changing: bool = True) -> Book:
         place = chance.choice(("", *PLACES.values(), "host/2/netns/x"))
         owner = Owner(chance.choice(("pod", "container", "netns")), f"n{chance.randint(1, 9)}", chance.choice(("", "shop")))
         since = now - chance.randint(-1, 6) * MINUTE if changing else 0
-        entry = Entry(chance.choice((four, six)), place, place[:6], owner, since)
+        networks = chance.choice(((), (), (network_of("vxlan", 42),), (network_of("geneve", 0), network_of("vxlan", 42))))
+        entry = Entry(chance.choice((four, six)), place, place[:6], owner, since, networks)
         made.apply(Changes((entry,)), now)
         if changing and chance.random() < 0.5:
-            made.apply(Changes(gone=(Entry(*entry.key, since + chance.randint(1, 3) * MINUTE),)), now)
+            over = msgspec.structs.replace(entry, since=since + chance.randint(1, 3) * MINUTE)
+            made.apply(Changes(gone=(over,)), now)
     return made
 
 
@@ -57,7 +65,8 @@ def one_by_one(rows: NDArray[Any], of: Book) -> list[dict[str, Any]]:
         for side in "AB" if "Network" in flow else "":
             raw = row["key"]["addr"]["AB".index(side) ^ int(row["flow"]["reversed"])].tobytes()
             address = raw[:4] if flow["Network"]["Protocol"] == "IPV4" else raw
-            owner = of.find(address, PLACES[flow["Namespace"]], HOST, int(row["start"]) // 1000)
+            network = network_of(flow["Tunnel"]["Type"], flow["Tunnel"]["ID"]) if "Tunnel" in flow else 0
+            owner = of.find(address, PLACES[flow["Namespace"]], HOST, int(row["start"]) // 1000, network)
             if owner is not None:
                 sides[side] = owner.shown()
         told.append({"Owner": sides} if sides else {})
@@ -89,12 +98,60 @@ def test_what_is_kept_has_the_names_of_then_and_older_files_have_none() -> None:
     packed = Packed(pack(table, GROWS))
     assert [flow.get("Owner") for flow in restore(Kept(packed), every, Applications())] == expected
     older = Table(
-        {name: column for name, column in table.columns.items() if name != "owner"},
+        {name: column for name, column in table.columns.items() if name not in ("owner", "tunnel")},
         {name: words for name, words in table.words.items() if name != "owner"},
     )
-    assert all("Owner" not in flow for flow in restore(Kept(older), every, Applications()))
+    assert all({"Owner", "Tunnel"}.isdisjoint(flow) for flow in restore(Kept(older), every, Applications()))
     for both in (joined([older, table]), joined([table, older])):  # kept in one file by now
         assert len(list(restore(Kept(both), np.arange(600), Applications()))) == 600
+
+
+def owner_terms() -> Iterator[tuple[Term, bool]]:
+    """Every relation at keys of ``Owner``, and whether arrays are to tell exactly which flows meet it."""
+    values: dict[str, Sequence[str]] = {
+        "Owner.A.Kind": ("pod", "netns"),
+        "Owner.B.Name": ("n1", "n7"),
+        "Owner.B.Namespace": ("shop", "none"),
+        "Owner.A.Host": ("h",),
+        "Owner.A.Nothing": ("x",),
+        "Owner.C.Kind": ("pod",),
+        "Owner.A.Kind.More": ("pod",),
+        "Owner.A": ("pod",),
+        "Owner": ("pod",),
+    }
+    for key, some in values.items():
+        for operator, (takes, _) in OPERATORS.items():
+            given = {None: tuple(some), 0: (), 1: ("10.0.0.0/8",) if operator == "range" else tuple(some[:1])}[takes]
+            yield Compare(key, operator, given), key.count(".") > 1
+
+
+def assert_bounded(flows: Sequence[dict[str, Any]], columns: FlowColumns) -> None:
+    met_by_some = 0
+    for term, exact in owner_terms():
+        found, met = bounds(term, columns.column, len(flows)), np.array([compiled(term)(flow) for flow in flows])
+        assert not (met & ~found.maybe).any(), f"left out: {term}"
+        assert not (found.surely & ~met).any(), f"wrongly sure: {term}"
+        assert not exact or (found.surely == found.maybe).all(), f"not exact: {term}"
+        met_by_some += 0 < met.sum() < len(flows)
+    assert met_by_some > 20
+
+
+def test_whom_flows_are_asked_for_is_answered_by_arrays() -> None:
+    rows, of = random_rows(400), book()
+    live = FlowColumns(leaf_of(rows), len(rows), points().all, Applications(), lambda: names(of).of(rows))
+    assert_bounded(names(of).shown(rows), live)
+
+
+def test_what_is_kept_is_answered_as_it_was_named() -> None:
+    rows, of = random_rows(400), book()
+    rows["reported"] = rows["flow"]["dir"]
+    flows = names(of).shown(rows)
+    recorder = FlowRecorder(None, points(), names=names(of))  # type: ignore[arg-type]  # it is not given anything
+    tables = [recorder.table(Batch(part, np.zeros(len(part), np.bool_), NOW)) for part in (rows[:100], rows[100:])]
+    kept = Kept(Packed(pack(joined(tables), GROWS)))
+    assert_bounded(flows, KeptColumns(kept, points().all, Applications()))
+    older = Kept(Table({name: one for name, one in tables[0].columns.items() if name != "owner"}, {}))
+    assert KeptColumns(older, points().all, Applications()).column("Owner.A.Kind") is None  # it is asked flow by flow
 
 
 def test_spans_have_the_owners_of_source_and_destination() -> None:

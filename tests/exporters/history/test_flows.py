@@ -73,7 +73,7 @@ class NoFlows:
     def rows(self, _question: FlowsQuestion, _end: int, _asked: float) -> Rows:
         return np.zeros(0, ROW)
 
-    def shown(self, _rows: Rows) -> Iterator[Flow]:
+    def shown(self, _rows: Rows, _question: FlowsQuestion) -> Iterator[Flow]:
         return iter(())
 
     def pending(self, _question: FlowsQuestion, _begin: int, _end: int, _asked: float) -> Rows:
@@ -95,7 +95,7 @@ class Reporting(NoFlows):
     def pending(self, _question: FlowsQuestion, _begin: int, _end: int, _asked: float) -> Rows:
         return self._left
 
-    def shown(self, rows: Rows) -> Iterator[Flow]:
+    def shown(self, rows: Rows, _question: FlowsQuestion) -> Iterator[Flow]:
         return iter(shown(rows, np.zeros(len(rows), np.bool_)))
 
     @contextlib.contextmanager

@@ -188,26 +188,49 @@ def test_completion_offers_keys_to_sort_by() -> None:
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == ["bytes", "packets", "last", "start", "rtt"]
 
 
-def test_names_and_addresses_are_shown_as_they_are_and_never_obeyed_by_the_terminal() -> None:
+def shown(*flows: dict[str, Any], width: int = 200) -> str:
+    """Flows as the table shows them."""
     import io
 
     from rich.console import Console
 
     from skytrail.cli.flows import _table
 
-    flow = {
-        "UUID": "u",
-        "ParentUUID": "",
-        "Namespace": "",
-        "Interface": "\x1b]0;hi\x07[red]",
-        "Application": "TCP",
-        "Network": {"A": "fe80::1", "B": "fe80::2"},
-        "Transport": {"A": 1, "B": 80},
-        "Metric": {"ABPackets": 1, "ABBytes": 1, "BAPackets": 1, "BABytes": 1},
-        "TrackingID": "0" * 32,
-    }
     out = io.StringIO()
-    Console(file=out, width=200, force_terminal=True, color_system=None).print(_table([flow], {}, 200))
-    assert "\\x1b]0;hi\\x07[red]" in out.getvalue()
-    assert "[fe80::1]:1" in out.getvalue()
-    assert "\x1b]" not in out.getvalue()
+    Console(file=out, width=width, force_terminal=True, color_system=None).print(_table(list(flows), {}, width))
+    return out.getvalue()
+
+
+FLOW = {
+    "UUID": "u",
+    "ParentUUID": "",
+    "Namespace": "",
+    "Interface": "eth0",
+    "Application": "TCP",
+    "Network": {"A": "fe80::1", "B": "fe80::2"},
+    "Transport": {"A": 1, "B": 80},
+    "Metric": {"ABPackets": 1, "ABBytes": 1, "BAPackets": 1, "BABytes": 1},
+    "TrackingID": "0" * 32,
+}
+
+
+def test_names_and_addresses_are_shown_as_they_are_and_never_obeyed_by_the_terminal() -> None:
+    owner = {"A": {"Kind": "pod", "Name": "\x1b]0;ho\x07", "Namespace": "shop"}}
+    text = shown(FLOW | {"Interface": "\x1b]0;hi\x07[red]", "Owner": owner})
+    assert "\\x1b]0;hi\\x07[red]" in text
+    assert "pod shop/\\x1b]0;ho\\x07" in text
+    assert "[fe80::1]:1" in text
+    assert "\x1b]" not in text
+
+
+def test_owners_are_shown_where_there_are_some_and_there_is_room() -> None:
+    owners = {"A": {"Kind": "pod", "Name": "web-1", "Namespace": "shop", "Host": "n1"}, "B": {"Kind": "host", "Name": "db1"}}
+    text = shown(FLOW, FLOW | {"Owner": owners}, FLOW | {"Owner": {"B": owners["B"]}})
+    heading, *rows = (line for line in text.splitlines() if line.strip() and "─" not in line)
+    places = [heading.index(title) for title in ("Owner of A", "Owner of B")]
+    found = [tuple(row[place:].partition("  ")[0] for place in places) for row in rows]
+    assert found == [("", ""), ("pod shop/web-1", "host db1"), ("", "host db1")]
+    assert "Owner" not in shown(FLOW)
+    narrow = shown(FLOW | {"Owner": owners}, width=50)
+    assert "Owner" not in narrow
+    assert "[fe80::1]:1" in narrow

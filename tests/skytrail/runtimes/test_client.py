@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from lab.containers import IMAGE, Containerd, Dockerd
 from support.falseengine import EVENTS, answering, event, ok
@@ -18,8 +23,9 @@ from support.netlab import until
 from skytrail.metrics import Kind
 from skytrail.runtimes import metrics
 from skytrail.runtimes.cgroups import owner
-from skytrail.runtimes.client import EndpointStatus, RuntimesClient
-from skytrail.runtimes.container import Container, RuntimeApi
+from skytrail.runtimes.client import ContainerTold, EndpointStatus, Listed, NetworksTold, RuntimesClient, Told
+from skytrail.runtimes.container import Container, RuntimeApi, RuntimeAwayError
+from skytrail.runtimes.docker import DockerApi
 from skytrail.runtimes.endpoints import DEFAULTS, MAX_ENDPOINTS, Endpoint, Protocol, connect, present
 
 NOBODY = "0" * 64
@@ -157,23 +163,74 @@ def test_a_daemon_that_comes_later_dies_and_comes_again(tmp_path: Path, netns: s
             until(lambda: known(runtimes, web).pid == daemon.inspect("web")["State"]["Pid"] != before.pid)
 
 
-def test_containers_of_a_socket_that_went_end(tmp_path: Path, netns: str, archive: Path) -> None:
-    now = 0.0
+def test_what_a_daemon_that_is_gone_told_of_ends_with_its_processes(tmp_path: Path, netns: str, archive: Path) -> None:
+    now, told = 0.0, list[Told]()
     with Dockerd(tmp_path / "d", netns) as daemon:
         daemon.load(archive)
-        web = run(daemon, "web")
-        with client(at_docker(daemon.socket), remembered=60.0, clock=lambda: now) as runtimes:
-            known(runtimes, web)
-            daemon.kill()
+        daemon.run("network", "create", "--subnet", "10.96.1.0/24", "lab")
+        web, over = (run(daemon, name) for name in ("web", "over"))
+        with client(at_docker(daemon.socket), gone=60.0, clock=lambda: now) as runtimes:
+            runtimes.listen(told.append)
+            process, other = known(runtimes, web).pid, known(runtimes, over).pid
+            daemon.kill()  # --live-restore: they run on, and its socket is still there
+            until(lambda: "nobody listens" in status(runtimes).failure)
+            os.kill(other, signal.SIGKILL)
+            until(lambda: not Path(f"/proc/{other}").exists())
+            assert (len(runtimes.containers()), status(runtimes).gone, runtimes.settled) == (2, False, False)
+
+            now = 61.0
+            until(lambda: [one.id for one in runtimes.containers()] == [web])
+            assert (status(runtimes).gone, runtimes.settled) == (True, True)
             daemon.socket.unlink()
             until(lambda: not runtimes.status())
-            assert runtimes.containers()
-            now = 61.0
+            assert not [one for one in told if isinstance(one, NetworksTold)]
+            os.kill(process, signal.SIGKILL)
             until(lambda: not runtimes.containers())
-        daemon.start()
+            assert known(runtimes, web).name == "web"  # for a while
+            ends = until(lambda: [one for one in told if not isinstance(one, Listed)][-3:])
+
+    place = str(daemon.socket)
+    assert ends == [ContainerTold(place, over, None, 0), ContainerTold(place, web, None, 0), NetworksTold(place, (), 0)]
 
 
-def test_one_that_hangs_holds_up_nobody(dockerd: Dockerd, tmp_path: Path) -> None:
+def test_what_has_no_process_ended_when_its_daemon_went(tmp_path: Path) -> None:
+    now, told = 0.0, list[Told]()
+    refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"  # it is not looked at: its process is not known
+    answers = {"/events": EVENTS + event("start", NOBODY, {}), "/containers/json": ok(b"[]"), "/containers/": refused}
+    with client(at_docker(tmp_path / "s"), gone=60.0, clock=lambda: now) as runtimes:
+        runtimes.listen(told.append)
+        with answering(tmp_path / "s", answers):
+            known(runtimes, NOBODY)
+        went = time.time_ns()
+        (tmp_path / "s").unlink(missing_ok=True)
+        until(lambda: not runtimes.status())
+        left = time.time_ns()
+        now = 61.0
+        until(lambda: not runtimes.containers())
+
+    last = told[-1]
+    assert isinstance(last, ContainerTold)
+    assert (last.id, last.container, went - 10**9 < last.at < left) == (NOBODY, None, True)
+
+
+def test_who_comes_again_in_time_was_never_gone(dockerd: Dockerd) -> None:
+    now, told = 0.0, list[Told]()
+    run(dockerd, "web")
+    with client(at_docker(dockerd.socket), gone=60.0, clock=lambda: now) as runtimes:
+        runtimes.listen(told.append)
+        until(runtimes.containers)
+        dockerd.kill()
+        until(lambda: "nobody listens" in status(runtimes).failure)
+        now = 59.0
+        dockerd.start()
+        until(lambda: status(runtimes).up, 20)
+        now = 100.0
+        until(lambda: not runtimes._absences)
+        assert all(isinstance(one, Listed) and one.containers for one in told)
+
+
+def test_one_that_hangs_holds_up_nobody(dockerd: Dockerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skytrail.runtimes.docker._CALL_TIMEOUT", 1.0)
     web = run(dockerd, "web")
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "s"))
@@ -216,14 +273,33 @@ def test_one_that_tells_of_too_many_is_not_believed(tmp_path: Path, monkeypatch:
 def test_one_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as nobody:
         nobody.bind(str(tmp_path / "s"))
-    with client(at_docker(tmp_path / "s"), at_cri(tmp_path / "none")) as runtimes:
+    now = 0.0
+    with client(at_docker(tmp_path / "s"), at_cri(tmp_path / "none"), clock=lambda: now) as runtimes:
         until(lambda: status(runtimes).failure)
         assert "Connection refused" in status(runtimes).failure
+        assert not runtimes.settled  # it may be just being restarted
+        now = 61.0
+        assert runtimes.settled
 
 
-def test_one_without_the_api_says_so(tmp_path: Path, netns: str) -> None:
-    with Containerd(tmp_path / "c", netns, cri=False) as daemon, client(at_cri(daemon.socket)) as runtimes:
+def test_nobody_waits_for_one_that_may_not_be_asked(tmp_path: Path) -> None:
+    class Denied(DockerApi):
+        def start(self) -> list[Container]:
+            raise RuntimeAwayError("denied") from PermissionError()
+
+    with listening(tmp_path / "s"), client(at_docker(tmp_path / "s"), connect=lambda one: Denied(Path(one.path))) as runtimes:
+        until(lambda: status(runtimes).failure == "denied")
+        assert runtimes.settled
+
+
+def test_one_without_the_api_says_so(tmp_path: Path) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_insecure_port(f"unix:{tmp_path}/s")
+    server.start()
+    with client(at_cri(tmp_path / "s")) as runtimes:
         until(lambda: "UNIMPLEMENTED" in status(runtimes).failure)
+        assert runtimes.settled
+    server.stop(None)
 
 
 def test_one_that_systemd_would_start_is_left_alone_until_it_is_needed(dockerd: Dockerd, cri: Containerd) -> None:
@@ -294,6 +370,7 @@ def listening(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     found = socket.socket(socket.AF_UNIX)
     found.bind(str(path))
+    found.listen()
     return found
 
 

@@ -8,9 +8,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import grpc
 import pytest
 from lab.containers import IMAGE, Containerd
 from support.netlab import until
@@ -133,6 +135,36 @@ def test_a_container_that_ended_is_told_when(api: CriApi, containerd: Containerd
     assert before < api.stopped()[container] < time.time_ns()
 
 
+def test_what_runs_beside_kubernetes(api: CriApi, containerd: Containerd, archive: Path) -> None:
+    """What ``ctr`` runs, and ``nerdctl``, which is no package: by the labels that it gives."""
+    pod, long = containerd.pod("web-0", str(uuid.uuid4())), uuid.uuid4().hex * 2
+    before = time.time_ns()
+    containerd.beside("default", "box", archive, tier="front")
+    containerd.beside("other", "box", archive)
+    containerd.beside("other", long, archive, **{"nerdctl/name": "shop"})
+    containerd.beside("moby", "of-docker", archive)
+
+    found = {one.id: one for one in api.start()}
+
+    assert set(found) == {pod, "default/box", "other/box", long}
+    tasks = {f"{space}/{one}": pid for space in ("default", "other") for one, pid in containerd.tasks(space).items()}
+    assert [found[one].pid for one in ("default/box", "other/box")] == [tasks["default/box"], tasks["other/box"]]
+    assert (found[long].pid, found[long].name) == (tasks[f"other/{long}"], "shop")
+    box = found["default/box"]
+    assert (box.name, box.image, box.runtime, box.labels["tier"]) == ("box", IMAGE, "containerd", "front")
+    assert before < box.created < time.time_ns()
+
+    containerd.ctr("tasks", "pause", "box", namespace="default")
+    assert {one.id: one.paused for one in api.start()} == {pod: False, "default/box": True, "other/box": False, long: False}
+    containerd.ctr("tasks", "resume", "box", namespace="default")
+    assert {one.id: one for one in api.start()} == found
+    ending = time.time_ns()
+    containerd.end_beside("default", "box")
+    assert {one.id for one in api.start()} == {pod, "other/box", long}
+    assert ending < until(lambda: api.ended("default/box")) < time.time_ns()
+    assert api.ended("other/never") == 0
+
+
 def test_interrupt_ends_a_wait(containerd: Containerd) -> None:
     api = CriApi(containerd.socket, every=3600.0)
     api.start()
@@ -143,12 +175,25 @@ def test_interrupt_ends_a_wait(containerd: Containerd) -> None:
     assert not thread.is_alive()
     with pytest.raises(RuntimeAwayError):
         api.start()
+    api.close()
 
 
-def test_a_containerd_without_its_cri(tmp_path: Path, netns: str) -> None:
-    unknown = pytest.raises(NoSuchApiError, match=r"UNIMPLEMENTED: unknown service runtime\.v1\.RuntimeService")
-    with Containerd(tmp_path / "c", netns, cri=False) as daemon, closing(CriApi(daemon.socket)) as api, unknown:
+def test_a_containerd_without_its_cri(tmp_path: Path, netns: str, archive: Path) -> None:
+    with Containerd(tmp_path / "c", netns, cri=False) as daemon, closing(CriApi(daemon.socket)) as api:
+        assert api.start() == []
+        daemon.beside("default", "box", archive)
+        assert [one.id for one in api.start()] == ["default/box"]
+        assert api.ended("default/none") == 0
+        assert api.runtime == "containerd"
+
+
+def test_one_that_speaks_neither(tmp_path: Path) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_insecure_port(f"unix:{tmp_path}/s")
+    server.start()
+    with closing(CriApi(tmp_path / "s")) as api, pytest.raises(NoSuchApiError, match="UNIMPLEMENTED"):
         api.start()
+    server.stop(None)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

@@ -3,86 +3,15 @@
 from __future__ import annotations
 
 import random
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any
 
-import pytest
+from support.addressgraph import H1, H2, Graph, container, host, interface, k8s, netns
 
 from skytrail.addresses.book import Book, Changes, Entry, Owner
 from skytrail.addresses.packing import pieces, unpack
 from topology.addresses.entries import Entries
-from topology.addresses.follow import AddressFollower, keep_as
+from topology.addresses.follow import keep_as
 from topology.elements import node_id
-from topology.facts import EdgeFact, Fact, NodeFact, Report, Source
-from topology.reconcile import Reconciler
-from topology.store.embedded.store import EmbeddedStore
-
-LATER = 10**9
-H1, H2 = "host/1", "host/2"
-
-
-class Graph:
-    """A store that facts are told to, at times that the test says."""
-
-    def __init__(self, folder: Path) -> None:
-        self.now = 1_000
-        self.store = EmbeddedStore(folder / "graph", clock=lambda: self.now)
-        self.reconciler = Reconciler(self.store, "h", lambda: self.now)
-        self.follower = AddressFollower(self.store, lambda: self.now)
-        self.book = Book()
-
-    def tell(self, *facts: Fact, gone: tuple[Fact, ...] = (), at: int = 0, probe: str = "netlink") -> None:
-        self.now = at or self.now + 1_000
-        self.reconciler.report(Report(Source(probe, "h"), self.now, facts, tuple(one.id for one in gone)))
-
-    def follow(self) -> Entries:
-        self.follower.step()
-        return self.follower._entries
-
-    def named(self, address: str, place: str = "", host: str = "", at: int = LATER) -> Owner | None:
-        """By the book of an agent that follows."""
-        if not self.follower.number:
-            keep_as(self.follower, self.book)
-        self.follower.step()
-        return self.book.find(ip_address(address).packed, place, host, at)
-
-    def close(self) -> None:
-        self.store.close()
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Any:
-    made = Graph(tmp_path)
-    yield made
-    made.close()
-
-
-def host(tid: str, name: str) -> NodeFact:
-    return NodeFact(tid, {"Type": "host", "Name": name})
-
-
-def netns(tid: str, name: str) -> tuple[Fact, ...]:
-    return NodeFact(tid, {"Type": "netns", "Name": name}), EdgeFact(tid.rpartition("/netns")[0], tid, "ownership")
-
-
-def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
-    four = [one for one in addresses if ":" not in one]
-    keys = {"Name": name, "Type": "veth", "IfIndex": 2, "IPV4": four, "IPV6": [one for one in addresses if ":" in one]}
-    return NodeFact(f"{owner}/{name}", keys), EdgeFact(owner, f"{owner}/{name}", "ownership")
-
-
-def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
-    tid = f"{H1}/container/{name}"
-    own: dict[str, Any] = {"ID": f"id-{name}", **({"Pod": pod} if pod else {})}
-    return NodeFact(tid, {"Type": "container", "Name": name, "Manager": "docker", "Container": own}), EdgeFact(
-        place, tid, "ownership"
-    )
-
-
-def k8s(type_: str, name: str, **keys: object) -> NodeFact:
-    own = {"Name": name, "Namespace": "shop", **keys}
-    return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+from topology.facts import Fact, NodeFact
 
 
 def test_an_address_is_its_namespaces_or_its_hosts(graph: Graph) -> None:

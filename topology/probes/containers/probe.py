@@ -167,10 +167,11 @@ class ContainersProbe:
 
     @property
     def failure(self) -> str | None:
-        """Why the graph may not be as the runtimes are; None: it is, or no runtime is here."""
+        """Why the graph may not be as the runtimes are; None: it is, or no runtime is here, or none that runs."""
         if self._report_failure:
             return self._report_failure
-        return next((one.failure for one in self._runtimes.status() if one.failure and one.path in self._seen), None)
+        away = (one for one in self._runtimes.status() if one.failure and one.path in self._seen and not one.gone)
+        return next((one.failure for one in away), None)
 
     @property
     def active(self) -> bool:

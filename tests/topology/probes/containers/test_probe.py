@@ -315,20 +315,3 @@ def test_tell_all_tells_all(lab: Lab) -> None:
 
     lab.probe.tell_all()
     until(lambda: lab.there() == {node("a"), owned("a"), node_id(SPACE)})
-
-
-@pytest.mark.parametrize(
-    ("allowed", "denied", "kept"),
-    [
-        (["*"], [], {"tier", "DB.Password", "a/b@c"}),
-        (["*"], ["*password*"], {"tier", "a/b@c"}),
-        (["t*", "a/*"], [], {"tier", "a/b@c"}),
-        ([], [], set()),
-        (["*"], ["*"], set()),
-        (["tie?"], ["ti"], {"tier"}),
-    ],
-)
-def test_labels_are_chosen_by_patterns(allowed: list[str], denied: list[str], kept: set[str]) -> None:
-    labels = {"tier": "front", "DB.Password": "x", "a/b@c": "1"}
-
-    assert LabelFilter(allowed, denied).chosen(labels) == {key: labels[key] for key in kept}

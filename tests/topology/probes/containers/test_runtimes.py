@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.containers import IMAGE, Containerd, Dockerd, Podman
+from lab.containers import IMAGE, Containerd, Dockerd, Podman, UsersPodman
 from support.netlab import Net, until
 from support.runtimelab import RuntimeLab
 
@@ -188,7 +191,8 @@ def test_containers_may_share_a_namespace_or_have_the_hosts(daemon: Daemon, star
 
 def test_what_changes_all_the_time_makes_no_revision(daemon: Daemon, start_lab: StartLab) -> None:
     lab = start_lab(daemon)
-    check = ["--health-cmd", "/bin/true", "--health-interval", "1s"]
+    interval = "1s" if isinstance(daemon, Podman) else "0.2s"
+    check = ["--health-cmd", "/bin/true", "--health-interval", interval]
     identity = daemon.run("run", "-d", "--name", "sound", "--network", "none", *check, IMAGE)
 
     def healthy() -> bool:
@@ -222,6 +226,32 @@ def test_a_pod_of_podmans_is_named(podman: Podman, start_lab: StartLab, api: boo
     assert infra[0]["Pod"] == {"Name": "group"}
     podman.run("pod", "rm", "-f", "-t", "0", "group")
     until(lambda: not lab.graph().of_type("container"))
+
+
+def test_podmans_of_several_users(net: Net, tmp_path: Path, netns: str, archive: Path) -> None:
+    base = 10_000_000 + os.getpid()  # nobody's
+    with ExitStack() as users:
+        podmans = [users.enter_context(UsersPodman(netns, 10 * base + number)) for number in (1, 2)]
+        lab = RuntimeLab(net, tmp_path, Path(f"/run/user/{base}[12]/podman/podman.sock"))
+        users.callback(lab.close)
+        for podman in podmans:
+            podman.load(archive)
+        # a sysfs of one's own only has who sees all of the host's, which these namespaces may not
+        options = ["--name", "web", "--network", "none", "-v", "/sys:/sys"]
+        identities = {podman.run("run", "-d", *options, IMAGE): podman for podman in podmans}
+
+        def told() -> bool:
+            assert len(lab.graph().of_type("container")) == len(identities)
+            for identity, podman in identities.items():
+                pid = podman.inspect(identity)["State"]["Pid"]
+                assert lab.keys(identity)["Container"]["InitProcessPID"] == pid
+                assert lab.owner(identity)["Inode"] == namespace(pid)
+                assert lab.owner(identity)["Containers"] == ["web"]
+            return True
+
+        until(told, 30)
+        remove(podmans[0], "web")
+        until(lambda: [keys["Container"]["ID"] for keys in lab.graph().of_type("container").values()] == [*identities][1:])
 
 
 @pytest.mark.parametrize("daemon_and_lab", ["docker", "podman", "podman without API"], indirect=True)
@@ -259,3 +289,38 @@ def test_a_pod_of_containerds_and_its_container(containerd: Containerd, start_la
     until(told, 30)
     containerd.remove(pod)
     until(lambda: not lab.graph().of_type("container"), 30)
+
+
+def test_what_runs_beside_kubernetes_is_in_its_namespace(containerd: Containerd, start_lab: StartLab, archive: Path) -> None:
+    lab = start_lab(containerd)
+    containerd.beside("default", "box", archive, tier="front")
+    pid = containerd.tasks("default")["box"]
+
+    def told() -> bool:
+        keys = lab.keys("default/box")
+        assert (keys["Name"], keys["Manager"], keys["Container"]["InitProcessPID"]) == ("box", "containerd", pid)
+        assert keys["Container"]["Labels"]["tier"] == "front"
+        assert lab.owner("default/box")["Inode"] == namespace(pid)
+        return True
+
+    until(told, 30)
+    containerd.end_beside("default", "box")
+    until(lambda: not lab.graph().of_type("container"), 30)
+
+
+def test_who_starts_one_again_counts(docker: Dockerd, start_lab: StartLab) -> None:
+    lab = start_lab(docker)
+    identity = docker.run("run", "-d", "--name", "again", "--network", "none", "--restart", "always", IMAGE)
+    first = until(lambda: lab.keys(identity))["Container"]
+    assert first["RestartCount"] == 0
+
+    os.kill(first["InitProcessPID"], signal.SIGKILL)
+
+    def again() -> bool:
+        said, keys = docker.inspect(identity), lab.keys(identity)["Container"]
+        assert said["RestartCount"] == keys["RestartCount"] == 1
+        assert said["State"]["Pid"] == keys["InitProcessPID"] != first["InitProcessPID"]
+        return True
+
+    until(again)
+    docker.clear()
