@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 MARKS: Mapping[str, str] = {
-    "laboratory": "which one the page needs from here on: two-hosts, fabric, none",
+    "laboratory": "which one the page needs from here on: two-hosts, fabric, up (this host alone), none",
     "on": "the host of the laboratory where the block runs",
     "first": "a command that runs before the block",
     "status": "exit status that commands of the block may have, beside 0",

@@ -27,6 +27,20 @@ _PROGRAMS: Mapping[str, str] = {
 }
 """Programs that shells find before the machine's own."""
 
+_LABS = ("two-hosts", "fabric")
+_BEGIN: Mapping[str, str] = {
+    "none": "true",
+    "up": """
+        setsid skytrail up > up.log 2>&1 & echo $! > up.pid
+        until curl -s http://127.0.0.1:8081/readyz && curl -s http://127.0.0.1:8082/readyz; do sleep 0.2; done""",
+    **{name: f"skytrail lab up {name}" for name in _LABS},
+}
+_END: Mapping[str, str] = {
+    "none": "true",
+    "up": "kill $(cat up.pid); until ! kill -0 $(cat up.pid) 2> /dev/null; do sleep 0.1; done",
+    **dict.fromkeys(_LABS, "skytrail lab down"),
+}
+
 
 class Shell:
     """A shell that is told commands one by one and remembers what they set."""
@@ -82,13 +96,14 @@ class Machine:
             "COLUMNS": "160",
             "HOME": str(folder),
             "NO_COLOR": "1",
+            "SKYTRAIL_STATE_DIR": str(folder / "state"),
         }
 
     @contextmanager
     def shell(self, host: str | None = None) -> Iterator[Shell]:
         """A shell on it, or on a host of its laboratory."""
-        there = ["skytrail", "lab", "exec", host] if host else []
-        made = Shell([*self._enter, *there, "bash", "--norc"], self._environment, self.folder)
+        there = [str(self.folder / "programs" / "skytrail"), "lab", "exec", host] if host else []
+        made = Shell([*self._enter, *there, "bash", "--norc", "-o", "pipefail"], self._environment, self.folder)
         try:
             yield made
         finally:
@@ -99,8 +114,8 @@ class Machine:
         if laboratory == self.laboratory:
             return
         with self.shell() as shell:
-            for command in ("lab down", *([] if laboratory == "none" else [f"lab up {laboratory}"])):
-                status, said = shell.run(f"skytrail {command}", 200)
+            for command in (_END[self.laboratory], _BEGIN[laboratory]):
+                status, said = shell.run(command, 200)
                 assert status == 0, said
         self.laboratory = laboratory
 
