@@ -30,6 +30,7 @@ _READS = re.compile(
     r"(sudo )?skytrail (lab exec \w+ )?((skytrail )?(flows|sockets|trace|path|topology|diff|query|probe|lab status)\b|curl -s http://127)|ask "
 )
 """Commands that may be asked again: they change nothing."""
+_SERVES = re.compile(r"skytrail (up|agent|hub)\b")
 _BESIDE = (
     "SKYTRAIL_AGENT_LISTEN=127.0.0.1:0 SKYTRAIL_HUB_LISTEN=127.0.0.1:0 SKYTRAIL_HUB_WIRE=127.0.0.1:0 SKYTRAIL_STATE_DIR=$(mktemp -d)"
 )
@@ -65,7 +66,8 @@ def allowed(block: Block) -> set[int]:
 def typed(block: Block, shell: Shell, command: str, expected: str | None) -> None:
     """Type a command; what only looks is asked again until it sees what is shown."""
     if _LASTING.match(command):
-        status, said = shell.run(f"{_BESIDE} timeout --signal=INT 5 {command}")
+        beside = _BESIDE if _SERVES.match(command) else ""
+        status, said = shell.run(f"{beside} timeout --signal=INT 4 {command}")
         assert status in _INTERRUPTED, f"{block.place}: {command}: exit status {status}\n{said}"
         return
     deadline = time.monotonic() + _PATIENCE
@@ -120,10 +122,10 @@ def queries(block: Block, shell: Shell) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
         status, said = shell.run(f"printf '%s\\n' {' '.join(map(shlex.quote, asked))} | skytrail query --script -")
-        answers = [line for line in said.splitlines() if line.startswith(("[", "{"))]
+        answers = [line for line in said.splitlines() if not line.startswith("skytrail: ")]
         assert status == 0, f"{block.place}: {said}"
         assert len(answers) == len(asked), said
-        nothing = [query for query, answer in zip(asked, answers, strict=True) if json.loads(answer) in ([], [0], [{}])]
+        nothing = [query for query, answer in zip(asked, answers, strict=True) if json.loads(answer) in (None, [], [0], [{}])]
         if not nothing or "finds nothing" in block.marks or time.monotonic() > deadline:
             break
         time.sleep(0.5)

@@ -92,7 +92,7 @@ _MASKS = (
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?"), "<time>"),
     (re.compile(r"(?<=[:\]])(3[2-9]|[45]\d|6[0-5])\d{3}\b"), "<port>"),
     (re.compile(r"\[\d+\]"), "[<pid>]"),
-    (re.compile(r"\+?\b\d+(\.\d+)? (ns|µs|ms|s)\b"), "<duration>"),
+    (re.compile(r"\+?\b\d+(\.\d+)? ?(ns|µs|ms|s)\b"), "<duration>"),
     (re.compile(r"(?<![\w.:/-])\d+(\.\d+)?(?![\w.:/-]*\d)(?![\w/])"), "<n>"),
     (re.compile(r"─+"), "─"),
     (re.compile(r"\s+"), " "),
