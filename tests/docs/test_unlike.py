@@ -19,6 +19,7 @@ from support.docpages import unlike
         ("FDB entry 0a:ea:ae:93:50:cf", "FDB entry 9e:c2:34:50:dc:18"),
         ("a\n…\nz", "a\nb\nc\nz"),
         ("a … z", "a b c z"),
+        ("a … z", "a z"),
         ("a\n…", "a"),
     ],
 )

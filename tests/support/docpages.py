@@ -119,7 +119,7 @@ def unlike(shown: str, seen: str) -> str | None:
         if line == _ANY:
             free = True
             continue
-        pattern = re.compile(".*".join(map(re.escape, line.split(_ANY))))
+        pattern = re.compile(".*".join(re.escape(piece.strip()) for piece in line.split(_ANY)))
         if not free:
             if at >= len(found) or not pattern.fullmatch(found[at]):
                 return wanted[number]
