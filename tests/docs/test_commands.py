@@ -30,12 +30,8 @@ _ASKS = r"(skytrail )?(flows|sockets|trace|path|topology|diff|query|probe|lab st
 _READS = re.compile(rf"(sudo )?skytrail (lab exec \w+ )?({_ASKS})|ask ")
 """Commands that may be asked again: they change nothing."""
 _SERVES = re.compile(r"skytrail (up|agent|hub)\b")
-_BESIDE = " ".join(
-    [
-        "SKYTRAIL_STATE_DIR=$(mktemp -d)",
-        *(f"SKYTRAIL_{name}=127.0.0.1:0" for name in ("AGENT_LISTEN", "HUB_LISTEN", "HUB_WIRE")),
-    ]
-)
+_OWN = ("AGENT_LISTEN=127.0.0.1:0", "HUB_LISTEN=127.0.0.1:0", "HUB_WIRE=127.0.0.1:0", "STATE_DIR=$(mktemp -d)")
+_BESIDE = " ".join(f"SKYTRAIL_{one}" for one in _OWN)
 """So that it runs beside another one."""
 _INTERRUPTED = {0, 124, 130, 143}
 
