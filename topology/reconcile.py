@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ _LOOK = 0.5  # seconds between two looks at what others changed
 _TRIES = 10
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
+_MAX_ENDS = 10_000  # ends that are remembered: 2 MB
 
 
 @dataclass(slots=True)
@@ -113,8 +115,10 @@ class Reconciler:
         self._edges_of: dict[str, set[str]] = {}  # node → edges that begin or end there, waiting ones too
         self._there: dict[str, State] = {}  # what the store has
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
-        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
+        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change that is not from here
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
+        self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended: when, the latest last
+        self._ends_forgotten = 0  # the latest time of those that are not among these any more
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
         self._owed: dict[tuple[str, str], list[str]] = {}  # source → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
@@ -476,7 +480,8 @@ class Reconciler:
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
-        gone = {id_ for id_ in (said if report.whole else set(report.gone)) - now if self._may_end(id_, source)}
+        not_told = {id_ for id_ in said if not self._stays(id_, report)} if report.whole else set()
+        gone = {id_ for id_ in (not_told | set(report.gone)) - now if self._may_end(id_, source)}
         for id_ in gone & said:
             self._take_back(source, id_)
         if ours := self._ours.get(_key_of(source)):
@@ -517,6 +522,10 @@ class Reconciler:
     def _may_end(self, id_: str, source: Source) -> bool:
         """Whether what a source does not tell of is not there: it may be another host's of the same name."""
         return not source.tid or self._is_of(id_, source.tid) or not self._tids(id_)
+
+    def _stays(self, id_: str, report: Report) -> bool:
+        """Whether a whole report says nothing of an element, though it does not tell of it."""
+        return bool(report.unknown) and id_ in self._edges and report.spares(self._tids(id_))
 
     def _tids(self, id_: str) -> list[str]:
         """Of a node, or of the nodes that are known of an edge."""
@@ -593,10 +602,10 @@ class Reconciler:
     def _write(self, report: Report, changes: list[tuple[str, State | None]], note: Note | None) -> None:
         source = report.source
         key = source.probe, source.host
-        at = max(report.observed, self._latest.get(key, 0) + 1)
-        timed = self._timed(at, changes)
+        first = max(self._latest.get(key, 0), self._ends_forgotten) + 1
+        at = max(report.observed, first)
+        timed = self._timed(at, max(at - max(report.late, 0), first), changes)
         self._apply(source, timed, note)
-        self._latest[key] = at
         with self._looking:
             for change in timed:
                 if change.state is None:
@@ -612,22 +621,34 @@ class Reconciler:
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
         writer.number += 1
 
-    def _timed(self, at: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
-        """When each change was: at that time, unless what others said of an element, or of an edge's nodes, is later.
+    def _timed(self, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
+        """When each change was: when it began, unless what is known of the element, or of an edge's nodes, is later.
 
-        That moves this change alone: what the source says of other elements, and reports from now on, has its own time.
+        Where something of the element was known after that beginning, the change is when it was seen.
+        That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
         ended: dict[str, int] = {}  # when the last edge ended that a node had
         for id_, state in changes:
             ends = (state.parent, state.child) if state else ()
             nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
-            when = max(at, self._since.get(id_, 0) + 1, ended.get(id_, 0), *nodes)
+            before = self._since.get(id_, 0)
+            gone_before = 0 if before else self._ends.get(id_, 0)
+            when = max(began if before < began else at, before + 1, gone_before, ended.get(id_, 0), *nodes)
             found[id_] = Change(id_, when, state)
-            if state is None and (gone := self._there[id_]).kind is Kind.EDGE:
-                for end in (gone.parent, gone.child):
-                    ended[end] = max(ended.get(end, 0), when)
+            if state is None:
+                self._note_end(id_, when)
+                if (gone := self._there[id_]).kind is Kind.EDGE:
+                    for end in (gone.parent, gone.child):
+                        ended[end] = max(ended.get(end, 0), when)
         return tuple(found.values())
+
+    def _note_end(self, id_: str, at: int) -> None:
+        """If it comes again, then not before that."""
+        self._ends.pop(id_, None)
+        self._ends[id_] = at
+        if len(self._ends) > _MAX_ENDS:
+            self._ends_forgotten = max(self._ends_forgotten, self._ends.popitem(last=False)[1])
 
     def _writer(self, name: str, holder: str) -> _Writer:
         """The lease for a source, taken or kept."""

@@ -28,7 +28,10 @@ KEY = "Owner"
 _LOOK = 5.0  # seconds between two looks at which namespaces there are
 _SEEN_BYTES = struct.Struct("<iQB16s")
 _SEEN_AS = np.dtype([("point", "<i4"), ("tunnel", "<u8"), ("family", "u1"), ("address", "u1", 16)])
-_ATTRIBUTES = {"kind": "kind", "name": "name", "namespace": "space", "host": "host", "iface_id": "iface_id", "vm": "vm"}
+_ATTRIBUTES = {
+    "kind": "kind", "name": "name", "namespace": "space", "cluster": "cluster", "host": "host", "iface_id": "iface_id",
+    "vm": "vm",
+}  # fmt: skip
 """Of a span, behind ``skytrail.source.owner.``: fields of owners."""
 
 Names = tuple[NDArray[np.uint32], list[Owner]]

@@ -1,15 +1,16 @@
 """Who had an address at a moment, as seen from a place. Pure; for any thread.
 
 An address alone proves little: many hosts have the same. Whose it is, is told by the nearest who has it: in the network
-namespace where it is seen, else on that host, else anywhere; where several are as near, nobody is named. Within a tunnel an
-address is of whoever has it in that tunnel's network, else of one who is in none. Times are µs since the epoch.
+namespace where it is seen, else on that host, else anywhere; where several are as near, by the one that is of that host's own
+cluster, else nobody is named. Within a tunnel an address is of whoever has it in that tunnel's network, else of one who is in
+none. Times are µs since the epoch.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -54,6 +55,7 @@ class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
         host: name of the host that it is on; empty: on none, or not known.
         iface_id: of a switch's port: whose it is to who made it (``external_ids:iface-id``), as Neutron's port.
         vm: the machine behind it.
+        cluster: of what Kubernetes tells of: the name of the cluster.
     """
 
     kind: str
@@ -62,13 +64,17 @@ class Owner(msgspec.Struct, frozen=True, gc=False, array_like=True):
     host: str = ""
     iface_id: str = ""
     vm: str = ""
+    cluster: str = ""
 
     def shown(self) -> dict[str, str]:
         """As in a flow's JSON."""
         return {key: value for key, field in SHOWN.items() if (value := getattr(self, field))}
 
 
-SHOWN = {"Kind": "kind", "Name": "name", "Namespace": "space", "Host": "host", "IfaceID": "iface_id", "VM": "vm"}
+SHOWN = {
+    "Kind": "kind", "Name": "name", "Namespace": "space", "Cluster": "cluster", "Host": "host", "IfaceID": "iface_id",
+    "VM": "vm",
+}  # fmt: skip
 """Keys of a flow's JSON, and fields of owners."""
 
 Key: TypeAlias = "tuple[bytes, str, str, Owner, tuple[int, ...]]"
@@ -144,10 +150,12 @@ class Draft:
         self._ahead = ahead
         self.held: dict[bytes, tuple[Held, ...]] = {}
         self.same: dict[Owner, Owner] = {}
+        self.clusters: dict[str, set[str]] = {}
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Collection[Entry]) -> None:
         """Take in more."""
         _put(self.held, entries, self._ahead, self.same)
+        _learn(self.clusters, entries)
 
 
 def _put(into: dict[bytes, tuple[Held, ...]], entries: Iterable[Entry], ahead: int, same: dict[Owner, Owner]) -> None:
@@ -166,6 +174,13 @@ def _put(into: dict[bytes, tuple[Held, ...]], entries: Iterable[Entry], ahead: i
         into[entry.address] = (*held, kept)
 
 
+def _learn(clusters: dict[str, set[str]], entries: Iterable[Entry | Held]) -> None:
+    """Of which clusters a host is, its node there tells, and pods on it."""
+    for entry in entries:
+        if entry.host and entry.owner.cluster:
+            clusters.setdefault(entry.host, set()).add(entry.owner.cluster)
+
+
 class Book:
     """Who has which address, and had it within the last quarter of an hour.
 
@@ -181,6 +196,7 @@ class Book:
         self._held: dict[bytes, tuple[Held, ...]] = {}
         self._ended: set[bytes] = set()  # addresses of which something that is over is kept
         self._same: dict[Owner, Owner] = {}
+        self._clusters: dict[str, set[str]] = {}  # names, by hosts' TIDs
         self._lock = threading.Lock()
         self._swept = 0
         self.version = 0
@@ -212,6 +228,7 @@ class Book:
             for entry in changes.gone:
                 self._end(entry, entry.since - ahead)
             _put(self._held, changes.put, ahead, self._same)
+            _learn(self._clusters, changes.put)
             self._sweep(now)
             self.version += 1
 
@@ -227,7 +244,7 @@ class Book:
                 there[address] = (*left, *fresh)
                 if left:
                     self._ended.add(address)
-            self._held, self._same = there, draft.same
+            self._held, self._same, self._clusters = there, draft.same, draft.clusters
             self._sweep(now)
             self.version += 1
 
@@ -246,6 +263,10 @@ class Book:
         if self._keeps or 0 <= now - self._swept < _KEPT // 15:  # less than 0: a clock was set back
             return
         self._swept = now
+        if self._ended and self._clusters:
+            clusters: dict[str, set[str]] = {}
+            _learn(clusters, (one for held in self._held.values() for one in held if one.until == FOREVER))
+            self._clusters = clusters
         if len(self._same) > 2 * len(self._held):
             self._same.clear()
         for address in list(self._ended):
@@ -270,10 +291,11 @@ class Book:
         held = self._held.get(address)
         if held is None:
             return None
+        ours = self._clusters.get(host, ())
         if network:
             within = _at([one for one in held if network in one.networks], at)
-            return _nearest(within or _at([one for one in held if not one.networks], at), place, host)
-        return _nearest(_at(held, at), place, host)
+            return _nearest(within or _at([one for one in held if not one.networks], at), place, host, ours)
+        return _nearest(_at(held, at), place, host, ours)
 
     def owners(self) -> Iterator[tuple[bytes, set[Owner]]]:
         """Each address, and who has or had it."""
@@ -302,7 +324,7 @@ def _made_for(one: Held, held: Sequence[Held], began: int) -> list[Held]:
     return [better for next_ in later for better in _made_for(next_, held, began)] or [one]
 
 
-def _nearest(there: list[Held], place: str, host: str) -> Owner | None:
+def _nearest(there: list[Held], place: str, host: str, ours: Collection[str]) -> Owner | None:
     if len(there) == 1:
         return there[0].owner
     for near in (
@@ -311,12 +333,14 @@ def _nearest(there: list[Held], place: str, host: str) -> Owner | None:
         [one.owner for one in there],
     ):
         if near:
-            return _only(near)
+            return _only(near, ours)
     return None
 
 
-def _only(owners: list[Owner]) -> Owner | None:
-    """The one that tells the most; None: there are several."""
+def _only(owners: list[Owner], ours: Collection[str]) -> Owner | None:
+    """The one that tells the most; of several the one that is of our clusters; None: there are several."""
     best = min(_RANK.get(one.kind, len(_RANK)) for one in owners)
     found = {one for one in owners if _RANK.get(one.kind, len(_RANK)) == best}
+    if len(found) > 1:
+        found = {one for one in found if one.cluster in ours}
     return found.pop() if len(found) == 1 else None

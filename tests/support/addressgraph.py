@@ -60,17 +60,18 @@ def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
     return NodeFact(f"{owner}/{name}", keys), EdgeFact(owner, f"{owner}/{name}", "ownership")
 
 
-def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
+def container(place: str, name: str, mode: str = "", **pod: str) -> tuple[Fact, ...]:
     tid = f"{H1}/container/{name}"
-    own: dict[str, Any] = {"ID": f"id-{name}", **({"Pod": pod} if pod else {})}
+    own: dict[str, Any] = {"ID": f"id-{name}", "NetworkMode": mode, **({"Pod": pod} if pod else {})}
     return NodeFact(tid, {"Type": "container", "Name": name, "Manager": "docker", "Container": own}), EdgeFact(
         place, tid, "ownership"
     )
 
 
-def k8s(type_: str, name: str, **keys: object) -> NodeFact:
+def k8s(type_: str, name: str, *, cluster: str = "", **keys: object) -> NodeFact:
     own = {"Name": name, "Namespace": "shop", **keys}
-    return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+    where = {"ClusterName": cluster} if cluster else {}
+    return NodeFact(f"cluster/{cluster}/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own, **where})
 
 
 def link(owner: str, name: str, *, type_: str = "veth", **keys: Any) -> tuple[Fact, ...]:

@@ -37,6 +37,19 @@ def test_a_container_is_named_and_a_pod_before_it(graph: Graph) -> None:
     assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
 
 
+def test_who_joined_anothers_namespace_is_not_named_as_long_as_that_is_there(graph: Graph) -> None:
+    place, web = f"{H1}/netns/a", Owner("container", "web", host="h")
+    graph.tell(host(H1, "one"), *netns(place, "a"), *interface(place, "eth0", "10.0.0.2/24"))
+    graph.tell(*container(place, "web", mode="bridge"), probe="containers")
+    graph.tell(*container(place, "side", mode="container:id-web"), probe="containers")
+    graph.tell(*container(place, "more", mode="container:id-web"), probe="containers")
+    assert graph.named("10.0.0.2") == web
+    graph.tell(gone=(container(place, "web")[0],), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("netns", "a", host="h")
+    graph.tell(gone=(container(place, "more")[0],), probe="containers")
+    assert graph.named("10.0.0.2") == Owner("container", "side", host="h")
+
+
 def test_a_pod_of_which_cluster_and_runtime_tell_is_one_whatever_its_node_is_called(graph: Graph) -> None:
     place = f"{H1}/netns/a"
     graph.tell(host(H1, "one"), *netns(place, "a"), *interface(place, "eth0", "10.1.0.5/24"))
@@ -72,6 +85,21 @@ def test_a_pod_is_joined_to_the_namespace_on_its_node_and_to_no_other(graph: Gra
     assert graph.named("10.1.0.5", f"{H1}/netns/cni", H1) == graph.named("10.1.0.5", H1, H1) == pod
     assert graph.named("10.1.0.5", f"{H2}/netns/lab", H2) == Owner("netns", "lab", host="h")
     assert graph.named("10.1.0.5", "host/3", "host/3") == pod  # seen from elsewhere a pod is known, and a namespace is not
+
+
+def test_what_two_clusters_call_the_same_at_one_address_are_two(graph: Graph) -> None:
+    for number, tid in enumerate((H1, H2, "host/3")):
+        graph.tell(host(tid, f"n{number}"))
+    for cluster, node in (("prod", "n0"), ("test", "n1")):
+        graph.tell(k8s("node", node, cluster=cluster, Hostname=node, InternalIP=f"192.0.2.{node[1]}"))
+        graph.tell(k8s("service", "dns", cluster=cluster, ClusterIP="10.43.0.10"))
+        graph.tell(k8s("pod", "web-0", cluster=cluster, IP="10.42.0.5", Node=f"{node}-b", Status="Running"))
+    prod, test = (Owner("service", "dns", "shop", cluster=one) for one in ("prod", "test"))
+    assert [graph.named("10.43.0.10", host=one) for one in (H1, H2, "host/3")] == [prod, test, None]
+    assert [(one := graph.named("10.42.0.5", host=tid)) and one.cluster for tid in (H1, H2)] == ["prod", "test"]
+    graph.tell(gone=(k8s("service", "dns", cluster="test"),))
+    assert [graph.named("10.43.0.10", host=one) for one in (H1, H2, "host/3")] == [prod] * 3
+    assert prod.shown() == {"Kind": "service", "Name": "dns", "Namespace": "shop", "Cluster": "prod"}
 
 
 def test_of_hosts_with_the_same_address_the_nearest_is_named(graph: Graph) -> None:

@@ -69,6 +69,11 @@ def test_a_namespace_that_is_learnt_of_late_is_the_containers_from_its_beginning
     assert times == {began}
     assert [one.parent for one in reports[-1].facts if isinstance(one, EdgeFact)] == [SPACE]
 
+    runtimes.tell(ContainerTold(SOCKET, "short", Container("short", "short", "i", "docker", pid=int(PID)), 16 * SECOND * 1000))
+    space.unlink()  # it has ended before anybody looks
+    probe._once()
+    assert [one.parent for one in reports[-1].facts if isinstance(one, EdgeFact)] == [SPACE]
+
     now[0], kernel.namespaces = 20 * SECOND, {key: f"{SPACE}/named"}  # it has another identity from now on
     probe._once()
     assert reports[-1].observed == now[0]
