@@ -110,7 +110,7 @@ kernels: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-# docs/settings.md and docs/metrics.md say what the code declares.
+# Pages of docs/ that say what the code declares.
 docs: $(VENV)/.installed-dev
 	$(BIN)/skytrail config --reference > docs/settings.md
 	$(BIN)/python -m skytrail.cli.reference > docs/metrics.md
@@ -118,3 +118,4 @@ docs: $(VENV)/.installed-dev
 # grafana/dashboards/json and grafana/provisioning/alerting are as grafana/dashboards and deploy/prometheus say.
 dashboards: $(VENV)/.installed-dev
 	$(BIN)/python -m grafana.dashboards
+	$(BIN)/python -m skytrail.cli.pages docs
