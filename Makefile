@@ -9,7 +9,7 @@ PLUGIN := grafana/datasource
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana dashboards format clean
+.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana dashboards wheel deploy format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -88,6 +88,14 @@ grafana: $(PLUGIN)/node_modules/.installed
 $(PLUGIN)/node_modules/.installed: $(PLUGIN)/package-lock.json
 	cd $(PLUGIN) && ../../$(LAB)/node.sh npm ci --no-progress --loglevel=error
 	touch $@
+# One for every machine: BPF objects are the same for all processors of this byte order.
+wheel: $(STAMP)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# Images, a bare root, Ansible: minutes, and downloads.
+deploy: $(VENV)/.installed-dev
+	$(LAB)/packages.sh deploy
+	DEPLOY_LONG=1 CI=true $(BIN)/pytest --timeout 1500 tests/deploy
 
 bench: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test

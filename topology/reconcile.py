@@ -29,6 +29,7 @@ from typing import Any
 
 import structlog
 
+from skytrail.tid import is_host_tid
 from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.held import Held
@@ -394,6 +395,34 @@ class Reconciler:
             if key[0] == probe and (id_ in ours.said or id_ in ours.unsaid):
                 return key
         return None
+
+    def hosts(self) -> dict[str, str]:
+        """Names of the hosts that are there now, by TID."""
+        with self._looking:
+            nodes = [self._nodes.get(id_) for id_, state in self._there.items() if is_host_tid(state.tid)]
+            return {node.tid: node.host for node in nodes if node is not None}
+
+    def end_host(self, tid: str) -> int:
+        """End all that is said of a host and of what is on it, as if its probes told that nothing is there.
+
+        Returns how many changes that made.
+
+        Raises:
+            StaleWriterError: another one writes for a source of its.
+            StoreError: the store cannot take it.
+        """
+        with self._lock:
+            if self._waiting is not None:
+                raise AwayError("the store is away")
+            with self._looking:
+                there = {id_ for id_ in self._there if self._is_of(id_, tid)}
+                host = self._nodes[node_id(tid)].host if node_id(tid) in self._nodes else ""
+                probes = {probe for (probe, _), said in self._said.items() if said & there}
+            sources = [Source(probe, host, tid=tid) for probe in sorted(probes, key=lambda probe: probe == "host")]
+            if self._store.shared:
+                for source in sources:  # all or none
+                    self._speak_for(source)
+            return sum(self._take_in(Report(source, self._clock(), whole=True)) for source in sources)
 
     def changes_seen(self) -> int:
         """How often the graph changed so far: by us, and by others as far as we know."""

@@ -21,6 +21,8 @@ from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
+    from flask import Blueprint
+
     from gremlin_api.http.subscriber import SubscriberSocket
     from skytrail.addresses.book import Book
     from skytrail.cli.clusters import Clusters
@@ -111,6 +113,7 @@ class HubProcess:
         self.probes: HostProbes | None = None
         self.clusters: Clusters
         self.receiver: Receiver | None = None
+        self._look_whom_to_expect: Callable[[], None] = lambda: None
         self._security: HubSecurity | None = None
         self._certificates = Certificates()
         self.subscribers: SubscriberSocket
@@ -215,8 +218,9 @@ class HubProcess:
         elsewhere = Elsewhere(self.store, ours, self.receiver.session, self.receiver.connected, clock, peers.are)
         self._closers.callback(elsewhere.stop)
         elsewhere.start()
-        expected = Expected(self.store, clock)
+        expected = Expected(self.store, clock, self.receiver.let_go)
         self.receiver.asker.expected = expected.hosts
+        self._look_whom_to_expect = expected.look
         self._closers.callback(expected.stop)
         expected.start()
 
@@ -287,12 +291,19 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
+        blueprints.append(self._hosts_routes())
         app = create_app("hub", self._status, self._waiting, blueprints, self._notes)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _hosts_routes(self) -> Blueprint:
+        from topology.hostroutes import hosts_blueprint  # noqa: PLC0415
+        from topology.remote.forgetting import Forgetting  # noqa: PLC0415
+
+        return hosts_blueprint(Forgetting(self.reconciler, self.receiver, self._look_whom_to_expect))
 
     def _notes(self) -> dict[str, str]:
         return {**(self.probes.notes() if self.probes else {}), **self.clusters.words()}
