@@ -36,7 +36,7 @@ test: $(VENV)/.installed-dev
 
 # What asks the kernel about all of its host sees what other tests make there. So there are: the tests of whole agents, and those
 # that ask it for the IDs of processes, on this host; the other ones that ask it, in namespaces apart; and what does not ask it.
-HOST_TESTS := tests/integration tests/exporters/sockets tests/exporters/bpf/test_sockets.py tests/exporters/flows/test_table.py
+HOST_TESTS := tests/integration tests/exporters/sockets tests/exporters/bpf/test_sockets.py tests/exporters/flows/test_table.py tests/deploy
 GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings \
 	tests/skytrail/asking tests/skytrail/wire tests/exporters/outputs tests/topology/snapshot \
 	$(addprefix tests/topology/probes/kubernetes/,test_churn.py test_hostile.py test_probe.py) tests/topology/test_rules.py tests/topology/test_held.py \

@@ -31,7 +31,7 @@ from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
 from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
-from topology.remote.marks import NOTHING, Mark, marks, note_of
+from topology.remote.marks import FORGOTTEN, Mark, marks, note_of
 from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
 from topology.store.interface import Note, Store, StoreError
@@ -218,7 +218,7 @@ class Receiver:
             raise ConnectedError(agent.host)
         changes = end()
         if tid in marks(self._store):
-            note = note_of(tid, NOTHING)
+            note = note_of(tid, FORGOTTEN)
             self._store.put_resource(note.kind, note.id, note.body)
         return changes
 
@@ -226,7 +226,7 @@ class Receiver:
         """Know those no more that another hub has forgotten, by what the store has of all."""
         with self._lock:
             for tid, agent in list(self._agents.items()):
-                if not agent.connected and agent.noted and known.get(tid) == NOTHING:
+                if not agent.connected and agent.noted and known.get(tid) == FORGOTTEN:
                     del self._agents[tid]
 
     def _run(self) -> None:
