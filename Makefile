@@ -120,10 +120,8 @@ clean:
 
 # Pages of docs/ that say what the code declares.
 docs: $(VENV)/.installed-dev
-	$(BIN)/skytrail config --reference > docs/settings.md
-	$(BIN)/python -m skytrail.cli.reference > docs/metrics.md
+	$(BIN)/python -m skytrail.cli.pages docs
 
 # grafana/dashboards/json and grafana/provisioning/alerting are as grafana/dashboards and deploy/prometheus say.
 dashboards: $(VENV)/.installed-dev
 	$(BIN)/python -m grafana.dashboards
-	$(BIN)/python -m skytrail.cli.pages docs
