@@ -165,6 +165,7 @@ class HubProcess:
         self.duty = Duty(self.store, who)
         self.reconciler = Reconciler(self.store, who, clock)
         self._closers.callback(self.reconciler.close)
+        self._start_addresses()
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
             self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings, self._runtimes)
@@ -174,7 +175,7 @@ class HubProcess:
             self._start_wire()
         self._start_clusters()
         self._start_linkers()
-        self._start_addresses()
+        self._name_owners()
         self._start_retention()
         self._start_http()
 
@@ -206,7 +207,8 @@ class HubProcess:
         self._certificates.add("wire", self._security.files)
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
         closed = asking_refusal(self._settings, shared=self.store.shared)
-        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security, closed)
+        taking, security = Taking(self.reconciler), self._security
+        self.receiver = Receiver(settings.wire, taking, self.store, clock, bounds, security, closed, self.addresses)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
@@ -331,13 +333,14 @@ class HubProcess:
 
     def _start_addresses(self) -> None:
         from topology.addresses.follow import AddressFollower  # noqa: PLC0415 - only where a hub runs
-        from topology.addresses.naming import NamingAsker  # noqa: PLC0415
 
         self.addresses = AddressFollower(self.store, clock)
         self._closers.callback(self.addresses.stop)
-        if self.receiver:
-            self.receiver.book.source = self.addresses
         self.addresses.start()
+
+    def _name_owners(self) -> None:
+        from topology.addresses.naming import NamingAsker  # noqa: PLC0415 - only where a hub runs
+
         self.asker = NamingAsker(self.asker, self.store)
 
     def _start_retention(self) -> None:

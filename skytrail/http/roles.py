@@ -51,6 +51,7 @@ ROUTES: Mapping[str, Mapping[str, Role]] = MappingProxyType(
         "/api/openapi.json": _GET,
         "/api/status": _GET,
         "/api/topology": _ASK,
+        "/api/v1/complete": _ASK,
         "/api/v1/diff": _GET,
         "/api/v1/flows": _GET,
         "/api/v1/graph": _GET,

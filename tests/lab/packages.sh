@@ -5,7 +5,8 @@ set -eu
 run="libbpf1 python3-venv"
 test="$run lldpd clang llvm libclang-rt-dev libbpf-dev tshark tcpdump iperf3 nftables ethtool iproute2 iputils-ping openssl zstd curl
       prometheus openvswitch-switch python3-bpfcc linux-headers-generic netcat-openbsd dnsmasq-base bpftool graphviz
-      default-jre-headless maven libfaketime docker.io podman containerd runc busybox-static containernetworking-plugins systemd"
+      default-jre-headless maven libfaketime docker.io podman containerd runc busybox-static containernetworking-plugins systemd
+      chromium"
 kernels="$run qemu-system-x86 busybox-static cpio kmod xz-utils"
 deploy="$test debootstrap"
 case "${1:-}" in
@@ -22,6 +23,7 @@ real_name() {
     case "$1" in
     libclang-rt-dev) apt-cache pkgnames libclang-rt- | grep -E '^libclang-rt-[0-9]+-dev$' | sort -V | head -1 ;;
     linux-headers-generic) apt-cache pkgnames | grep -xE "linux-headers-(generic|$(dpkg --print-architecture))" | sort -r | head -1 ;;
+    chromium) apt-cache pkgnames chromium | grep -xE 'chromium|chromium-browser' | sort | head -1 ;;
     *) echo "$1" ;;
     esac
 }

@@ -24,7 +24,7 @@ def note_of(tid: str, mark: Mark) -> Note:
     return Note(_RESOURCE, tid, msgspec.json.encode(mark))
 
 
-NOTHING = Mark("", 0)
+FORGOTTEN = Mark("", 0)
 """Of an agent that is forgotten: nothing of its is taken."""
 
 

@@ -21,7 +21,8 @@ from skytrail import __version__
 from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.bookstreams import BookStreams
+from skytrail.wire.bookstreams import NOTHING, BookStreams
+from skytrail.wire.bookstreams import Source as NameSource
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.peers import Peers
 from skytrail.wire.relay import Relay
@@ -30,7 +31,7 @@ from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
 from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
-from topology.remote.marks import NOTHING, Mark, marks, note_of
+from topology.remote.marks import FORGOTTEN, Mark, marks, note_of
 from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
 from topology.store.interface import Note, Store, StoreError
@@ -121,6 +122,7 @@ class Receiver:
         bounds: of what agents answer when they are asked.
         security: who may connect as whom.
         closed: why other hubs of the graph may not ask our agents; empty: they may.
+        names: has the address book; there from the beginning, since agents wait for us to listen.
 
     Attributes:
         asker: asks the agents, those of other hubs too.
@@ -139,6 +141,7 @@ class Receiver:
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
         closed: str = "",
+        names: NameSource = NOTHING,
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
@@ -150,7 +153,7 @@ class Receiver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
-        self.book = BookStreams(self.session, self._loop)
+        self.book = BookStreams(self.session, self._loop, names)
         self.peers = self.asker.others = Peers(self._loop, self.session, clock, security)
         self._relay = Relay(self.asker, self.session, clock, security, closed)
         self._started = threading.Event()
@@ -215,7 +218,7 @@ class Receiver:
             raise ConnectedError(agent.host)
         changes = end()
         if tid in marks(self._store):
-            note = note_of(tid, NOTHING)
+            note = note_of(tid, FORGOTTEN)
             self._store.put_resource(note.kind, note.id, note.body)
         return changes
 
@@ -223,7 +226,7 @@ class Receiver:
         """Know those no more that another hub has forgotten, by what the store has of all."""
         with self._lock:
             for tid, agent in list(self._agents.items()):
-                if not agent.connected and agent.noted and known.get(tid) == NOTHING:
+                if not agent.connected and agent.noted and known.get(tid) == FORGOTTEN:
                     del self._agents[tid]
 
     def _run(self) -> None:
