@@ -66,6 +66,12 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
         yield daemon
 
 
+def shared(path: str) -> bool:
+    """Whether what is mounted below later is passed on, as it is where systemd booted the machine."""
+    command = ["findmnt", "--noheadings", "--output", "PROPAGATION", "--target", path]
+    return "shared" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
 def ask(port: int, path: str) -> Any:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
         return json.loads(answer.read())
@@ -90,7 +96,14 @@ def test_images_run_as_they_are_meant_to(docker: Builder) -> None:
 
         granted = {need.name for need in NEEDS} - (set() if docker.knows("BPF") else {"bpf", "perfmon"})
         capabilities = [word for name in sorted(granted) for word in ("--cap-add", name.upper())]
-        mounts = ["-v", "/run:/run:ro,rslave", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:ro", "-v", "/var/lib/skytrail"]
+        mounts = [
+            "-v",
+            f"/run:/run:{'ro,rslave' if shared('/run') else 'ro'}",
+            "-v",
+            "/sys/fs/cgroup:/sys/fs/cgroup:ro",
+            "-v",
+            "/var/lib/skytrail",
+        ]
         mounts += ["-v", "/etc/machine-id:/etc/machine-id:ro", "--pid", "host", "--security-opt", "apparmor=unconfined"]
         reports = ["--hub", f"127.0.0.1:{wire}", "--listen", f"127.0.0.1:{agent}", "--interfaces", "lo"]
         words = [*STRICT, *capabilities, *mounts, "skytrail-agent:1", "agent", *reports]
