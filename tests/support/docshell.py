@@ -17,7 +17,8 @@ from support.docpages import ROOT
 from support.netlab import until
 
 _APART = ROOT / "tests" / "lab" / "apart.sh"
-_COVERED = re.compile(r"\x1b\[[0-9;]*m")  # colours
+_HOLD = "cp -a /etc /run/etc && mount --bind /run/etc /etc && echo here && exec sleep infinity"  # /etc is its own, too
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _PROGRAMS: Mapping[str, str] = {
     "skytrail": f'exec "{sys.executable}" -m skytrail "$@"',
@@ -65,7 +66,7 @@ class Shell:
             piece = os.read(pipe, 1 << 16) if ready else b""
             assert piece, f"it does not end, or ended the shell: {command}\n{said.decode(errors='replace')}"
             said += piece
-        return int(found[2]), _COVERED.sub("", found[1].decode(errors="replace"))
+        return int(found[2]), _COLOURS.sub("", found[1].decode(errors="replace"))
 
     def close(self) -> None:
         """End it."""
@@ -123,7 +124,7 @@ class Machine:
 @contextmanager
 def machine(folder: Path) -> Iterator[Machine]:
     """A host of its own; what runs there ends with it."""
-    held = subprocess.Popen([_APART, "sh", "-c", "echo here; exec sleep infinity"], stdout=subprocess.PIPE)
+    held = subprocess.Popen([_APART, "sh", "-c", _HOLD], stdout=subprocess.PIPE)
     try:
         assert held.stdout is not None
         assert held.stdout.readline() == b"here\n"
