@@ -48,9 +48,10 @@ class Shell:
 
     def __init__(self, words: list[str], environment: Mapping[str, str], folder: Path) -> None:
         self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=folder
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
         self._end = secrets.token_hex(8)
+        assert self.run(f"cd {folder}") == (0, "")  # who enters a namespace of mounts is at its root
 
     def run(self, command: str, seconds: float = 90.0) -> tuple[int, str]:
         """Exit status of a command and all that it wrote. Raises AssertionError: it does not end."""
