@@ -70,7 +70,7 @@ class _Sum:
     unknown: tuple[str, ...] = ()
 
     def take(self, report: Report) -> None:
-        self.observed = max(self.observed, report.observed)  # some are told late
+        self.observed = report.observed
         if report.whole:
             self.facts = {id_: one for id_, one in self.facts.items() if _stays(one, report)}
             self.gone = self.gone if report.unknown else {}
@@ -91,7 +91,7 @@ def collapse(reports: Iterable[Report]) -> list[Report]:
     for report in reports:
         sums.setdefault(report.source, _Sum()).take(report)
     return [
-        Report(source, one.observed, tuple(one.facts.values()), tuple(one.gone), one.whole, one.volatile, one.unknown)
+        Report(source, one.observed, tuple(one.facts.values()), tuple(one.gone), one.whole, one.volatile, unknown=one.unknown)
         for source, one in sums.items()
     ]
 

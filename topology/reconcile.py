@@ -29,6 +29,7 @@ from typing import Any
 
 import structlog
 
+from skytrail.tid import is_host_tid
 from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.held import Held
@@ -115,7 +116,7 @@ class Reconciler:
         self._edges_of: dict[str, set[str]] = {}  # node → edges that begin or end there, waiting ones too
         self._there: dict[str, State] = {}  # what the store has
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
-        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change that is not from here
+        self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
         self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended: when, the latest last
         self._ends_forgotten = 0  # the latest time of those that are not among these any more
@@ -395,6 +396,34 @@ class Reconciler:
                 return key
         return None
 
+    def hosts(self) -> dict[str, str]:
+        """Names of the hosts that are there now, by TID."""
+        with self._looking:
+            nodes = [self._nodes.get(id_) for id_, state in self._there.items() if is_host_tid(state.tid)]
+            return {node.tid: node.host for node in nodes if node is not None}
+
+    def end_host(self, tid: str) -> int:
+        """End all that is said of a host and of what is on it, as if its probes told that nothing is there.
+
+        Returns how many changes that made.
+
+        Raises:
+            StaleWriterError: another one writes for a source of its.
+            StoreError: the store cannot take it.
+        """
+        with self._lock:
+            if self._waiting is not None:
+                raise AwayError("the store is away")
+            with self._looking:
+                there = {id_ for id_ in self._there if self._is_of(id_, tid)}
+                host = self._nodes[node_id(tid)].host if node_id(tid) in self._nodes else ""
+                probes = {probe for (probe, _), said in self._said.items() if said & there}
+            sources = [Source(probe, host, tid=tid) for probe in sorted(probes, key=lambda probe: probe == "host")]
+            if self._store.shared:
+                for source in sources:  # all or none
+                    self._speak_for(source)
+            return sum(self._take_in(Report(source, self._clock(), whole=True)) for source in sources)
+
     def changes_seen(self) -> int:
         """How often the graph changed so far: by us, and by others as far as we know."""
         return self.counters.changes + self._followed
@@ -602,10 +631,10 @@ class Reconciler:
     def _write(self, report: Report, changes: list[tuple[str, State | None]], note: Note | None) -> None:
         source = report.source
         key = source.probe, source.host
-        first = max(self._latest.get(key, 0), self._ends_forgotten) + 1
-        at = max(report.observed, first)
-        timed = self._timed(at, max(at - max(report.late, 0), first), changes)
+        at = max(report.observed, self._latest.get(key, 0) + 1)
+        timed = self._timed(source, at, max(at - max(report.late, 0), self._ends_forgotten + 1), changes)
         self._apply(source, timed, note)
+        self._latest[key] = at
         with self._looking:
             for change in timed:
                 if change.state is None:
@@ -621,10 +650,10 @@ class Reconciler:
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
         writer.number += 1
 
-    def _timed(self, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
-        """When each change was: when it began, unless what is known of the element, or of an edge's nodes, is later.
+    def _timed(self, source: Source, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
+        """When each change was: when it began, unless what others said of the element, or of an edge's nodes, is later.
 
-        Where something of the element was known after that beginning, the change is when it was seen.
+        Where the source itself said something of the element after that beginning, the change is when it was seen.
         That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
@@ -634,7 +663,8 @@ class Reconciler:
             nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
             before = self._since.get(id_, 0)
             gone_before = 0 if before else self._ends.get(id_, 0)
-            when = max(began if before < began else at, before + 1, gone_before, ended.get(id_, 0), *nodes)
+            said = before >= began and source.probe in self._there[id_].parts
+            when = max(at if said else began, before + 1, gone_before, ended.get(id_, 0), *nodes)
             found[id_] = Change(id_, when, state)
             if state is None:
                 self._note_end(id_, when)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,6 +48,8 @@ def executor_of(settings: Gremlin) -> Executor:
 def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGIApp, sockets: Mapping[str, ASGIApp]) -> ASGIApp:
     """One application that answers queries, beside other WebSockets by their paths, and leaves all else to the rest."""
     from gremlin_api.answering import Answerer  # noqa: PLC0415
+    from gremlin_api.completion import Completer  # noqa: PLC0415
+    from gremlin_api.http.completion import COMPLETE, CompletionEndpoint  # noqa: PLC0415
     from gremlin_api.http.endpoint import GREMLIN, GremlinEndpoint, mounted  # noqa: PLC0415
     from gremlin_api.http.topology import TopologyEndpoint  # noqa: PLC0415
     from gremlin_api.http.websocket import GremlinSocket  # noqa: PLC0415
@@ -58,14 +61,16 @@ def with_gremlin(asked: Asked, executor: Executor, settings: Gremlin, rest: ASGI
     services = None if asked.asker is None else AgentServices(asked.asker, asked.revisions.clock)
     answerer = Answerer(asked.graphs, allowance, gate=executor.scans, services=services)
     skydive = SkydiveAnswerer(asked.revisions, allowance, gate=executor.scans, asker=asked.asker)
+    words = SkydiveAnswerer(asked.revisions, Allowance(_WORDS_SECONDS), gate=executor.scans, asker=asked.asker)
     paths: dict[str, ASGIApp] = {
+        COMPLETE: CompletionEndpoint(Completer(words, time.monotonic), executor),
         GREMLIN: GremlinEndpoint(answerer, executor),
         _TOPOLOGY: TopologyEndpoint(skydive, executor),
     }
     return mounted(paths, {GREMLIN: GremlinSocket(answerer, executor), **sockets}, rest)
 
 
-_RULE_SECONDS = 5.0
+_RULE_SECONDS = _WORDS_SECONDS = 5.0
 
 
 def finder(revisions: RevisionGraphs, executor: Executor) -> Callable[[str], list[str]]:

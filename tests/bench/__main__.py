@@ -52,6 +52,7 @@ BENCHES = {
     "answers": "answers:answers",
     "remembered": "answers:remembered",
     "containers": "containers:containers",
+    "grafana": "grafana:graph",
 }
 
 

@@ -180,8 +180,9 @@ def pinged(lab: Lab, end: End, address: str, expected: Owners, identifiers: Iter
 
 def attributes(owner: Json, end: str) -> Json:
     """Of a span, as an owner is told there."""
-    words = {"IfaceID": "iface_id"}
-    return {f"skytrail.{end}.owner.{words.get(key, key.lower())}": value for key, value in owner.items()}
+    keys = {"Kind": "kind", "Name": "name", "Namespace": "namespace", "Host": "host", "Cluster": "cluster"}
+    keys |= {"IfaceID": "iface_id", "VM": "vm"}
+    return {f"skytrail.{end}.owner.{keys[key]}": value for key, value in owner.items()}
 
 
 def test_flows_spans_and_metrics_name_both_ends_and_the_past_its_own(lab: Lab, collector: otelcol.Collector) -> None:

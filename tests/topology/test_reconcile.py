@@ -210,9 +210,9 @@ def begins(lab: Lab, tid: str) -> list[int]:
 
 def test_what_is_told_late_has_its_own_time(lab: Lab) -> None:
     lab.report(link("a"), at=5_000_000)
-    lab.report(link("b"), at=3_000_000)  # it was slow to tell
-    lab.report(gone=(node_id("b"),), at=4_000_000)
-    lab.report(link("b"), at=3_500_000)  # not while it was there before
+    lab.report(link("b"), at=5_100_000, late=2_100_000)  # it was slow to tell
+    lab.report(gone=(node_id("b"),), at=5_200_000, late=1_200_000)
+    lab.report(link("b"), at=5_300_000, late=1_800_000)  # not while it was there before
     assert (begins(lab, "a"), begins(lab, "b")) == ([5_000_000], [3_000_000, 4_000_000])
 
 
@@ -221,7 +221,7 @@ def test_of_ends_that_are_forgotten_the_latest_counts(lab: Lab, monkeypatch: pyt
     lab.report(link("a"), link("b"), at=1_000_000)
     lab.report(gone=(node_id("a"),), at=2_000_000)
     lab.report(gone=(node_id("b"),), at=3_000_000)
-    lab.report(link("a"), link("c"), at=1_500_000)
+    lab.report(link("a"), link("c"), at=4_000_000, late=2_500_000)
     assert begins(lab, "a")[1:] == begins(lab, "c") == [2_000_001]
 
 

@@ -59,6 +59,12 @@ ABOUT: Mapping[str, About] = {
         _HUB, "the way of the latest conversation that a filter finds. [trace.md](trace.md)", {"filter": "which", **_PERIOD}
     ),
     "/api/v1/trace/<path:tracking>": About(_HUB, "the same of a tracking ID or Community ID", _PERIOD),
+    "/api/v1/complete": About(
+        _HUB,
+        "what may stand in a query, for editors: its words; with a key the values that it has. [grafana.md](grafana.md)",
+        {"key": "its values", "of": "`nodes`, `edges` or `flows`", "prefix": "how they begin"},
+    ),
+    "/api/v1/hosts/<path:host>": About(_HUB, "`DELETE` forgets a host that is gone. [operations.md](operations.md)"),
     "/gremlin": About(
         _HUB,
         "TinkerPop's Gremlin; as WebSocket, for its drivers. [gremlin.md](gremlin.md)",

@@ -21,7 +21,7 @@ from topology.elements import node_id
 from topology.facts import Fact, Report, Source
 from topology.probes.containers.labels import LabelFilter
 from topology.probes.containers.translate import container_facts, namespace_fact, network_facts
-from topology.probes.containers.trust import is_of, user_of
+from topology.probes.containers.trust import as_believed, is_of, user_of
 
 _log = structlog.get_logger(__name__)
 
@@ -265,7 +265,7 @@ class ContainersProbe:
                 for there in sorted(containers.values(), key=_began):  # each since it began
                     begin, at = _News(), min(self._when(_began(there)), now)
                     self._put(socket, there, self._namespace_of(socket, there), namespaces, at, begin)
-                    self._report(now, begin, late=now - at)
+                    self._report(at, begin)
                 return now
             case NetworksTold(socket, networks, at):
                 self._networks[socket] = networks
@@ -295,6 +295,7 @@ class ContainersProbe:
     ) -> None:
         if not self._may_tell(socket, container.id):
             return
+        container = as_believed(container, user_of(socket))
         before = self._containers.get(container.id)
         if before is not None and before.container.pid == container.pid and before.namespace:
             before.socket, before.container = socket, container
@@ -402,14 +403,15 @@ class ContainersProbe:
         else:
             self._told.pop(about, None)
 
-    def _report(self, observed: int, news: _News, *, whole: bool = False, late: int = 0) -> None:
+    def _report(self, at: int, news: _News, *, whole: bool = False) -> None:
         facts: Sequence[Fact] = tuple(news.changed.values())
         if whole:
             facts = [fact for some in self._told.values() for fact in some.values()]
         if not (facts or news.gone or whole):
             return
         try:
-            self._sink(Report(self._source, observed, tuple(facts), tuple(news.gone), whole, late=late))
+            now = max(self._clock(), at)
+            self._sink(Report(self._source, now, tuple(facts), tuple(news.gone), whole, late=now - at))
         except Exception as error:  # noqa: BLE001 - whatever the graph says, the runtimes go on telling
             self._report_failure, self._whole = str(error), True  # once it takes reports again, it gets all
             _log.error("report_failed", probe=self._source.probe, error=str(error))

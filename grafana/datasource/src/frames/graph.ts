@@ -1,0 +1,195 @@
+/** Elements → the frames of Grafana's node graph. Pure. */
+
+import {
+  DataFrame,
+  Field,
+  FieldColorModeId,
+  FieldType,
+  NodeGraphDataFrameFieldNames as Names,
+  QueryResultMetaNotice,
+  createDataFrame,
+  formattedValueToString,
+  getValueFormat,
+} from '@grafana/data';
+
+import { Element, JsonMap, Metric, Part, isMap, shown, valueAt, valueOf } from '../hub/answers';
+import { Targets, nodeLinks } from './links';
+import { ARCS, arcOf, iconOf, lineOf } from './looks';
+
+/** What Grafana's node graph draws; of more it shows a part, slowly. */
+export const MOST_NODES = 1500;
+
+export interface GraphOptions {
+  mainStat?: string;
+  secondaryStat?: string;
+  targets: Targets;
+}
+
+/** Keys in a node's menu, and what they are called there. */
+const NODE_DETAILS: Array<[key: string, label: string]> = [
+  ['Type', 'Type'],
+  ['@Host', 'Host'],
+  ['State', 'State'],
+  ['IPV4', 'IPv4'],
+  ['IPV6', 'IPv6'],
+  ['MAC', 'MAC'],
+  ['MTU', 'MTU'],
+  ['Speed', 'Speed (Mbit/s)'],
+  ['Driver', 'Driver'],
+  ['VXLAN.ID', 'VNI'],
+  ['K8s.Namespace', 'Namespace'],
+  ['Docker.Image', 'Image'],
+  ['TID', 'TID'],
+];
+
+const EDGE_DETAILS: Array<[key: string, label: string]> = [
+  ['RelationType', 'Relation'],
+  ['Kind', 'Kind'],
+  ['VNI', 'VNI'],
+  ['Key', 'Key'],
+  ['Endpoints', 'Endpoints'],
+  ['Gateway', 'Gateway'],
+  ['Routes', 'Routes'],
+  ['Protocol', 'Protocol'],
+  ['Port', 'Port'],
+  ['Direction', 'Direction'],
+];
+
+/** What stands below a node's name where the query does not say: the first key that it has. */
+const MAIN_STATS = ['IPV4', 'K8s.Namespace', 'IPV6', 'KernelVersion', 'Manager'];
+
+/** Nodes and edges, with what is to be said beside them. An edge without both its ends is left out. */
+export function graphFrames(parts: Part[], options: GraphOptions): DataFrame[] {
+  const nodes = latest(parts.flatMap((part) => part.Nodes));
+  const there = new Set(nodes.map((node) => node.ID));
+  const edges = latest(parts.flatMap((part) => part.Edges)).filter(
+    (edge) => there.has(edge.Parent!) && there.has(edge.Child!)
+  );
+  const frames = [nodesFrame(nodes, options), edgesFrame(edges)];
+  frames[0].meta = { ...frames[0].meta, notices: sized(nodes.length) };
+  return frames;
+}
+
+/** What is to be said of a graph's size. */
+export function sized(nodes: number): QueryResultMetaNotice[] {
+  const text =
+    `${nodes} nodes: Grafana draws ${MOST_NODES} at most, and is slow beyond 1,000. Ask for less, as ` +
+    `G.V().Has('Type', Within('host', 'bridge')).SubGraph(), or G.V().Has('@Host', 'h1').SubGraph()`;
+  return nodes > MOST_NODES ? [{ severity: 'warning', text }] : [];
+}
+
+/** Of several revisions of an element the newest, in the order in which elements came. */
+function latest(elements: Element[]): Element[] {
+  const found = new Map<string, Element>();
+  for (const one of elements) {
+    const before = found.get(one.ID);
+    if (!before || before.UpdatedAt < one.UpdatedAt) {
+      found.set(one.ID, one);
+    }
+  }
+  return [...found.values()];
+}
+
+function nodesFrame(nodes: Element[], { mainStat, secondaryStat, targets }: GraphOptions): DataFrame {
+  const types = nodes.map((node) => shown(node.Metadata.Type));
+  const arcs = nodes.map((node, at) => arcOf(types[at], shown(node.Metadata.State)));
+  return graphFrame('nodes', [
+    {
+      ...text(
+        Names.id,
+        nodes.map((node) => node.ID)
+      ),
+      config: { links: nodeLinks(targets) },
+    },
+    text(
+      Names.title,
+      nodes.map((node) => shown(node.Metadata.Name) || node.ID)
+    ),
+    text(
+      Names.subTitle,
+      nodes.map((node, at) => [types[at], node.Host].filter(Boolean).join(' · '))
+    ),
+    text(Names.mainStat, nodes.map(mainStat ? (node) => shown(valueOf(node, mainStat)) : firstOf)),
+    text(Names.secondaryStat, nodes.map(secondaryStat ? (node) => shown(valueOf(node, secondaryStat)) : trafficOf)),
+    text(Names.icon, types.map(iconOf)),
+    ...ARCS.filter((arc) => arcs.includes(arc.name)).map((arc) => ({
+      name: Names.arc + arc.name,
+      type: FieldType.number,
+      values: arcs.map((one) => (one === arc.name ? 1 : 0)),
+      config: { displayName: arc.label, color: { mode: FieldColorModeId.Fixed, fixedColor: arc.color } },
+    })),
+    ...details(nodes, NODE_DETAILS),
+  ]);
+}
+
+function edgesFrame(edges: Element[]): DataFrame {
+  const relations = edges.map((edge) => shown(edge.Metadata.RelationType));
+  const lines = relations.map(lineOf);
+  return graphFrame('edges', [
+    text(
+      Names.id,
+      edges.map((edge) => edge.ID)
+    ),
+    text(
+      Names.source,
+      edges.map((edge) => edge.Parent!)
+    ),
+    text(
+      Names.target,
+      edges.map((edge) => edge.Child!)
+    ),
+    text(Names.mainStat, relations),
+    text(
+      Names.secondaryStat,
+      edges.map(({ Metadata }) => shown(Metadata.VNI ?? Metadata.Gateway ?? Metadata.Port))
+    ),
+    text(
+      Names.color,
+      lines.map((line) => line.color)
+    ),
+    text(
+      Names.strokeDasharray,
+      lines.map((line) => line.dashes)
+    ),
+    { name: Names.thickness, type: FieldType.number, values: lines.map((line) => line.thickness), config: {} },
+    ...details(edges, EDGE_DETAILS),
+  ]);
+}
+
+/** A frame that the node graph shows. */
+export function graphFrame(name: 'nodes' | 'edges', fields: Array<Omit<Field, 'state'>>): DataFrame {
+  return createDataFrame({ name, fields, meta: { preferredVisualisationType: 'nodeGraph' } });
+}
+
+export function text(name: string, values: string[]): Omit<Field, 'state'> {
+  return { name, type: FieldType.string, values, config: {} };
+}
+
+/** A field for each key that any of them has. */
+function details(elements: Element[], keys: Array<[string, string]>): Array<Omit<Field, 'state'>> {
+  return keys.flatMap(([key, label]) => {
+    const values = elements.map((one) => shown(valueOf(one, key)));
+    const name = Names.detail + key.replace(/\W+/g, '_').toLowerCase();
+    return values.some(Boolean) ? [{ ...text(name, values), config: { displayName: label } }] : [];
+  });
+}
+
+function firstOf(node: Element): string {
+  for (const key of MAIN_STATS) {
+    const value = valueAt(node.Metadata, key);
+    const first = Array.isArray(value) ? value[0] : value;
+    if (first !== undefined && first !== null) {
+      return shown(first);
+    }
+  }
+  return '';
+}
+
+const bytesPerSecond = getValueFormat('Bps');
+
+/** What an interface carries now, both ways. */
+function trafficOf({ Metadata }: Element): string {
+  const metric: JsonMap | undefined = isMap(Metadata.LastUpdateMetric) ? Metadata.LastUpdateMetric : undefined;
+  const { Start, Last, RxBytes = 0, TxBytes = 0 } = (metric ?? {}) as Metric;
+  return Last > Start ? formattedValueToString(bytesPerSecond(((RxBytes + TxBytes) * 1000) / (Last - Start))) : '';
+}
