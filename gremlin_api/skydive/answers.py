@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,10 @@ class Answer:
     notes: Notes = field(default_factory=Notes)
 
 
-def as_json(answer: Answer) -> bytes:
-    """The body of the answer, with a newline at its end."""
-    return msgspec.json.encode(plain(answer)) + b"\n"
+def as_json(answer: Answer, keys: Collection[str] | None = None) -> bytes:
+    """The body of the answer, with a newline at its end; of elements only these keys of Metadata, where some are named."""
+    told = plain(answer)
+    return msgspec.json.encode(told if keys is None else _only(keys, told)) + b"\n"
 
 
 def as_graphviz(answer: Answer) -> bytes | None:
@@ -49,6 +50,20 @@ def as_graphviz(answer: Answer) -> bytes | None:
 def plain(answer: Answer) -> Any:  # noqa: ANN401 - JSON
     """The answer as values of JSON."""
     return _SHAPES[answer.kind](answer.values)
+
+
+def _only(keys: Collection[str], value: Any) -> Any:  # noqa: ANN401 - JSON
+    """An answer whose elements have no other keys of Metadata."""
+    if isinstance(value, list):
+        return [_only(keys, one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "Nodes" in value:
+        return {name: _only(keys, value[name]) for name in value}
+    metadata = value.get("Metadata")
+    if metadata is None:
+        return value
+    return {**value, "Metadata": {key: metadata[key] for key in keys if key in metadata}}
 
 
 def _element(item: Item) -> Json:

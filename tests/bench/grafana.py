@@ -13,6 +13,7 @@ from typing import Any
 from support.grafana import by_npm, driven, installed
 from support.grafanarecording import FOLDER
 from support.hublab import Hub
+
 from tests.bench.report import Line
 from topology.elements import Part, State, edge_id, node_id
 from topology.store.embedded.store import EmbeddedStore
@@ -68,4 +69,6 @@ def _fill(folder: Path) -> None:
 
 def _node(number: int, metadata: dict[str, Any]) -> State:
     features = {f"tx-feature-{one}": one % 3 == 0 for one in range(FEATURES)}
-    return State("h1", "agent.h1", {"netlink": Part.of({**metadata, "Name": f"eth{number}", "Features": features})}, f"n{number}")
+    return State(
+        "h1", "agent.h1", {"netlink": Part.of({**metadata, "Name": f"eth{number}", "Features": features})}, f"n{number}"
+    )
