@@ -9,7 +9,7 @@ PLUGIN := grafana/datasource
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana format clean
+.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana dashboards wheel deploy format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -36,7 +36,7 @@ test: $(VENV)/.installed-dev
 
 # What asks the kernel about all of its host sees what other tests make there. So there are: the tests of whole agents, and those
 # that ask it for the IDs of processes, on this host; the other ones that ask it, in namespaces apart; and what does not ask it.
-HOST_TESTS := tests/integration tests/exporters/sockets tests/exporters/bpf/test_sockets.py tests/exporters/flows/test_table.py
+HOST_TESTS := tests/integration tests/exporters/sockets tests/exporters/bpf/test_sockets.py tests/exporters/flows/test_table.py tests/deploy
 GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings \
 	tests/skytrail/asking tests/skytrail/wire tests/exporters/outputs tests/topology/snapshot \
 	$(addprefix tests/topology/probes/kubernetes/,test_churn.py test_hostile.py test_probe.py) tests/topology/test_rules.py tests/topology/test_held.py \
@@ -60,7 +60,7 @@ test-cassandra: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy skytrail exporters topology gremlin_api
+	$(BIN)/mypy skytrail exporters topology gremlin_api grafana
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev
@@ -88,6 +88,14 @@ grafana: $(PLUGIN)/node_modules/.installed
 $(PLUGIN)/node_modules/.installed: $(PLUGIN)/package-lock.json
 	cd $(PLUGIN) && ../../$(LAB)/node.sh npm ci --no-progress --loglevel=error
 	touch $@
+# One for every machine: BPF objects are the same for all processors of this byte order.
+wheel: $(STAMP)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# Images, a bare root, Ansible: minutes, and downloads.
+deploy: $(VENV)/.installed-dev
+	$(LAB)/packages.sh deploy
+	DEPLOY_LONG=1 CI=true $(BIN)/pytest --timeout 1500 tests/deploy
 
 bench: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test
@@ -110,7 +118,10 @@ kernels: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-# docs/settings.md and docs/metrics.md say what the code declares.
+# Pages of docs/ that say what the code declares.
 docs: $(VENV)/.installed-dev
-	$(BIN)/skytrail config --reference > docs/settings.md
-	$(BIN)/python -m skytrail.cli.reference > docs/metrics.md
+	$(BIN)/python -m skytrail.cli.pages docs
+
+# grafana/dashboards/json and grafana/provisioning/alerting are as grafana/dashboards and deploy/prometheus say.
+dashboards: $(VENV)/.installed-dev
+	$(BIN)/python -m grafana.dashboards

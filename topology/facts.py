@@ -5,7 +5,7 @@ A probe never writes to the graph: it reports, and :mod:`topology.reconcile` mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from topology.elements import Metadata, edge_id, node_id
@@ -93,6 +93,10 @@ class Report:
         gone: IDs of elements that are there no more, as far as this source can tell.
         whole: ``facts`` is all that there is: what the source reported before and not now is gone.
         volatile: of nodes that are as they were, by ID: in the place of what the source said was volatile before.
+        late: µs for which it had been so when it was seen, as a container whose start nobody heard of. What an element was
+            known to be after that beginning it was until this was seen.
+        unknown: how TIDs begin of nodes of which a whole report does not know what they are to its own: edges with them stay
+            as they were said. Of probes in a hub alone: it does not go over the wire.
     """
 
     source: Source
@@ -101,3 +105,9 @@ class Report:
     gone: tuple[str, ...] = ()
     whole: bool = False
     volatile: Mapping[str, Metadata] = field(default_factory=dict)
+    late: int = 0
+    unknown: tuple[str, ...] = ()
+
+    def spares(self, ends: Iterable[str]) -> bool:
+        """Whether an edge between nodes of these TIDs stays, though a whole report does not say it."""
+        return any(tid.startswith(self.unknown) for tid in ends)

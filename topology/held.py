@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from topology.elements import Metadata
-from topology.facts import Fact, Report, Source
+from topology.facts import EdgeFact, Fact, Report, Source
 
 MOST_FACTS = 100_000
 """Of held reports; 1 KB each is usual."""
@@ -67,13 +67,15 @@ class _Sum:
     gone: dict[str, None] = field(default_factory=dict)
     whole: bool = False
     volatile: dict[str, Metadata] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
     def take(self, report: Report) -> None:
         self.observed = report.observed
         if report.whole:
+            self.facts = {id_: one for id_, one in self.facts.items() if _stays(one, report)}
+            self.gone = self.gone if report.unknown else {}
+            self.unknown = tuple(one for one in report.unknown if not self.whole or one in self.unknown)
             self.whole = True
-            self.facts.clear()
-            self.gone.clear()
         for id_ in report.gone:
             self.facts.pop(id_, None)
             self.gone[id_] = None
@@ -89,9 +91,14 @@ def collapse(reports: Iterable[Report]) -> list[Report]:
     for report in reports:
         sums.setdefault(report.source, _Sum()).take(report)
     return [
-        Report(source, one.observed, tuple(one.facts.values()), tuple(one.gone), one.whole, one.volatile)
+        Report(source, one.observed, tuple(one.facts.values()), tuple(one.gone), one.whole, one.volatile, unknown=one.unknown)
         for source, one in sums.items()
     ]
+
+
+def _stays(fact: Fact, report: Report) -> bool:
+    """Whether what was said before a whole report is true after it, though that does not say it."""
+    return isinstance(fact, EdgeFact) and report.spares((fact.parent, fact.child))
 
 
 def _size(report: Report) -> int:

@@ -71,7 +71,7 @@ def _paths_of(kind: str, rule: dict[str, Any]) -> dict[str, Any]:
         f"/api/{kind}": {
             "get": _operation(f"All of kind {kind}", {"200": _answer("by UUID", all_of), "503": away}),
             "post": _operation(
-                f"Make a {kind}",
+                f"Make one of kind {kind}",
                 {**made, "415": _error("another content type"), "503": away},
                 parameters=[ttl],
                 requestBody={"required": True, "content": {"application/json": {"schema": rule}}},

@@ -22,12 +22,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from skytrail.tid import is_host_tid
 from topology.elements import FOREVER, Kind, Metadata, Part, Revision, State, node_id
 from topology.facts import EdgeFact, NodeFact, Report, Source
 from topology.held import Held
@@ -42,6 +44,7 @@ _LOOK = 0.5  # seconds between two looks at what others changed
 _TRIES = 10
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
+_MAX_ENDS = 10_000  # ends that are remembered: 2 MB
 
 
 @dataclass(slots=True)
@@ -115,6 +118,8 @@ class Reconciler:
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
         self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
+        self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended: when, the latest last
+        self._ends_forgotten = 0  # the latest time of those that are not among these any more
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
         self._owed: dict[tuple[str, str], list[str]] = {}  # source → elements whose changes the store did not take
         self._writers: dict[str, _Writer] = {}
@@ -391,6 +396,34 @@ class Reconciler:
                 return key
         return None
 
+    def hosts(self) -> dict[str, str]:
+        """Names of the hosts that are there now, by TID."""
+        with self._looking:
+            nodes = [self._nodes.get(id_) for id_, state in self._there.items() if is_host_tid(state.tid)]
+            return {node.tid: node.host for node in nodes if node is not None}
+
+    def end_host(self, tid: str) -> int:
+        """End all that is said of a host and of what is on it, as if its probes told that nothing is there.
+
+        Returns how many changes that made.
+
+        Raises:
+            StaleWriterError: another one writes for a source of its.
+            StoreError: the store cannot take it.
+        """
+        with self._lock:
+            if self._waiting is not None:
+                raise AwayError("the store is away")
+            with self._looking:
+                there = {id_ for id_ in self._there if self._is_of(id_, tid)}
+                host = self._nodes[node_id(tid)].host if node_id(tid) in self._nodes else ""
+                probes = {probe for (probe, _), said in self._said.items() if said & there}
+            sources = [Source(probe, host, tid=tid) for probe in sorted(probes, key=lambda probe: probe == "host")]
+            if self._store.shared:
+                for source in sources:  # all or none
+                    self._speak_for(source)
+            return sum(self._take_in(Report(source, self._clock(), whole=True)) for source in sources)
+
     def changes_seen(self) -> int:
         """How often the graph changed so far: by us, and by others as far as we know."""
         return self.counters.changes + self._followed
@@ -476,7 +509,8 @@ class Reconciler:
                 node.volatile[source.probe] = volatile
                 self.volatile_keys.update(volatile)
         now = nodes.keys() | edges.keys()
-        gone = {id_ for id_ in (said if report.whole else set(report.gone)) - now if self._may_end(id_, source)}
+        not_told = {id_ for id_ in said if not self._stays(id_, report)} if report.whole else set()
+        gone = {id_ for id_ in (not_told | set(report.gone)) - now if self._may_end(id_, source)}
         for id_ in gone & said:
             self._take_back(source, id_)
         if ours := self._ours.get(_key_of(source)):
@@ -517,6 +551,10 @@ class Reconciler:
     def _may_end(self, id_: str, source: Source) -> bool:
         """Whether what a source does not tell of is not there: it may be another host's of the same name."""
         return not source.tid or self._is_of(id_, source.tid) or not self._tids(id_)
+
+    def _stays(self, id_: str, report: Report) -> bool:
+        """Whether a whole report says nothing of an element, though it does not tell of it."""
+        return bool(report.unknown) and id_ in self._edges and report.spares(self._tids(id_))
 
     def _tids(self, id_: str) -> list[str]:
         """Of a node, or of the nodes that are known of an edge."""
@@ -594,7 +632,7 @@ class Reconciler:
         source = report.source
         key = source.probe, source.host
         at = max(report.observed, self._latest.get(key, 0) + 1)
-        timed = self._timed(at, changes)
+        timed = self._timed(source, at, max(at - max(report.late, 0), self._ends_forgotten + 1), changes)
         self._apply(source, timed, note)
         self._latest[key] = at
         with self._looking:
@@ -612,22 +650,35 @@ class Reconciler:
         self._store.apply(Batch(writer.name, writer.epoch, writer.number + 1, self._clock(), changes, note, seen))
         writer.number += 1
 
-    def _timed(self, at: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
-        """When each change was: at that time, unless what others said of an element, or of an edge's nodes, is later.
+    def _timed(self, source: Source, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
+        """When each change was: when it began, unless what others said of the element, or of an edge's nodes, is later.
 
-        That moves this change alone: what the source says of other elements, and reports from now on, has its own time.
+        Where the source itself said something of the element after that beginning, the change is when it was seen.
+        That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
         ended: dict[str, int] = {}  # when the last edge ended that a node had
         for id_, state in changes:
             ends = (state.parent, state.child) if state else ()
             nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
-            when = max(at, self._since.get(id_, 0) + 1, ended.get(id_, 0), *nodes)
+            before = self._since.get(id_, 0)
+            gone_before = 0 if before else self._ends.get(id_, 0)
+            said = before >= began and source.probe in self._there[id_].parts
+            when = max(at if said else began, before + 1, gone_before, ended.get(id_, 0), *nodes)
             found[id_] = Change(id_, when, state)
-            if state is None and (gone := self._there[id_]).kind is Kind.EDGE:
-                for end in (gone.parent, gone.child):
-                    ended[end] = max(ended.get(end, 0), when)
+            if state is None:
+                self._note_end(id_, when)
+                if (gone := self._there[id_]).kind is Kind.EDGE:
+                    for end in (gone.parent, gone.child):
+                        ended[end] = max(ended.get(end, 0), when)
         return tuple(found.values())
+
+    def _note_end(self, id_: str, at: int) -> None:
+        """If it comes again, then not before that."""
+        self._ends.pop(id_, None)
+        self._ends[id_] = at
+        if len(self._ends) > _MAX_ENDS:
+            self._ends_forgotten = max(self._ends_forgotten, self._ends.popitem(last=False)[1])
 
     def _writer(self, name: str, holder: str) -> _Writer:
         """The lease for a source, taken or kept."""

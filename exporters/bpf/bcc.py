@@ -20,6 +20,7 @@ import numpy as np
 from exporters.bpf import layout, syscall
 from exporters.bpf.object import LoadedObject, Parameters
 from skytrail.errors import LoadError, NotSupportedError
+from skytrail.kernel.capabilities import while_starting
 
 SOURCE = Path(__file__).with_name("flows.bpf.c")
 DEBIAN_PACKAGES = Path("/usr/lib/python3/dist-packages")
@@ -54,6 +55,7 @@ class BccLoader:
     def __init__(self) -> None:
         self._bcc = _import()
 
+    @while_starting
     def load(
         self,
         parameters: Parameters,

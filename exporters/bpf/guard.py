@@ -47,29 +47,42 @@ def remove_of_the_dead() -> tuple[int, int]:
 
 
 def _remove_everywhere(of: Callable[[int], bool]) -> int:
-    """Remove the clsact filters of some owners in every network namespace; returns how many there were."""
-    from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB, not while waiting
+    """Remove the clsact filters of some owners in every network namespace that we may enter; returns how many there were."""
+    from skytrail.kernel.worker import setns  # noqa: PLC0415 - not while waiting
 
-    from exporters.bpf.attach import remove_filters  # noqa: PLC0415
-    from skytrail.kernel.worker import setns  # noqa: PLC0415
-
-    removed = 0
+    removed = _remove_here(of)
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    away = False
     try:
-        for fd in _namespaces():
-            setns(fd)
-            os.close(fd)
-            with IPRoute() as route:
-                removed += sum(remove_filters(route, link["index"], of) for link in route.get_links())
+        for fd in _others(home):
+            try:
+                setns(fd)
+            except PermissionError:  # whose agent follows its own namespace alone
+                continue
+            finally:
+                os.close(fd)
+            away = True
+            removed += _remove_here(of)
     finally:
-        setns(home)
+        if away:
+            setns(home)
         os.close(home)
     return removed
 
 
-def _namespaces() -> Iterator[int]:
-    """Descriptors of all network namespaces that have a name or a process, each once."""
-    seen = set()
+def _remove_here(of: Callable[[int], bool]) -> int:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB, not while waiting
+
+    from exporters.bpf.attach import remove_filters  # noqa: PLC0415
+
+    with IPRoute() as route:
+        return sum(remove_filters(route, link["index"], of) for link in route.get_links())
+
+
+def _others(home: int) -> Iterator[int]:
+    """Descriptors of all network namespaces but one that have a name or a process, each once."""
+    own = os.fstat(home)
+    seen = {(own.st_dev, own.st_ino)}
     paths = [*Path("/proc").glob("[0-9]*/ns/net"), *Path("/run/netns").glob("*"), *Path("/run/docker/netns").glob("*")]
     for path in paths:
         try:

@@ -19,6 +19,7 @@ import numpy as np
 from exporters.bpf import layout
 from exporters.bpf.object import LoadedObject, Parameters
 from skytrail.errors import LoadError, NotSupportedError
+from skytrail.kernel.capabilities import while_starting
 
 OBJECT = Path(__file__).with_name("flows.bpf.o")
 
@@ -93,6 +94,7 @@ class _Printed:
 _PRINTED = _Printed()
 
 
+@while_starting
 def load_object(path: Path, structs: Mapping[str, np.dtype[Any]] | None = None) -> LoadedObject:
     """Load an object with all of its programs and maps, as they are.
 
@@ -132,6 +134,7 @@ class LibbpfLoader:
     def __init__(self) -> None:
         self._library = open_library()
 
+    @while_starting
     def load(
         self,
         parameters: Parameters,

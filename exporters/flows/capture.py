@@ -21,6 +21,7 @@ from exporters.bpf.program import FlowProgram
 from exporters.flows.choice import Choice, is_loopback, link_type
 from exporters.flows.points import Point, Points
 from skytrail.errors import AttachError, RunError, SkytrailError
+from skytrail.kernel.capabilities import while_starting
 from skytrail.kernel.linkmessages import Link
 from skytrail.kernel.links import LinkWatcher
 from skytrail.kernel.linktable import (
@@ -105,9 +106,7 @@ class Capture:
 
     def start(self) -> None:
         """Attach to all that is there. Raises RunError where nothing at all can be attached, AttachError with its reason."""
-        if dead_are_left():
-            _log.info("removing the filters of an agent that was killed")
-            subprocess.run([sys.executable, "-m", "exporters.bpf.guard"], stdin=subprocess.DEVNULL, timeout=60, check=False)
+        _remove_what_the_dead_left()
         self._tell_tunnel_ports()
         self._thread.start()
         if self.watcher:
@@ -315,6 +314,7 @@ class Capture:
                         raise
             return attach_socket(entry(0, socket=True), link.ifindex, loopback=loopback)
 
+    @while_starting
     def _start_guard(self) -> None:
         if self._guard is None:
             command = [sys.executable, "-m", "exporters.bpf.guard", str(self._program.owner)]
@@ -361,3 +361,10 @@ class Capture:
         for kind, port in [*self._device_ports.values()]:
             known[kind].add(port)
         return {kind: frozenset(ports) for kind, ports in known.items()}
+
+
+@while_starting
+def _remove_what_the_dead_left() -> None:
+    if dead_are_left():
+        _log.info("removing the filters of an agent that was killed")
+        subprocess.run([sys.executable, "-m", "exporters.bpf.guard"], stdin=subprocess.DEVNULL, timeout=60, check=False)

@@ -15,20 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.bpf import layout
-from exporters.flows.identify import kind_of
+from exporters.flows.identify import kind_of, proto_of
 from exporters.flows.points import Points
 from exporters.flows.table import Rows
 from exporters.outputs.otlp.columns import Column, ValueKind
-from skytrail.addresses.book import Book, Owner
+from skytrail.addresses.book import Book, Owner, port_of
 
 UNNAMED = Owner("", "")
 KEY = "Owner"
 """In a flow's JSON: of ``A`` and ``B``."""
 
 _LOOK = 5.0  # seconds between two looks at which namespaces there are
-_SEEN_BYTES = struct.Struct("<iQB16s")
-_SEEN_AS = np.dtype([("point", "<i4"), ("tunnel", "<u8"), ("family", "u1"), ("address", "u1", 16)])
-_ATTRIBUTES = {"kind": "kind", "name": "name", "namespace": "space", "host": "host", "iface_id": "iface_id", "vm": "vm"}
+_SEEN_BYTES = struct.Struct("<iQBI16s")
+_SEEN_AS = np.dtype([("point", "<i4"), ("tunnel", "<u8"), ("family", "u1"), ("port", "<u4"), ("address", "u1", 16)])
+_ATTRIBUTES = {
+    "kind": "kind",
+    "name": "name",
+    "namespace": "space",
+    "host": "host",
+    "iface_id": "iface_id",
+    "vm": "vm",
+    "cluster": "cluster",
+}
 """Of a span, behind ``skytrail.source.owner.``: fields of owners."""
 
 Names = tuple[NDArray[np.uint32], list[Owner]]
@@ -36,11 +44,12 @@ Names = tuple[NDArray[np.uint32], list[Owner]]
 
 
 class _Seen(NamedTuple):
-    """An address, the namespace where it was seen, and the network of the tunnel."""
+    """An address, the namespace where it was seen, the network of the tunnel, and the port, where that may matter."""
 
     address: bytes
     place: str
     tunnel: int
+    port: int
 
 
 class FlowNames:
@@ -66,7 +75,8 @@ class FlowNames:
             among: of which alone they are wanted; None: of all.
         """
         codes, owners = np.zeros((len(rows), 2), np.uint32), [UNNAMED]
-        wanted = kind_of(rows["key"]) != layout.KIND_LINK
+        kind = kind_of(rows["key"])
+        wanted = kind != layout.KIND_LINK
         network = np.flatnonzero(wanted if among is None else wanted & among) if self._book else ()
         if not len(network):
             return codes, owners
@@ -75,6 +85,11 @@ class FlowNames:
         for name in ("point", "tunnel", "family"):
             seen[name] = rows[name][network, None]
         seen["address"] = rows["key"]["addr"][network]
+        if served := self._book.ports:
+            protocols = proto_of(rows["key"][network]).astype(np.uint32) * np.uint32(port_of(1, 0))
+            ports = protocols[:, None] + rows["key"]["port"][network]
+            matters = np.isin(ports, served) & (kind[network] == layout.KIND_PLAIN)[:, None]
+            seen["port"] = np.where(matters, ports, 0)
         unique, which = np.unique(seen.reshape(-1).view(f"V{_SEEN_AS.itemsize}"), return_inverse=True)
         starts = np.repeat(rows["start"][network] // 1000, 2)
         order = np.argsort(which, kind="stable")
@@ -100,16 +115,16 @@ class FlowNames:
         return codes, list(numbers)
 
     def _find(self, one: _Seen, at: int) -> Owner:
-        return self._book.find(one.address, one.place, self._host, at, one.tunnel) or UNNAMED
+        return self._book.find(one.address, one.place, self._host, at, one.tunnel, one.port) or UNNAMED
 
     def _seen_as(self, unique: NDArray[Any]) -> Iterator[_Seen | None]:
         """Addresses, with where they were seen, as the book is asked; None: it has nothing of that one."""
         raw, size = unique.tobytes(), _SEEN_AS.itemsize
         spaces = [self._places.get(point.namespace, "") for point in self._points.all]
         for at in range(0, len(raw), size):
-            point, tunnel, family, octets = _SEEN_BYTES.unpack_from(raw, at)
+            point, tunnel, family, port, octets = _SEEN_BYTES.unpack_from(raw, at)
             address = octets[: 4 if family == 4 else 16]
-            yield _Seen(address, spaces[point], tunnel) if address in self._book else None
+            yield _Seen(address, spaces[point], tunnel, port) if address in self._book else None
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -189,7 +189,7 @@ class Builder:
     def _step(self, instruction: Instruction) -> Step:
         build = BUILD.get(instruction.name)
         if build is None:
-            raise TraversalError(f"{instruction.name}() is refused: {_REFUSED.get(instruction.name, _WRITES)}", UNSUPPORTED)
+            raise TraversalError(f"{instruction.name}() is refused: {refusal(instruction.name)}", UNSUPPORTED)
         return build(self, instruction)
 
 
@@ -205,6 +205,11 @@ _REFUSED = {
     "connectedComponent": _COMPUTER,
     "shortestPath": _COMPUTER,
 }
+
+
+def refusal(name: str) -> str:
+    """Why a step that the language has is not answered."""
+    return _REFUSED.get(name, _WRITES)
 
 
 def tracks(traversal: Traversal) -> bool:

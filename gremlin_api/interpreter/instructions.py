@@ -30,7 +30,8 @@ _WITH = frozenset(
 
 _MAPS = frozenset({"valueMap", "propertyMap"})
 _OPTION = frozenset({"branch", "choose"})
-_LOOP = frozenset({"repeat", "until", "emit", "times"})
+LOOP = frozenset({"repeat", "until", "emit", "times"})
+"""What makes one instruction together."""
 
 
 @dataclass(slots=True)
@@ -71,11 +72,11 @@ def folded(steps: Iterable[Step]) -> list[Instruction]:
                 last = Instruction(START, at=step.at)
                 found.append(last)
             last.labels += tuple(label for label in step.arguments if label not in last.labels)  # type: ignore[misc]
-        elif step.name in _LOOP:
+        elif step.name in LOOP:
             _loop(found, step)
         elif step.name == OF_VERTEX_PROPERTIES and last is not None and last.name in _MAPS:
             last.modulators.append(step)
-        elif step.name in _MODULATORS and not _is_step(step):
+        elif step.name in MODULATORS and not _is_step(step):
             _modulate(last, step)
         else:
             found.append(Instruction(step.name, step.arguments, at=step.at))
@@ -87,11 +88,12 @@ def _is_step(step: Step) -> bool:
     return step.name == "to" and getattr(step.arguments[0], "enum", "") == "Direction"
 
 
-_MODULATORS = {"by": _BY, "with": _WITH, "option": _OPTION, "from": _FROM_TO, "to": _FROM_TO}
+MODULATORS = {"by": _BY, "with": _WITH, "option": _OPTION, "from": _FROM_TO, "to": _FROM_TO}
+"""By name: the steps that it may follow."""
 
 
 def _modulate(last: Instruction | None, step: Step) -> None:
-    if last is None or last.name not in _MODULATORS[step.name]:
+    if last is None or last.name not in MODULATORS[step.name]:
         kind = ILLEGAL_ARGUMENT if step.name in ("from", "to") else PARSER
         raise TraversalError(f"{step.name}() cannot follow {last.name if last else 'nothing'}()", kind)
     last.modulators.append(step)

@@ -24,6 +24,7 @@ from skytrail.certificates import Certificates
 from skytrail.cli.flows import flows
 from skytrail.cli.options import Session, common, settings_options
 from skytrail.errors import AgentAwayError, NotSupportedError, RunError, SkytrailError
+from skytrail.privileges import give_up
 from skytrail.process import keep_private, return_memory, take_turns
 from skytrail.settings.tree import Otlp, OtlpSignal, Settings
 
@@ -103,7 +104,7 @@ class AgentProcess:
         from skytrail.kernel.host import read_host  # noqa: PLC0415 - only where an agent runs
 
         self._settings, self._topology = settings, topology
-        self._host: Host = read_host(settings.host_id or "")
+        self._host: Host = read_host(settings.host_id or "", kept=Path(settings.state_dir) / "host_id")
         self._started = time.time()
         self._stopping = threading.Event()
         self._begun = False
@@ -711,11 +712,16 @@ def run(session: Session, *, show: bool = False, topology: bool = False) -> None
     keep_private()
     take_turns(_TURN)
     return_memory()
-    process = AgentProcess(session.settings, topology=topology)
+    settings = session.settings
+    others = topology or bool(settings.agent.hubs) or settings.flow.netns == "all"
+    starter = give_up(settings.agent.keep_capabilities, others=others)
+    process = AgentProcess(settings, topology=topology)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())
     process.start()
+    if starter is not None:
+        starter.end()
     try:
         points = len(process.collector.capture.captured()) if process.collector.capture else 0
         _log.info("ready", url=process.server.url, capture_points=points, loader=process.collector.loader, version=__version__)

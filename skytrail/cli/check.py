@@ -30,11 +30,13 @@ def check(session: Session, *, as_json: bool) -> None:
     """Say what this kernel and host offer, what is missing, and what to do. Exit status 1: the agent cannot run here."""
     session.start_logs()
     from exporters.bpf.features import examine  # noqa: PLC0415 - --help needs no kernel
+    from skytrail.cli.checkcapabilities import capability_findings  # noqa: PLC0415
     from skytrail.cli.checkruntimes import runtime_findings  # noqa: PLC0415
     from skytrail.cli.checksecurity import security_findings  # noqa: PLC0415
 
     findings = [
         *examine(),
+        *capability_findings(),
         *_host(session.settings),
         *_ovsdb(session.settings),
         *runtime_findings(session.settings.containers),

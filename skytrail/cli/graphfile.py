@@ -49,7 +49,7 @@ def serve_agents(session: Session) -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())
-    process = HubProcess(settings, read_host(settings.host_id or ""))
+    process = HubProcess(settings, read_host(settings.host_id or "", kept=Path(settings.state_dir) / "host_id"))
     process.start()
     try:
         click.echo(f"the graph is served at {process.server.url}, agents are waited for on {settings.hub.wire}", err=True)

@@ -21,6 +21,8 @@ from skytrail.errors import NotSupportedError
 from skytrail.settings.tree import Settings
 
 if TYPE_CHECKING:
+    from flask import Blueprint
+
     from gremlin_api.http.subscriber import SubscriberSocket
     from skytrail.addresses.book import Book
     from skytrail.cli.clusters import Clusters
@@ -111,6 +113,7 @@ class HubProcess:
         self.probes: HostProbes | None = None
         self.clusters: Clusters
         self.receiver: Receiver | None = None
+        self._look_whom_to_expect: Callable[[], None] = lambda: None
         self._security: HubSecurity | None = None
         self._certificates = Certificates()
         self.subscribers: SubscriberSocket
@@ -162,6 +165,7 @@ class HubProcess:
         self.duty = Duty(self.store, who)
         self.reconciler = Reconciler(self.store, who, clock)
         self._closers.callback(self.reconciler.close)
+        self._start_addresses()
         if tids is not None:
             self._end_host_before(folder, self._host.hostname, host_tid(self._host.host_id))
             self.probes = HostProbes(self._host, tids, follow, self.reconciler.report, clock, self._settings, self._runtimes)
@@ -171,7 +175,7 @@ class HubProcess:
             self._start_wire()
         self._start_clusters()
         self._start_linkers()
-        self._start_addresses()
+        self._name_owners()
         self._start_retention()
         self._start_http()
 
@@ -203,7 +207,8 @@ class HubProcess:
         self._certificates.add("wire", self._security.files)
         bounds = AskBounds(settings.ask_timeout, settings.ask_max)
         closed = asking_refusal(self._settings, shared=self.store.shared)
-        self.receiver = Receiver(settings.wire, Taking(self.reconciler), self.store, clock, bounds, self._security, closed)
+        taking, security = Taking(self.reconciler), self._security
+        self.receiver = Receiver(settings.wire, taking, self.store, clock, bounds, security, closed, self.addresses)
         self.asker = self.receiver.asker
         self._closers.callback(self.receiver.stop)
         self.receiver.start()
@@ -213,8 +218,9 @@ class HubProcess:
         elsewhere = Elsewhere(self.store, ours, self.receiver.session, self.receiver.connected, clock, peers.are)
         self._closers.callback(elsewhere.stop)
         elsewhere.start()
-        expected = Expected(self.store, clock)
+        expected = Expected(self.store, clock, self.receiver.let_go)
         self.receiver.asker.expected = expected.hosts
+        self._look_whom_to_expect = expected.look
         self._closers.callback(expected.stop)
         expected.start()
 
@@ -285,12 +291,19 @@ class HubProcess:
             path_blueprint(self.store, clock, self._catch_up),
             trace_blueprint(self.asker, self.store, question_of, clock, self._catch_up),
         ]
+        blueprints.append(self._hosts_routes())
         app = create_app("hub", self._status, self._waiting, blueprints, self._notes)
         self.subscribers = SubscriberSocket(self.store, graphs, shown, executor)
         sockets = {PATH: self.subscribers}
         spoken = with_gremlin(Asked(graphs, graphs, self.asker), executor, self._settings.gremlin, as_asgi(app), sockets)
         self.server = served(spoken, self._settings, self._closers)
         self._certificates.add("http", self.server.certificate)
+
+    def _hosts_routes(self) -> Blueprint:
+        from topology.hostroutes import hosts_blueprint  # noqa: PLC0415
+        from topology.remote.forgetting import Forgetting  # noqa: PLC0415
+
+        return hosts_blueprint(Forgetting(self.reconciler, self.receiver, self._look_whom_to_expect))
 
     def _notes(self) -> dict[str, str]:
         return {**(self.probes.notes() if self.probes else {}), **self.clusters.words()}
@@ -320,13 +333,14 @@ class HubProcess:
 
     def _start_addresses(self) -> None:
         from topology.addresses.follow import AddressFollower  # noqa: PLC0415 - only where a hub runs
-        from topology.addresses.naming import NamingAsker  # noqa: PLC0415
 
         self.addresses = AddressFollower(self.store, clock)
         self._closers.callback(self.addresses.stop)
-        if self.receiver:
-            self.receiver.book.source = self.addresses
         self.addresses.start()
+
+    def _name_owners(self) -> None:
+        from topology.addresses.naming import NamingAsker  # noqa: PLC0415 - only where a hub runs
+
         self.asker = NamingAsker(self.asker, self.store)
 
     def _start_retention(self) -> None:

@@ -50,6 +50,7 @@ COMMANDS = {
     "snapshot": Command("skytrail.cli.snapshot:snapshot", "Keep the graph of one moment in a file, or look at such a file."),
     "backup": Command("skytrail.cli.backup:backup", "Write the graph with its history to a file."),
     "restore": Command("skytrail.cli.backup:restore", "Bring a backup back."),
+    "forget": Command("skytrail.cli.forget:forget", "End the graph of a host that is gone for good."),
     "check": Command("skytrail.cli.check:check", "Say what this kernel and host offer, and what is missing."),
     "config": Command("skytrail.cli.config:config", "Print the effective settings, or the reference of all keys."),
     "pki": Command("skytrail.cli.pki:pki", "Make, renew and revoke the certificates of agents and hubs."),

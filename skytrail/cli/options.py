@@ -111,7 +111,7 @@ def settings_options(*keys: str) -> Callable[[F], F]:
                 multiple=leaf.composite,
                 expose_value=False,
                 callback=_setter(key),
-                help=about + (f"  [default: {shown}]" if shown is not None and not flag else ""),
+                help=about + (f"  [default: {shown}]" if shown not in (None, "") and not flag else ""),
             )(command)
         return command
 

@@ -113,8 +113,8 @@ def _hop_line(hop: Json, widths: tuple[int, int]) -> str:
 
 
 def _place(place: Json) -> str:
-    where = _where("", place["Namespace"], place["Host"])
-    return f"{printable(place['Address'])} ({where})" if where else printable(place["Address"])
+    address, where = printable(place["Address"]), _where("", place["Namespace"], place["Host"])  # no route: no address either
+    return f"{address} ({where})" if address and where else address or where
 
 
 def _where(interface: str, namespace: str, host: str) -> str:

@@ -80,12 +80,10 @@ class Client:
         status, headers, body = self.exchange("GET", f"{path}?{urlencode(arguments)}")
         if status == 200 and headers.get(SERVICE_HEADER):
             return json.loads(body), headers
-        message = _message(body) or f"HTTP {status}"
         if status == 200:
             self._connection.close()
             raise AgentAwayError(f"what answers on {self._where} is nothing of Skytrail's: name another address")
-        if status == 401:
-            message += NO_LOGIN
+        message = refusal(status, body)
         raise UsageError(message) if status == 400 else RunError(f"{self._where} says: {message}")
 
     def exchange(
@@ -109,6 +107,11 @@ def _read(key: str, read: Callable[[], T]) -> T:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RunError(f"{key}: cannot be read: {reason}: run as a user who may read it, or set {key}") from error
+
+
+def refusal(status: int, body: bytes) -> str:
+    """What an answer that is an error says."""
+    return (_message(body) or f"HTTP {status}") + (NO_LOGIN if status == 401 else "")
 
 
 def _message(body: bytes) -> str:

@@ -1,6 +1,7 @@
 """Who may do what over HTTP: the role that each route needs. The one place where that stands.
 
-``read`` asks for what is known; ``capture`` also sees packets themselves; ``admin`` also changes rules and sees settings.
+``read`` asks for what is known; ``capture`` also sees packets themselves; ``admin`` also changes rules, forgets hosts, sees
+settings.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ ROUTES: Mapping[str, Mapping[str, Role]] = MappingProxyType(
         "/api/v1/diff": _GET,
         "/api/v1/flows": _GET,
         "/api/v1/graph": _GET,
+        "/api/v1/hosts/<path:host>": {"DELETE": Role.ADMIN},
         "/api/v1/path": _GET,
         "/api/v1/sockets": _GET,
         "/api/v1/trace": _GET,

@@ -23,6 +23,7 @@ from skytrail.kernel.namespaces import (
     NameWatcher,
     Sighting,
     host_key,
+    maker_of,
     name_of,
     namespace_number,
     open_sighting,
@@ -202,7 +203,7 @@ class Census:
             return None
         device, inode = sighting.key
         try:
-            cookie, nsid = self._with_fd(sighting, lambda fd: (self._cookie(fd), numbers.assigned(fd)))
+            cookie, nsid, user = self._with_fd(sighting, lambda fd: (self._cookie(fd), numbers.assigned(fd), maker_of(fd)))
         except FileNotFoundError:
             return None  # it went while we looked
         except (OSError, RunError, NetlinkDecodeError) as error:
@@ -211,7 +212,7 @@ class Census:
                 _log.warning("namespace_not_followed", path=sighting.path, error=str(error), remedy="run as root")
             return None
         of_host = sighting.key == host_key(self._roots)
-        namespace = Namespace(cookie, inode, device, sighting.name, nsid, of_host=of_host, path=sighting.path)
+        namespace = Namespace(cookie, inode, device, sighting.name, nsid, of_host=of_host, path=sighting.path, user=user)
         former = {self._by_nsid.get(nsid), self._by_key.get(sighting.key)} - {None, cookie}
         self._displaced += [self._forget(one) for one in former if one is not None]
         self._put(namespace)

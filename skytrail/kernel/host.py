@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import structlog
+
 from skytrail.errors import NotSupportedError, RunError
+
+_log = structlog.get_logger(__name__)
 
 Lockdown = Literal["none", "integrity", "confidentiality", "unknown"]
 
@@ -48,12 +52,13 @@ class Host:
     lockdown: Lockdown
 
 
-def read_host(host_id: str = "", roots: Roots | None = None) -> Host:
+def read_host(host_id: str = "", roots: Roots | None = None, kept: Path | None = None) -> Host:
     """Read all that :class:`Host` holds.
 
     Args:
         host_id: the setting of that name; empty: derive it from the machine-id.
         roots: where the host's folders are; None: at their usual places.
+        kept: where a machine that has no machine-id at all (no systemd, a bare root) keeps one that is made up here.
 
     Raises:
         RunError: there is neither a ``host_id`` nor a machine-id.
@@ -61,7 +66,7 @@ def read_host(host_id: str = "", roots: Roots | None = None) -> Host:
     """
     roots = roots or Roots()
     return Host(
-        host_id=host_id or machine_host_id(machine_id(roots)),
+        host_id=host_id or machine_host_id(_kept_id(kept, roots) if kept is not None else machine_id(roots)),
         boot_id=_kernel_text(roots, "random/boot_id"),
         hostname=_kernel_text(roots, "hostname"),
         kernel_release=_kernel_text(roots, "osrelease"),
@@ -84,6 +89,24 @@ def machine_id(roots: Roots) -> str:
         return uuid.UUID(text).hex
     except ValueError:
         raise RunError(f"{path} holds no machine-id: set host_id, or run systemd-machine-id-setup") from None
+
+
+def _kept_id(path: Path, roots: Roots) -> str:
+    """The machine-id, or the one that is kept where there is none. Raises RunError."""
+    if (roots.etc / "machine-id").exists():
+        return machine_id(roots)
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
+            _log.warning(
+                "host_id_made_up", file=str(path), reason="no /etc/machine-id", remedy="keep that file, or set host_id"
+            )
+        return uuid.UUID(path.read_text(encoding="ascii").strip()).hex
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"there is no machine-id, and none in {path} ({error}): set host_id to this host's lasting name"
+        ) from error
 
 
 def machine_host_id(machine: str) -> str:

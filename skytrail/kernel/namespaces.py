@@ -28,6 +28,8 @@ Key = tuple[int, int]
 
 _NS_GET_ID = 2 << 30 | 8 << 16 | 0xB7 << 8 | 13  # _IOR(NSIO, 13, __u64)
 
+_NS_GET_USERNS, _NS_GET_OWNER_UID = 0xB701, 0xB704  # _IO(NSIO, 1), _IO(NSIO, 4)
+
 _FIRST_RETRY = 0.0005
 _LAST_RETRY = 1.0
 
@@ -45,6 +47,7 @@ class Namespace:
         own: whether it is the one that this process runs in.
         of_host: whether it is the host's: that of process 1, or, where that may not be seen, our own if it has no name.
         path: a file that led to it when it was found; may lead elsewhere by now.
+        user: UID of who made it in a user namespace of his own; 0: root did, or that cannot be seen.
     """
 
     cookie: int
@@ -55,6 +58,7 @@ class Namespace:
     own: bool = False
     of_host: bool = field(default=False, compare=False)
     path: str = field(default="", compare=False)
+    user: int = field(default=0, compare=False)
 
     @property
     def label(self) -> str:
@@ -150,6 +154,22 @@ def namespace_number(fd: int) -> int | None:
     except OSError:
         return None
     return int.from_bytes(number, sys.byteorder)
+
+
+def maker_of(fd: int) -> int:
+    """The UID of who made the user namespace that a namespace belongs to, see ioctl_ns(2); 0 where that cannot be seen."""
+    uid = bytearray(4)
+    try:
+        owner = fcntl.ioctl(fd, _NS_GET_USERNS)
+    except OSError:
+        return 0
+    try:
+        fcntl.ioctl(owner, _NS_GET_OWNER_UID, uid)
+    except OSError:
+        return 0
+    finally:
+        os.close(owner)
+    return int.from_bytes(uid, sys.byteorder)
 
 
 def sightings(roots: Roots) -> Iterator[Sighting]:

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -30,6 +31,7 @@ from skytrail.pki import Authority
 
 PLANS: Mapping[str, Callable[[], Plan]] = {"two-hosts": two_hosts, "fabric": fabric}
 
+HUB = "hub"
 MANAGEMENT = "mgmt"  # the node that joins all agents and this machine; not part of any plan
 _UPLINK = "mgmt0"  # what each node calls its end
 _TOOLS = {
@@ -96,7 +98,11 @@ def check_tools(plan: Plan) -> None:
         raise NotSupportedError(f"a laboratory needs {', '.join(missing)}", f"apt install {packages}")
 
 
-def build(name: str, topology: str, lock: int, say: Callable[[str], None]) -> Lab:
+Extra = Callable[[Lab, str], Mapping[str, Mapping[str, object]]]
+"""More settings, by section, of the agent of a node or of the hub."""
+
+
+def build(name: str, topology: str, lock: int, say: Callable[[str], None], extra: Extra = lambda _lab, _node: {}) -> Lab:
     """Build a laboratory; what was built is removed again if something fails.
 
     Args:
@@ -104,6 +110,7 @@ def build(name: str, topology: str, lock: int, say: Callable[[str], None]) -> La
         topology: a key of :data:`PLANS`.
         lock: held.
         say: told what is being done.
+        extra: settings beside those of a laboratory; the hub's are asked for as :data:`HUB`'s.
 
     Raises:
         NotSupportedError: this machine cannot hold it.
@@ -113,13 +120,13 @@ def build(name: str, topology: str, lock: int, say: Callable[[str], None]) -> La
     check_tools(plan)
     remove(name)  # what a killed `up` left
     try:
-        return _build(plan, name, lock, say)
+        return _build(plan, name, lock, say, extra)
     except BaseException:
         remove(name)
         raise
 
 
-def _build(plan: Plan, name: str, lock: int, say: Callable[[str], None]) -> Lab:
+def _build(plan: Plan, name: str, lock: int, say: Callable[[str], None], extra: Extra) -> Lab:
     folder_of(name).mkdir(parents=True)
     with _one_at_a_time():
         lab = Lab(name, plan.topology, _free_net(), f"127.0.0.1:{_free_port(_HTTP)}")
@@ -131,10 +138,10 @@ def _build(plan: Plan, name: str, lock: int, say: Callable[[str], None]) -> Lab:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda node: _set_up(lab, node), plan.nodes))
     say("network is there; starting workloads, hub and agents")
-    _start_hub(lab, lock)
+    _start_hub(lab, lock, extra(lab, HUB))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda place: _start_app(lab, *place), [(one.name, one.place) for one in plan.workloads]))
-        list(pool.map(lambda node: _start_agent(lab, node), plan.nodes))
+        list(pool.map(lambda node: _start_agent(lab, node, extra(lab, node.name)), (one for one in plan.nodes if one.agent)))
     _wait_for_agents(lab, {node.name for node in plan.nodes if node.agent})
     done = Lab(lab.name, lab.topology, lab.index, lab.hub, complete=True)
     done.save()
@@ -243,10 +250,15 @@ def _until(condition: Callable[[], bool], possible: Callable[[], bool], failure:
         time.sleep(0.02)
 
 
+def management_addresses(lab: Lab, plan: Plan) -> Mapping[str, str]:
+    """Of the nodes that have an agent, by name."""
+    return {node: lab.management(number) for number, node in enumerate((node.name for node in plan.nodes if node.agent), 10)}
+
+
 def _management(lab: Lab, plan: Plan) -> None:
     """One bridge for all nodes with an agent, and this machine."""
     middle = init_of(lab, MANAGEMENT)
-    agents = [node.name for node in plan.nodes if node.agent]
+    agents = management_addresses(lab, plan)
     batch = [f"link add {lab.link} type veth peer name machine netns {middle}"]
     batch += [f"link add {_UPLINK} netns {init_of(lab, node)} type veth peer name {node} netns {middle}" for node in agents]
     batch += [
@@ -257,10 +269,10 @@ def _management(lab: Lab, plan: Plan) -> None:
     _batch(batch)
     ports = [f"ip link set {port} master br0 up" for port in ("machine", *agents)]
     run_lines(lab, Place(MANAGEMENT), ["ip link add br0 type bridge forward_delay 0", "ip link set br0 up", *ports])
-    for number, node in enumerate(agents, 10):
+    for node, address in agents.items():
         lines = [
             f"ip link set {_UPLINK} addrgenmode none",
-            f"ip address add {lab.management(number)}/24 dev {_UPLINK}",
+            f"ip address add {address}/24 dev {_UPLINK}",
             f"ip link set {_UPLINK} up",
         ]
         run_lines(lab, Place(node), lines)
@@ -292,28 +304,26 @@ def _start_app(lab: Lab, name: str, place: Place) -> None:
     run_lines(lab, place, [started(name, serving())])
 
 
-def _start_hub(lab: Lab, lock: int) -> None:
+def _start_hub(lab: Lab, lock: int, extra: Mapping[str, Mapping[str, object]]) -> None:
     folder = lab.folder / "hub"
     folder.mkdir()
     authority = Authority(lab.folder / "pki")
     authority.init()
     certificate = authority.hub([lab.management(1)])
-    settings = {
+    settings: dict[str, Any] = {
         "host_id": f"{lab.name}-hub",
         "state_dir": str(folder),
         "hub": {"listen": lab.hub, "wire": f"{lab.management(1)}:{_WIRE}"},
         "wire": {"tls_cert": str(certificate), "tls_key": str(certificate.with_suffix(".key")), "tls_ca": str(authority.ca)},
     }
     config = folder / "skytrail.yaml"
-    config.write_text(yaml.safe_dump(settings))
+    config.write_text(yaml.safe_dump(_joined(settings, extra)))
     command = [sys.executable, "-m", "skytrail", "hub", "--config", str(config)]
     start_recorded(folder / "hub.pid", command, lock=lock, log=folder / "hub.log", env={**environment(), "SKYTRAIL_CONFIG": ""})
 
 
-def _start_agent(lab: Lab, node: Node) -> None:
-    if not node.agent:
-        return
-    settings = {
+def _start_agent(lab: Lab, node: Node, extra: Mapping[str, Mapping[str, object]]) -> None:
+    settings: dict[str, Any] = {
         "host_id": f"{lab.name}-{node.name}",
         "state_dir": "/run/skytrail/state",
         "log": {"format": "json"},
@@ -322,8 +332,12 @@ def _start_agent(lab: Lab, node: Node) -> None:
         "wire": {f"tls_{name}": f"/run/skytrail/{name}.pem" for name in ("cert", "key", "ca")},
     }
     _certify(lab, node)
-    (node_folder(lab, node.name) / "skytrail.yaml").write_text(yaml.safe_dump(settings))
+    (node_folder(lab, node.name) / "skytrail.yaml").write_text(yaml.safe_dump(_joined(settings, extra)))
     spawn(lab, Place(node.name), [sys.executable, "-m", "skytrail", "agent"], "agent")
+
+
+def _joined(settings: Mapping[str, Any], extra: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
+    return {**settings, **{section: {**settings.get(section, {}), **keys} for section, keys in extra.items()}}
 
 
 def _certify(lab: Lab, node: Node) -> None:

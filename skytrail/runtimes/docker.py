@@ -16,7 +16,10 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -32,11 +35,14 @@ from skytrail.runtimes.container import (
     RuntimeAwayError,
 )
 from skytrail.runtimes.dockermessages import DockerNetwork, Event, Inspected, Listed, PodmanNetwork, PodmanPod
-from skytrail.runtimes.engine import EngineState
+from skytrail.runtimes.engine import EngineState, whose
+from skytrail.runtimes.lanes import Lanes
 
 T = TypeVar("T")
 
 _CALL_TIMEOUT = 5.0  # seconds for one answer
+_SIDE_BY_SIDE = 8  # containers that are looked at at once
+_MAX_WAITING = 10_000  # events, until they are told; more, and all is listed anew
 _QUIET = 60.0  # without an event for as long, all containers are listed anew, to see whether the daemon is still there
 _RESYNC = 300.0  # and at the latest after as long
 _LIST, _STOPPED = (
@@ -74,6 +80,25 @@ class _RefusedError(RuntimeAwayError):
     """The daemon answers that it cannot."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What came by a connection: an event, or why there will be no more."""
+
+    by: UnixConnection
+    event: Event | TimeoutError | RuntimeAwayError
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look at a container gave."""
+
+    id: str
+    found: Inspected | RuntimeAwayError | None
+
+
+_Inbox = SimpleQueue[_Heard | _Seen]
+
+
 class DockerApi:
     """A client of one daemon.
 
@@ -87,11 +112,14 @@ class DockerApi:
         self._state = EngineState(self)
         self._prefix = ""
         self._calls = UnixConnection(path, _CALL_TIMEOUT)
+        self._looks: set[UnixConnection] = set()  # calls that look at a container, which may take long
+        self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, "runtime-looks")
         self._listening: UnixConnection | None = None
-        self._events: http.client.HTTPResponse | None = None
+        self._listener: threading.Thread | None = None
+        self._inbox, self._lanes = _Inbox(), Lanes()
         self._podman = ""  # of its own API the prefix; Docker has none
         self._pods: dict[str, str] = {}  # Podman's: name by ID
-        self._heard = 0  # s since the epoch, by this host's clock: up to when no event can have been missed
+        self._heard = 0.0  # s since the epoch: when the latest event was that was heard, or when the listening began
         self._closed = threading.Event()
 
     @property
@@ -111,21 +139,54 @@ class DockerApi:
 
     def follow(self) -> Iterator[Change | NetworkChange]:
         """Changes as the daemon tells them."""
-        assert self._events
         until = time.monotonic() + _RESYNC
-        while time.monotonic() < until:
-            self._heard = int(time.time())
+        while (left := until - time.monotonic()) > 0:
             try:
-                line = self._events.readline(_EVENT_MAX)
-            except TimeoutError:
+                heard = self._inbox.get(timeout=left)
+            except Empty:
                 return
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                raise self._missed(error) from error
-            if not line.endswith(b"\n"):
-                raise self._missed("its events have ended" if len(line) < _EVENT_MAX else "an event has no end")
-            changes = list(self._state.changes(self._decoded(line, Event)))
+            if isinstance(heard, _Seen):
+                yield from self._told(heard)
+            elif heard.by is not self._listening and not isinstance(heard.event, Event):
+                continue  # the end of one that was closed
+            elif isinstance(heard.event, TimeoutError):
+                return
+            elif isinstance(heard.event, RuntimeAwayError):
+                raise self._missed(heard.event)
+            else:
+                yield from self._take(heard.event)
+
+    def _take(self, event: Event) -> Iterator[Change | NetworkChange]:
+        """An event is told at once, or once its container was looked at."""
+        identity = whose(event)[0]
+        if identity in self._lanes or self._state.about(event):
+            if self._lanes.add(identity, event):
+                self._see(identity)
+        else:
+            yield from list(self._state.tell(event, None))
             self._calls.close()
-            yield from changes
+
+    def _told(self, seen: _Seen) -> Iterator[Change | NetworkChange]:
+        """What a look tells."""
+        if isinstance(seen.found, RuntimeAwayError):
+            raise self._missed(seen.found)
+        changes = [change for event in self._lanes.take(seen.id) for change in self._state.tell(event, seen.found)]
+        self._calls.close()
+        if seen.id in self._lanes:
+            self._see(seen.id)
+        yield from changes
+
+    def _see(self, identity: str) -> None:
+        """Have a container looked at."""
+        inbox = self._inbox
+
+        def see() -> None:
+            try:
+                inbox.put(_Seen(identity, self._look(identity)))
+            except RuntimeAwayError as error:  # of one that gives no answer what its event tells must do
+                inbox.put(_Seen(identity, None if isinstance(error.__cause__, TimeoutError) else error))
+
+        self._pool.submit(see)
 
     def networks(self) -> tuple[Network, ...]:
         """All networks."""
@@ -150,16 +211,14 @@ class DockerApi:
     def interrupt(self) -> None:
         """End what waits for an answer; the sockets are closed by the thread that uses them."""
         self._closed.set()
-        for connection in (self._calls, self._listening):
-            if connection and connection.sock:
-                with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+        for connection in (self._calls, self._listening, *list(self._looks)):
+            _hang_up(connection)
 
     def close(self) -> None:
-        """Close both connections."""
+        """Close all connections."""
         self._calls.close()
-        if self._listening:
-            self._listening.close()
+        self._end_listening()
+        self._pool.shutdown(cancel_futures=True)
 
     def read_networks(self) -> tuple[Network, ...]:
         """All networks, asked for."""
@@ -205,18 +264,24 @@ class DockerApi:
         return api, podman
 
     def look(self, identities: Iterable[str]) -> dict[str, Inspected]:
-        """Containers by ID, looked at one by one."""
-        found = {identity: self._look(identity) for identity in identities}
-        return {identity: one for identity, one in found.items() if one is not None}
+        """Containers by ID, looked at some at a time: one of which the daemon has no time to tell holds up no other."""
+        wanted = list(identities)
+        found = zip(wanted, self._pool.map(self._look, wanted), strict=True)
+        return {identity: one for identity, one in found if one is not None}
 
     def _look(self, identity: str) -> Inspected | None:
         path = f"/containers/{quote(identity, safe='')}/json"
+        calls = UnixConnection(self._path, self._calls.timeout or _CALL_TIMEOUT)
+        self._looks.add(calls)
         try:
             if self._podman:
-                return self._ask(self._podman + path, Inspected, _ANSWER_MAX, versioned=False)
-            return self._ask(path, Inspected, _ANSWER_MAX)
+                return self._ask(self._podman + path, Inspected, versioned=False, calls=calls)
+            return self._ask(path, Inspected, calls=calls)
         except (NoSuchApiError, _RefusedError):  # where one ends meanwhile, Docker answers 404, Podman 500 too
             return None
+        finally:
+            self._looks.discard(calls)
+            calls.close()
 
     def pod_name(self, identity: str) -> str:
         """The name of a pod of Podman's."""
@@ -229,27 +294,71 @@ class DockerApi:
         return self._pods[identity]
 
     def _listen(self) -> None:
-        if self._listening:
-            self._listening.close()
+        self._end_listening()
         self._listening = UnixConnection(self._path, _CALL_TIMEOUT)
         query = {
             "filters": json.dumps({"type": ["container", "network"]}),
-            **({"since": str(self._heard)} if self._heard else {}),
+            **({"since": f"{self._heard:.6f}"} if self._heard else {}),
         }
-        self._events = self._request(self._listening, f"{self._prefix}/events?{urlencode(query)}")
+        self._heard = self._heard or time.time()
+        events = self._request(self._listening, f"{self._prefix}/events?{urlencode(query)}")
         assert self._listening.sock
         self._listening.sock.settimeout(self._quiet)
+        self._listener = threading.Thread(
+            target=self._hear, args=(self._listening, events, self._inbox), name="runtime-events", daemon=True
+        )
+        self._listener.start()
 
-    def _ask(self, path: str, kind: type[T], limit: int = _ANSWER_MAX, *, versioned: bool = True) -> T:
-        """A call's answer, below the API's version; NoSuchApiError: 404."""
-        response = self._request(self._calls, self._prefix + path if versioned else path)
+    def _end_listening(self) -> None:
+        if self._listener:
+            _hang_up(self._listening)
+            self._listener.join()
+            self._listener = None
+        if self._listening:
+            self._listening.close()
+
+    def _hear(self, by: UnixConnection, events: http.client.HTTPResponse, inbox: _Inbox) -> None:
+        """Note events as they come, until there are no more."""
+        while True:
+            event = self._next(events)
+            if inbox.qsize() + len(self._lanes) > _MAX_WAITING:
+                event = self._away("it tells more than it can be asked about")
+            inbox.put(_Heard(by, event))
+            if not isinstance(event, Event):
+                return
+
+    def _next(self, events: http.client.HTTPResponse) -> Event | TimeoutError | RuntimeAwayError:
+        try:
+            line = events.readline(_EVENT_MAX)
+            if not line.endswith(b"\n"):
+                return self._away("its events have ended" if len(line) < _EVENT_MAX else "an event has no end")
+            event = self._decoded(line, Event)
+        except (TimeoutError, RuntimeAwayError) as error:
+            return error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            return self._away(error)
+        self._heard = max(self._heard, min(event.time / 1e9, time.time()))
+        return event
+
+    def _ask(
+        self,
+        path: str,
+        kind: type[T],
+        limit: int = _ANSWER_MAX,
+        *,
+        versioned: bool = True,
+        calls: UnixConnection | None = None,
+    ) -> T:
+        """A call's answer, below the API's version; NoSuchApiError: 404. ``calls``: a connection that nobody else uses."""
+        calls = calls or self._calls
+        response = self._request(calls, self._prefix + path if versioned else path)
         try:
             body = response.read(limit + 1)
         except (OSError, ValueError, http.client.HTTPException) as error:
-            self._calls.close()
+            calls.close()
             raise self._away(error) from error
         if len(body) > limit:
-            self._calls.close()
+            calls.close()
             raise self._away(f"its answer to {path} has more than {limit >> 20} MiB")
         return self._decoded(body, kind)
 
@@ -275,10 +384,19 @@ class DockerApi:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._away(f"its answer cannot be read: {error}") from error
 
-    def _missed(self, why: object) -> RuntimeAwayError:
+    def _missed(self, why: RuntimeAwayError) -> RuntimeAwayError:
+        """Events are lost: what is known, and what waits, is of no use."""
+        self._end_listening()
         self._state.forget()
-        self._heard = 0
-        return self._away(why)
+        self._heard, self._inbox, self._lanes = 0.0, _Inbox(), Lanes()
+        return why
 
     def _away(self, why: object) -> RuntimeAwayError:
         return RuntimeAwayError(f"{self._path}: {why}")
+
+
+def _hang_up(connection: UnixConnection | None) -> None:
+    """End what waits for it; whoever uses it closes it."""
+    if connection and connection.sock:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)

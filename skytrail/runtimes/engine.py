@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from skytrail.runtimes.container import MAX_CONTAINERS, MAX_STOPPED, Change, Container, Network, NetworkChange
@@ -13,9 +14,12 @@ _CHANGED = frozenset({"rename", "pause", "unpause", "update", "health_status"})
 """Actions after which a container is looked at again."""
 _ENDED = frozenset({"die", "died", "destroy", "remove"})
 """Actions of events; Docker says ``die`` and ``destroy``, Podman ``died`` and ``remove`` in some versions."""
-_JOINED = frozenset({"connect", "disconnect"})
+_JOINS = "connect"
+_JOINED = frozenset({_JOINS, "disconnect"})
 _NETWORKS = frozenset({"create", "destroy", "remove", "update"})
 """Actions of networks: after the first a container is looked at again, after the second all networks are."""
+_LOOKED_AT = _CHANGED | _ENDED | _JOINED
+"""Actions after which a container is looked at that is known."""
 
 _NO_LABELS = frozenset({"image", "name", "execDuration", "exitCode", "signal", "oldName", "containerExitCode", "podId"})
 """What an event has among a container's labels and is none of them; the last two are Podman's."""
@@ -82,46 +86,62 @@ class EngineState:
         ends = {one: nanoseconds(said.state.finished_at) for one, said in found.items() if not said.state.lives}
         return {identity: at for identity, at in ends.items() if at}
 
-    def changes(self, event: Event) -> Iterator[Change | NetworkChange]:
-        """What an event tells."""
-        if not event.actor.id:
-            return
-        action = event.action.partition(":")[0]  # Docker's "health_status: healthy"
-        if event.type == "network":
-            if action in _NETWORKS:
-                yield self._other_networks(event.time)
-            elif action in _JOINED:
-                container = (event.actor.attributes or {}).get("container", "") or event.actor.id  # the latter is Podman's
-                yield from self._changed(container, event.time)
-        elif event.type == "container":
-            identity = event.actor.id
-            if action in _ENDED:
-                died = self._known.pop(identity, None) is not None
-                yield Change(identity, None, _of_event(event, self.ended(identity) if died else 0))
-            elif action == _BEGUN:
-                yield from self._begun(event)
-            elif action in _CHANGED:
-                yield from self._changed(identity, event.time)
+    def about(self, event: Event) -> str:
+        """The container that is to be looked at before it can be said what an event tells; empty: none.
 
-    def _begun(self, event: Event) -> Iterator[Change | NetworkChange]:
-        container = self._running(event.actor.id)
-        if container is None:  # it has ended already, and its end is on its way: what the event itself tells must do
+        One that joins a network is about to start: Docker answers as soon as it has, which is sooner than its event of that.
+        """
+        identity, action = whose(event)
+        begins = (event.type, action) in {("container", _BEGUN), ("network", _JOINS)}
+        return identity if begins or (action in _LOOKED_AT and identity in self._known) else ""
+
+    def tell(self, event: Event, found: Inspected | None) -> Iterator[Change | NetworkChange]:
+        """What an event tells. ``found``: its container, looked at after it; None: it is not there, or was not looked at.
+
+        Its end may have come meanwhile, and its next beginning: what was found then is of a later run.
+        """
+        identity, action = whose(event)
+        known = self._known.get(identity)
+        if not identity or (known is not None and 0 < event.time < known[1].started):  # of an earlier run than is known
+            return
+        if event.type == "network" and action in _NETWORKS:
+            yield self._other_networks(event.time)
+        elif event.type == "container" and action == _BEGUN:
+            yield from self._begun(event, found)
+        elif event.type == "container" and action in _ENDED:
+            self._known.pop(identity, None)
+            yield Change(identity, None, _of_event(event, nanoseconds(found.state.finished_at) if found else 0))
+        elif action in _LOOKED_AT and found is not None and found.state.lives:
+            container = self._container(found)
+            if known is None and action == _JOINS:
+                yield from self._is(container, container.started)
+            elif known is not None and container.started <= known[1].started:
+                yield from self._is(container, event.time)
+
+    def _begun(self, event: Event, found: Inspected | None) -> Iterator[Change | NetworkChange]:
+        if found is None:  # what the event itself tells must do
             attributes = event.actor.attributes or {}
             labels = {key: value for key, value in attributes.items() if key not in _NO_LABELS}
-            container = told(event.actor.id, attributes.get("name", ""), attributes.get("image", ""), labels, self.runtime)
-            yield Change(container.id, container, event.time)
+            name, image = attributes.get("name", ""), attributes.get("image", "")
+            container = told(event.actor.id, name, image, labels, self.runtime, started=event.time)
         else:
-            yield from self._is(container, _of_event(event, container.started))
-
-    def _changed(self, identity: str, at: int) -> Iterator[Change | NetworkChange]:
-        """Look again at a container that is known."""
-        container = self._running(identity) if identity in self._known else None
-        if container:
+            container = self._container(found)
+        at = _of_event(event, container.started)
+        if found is not None and found.state.lives and at == container.started:
             yield from self._is(container, at)
+            return
+        if event.actor.id in self._known:  # it was looked at in time
+            return
+        if at != container.started:  # a later run's
+            container = replace(container, pid=0, network_namespace="", networks=(), started=at)
+        yield Change(container.id, container, at)  # its end is on its way
 
     def _is(self, container: Container, at: int) -> Iterator[Change | NetworkChange]:
+        now = f"/{container.name}", container
+        if self._known.get(container.id) == now:
+            return
         if container.id in self._known or len(self._known) < MAX_CONTAINERS:
-            self._known[container.id] = f"/{container.name}", container
+            self._known[container.id] = now
         if {one.network for one in container.networks} - {one.name for one in self.networks}:  # Podman tells of none
             yield self._other_networks(at)
         yield Change(container.id, container, at)
@@ -130,13 +150,16 @@ class EngineState:
         self.networks = self._asked.read_networks()
         return NetworkChange(at)
 
-    def _running(self, identity: str) -> Container | None:
-        """A container that runs; None of one that does not."""
-        found = self._asked.look([identity]).get(identity)
-        return self._container(found) if found is not None and found.state.lives else None
-
     def _container(self, found: Inspected) -> Container:
         return inspected(found, self.runtime, self._asked.pod_name(found.pod) if found.pod else "")
+
+
+def whose(event: Event) -> tuple[str, str]:
+    """The container, or network, that an event is about, and the action."""
+    action = event.action.partition(":")[0]  # Docker's "health_status: healthy"
+    if event.type == "network" and action in _JOINED:
+        return (event.actor.attributes or {}).get("container", "") or event.actor.id, action  # the latter is Podman's
+    return event.actor.id, action
 
 
 def _of_event(event: Event, told: int) -> int:

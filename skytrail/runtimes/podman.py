@@ -97,10 +97,13 @@ class PodmanCommand:
         until = time.monotonic() + _RESYNC
         while time.monotonic() < until:
             self._heard = int(time.time())
-            line = self._line()
-            if line is None:
+            lines = self._lines()
+            if not lines:
                 return
-            yield from self._state.changes(self._decoded(line, _Line).event())
+            events = [self._decoded(line, _Line).event() for line in lines]
+            found = self.look(dict.fromkeys(about for event in events if (about := self._state.about(event))))
+            for event in events:
+                yield from self._state.tell(event, found.get(self._state.about(event)))
 
     def networks(self) -> tuple[Network, ...]:
         """All networks."""
@@ -166,23 +169,23 @@ class PodmanCommand:
             raise self._not_run(error) from error
         self._rest = b""
 
-    def _line(self) -> bytes | None:
-        """The next event; None where none came for long."""
+    def _lines(self) -> list[bytes]:
+        """The next events: all that are there; none where none came for long."""
         assert self._events
         assert self._events.stdout
         fd = self._events.stdout.fileno()
         while b"\n" not in self._rest:
             ready, _, _ = select.select([fd], [], [], self._quiet)
             if not ready:
-                return None
+                return []
             read = os.read(fd, 1 << 16)
             if not read or len(self._rest) > _EVENT_MAX:
                 self._state.forget()
                 self._heard = 0
                 raise self._away("its events have ended" if not read else "an event has no end")
             self._rest += read
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
+        *lines, self._rest = self._rest.split(b"\n")
+        return lines
 
     def _end(self) -> None:
         if self._events:

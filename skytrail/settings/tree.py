@@ -15,6 +15,7 @@ from skytrail.settings.values import (
     check_address,
     check_addresses,
     check_advertised,
+    check_capabilities,
     check_clusters,
     check_databases,
     check_endpoint,
@@ -274,6 +275,14 @@ class Agent(Section, frozen=True):
             reason="what happens in a namespace that is not known yet is told of too",
         ),
     ] = False
+    keep_capabilities: Annotated[
+        tuple[str, ...],
+        key(
+            "capabilities that the agent keeps beside those that it needs, as dac_override; all: it gives up none",
+            reason="the least: see docs/deployment.md",
+            check=check_capabilities,
+        ),
+    ] = ()
     outbox_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 40)],
         key("what waits for a hub on disk", unit="bytes", reason="beyond it history becomes coarser; what is now is kept"),

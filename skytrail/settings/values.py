@@ -9,7 +9,10 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from urllib.parse import urlsplit
+
+from skytrail.kernel.capabilities import NUMBERS
 
 _NUMBER_AND_UNIT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)\s*", re.ASCII)
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([A-Za-zµ\u03bc]+)", re.ASCII)  # as Go has it: .5h, 1.s, either mu
@@ -105,6 +108,14 @@ def check_addresses(values: Sequence[str]) -> None:
         parse_address(value)
     if len(set(values)) < len(values):
         raise ValueError("an address stands there twice")
+
+
+def check_capabilities(values: Sequence[str]) -> None:
+    """Refuse a list of which one is no capability."""
+    for value in values:
+        if value != "all" and value not in NUMBERS:
+            near = ", ".join(get_close_matches(value.lower().removeprefix("cap_"), NUMBERS, 1)) or "net_admin"
+            raise ValueError(f"expected names of capabilities(7) without CAP_, as {near}, or all, got {value!r}")
 
 
 def check_databases(values: Sequence[str]) -> None:

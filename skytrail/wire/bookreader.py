@@ -93,7 +93,7 @@ class BookReader:
             else:
                 put += more
                 gone += less
-            if len(draft.held) + len(put) + len(gone) > _MOST:
+            if len(draft) + len(put) + len(gone) > _MOST:
                 raise MalformedChangesError(f"the address book has more than {_MOST} entries")
             if piece.more:
                 continue

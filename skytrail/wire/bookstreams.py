@@ -46,22 +46,26 @@ class Nothing:
         return lambda: None
 
 
+NOTHING: Source = Nothing()
+
+
 class BookStreams:
     """Tells agents of the book; what several are told at once is packed once.
 
     Args:
         session: of this hub.
         loop: that serves them.
+        source: has the book.
 
     Attributes:
         source: has the book.
         bytes: that were sent.
     """
 
-    def __init__(self, session: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, session: str, loop: asyncio.AbstractEventLoop, source: Source) -> None:
         self._session, self._loop = session, loop
         self._packed: tuple[int, int, bool, list[bytes]] | None = None  # since which change, to which, whole, pieces
-        self.source: Source = Nothing()
+        self.source = source
         self.bytes = 0
 
     async def changes(self, known: wire.Known) -> AsyncIterator[wire.Changes]:

@@ -172,7 +172,7 @@ class Reply(_message.Message):
     def __init__(self, tid: _Optional[str] = ..., part: _Optional[bytes] = ..., last: bool = ..., failure: _Optional[str] = ..., host: _Optional[str] = ..., dropped: bool = ..., below: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile")
+    __slots__ = ("source", "observed", "nodes", "edges", "gone", "whole", "volatile", "late")
     class VolatileEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +187,7 @@ class Report(_message.Message):
     GONE_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
     VOLATILE_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     source: Source
     observed: int
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
@@ -194,7 +195,8 @@ class Report(_message.Message):
     gone: _containers.RepeatedScalarFieldContainer[str]
     whole: bool
     volatile: _containers.ScalarMap[str, bytes]
-    def __init__(self, source: _Optional[_Union[Source, _Mapping]] = ..., observed: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., gone: _Optional[_Iterable[str]] = ..., whole: bool = ..., volatile: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+    late: int
+    def __init__(self, source: _Optional[_Union[Source, _Mapping]] = ..., observed: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., gone: _Optional[_Iterable[str]] = ..., whole: bool = ..., volatile: _Optional[_Mapping[str, bytes]] = ..., late: _Optional[int] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("probe", "host", "service", "tid")

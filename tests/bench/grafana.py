@@ -70,6 +70,5 @@ def _fill(folder: Path) -> None:
 
 def _node(number: int, metadata: dict[str, Any]) -> State:
     features = {f"tx-feature-{one}": one % 3 == 0 for one in range(FEATURES)}
-    return State(
-        "h1", "agent.h1", {"netlink": Part.of({**metadata, "Name": f"eth{number}", "Features": features})}, f"n{number}"
-    )
+    metadata = {**metadata, "Name": f"eth{number}", "Features": features}
+    return State("h1", "agent.h1", {"netlink": Part.of(metadata)}, f"n{number}")

@@ -116,7 +116,7 @@ class Lab:
         return found
 
     def of_pod(self, name: str) -> Json:
-        return {"Kind": "pod", "Name": name, "Namespace": "default", "Host": self.host}
+        return {"Kind": "pod", "Name": name, "Namespace": "default", "Host": self.host, "Cluster": "prod"}
 
     @property
     def of_web(self) -> Json:
@@ -180,7 +180,8 @@ def pinged(lab: Lab, end: End, address: str, expected: Owners, identifiers: Iter
 
 def attributes(owner: Json, end: str) -> Json:
     """Of a span, as an owner is told there."""
-    keys = {"Kind": "kind", "Name": "name", "Namespace": "namespace", "Host": "host", "IfaceID": "iface_id", "VM": "vm"}
+    keys = {"Kind": "kind", "Name": "name", "Namespace": "namespace", "Host": "host", "Cluster": "cluster"}
+    keys |= {"IfaceID": "iface_id", "VM": "vm"}
     return {f"skytrail.{end}.owner.{keys[key]}": value for key, value in owner.items()}
 
 

@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ import pytest
 from support.agentlab import Agent, Flow, StartAgent
 from support.hublab import Hub
 from support.netlab import End, Net, until
+
+from skytrail.addresses.book import Book
+from skytrail.asking.questions import Part
+from topology.remote.outbox import Clocks, Outbox
+from topology.remote.sender import Identity, Sender
 
 _QUICK = {"flow__update": "500ms", "flow__drain": "100ms"}
 
@@ -174,3 +180,32 @@ def test_within_a_tunnel_both_ends_are_named_by_its_network(net: Net, hub: Hub, 
 
     until(lambda: told(agent.flows("icmp")), 15, 0.2)
     assert told(agent.flows(f"Tunnel.ID=42 or Owner.B.Name={net.name('43b')}"))
+
+
+def test_who_may_make_a_namespace_names_no_addresses_for_other_hosts(
+    net: Net, hub: Hub, start_agent: StartAgent, tmp_path: Path
+) -> None:
+    """A user without privileges gives a namespace of his a host's address, and one that nobody has."""
+    start(start_agent, hub, host_id="one", flow__attach="socket")
+    number = ".".join(map(str, (10, *secrets.token_bytes(2))))
+    hosts, nobodys, inside = f"{number}.1", f"{number}.7", net.netns("a")
+    net.ip(f"link add {net.name('own')} type veth peer name {net.name('in')} netns {inside}")
+    net.ip(f"address add {hosts}/24 dev {net.name('own')}")
+    book, outbox = Book(), Outbox(tmp_path / "outbox", 1 << 20, Clocks.of_machine("b"))
+    dialled, identity = [f"127.0.0.1:{hub.wire}"], Identity("elsewhere", "elsewhere")
+    sender = Sender(dialled, outbox, identity, lambda: time.time_ns() // 1000, lambda _: iter((Part(),)), book=book)
+
+    def of(address: str, host: str) -> str | None:
+        owner = book.find(ip_address(address).packed, "", host, time.time_ns() // 1000)
+        return owner and owner.kind
+
+    sender.start()
+    try:
+        until(lambda: of(hosts, "elsewhere") == "host", 20)
+        address = "; ".join(f"ip address add {each}/32 dev lo" for each in (hosts, nobodys))
+        made = ("unshare", "--map-root-user", "-n", "sh", "-c", f"ip link set lo up; {address}; exec sleep 300")
+        net.spawn("", "setpriv", "--reuid=61234", "--regid=61234", "--clear-groups", *made)
+        until(lambda: of(nobodys, "host/one") == "netns", 20)  # on his host they are his, where nobody else's
+        assert (of(hosts, "host/one"), of(hosts, "elsewhere"), of(nobodys, "elsewhere")) == ("host", "host", None)
+    finally:
+        sender.stop()

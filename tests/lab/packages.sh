@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# packages.sh run|test|kernels: installs the system packages for running, testing, or booting other kernels (Debian, Ubuntu).
+# packages.sh run|test|kernels|deploy: the system packages for running, testing, booting other kernels, deploying (Debian, Ubuntu).
 # Does nothing, quickly, where all are there. Needs root to install.
 set -eu
 run="libbpf1 python3-venv"
@@ -8,11 +8,13 @@ test="$run lldpd clang llvm libclang-rt-dev libbpf-dev tshark tcpdump iperf3 nft
       default-jre-headless maven libfaketime docker.io podman containerd runc busybox-static containernetworking-plugins systemd
       chromium"
 kernels="$run qemu-system-x86 busybox-static cpio kmod xz-utils"
+deploy="$test debootstrap"
 case "${1:-}" in
 run) wanted=$run ;;
 test) wanted=$test ;;
 kernels) wanted=$kernels ;;
-*) echo "usage: $0 run|test|kernels" >&2; exit 2 ;;
+deploy) wanted=$deploy ;;
+*) echo "usage: $0 run|test|kernels|deploy" >&2; exit 2 ;;
 esac
 command -v apt-get > /dev/null || { echo "$0: no apt-get here: install yourself: $wanted" >&2; exit 0; }
 

@@ -35,12 +35,14 @@ class Graph:
         self.follower.step()
         return self.follower._entries
 
-    def named(self, address: str, place: str = "", host: str = "", at: int = LATER, network: int = 0) -> Owner | None:
+    def named(
+        self, address: str, place: str = "", host: str = "", at: int = LATER, network: int = 0, port: int = 0
+    ) -> Owner | None:
         """By the book of an agent that follows."""
         if not self.follower.number:
             keep_as(self.follower, self.book)
         self.follower.step()
-        return self.book.find(ip_address(address).packed, place, host, at, network)
+        return self.book.find(ip_address(address).packed, place, host, at, network, port)
 
     def close(self) -> None:
         self.store.close()
@@ -50,8 +52,8 @@ def host(tid: str, name: str) -> NodeFact:
     return NodeFact(tid, {"Type": "host", "Name": name})
 
 
-def netns(tid: str, name: str) -> tuple[Fact, ...]:
-    return NodeFact(tid, {"Type": "netns", "Name": name}), EdgeFact(tid.rpartition("/netns")[0], tid, "ownership")
+def netns(tid: str, name: str, **keys: Any) -> tuple[Fact, ...]:
+    return NodeFact(tid, {"Type": "netns", "Name": name, **keys}), EdgeFact(tid.rpartition("/netns")[0], tid, "ownership")
 
 
 def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
@@ -60,17 +62,18 @@ def interface(owner: str, name: str, *addresses: str) -> tuple[Fact, ...]:
     return NodeFact(f"{owner}/{name}", keys), EdgeFact(owner, f"{owner}/{name}", "ownership")
 
 
-def container(place: str, name: str, **pod: str) -> tuple[Fact, ...]:
+def container(place: str, name: str, mode: str = "", **pod: str) -> tuple[Fact, ...]:
     tid = f"{H1}/container/{name}"
-    own: dict[str, Any] = {"ID": f"id-{name}", **({"Pod": pod} if pod else {})}
+    own: dict[str, Any] = {"ID": f"id-{name}", "NetworkMode": mode, **({"Pod": pod} if pod else {})}
     return NodeFact(tid, {"Type": "container", "Name": name, "Manager": "docker", "Container": own}), EdgeFact(
         place, tid, "ownership"
     )
 
 
-def k8s(type_: str, name: str, **keys: object) -> NodeFact:
+def k8s(type_: str, name: str, cluster: str = "c1", **keys: object) -> NodeFact:
     own = {"Name": name, "Namespace": "shop", **keys}
-    return NodeFact(f"cluster/{type_}/{name}", {"Type": type_, "Name": name, "Manager": "k8s", "K8s": own})
+    said = {"Type": type_, "Name": name, "Manager": "k8s", "ClusterName": cluster, "K8s": own}
+    return NodeFact(f"cluster/{cluster}/{type_}/{name}", said)
 
 
 def link(owner: str, name: str, *, type_: str = "veth", **keys: Any) -> tuple[Fact, ...]:

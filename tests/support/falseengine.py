@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,12 +19,12 @@ def ok(body: bytes) -> bytes:
 
 
 @contextmanager
-def answering(path: Path, answers: dict[str, bytes]) -> Iterator[None]:
-    """A server that says what no real daemon does: an answer by a part of a path, else it hangs up.
+def answering(path: Path, answers: Mapping[str, bytes | Callable[[], bytes]]) -> Iterator[None]:
+    """A server that says what no real daemon does: an answer by a part of a path, else it hangs up. A function may wait.
 
     As long as nothing else is said it answers a ping, and has no networks.
     """
-    answers = {"/_ping": PING, "/networks": ok(b"[]")} | answers
+    says: dict[str, bytes | Callable[[], bytes]] = {"/_ping": PING, "/networks": ok(b"[]"), **answers}
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -34,7 +34,8 @@ def answering(path: Path, answers: dict[str, bytes]) -> Iterator[None]:
             with contextlib.suppress(OSError):  # the client has enough
                 while asked := connection.recv(65536):
                     target = asked.split()[1].decode()
-                    answer = next((text for start, text in answers.items() if start in target), b"")
+                    found = next((text for start, text in says.items() if start in target), b"")
+                    answer = found if isinstance(found, bytes) else found()
                     connection.sendall(answer)
                     if not answer:
                         connection.shutdown(socket.SHUT_RDWR)
@@ -59,8 +60,8 @@ def answering(path: Path, answers: dict[str, bytes]) -> Iterator[None]:
                 connection.close()
 
 
-def event(action: str, identity: str, attributes: Mapping[str, str]) -> bytes:
-    """An event of a container's, as a chunk."""
-    told = {"Type": "container", "Action": action, "Actor": {"ID": identity, "Attributes": attributes}}
+def event(action: str, identity: str, attributes: Mapping[str, str], at: int = 0) -> bytes:
+    """An event of a container's, as a chunk. ``at``: ns since the epoch."""
+    told = {"Type": "container", "Action": action, "Actor": {"ID": identity, "Attributes": attributes}, "timeNano": at}
     line = json.dumps(told).encode() + b"\n"
     return b"%x\r\n%s\r\n" % (len(line), line)

@@ -111,7 +111,7 @@ class Churn:
 
         Returns how many were judged.
         """
-        found = self._lab.pods()
+        found = self._lab.intervals()
         unheard = {uid for uid, life in self.lives.items() if self._unheard(life)}
         assert self.lives.keys() - unheard <= found.keys() <= self.lives.keys()
         wrong = []

@@ -88,11 +88,11 @@ class KubeLab:
         assert edges == expected.edges, sorted(edges ^ expected.edges)[:10]
         return True
 
-    def pods(self) -> dict[str, tuple[int, int, int]]:
-        """By UID: since when a pod was there, until when, and in how many pieces; of all that ever were."""
+    def intervals(self, kind: str = "pod") -> dict[str, tuple[int, int, int]]:
+        """By UID: since when an object was there, until when, and in how many pieces; of all of a kind that ever were."""
         found: dict[str, list[Revision]] = {}
         for one in self.store.between(0, FOREVER - 1):
-            if one.state and one.state.tid.startswith(f"cluster/{NAME}/pod/") and "/container/" not in one.state.tid:
+            if one.state and one.state.tid.startswith(f"cluster/{NAME}/{kind}/") and "/container/" not in one.state.tid:
                 found.setdefault(one.state.tid.rpartition("/")[2], []).append(one)
         return {
             uid: (

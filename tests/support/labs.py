@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from skytrail.lab.build import build, plan_of, remove
+from skytrail.lab.build import Extra, build, plan_of, remove
 from skytrail.lab.places import run
 from skytrail.lab.plan import Place, Plan
 from skytrail.lab.state import Lab, locked
@@ -16,15 +16,15 @@ from support.needs import root, tool
 
 
 @contextmanager
-def laboratory(topology: str) -> Iterator[tuple[Lab, Plan]]:
-    """One that is there, and its plan."""
+def laboratory(topology: str, extra: Extra = lambda _lab, _node: {}) -> Iterator[tuple[Lab, Plan]]:
+    """One that is there, and its plan; ``extra``: settings of agents and hub."""
     root()
     if topology == "fabric":
         tool("ovs-vswitchd", "openvswitch-switch")
     name = f"t{secrets.token_hex(3)}"
     try:
         with locked(name) as lock:
-            lab = build(name, topology, lock, lambda _: None)
+            lab = build(name, topology, lock, lambda _: None, extra)
         yield lab, plan_of(lab)
     finally:
         with locked(name):

@@ -36,10 +36,17 @@ reports = st.builds(
 )
 
 
+unknowing = st.builds(
+    lambda told, unknown: (*told, tuple(sorted(unknown)) if told[3] else ()),
+    reports,
+    st.sets(st.sampled_from(NODES), max_size=2),
+)
+
+
 def made(told: list[Any]) -> list[Report]:
     return [
-        Report(source, T + number, facts, tuple(sorted(fact(name, 1).id for name in gone)), whole)
-        for number, (source, facts, gone, whole) in enumerate(told)
+        Report(source, T + number, facts, tuple(sorted(fact(name, 1).id for name in gone)), whole, unknown=(*unknown,))
+        for number, (source, facts, gone, whole, *unknown) in enumerate(told)
     ]
 
 
@@ -60,6 +67,14 @@ def test_what_collapsed_reports_leave_is_what_all_of_them_leave(tmp_path: Path, 
     collapsed = collapse(taken)
     assert len({report.source for report in collapsed}) == len(collapsed)
     assert graph(tmp_path, collapsed)[0] == graph(tmp_path, taken)[0]
+
+
+@given(told=st.lists(unknowing, max_size=8))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_those_that_do_not_know_all_leave_the_same(tmp_path: Path, told: list[Any]) -> None:
+    nodes = Report(Source("always", "host3"), T - 1, tuple(fact(name, 0) for name in NODES))
+    taken = made([(*one[:4], *one[4]) for one in told])
+    assert graph(tmp_path, [nodes, *collapse(taken)])[0] == graph(tmp_path, [nodes, *taken])[0]
 
 
 def test_they_come_out_in_order_and_one_put_back_comes_first() -> None:

@@ -104,6 +104,19 @@ def test_of_a_whole_report_what_is_missing_is_gone_and_nobody_elses(lab: Lab) ->
     assert lab.names().keys() == {"h", "x", "d"}
 
 
+def test_a_whole_report_leaves_edges_with_nodes_that_it_does_not_know(lab: Lab) -> None:
+    lab.report(link("h"), link("a/1"), edge("h", "a/1"), edge("h", "b/1"), edge("b/1", "h"), edge("h", "h"))
+    lab.report(link("b/1"), source=OTHERS)
+    everything = {"h", "a/1", "b/1", "h>a/1", "h>b/1", "b/1>h", "h>h"}
+    assert lab.names().keys() == everything
+    lab.report(link("h"), whole=True, unknown=("b/", "c/"))
+    assert lab.names().keys() == {"h", "b/1", "h>b/1", "b/1>h"}
+    lab.report(link("h"), whole=True, unknown=("b/", "c/"), gone=(edge("h", "b/1").id,))  # that it knows
+    assert lab.names().keys() == {"h", "b/1", "b/1>h"}
+    lab.report(link("h"), whole=True)
+    assert lab.names().keys() == {"h", "b/1"}
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations([link("h"), link("a"), edge("h", "a")])))
 def test_an_edge_is_there_when_both_its_nodes_are_whoever_comes_first(lab: Lab, order: tuple[Fact, ...]) -> None:
     for fact in order:
@@ -188,6 +201,35 @@ def test_what_others_said_later_of_an_element_moves_that_change_alone(lab: Lab) 
     assert begins == {"space": 9_000_000, "c1": 1_000_000, "c2": 2_000_000, "edge": 9_000_001}
     assert spans["c1"][1] - T == spans["edge"][1] - T == 9_000_002  # no edge outlives a node
     assert spans["space"][1] - T == 9_500_000
+
+
+def begins(lab: Lab, tid: str) -> list[int]:
+    found = lab.store.between(T, T + 10_000_000)
+    return sorted(one.updated_at - T for one in found if one.id == node_id(tid) and one.state)
+
+
+def test_what_is_told_late_has_its_own_time(lab: Lab) -> None:
+    lab.report(link("a"), at=5_000_000)
+    lab.report(link("b"), at=5_100_000, late=2_100_000)  # it was slow to tell
+    lab.report(gone=(node_id("b"),), at=5_200_000, late=1_200_000)
+    lab.report(link("b"), at=5_300_000, late=1_800_000)  # not while it was there before
+    assert (begins(lab, "a"), begins(lab, "b")) == ([5_000_000], [3_000_000, 4_000_000])
+
+
+def test_of_ends_that_are_forgotten_the_latest_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topology.reconcile._MAX_ENDS", 1)
+    lab.report(link("a"), link("b"), at=1_000_000)
+    lab.report(gone=(node_id("a"),), at=2_000_000)
+    lab.report(gone=(node_id("b"),), at=3_000_000)
+    lab.report(link("a"), link("c"), at=4_000_000, late=2_500_000)
+    assert begins(lab, "a")[1:] == begins(lab, "c") == [2_000_001]
+
+
+def test_what_began_before_it_was_seen_is_there_from_its_beginning(lab: Lab) -> None:
+    lab.report(link("new"), at=5_000_000, late=4_000_000)
+    lab.report(link("new", Name="renamed"), at=6_000_000, late=5_000_000)  # it is so since nobody knows when
+    lab.report(link("new", n=2), at=8_000_000, late=1_000_000)  # it began anew
+    assert begins(lab, "new") == [1_000_000, 6_000_000, 7_000_000]
 
 
 def test_what_the_store_did_not_take_is_written_with_the_next_report(lab: Lab) -> None:

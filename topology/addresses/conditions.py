@@ -19,10 +19,11 @@ class Loosening:
 
     Args:
         book: that they are named by.
+        begin: since when it is known, ms: those that began before are named by another one.
     """
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, book: Book, begin: int = 0) -> None:
+        self._book, self._before = book, Compare("Start", "lt", (begin,))
 
     def maybe(self, term: Term) -> Term:
         """What each flow meets that may meet the term."""
@@ -71,5 +72,5 @@ class Loosening:
             if any(met[owner] for owner in owners):
                 found.append(str(ipaddress.ip_address(address)))
         if len(found) <= _MOST:
-            unnamed = Every((unnamed, Compare(f"{NETWORK}.{side}", "within", tuple(found))))
+            unnamed = Every((unnamed, Either((Compare(f"{NETWORK}.{side}", "within", tuple(found)), self._before))))
         return Either((term, unnamed))

@@ -1,7 +1,8 @@
 """Elements → entries of the address book, one revision after the other. Pure.
 
 An interface's address is its network namespace's; whose that is, its containers tell, or the pod that has the address on that
-host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its node's own namespace has none of its own.
+host. Pods, services and nodes of a cluster have theirs everywhere. A pod in its node's own namespace has none of its own. Of a
+service are its cluster's addresses whole; of those from outside, which may be a host's, its ports.
 """
 
 from __future__ import annotations
@@ -14,7 +15,20 @@ from typing import TypeVar
 
 import msgspec
 
-from skytrail.addresses.book import CONTAINER, HOST, NAMESPACE, NODE, POD, SERVICE, Changes, Entry, Key, Owner
+from skytrail.addresses.book import (
+    CONTAINER,
+    HOST,
+    NAMESPACE,
+    NODE,
+    POD,
+    PROTOCOLS,
+    SERVICE,
+    Changes,
+    Entry,
+    Key,
+    Owner,
+    port_of,
+)
 from skytrail.tid import host_of
 from topology.addresses.overlays import Overlays
 from topology.addresses.switchports import SwitchPorts
@@ -26,7 +40,10 @@ from topology.path.network import OWNERS, EdgeKeys, read_state
 K = TypeVar("K")
 
 _OVER = frozenset({"Succeeded", "Failed"})
+_JOINS = "container:"  # a container's network mode: it has another one's namespace
 _CLUSTER = frozenset({POD, SERVICE, NODE})
+_OF_SERVICES = frozenset({"kube-ipvs0", "nodelocaldns"})
+"""Devices on which kube-proxy and NodeLocal DNSCache give services' addresses to every node: nobody has these."""
 
 
 class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -34,9 +51,20 @@ class _Pod(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     namespace: str = ""
 
 
-class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod"}):
+class _Container(msgspec.Struct, frozen=True, gc=False, rename={"id_": "ID", "pod": "Pod", "mode": "NetworkMode"}):
     id_: str = ""
     pod: _Pod = _Pod()
+    mode: str = ""
+
+
+class _Port(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    port: int = 0
+    protocol: str = "TCP"
+
+    @property
+    def number(self) -> int:
+        """As in entries."""
+        return port_of(PROTOCOLS.get(self.protocol, 0), self.port)
 
 
 class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -57,13 +85,17 @@ class _Object(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     internal_ip: str = msgspec.field(name="InternalIP", default="")
     internal_ips: tuple[str, ...] = msgspec.field(name="InternalIPs", default=())
     load_balancer: tuple[str, ...] = ()
+    ports: tuple[_Port, ...] = ()
 
     @property
-    def addresses(self) -> set[str]:
-        """All of them."""
-        one = (self.ip, self.cluster_ip, self.external_ip, self.internal_ip)
-        more = (self.ips, self.cluster_ips, self.external_ips, self.internal_ips, self.load_balancer)
-        return {*one, *(text for texts in more for text in texts)}
+    def inside(self) -> frozenset[bytes]:
+        """Addresses of the cluster's."""
+        return _packed((self.ip, *self.ips, self.cluster_ip, *self.cluster_ips, self.internal_ip, *self.internal_ips))
+
+    @property
+    def outside(self) -> frozenset[bytes]:
+        """Addresses that it is known by from outside."""
+        return _packed((self.external_ip, *self.external_ips, *self.load_balancer)) - self.inside
 
 
 class _Ovs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -78,6 +110,8 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     type: str
     name: str = ""
     manager: str = ""
+    cluster_name: str = ""
+    user: int = 0
     if_index: int | None = None
     container: _Container | None = None
     ovs: _Ovs = _Ovs()
@@ -86,10 +120,25 @@ class _Node(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A network namespace."""
+    """A network namespace.
+
+    Attributes:
+        tid: its TID.
+        owner: it, as it is named.
+        near: whether it is some user's, who may have given it any address.
+    """
 
     tid: str
     owner: Owner
+    near: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """A container in a network namespace. ``guest``: it joined another one's."""
+
+    owner: Owner
+    guest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +147,15 @@ class _Claim:
 
     Attributes:
         host: TID of its host; empty: that of the node which the owner names.
+        outside: those of which it has some ports alone.
+        ports: these.
     """
 
     owner: Owner
     addresses: frozenset[bytes]
     host: str = ""
+    outside: frozenset[bytes] = frozenset()
+    ports: tuple[int, ...] = ()
 
 
 class Entries:
@@ -116,7 +169,7 @@ class Entries:
         self._at: dict[bytes, set[str]] = defaultdict(set)  # interfaces that have an address
         self._places: dict[str, _Place] = {}
         self._hosts: dict[str, str] = {}  # TIDs of hosts by name; empty where several have it
-        self._containers: dict[str, Owner] = {}
+        self._containers: dict[str, _Inside] = {}
         self._ownership: dict[str, tuple[str, str]] = {}  # edge → parent, child
         self._children: dict[str, set[str]] = defaultdict(set)
         self._parents: dict[str, set[str]] = defaultdict(set)
@@ -183,7 +236,7 @@ class Entries:
     def _interface(self, id_: str) -> set[bytes]:
         interface = self._interfaces.by_id.get(id_)
         before = self._addresses.pop(id_, frozenset())
-        now = frozenset(_usable(interface)) if interface is not None else frozenset()
+        now = _usable(interface) if interface is not None else frozenset()
         for address in before - now:
             _discard(self._at, address, id_)
         for address in now:
@@ -195,15 +248,15 @@ class Entries:
     def _node(self, id_: str, state: State, node: _Node) -> set[bytes]:
         if node.type in OWNERS:
             kind = HOST if node.type == HOST else NAMESPACE
-            return self._place(id_, _Place(state.tid, Owner(kind, node.name, host=state.host)))
+            return self._place(id_, _Place(state.tid, Owner(kind, node.name, host=state.host), node.user != 0))
         if node.container is not None and node.container.id_:
             pod = node.container.pod
             owner = (
                 Owner(POD, pod.name, pod.namespace, state.host) if pod.name else Owner(CONTAINER, node.name, host=state.host)
             )
-            return self._container(id_, owner)
+            return self._container(id_, _Inside(owner, node.container.mode.startswith(_JOINS)))
         if node.k8s is not None and node.type in _CLUSTER:
-            return self._object(id_, node.type, node.name, node.k8s)
+            return self._object(id_, node, node.k8s)
         return set()
 
     def _place(self, id_: str, place: _Place) -> set[bytes]:
@@ -223,21 +276,25 @@ class Entries:
     def _of_place(self, id_: str) -> set[bytes]:
         return {address for one in self._interfaces.of(id_) for address in self._addresses.get(one.id, ())}
 
-    def _container(self, id_: str, owner: Owner) -> set[bytes]:
-        if self._containers.get(id_) == owner:
+    def _container(self, id_: str, told: _Inside) -> set[bytes]:
+        if self._containers.get(id_) == told:
             return set()
-        self._containers[id_] = owner
+        self._containers[id_] = told
         return self._around(id_)
 
     def _around(self, container: str) -> set[bytes]:
         """Addresses of the namespaces that a container is in."""
         return {address for place in self._parents.get(container, ()) for address in self._of_place(place)}
 
-    def _object(self, id_: str, kind: str, name: str, told: _Object) -> set[bytes]:
-        own = not (told.host_network or (kind == POD and told.status in _OVER))
-        addresses = frozenset(packed for text in told.addresses if own and (packed := pack(text)) is not None)
-        host = told.node if kind == POD else told.hostname or told.name if kind == NODE else ""
-        return self._claim(id_, _Claim(Owner(kind, told.name or name, told.namespace, host), addresses))
+    def _object(self, id_: str, node: _Node, told: _Object) -> set[bytes]:
+        own = not (told.host_network or (node.type == POD and told.status in _OVER))
+        host = told.node if node.type == POD else told.hostname or told.name if node.type == NODE else ""
+        owner = Owner(node.type, told.name or node.name, told.namespace, host, cluster=node.cluster_name)
+        if node.type != SERVICE:
+            return self._claim(id_, _Claim(owner, told.inside | told.outside if own else frozenset()))
+        ports = tuple(sorted({port.number for port in told.ports}))
+        outside = told.outside if ports else frozenset()
+        return self._claim(id_, _Claim(owner, told.inside | outside, outside=outside, ports=ports))
 
     def _claim(self, id_: str, now: _Claim | None) -> set[bytes]:
         """Note what one says, or that it says nothing any more."""
@@ -291,14 +348,15 @@ class Entries:
         claims = {id_: self._claims[id_] for id_ in self._claimed.get(address, ())}
         for id_, claim in claims.items():
             host = claim.host or self._hosts.get(claim.owner.host, "")
-            yield Entry(address, "", host, claim.owner, at, self._overlays.networks(id_))
+            ports = claim.ports if address in claim.outside else ()
+            yield Entry(address, "", host, claim.owner, at, self._overlays.networks(id_), ports)
         for id_ in self._at.get(address, ()):
             interface = self._interfaces.by_id[id_]
             place = self._places.get(interface.owner)
             if place is not None:
                 host = host_of(place.tid)
                 owner = self._owner_of(interface.owner, host, claims.values())
-                yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_))
+                yield Entry(address, place.tid, host, owner, at, self._overlays.networks(id_), near=place.near)
 
     def _owner_of(self, id_: str, host: str, claims: Iterable[_Claim]) -> Owner:
         """Whose an address in a namespace is."""
@@ -309,7 +367,8 @@ class Entries:
         if place.kind == HOST:
             return place
         inside = {self._containers[child] for child in self._children.get(id_, ()) if child in self._containers}
-        return _as_claimed(inside.pop(), claims) if len(inside) == 1 else place
+        owners = {one.owner for one in inside if not one.guest} or {one.owner for one in inside}
+        return _as_claimed(owners.pop(), claims) if len(owners) == 1 else place
 
 
 def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
@@ -319,10 +378,13 @@ def _as_claimed(owner: Owner, claims: Iterable[_Claim]) -> Owner:
     return same.pop() if len(same) == 1 and owner.kind == POD else owner
 
 
-def _usable(interface: Interface) -> Iterator[bytes]:
-    for address in interface.addresses:
-        if (packed := pack(str(address))) is not None:
-            yield packed
+def _usable(interface: Interface) -> frozenset[bytes]:
+    return frozenset() if interface.data.name in _OF_SERVICES else _packed(map(str, interface.addresses))
+
+
+def _packed(texts: Iterable[str]) -> frozenset[bytes]:
+    """Those that can be somebody's."""
+    return frozenset(packed for text in texts if (packed := pack(text)) is not None)
 
 
 def _discard(sets: dict[K, set[str]], key: K, id_: str) -> None:

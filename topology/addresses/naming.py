@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from skytrail.addresses.book import Book, Changes, Owner, network_of
+from skytrail.addresses.book import PROTOCOLS, Book, Changes, Owner, network_of, port_of
 from skytrail.asking.asker import Answers, Asker
 from skytrail.asking.questions import FlowsQuestion, Part, Question, Range
 from skytrail.asking.terms import Term, compiled, keys_of
@@ -23,7 +23,8 @@ from topology.store.interface import Store, StoreError
 _log = structlog.get_logger(__name__)
 
 _TUNNEL = "Tunnel"
-_NEEDED = ("Network", "Start", "Namespace", _TUNNEL)
+_TRANSPORT = "Transport"
+_NEEDED = ("Network", "Start", "Namespace", _TUNNEL, _TRANSPORT)
 _MOST = 200_000  # revisions of one question: some seconds; beyond them what agents told is all
 
 
@@ -37,9 +38,11 @@ class PastBook:
 
     Attributes:
         book: it.
+        begin: since when it is known.
     """
 
     def __init__(self, store: Store, begin: int, end: int) -> None:
+        self.begin = begin
         self.book, self._entries = Book(keeps=True), Entries()
         self._place = functools.cache(self._entries.place)
         there, later = _revisions(store, begin, end)
@@ -50,27 +53,37 @@ class PastBook:
                 self.book.apply(changes, end)
 
     def name(self, flow: dict[str, Any], host: str) -> dict[str, dict[str, str]]:
-        """Owners of the ends of a flow, by ``A`` and ``B``.
+        """Owners of the ends of a flow, by ``A`` and ``B``; of one that began before the range, none.
 
         Args:
             flow: its JSON.
             host: TID of the host that saw it.
         """
-        network = flow.get(NETWORK)
-        if not isinstance(network, Mapping) or not isinstance(flow.get("Start"), int):
+        network, at = flow.get(NETWORK), _began(flow)
+        if not isinstance(network, Mapping) or at is None or at < self.begin:
             return {}
         place = self._place(host, str(flow.get("Namespace") or ""))
-        at = int(flow["Start"]) * 1000 + 999  # it is meant to its end
         tunnel = flow.get(_TUNNEL)
         inside = network_of(tunnel["Type"], tunnel["ID"]) if tunnel else 0
-        found = {side: self._find(str(network.get(side)), place, host, at, inside) for side in SIDES}
+        transport = flow.get(_TRANSPORT) or {}
+        protocol = PROTOCOLS.get(str(transport.get("Protocol")), 0)
+        found = {}
+        for side in SIDES:
+            port = port_of(protocol, transport.get(side) or 0) if protocol else 0
+            found[side] = self._find(str(network.get(side)), place, host, at, inside, port)
         return {side: owner.shown() for side, owner in found.items() if owner is not None}
 
-    def _find(self, text: str, place: str, host: str, at: int, network: int) -> Owner | None:
+    def _find(self, text: str, place: str, host: str, at: int, network: int, port: int) -> Owner | None:
         try:
-            return self.book.find(ipaddress.ip_address(text).packed, place, host, at, network)
+            return self.book.find(ipaddress.ip_address(text).packed, place, host, at, network, port)
         except ValueError:
             return None
+
+
+def _began(flow: Mapping[str, Any]) -> int | None:
+    """When a flow did, µs: its milliseconds are meant to their end."""
+    start = flow.get("Start")
+    return start * 1000 + 999 if isinstance(start, int) else None
 
 
 def _revisions(store: Store, begin: int, end: int) -> tuple[list[Revision], list[Revision]]:
@@ -140,7 +153,7 @@ class _Wanted:
         book = past.book() if self.asked_for else None
         if book is not None:  # else it is as far as agents knew
             self._term = question.term
-            loose = Loosening(book.book).maybe(question.term) if question.term else None
+            loose = Loosening(book.book, book.begin // 1000).maybe(question.term) if question.term else None
             question = msgspec.structs.replace(question, term=loose, sort=None, limit=0)
         needed = None if fields is None else tuple(sorted({*fields, *_NEEDED, OWNER, *self._tested}))
         return msgspec.structs.replace(question, fields=needed)
@@ -154,7 +167,7 @@ class _Wanted:
 
 
 class _Past:
-    """The book of a question's time, made when it is needed.
+    """The book of a question's time, made when it is needed; from earlier on, when a flow began before.
 
     Args:
         store: whose graph it follows from.
@@ -164,17 +177,25 @@ class _Past:
     def __init__(self, store: Store, when: Range) -> None:
         self._store, self._when = store, when
         self._book: PastBook | None = None
-        self._failed = False
+        self._unmade = -1  # it is too much from then on
 
-    def book(self) -> PastBook | None:
-        """It; None: it cannot be made, which was logged."""
-        if self._book is None and not self._failed:
-            try:
-                self._book = PastBook(self._store, self._when.begin * 1000, self._when.end * 1000 + 999)
-            except StoreError as error:
-                self._failed = True
-                _log.warning("past_flows_not_named", reason=str(error))
+    def book(self, since: int | None = None) -> PastBook | None:
+        """It, from a time (µs) on, or from as early as it can be made; None: it cannot. That is logged."""
+        own, end = self._when.begin * 1000, self._when.end * 1000 + 999
+        begin = self._book.begin if self._book else own
+        if since is not None and since < begin:
+            begin = max(0, min(since, begin - (end - begin)))  # twice as much each time: few times, whatever hosts tell
+        for one in (begin, own):
+            if one > self._unmade and (self._book is None or one < self._book.begin):
+                self._make(one, end)
         return self._book
+
+    def _make(self, begin: int, end: int) -> None:
+        try:
+            self._book = PastBook(self._store, begin, end)
+        except StoreError as error:
+            self._unmade = begin
+            _log.warning("past_flows_not_named", reason=str(error))
 
 
 class _Named:
@@ -185,11 +206,21 @@ class _Named:
 
     def __iter__(self) -> Iterator[tuple[str, Part]]:
         for host, part in self._answers.parts:
-            yield host, msgspec.structs.replace(part, found=self._wanted.of(self._named(flow, host) for flow in part.found))
+            unnamed = [flow for flow in part.found if not _is_named(flow)]
+            since = min((began for flow in unnamed if (began := _began(flow)) is not None), default=None)
+            book = self._past.book(since) if unnamed else None
+            found = (self._named(flow, host, book) for flow in part.found)
+            yield host, msgspec.structs.replace(part, found=self._wanted.of(found))
 
-    def _named(self, flow: dict[str, Any], host: str) -> dict[str, Any]:
+    def _named(self, flow: dict[str, Any], host: str, book: PastBook | None) -> dict[str, Any]:
         told = flow.get(OWNER) or {}
-        if not all(side in told for side in SIDES) and (book := self._past.book()) is not None:
+        if book is not None and not _is_named(flow):
             owners = {**book.name(flow, host), **told}  # who was there knew better
             flow = {**flow, OWNER: owners} if owners else flow
         return flow
+
+
+def _is_named(flow: Mapping[str, Any]) -> bool:
+    """Whether both ends are."""
+    told = flow.get(OWNER) or {}
+    return all(side in told for side in SIDES)

@@ -72,8 +72,9 @@ def check_report(peer: Peer | None, tid: str, report: Report) -> None:
     Raises:
         MalformedReportError: it is of no time that a store has a place for; or it, or a fact in it, is of another host.
     """
-    if not 0 <= report.observed < _LATEST:
-        raise MalformedReportError(f"{report.observed} is no time in µs since the epoch")
+    for at in (report.observed, report.observed - report.late):
+        if not 0 <= at < _LATEST:
+            raise MalformedReportError(f"{at} is no time in µs since the epoch")
     if peer is None:
         return
     source = report.source

@@ -31,6 +31,7 @@ def encode_report(report: Report) -> bytes:
         observed=report.observed,
         gone=report.gone,
         whole=report.whole,
+        late=report.late,
     )
     for fact in report.facts:
         try:
@@ -75,7 +76,7 @@ def decode_report(data: bytes) -> Report:
     source = Source(made.source.probe, made.source.host, made.source.service, made.source.tid)
     if not source.probe:
         raise MalformedReportError("it has no source")
-    return Report(source, made.observed, facts, tuple(made.gone), made.whole, volatile)
+    return Report(source, made.observed, facts, tuple(made.gone), made.whole, volatile, made.late)
 
 
 def _volatile(raw: bytes) -> Metadata:

@@ -23,10 +23,13 @@ class Expected:
     Args:
         store: the graph.
         clock: µs since the epoch.
+        tell: is told what is kept of each agent, by the TID of its host, at each look.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], int]) -> None:
-        self._store, self._clock = store, clock
+    def __init__(
+        self, store: Store, clock: Callable[[], int], tell: Callable[[Mapping[str, Mark]], None] = lambda _: None
+    ) -> None:
+        self._store, self._clock, self._tell = store, clock, tell
         self._found: Mapping[str, str] = {}
         self._looked, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="expected", daemon=True)
@@ -58,7 +61,9 @@ class Expected:
 
     def look(self) -> None:
         """Look once. Raises StoreError."""
-        ids = [node_id(tid) for tid in _latest(marks(self._store))]
+        known = marks(self._store)
+        self._tell(known)
+        ids = [node_id(tid) for tid in _latest(known)]
         there = self._store.as_of(self._clock(), ids) if ids else []
         self._found = {one.state.tid: one.state.host for one in there if one.state is not None}
 

@@ -24,6 +24,10 @@ def note_of(tid: str, mark: Mark) -> Note:
     return Note(_RESOURCE, tid, msgspec.json.encode(mark))
 
 
+FORGOTTEN = Mark("", 0)
+"""Of an agent that is forgotten: nothing of its is taken."""
+
+
 def marks(store: Store) -> dict[str, Mark]:
     """Those of all agents that ever reported into a graph, by the TID of their host. Raises StoreError."""
     found: dict[str, Mark] = {}

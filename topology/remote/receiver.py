@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,10 +18,11 @@ import grpc.aio
 import structlog
 
 from skytrail import __version__
-from skytrail.errors import ListenError
+from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.bookstreams import BookStreams
+from skytrail.wire.bookstreams import NOTHING, BookStreams
+from skytrail.wire.bookstreams import Source as NameSource
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.peers import Peers
 from skytrail.wire.relay import Relay
@@ -29,7 +31,7 @@ from skytrail.wire.versions import CLOCKS, OLDEST, WireError, agreed
 from topology.facts import Source
 from topology.remote.admission import Admission, check_report
 from topology.remote.codec import MalformedReportError, decode_report
-from topology.remote.marks import Mark, marks, note_of
+from topology.remote.marks import FORGOTTEN, Mark, marks, note_of
 from topology.remote.pieces import Pieces, RoomForPieces
 from topology.remote.taking import Taker
 from topology.store.interface import Note, Store, StoreError
@@ -41,6 +43,10 @@ _ENDED = 2.0  # seconds
 _GRACE = 1.0  # seconds that calls have to end
 _STARTED = 10.0
 _LOOK = 5.0  # seconds between two looks at whether who attends may still do so
+
+
+class ConnectedError(RunError):
+    """An agent reports now."""
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Agent:
         heard: when it said something last, µs since the epoch.
         offset: µs that its clock is ahead of ours, as of then.
         refused: reports of it that could not be read.
+        life: tells it from one of before, which was forgotten: the agent then tells all anew.
         formerly: TIDs of its host by earlier IDs of that: it remembers what was there then.
     """
 
@@ -79,6 +86,7 @@ class Agent:
     holder: str = ""
     call: object = field(default=None, repr=False)
     peer: Peer | None = None
+    life: int = 0
     formerly: frozenset[str] = frozenset()
     pieces: Pieces | None = field(default=None, repr=False)
 
@@ -114,6 +122,7 @@ class Receiver:
         bounds: of what agents answer when they are asked.
         security: who may connect as whom.
         closed: why other hubs of the graph may not ask our agents; empty: they may.
+        names: has the address book; there from the beginning, since agents wait for us to listen.
 
     Attributes:
         asker: asks the agents, those of other hubs too.
@@ -132,17 +141,19 @@ class Receiver:
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
         closed: str = "",
+        names: NameSource = NOTHING,
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
+        self._lives = itertools.count()
         self.session = secrets.token_hex(8)
         self._room = RoomForPieces(self._lose)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="wire-take")  # the reconciler takes one after the other anyway
         self._loop = asyncio.new_event_loop()
         self.asker = Attendances(self.agents, self._loop, bounds.seconds, bounds.most)
-        self.book = BookStreams(self.session, self._loop)
+        self.book = BookStreams(self.session, self._loop, names)
         self.peers = self.asker.others = Peers(self._loop, self.session, clock, security)
         self._relay = Relay(self.asker, self.session, clock, security, closed)
         self._started = threading.Event()
@@ -183,6 +194,41 @@ class Receiver:
         """Names of the hosts of those that report now, by TID."""
         return {agent.tid: agent.host for agent in self.agents() if agent.connected}
 
+    def forget(self, tid: str, end: Callable[[], int]) -> int:
+        """Know an agent no more, nor what is taken of its reports, while nothing of its is taken in.
+
+        Args:
+            tid: of its host.
+            end: ends its host's graph; returns how many changes that made.
+
+        Returns what ``end`` does.
+
+        Raises:
+            ConnectedError: it reports now.
+            StoreError: the store is away.
+        """
+        return self._pool.submit(self._forget, tid, end).result()
+
+    def _forget(self, tid: str, end: Callable[[], int]) -> int:
+        with self._lock:
+            agent = self._agents.pop(tid, None)
+        if agent is not None and agent.connected:  # looked at last: who connects looks whether it is known still
+            with self._lock:
+                self._agents.setdefault(tid, agent)
+            raise ConnectedError(agent.host)
+        changes = end()
+        if tid in marks(self._store):
+            note = note_of(tid, FORGOTTEN)
+            self._store.put_resource(note.kind, note.id, note.body)
+        return changes
+
+    def let_go(self, known: Mapping[str, Mark]) -> None:
+        """Know those no more that another hub has forgotten, by what the store has of all."""
+        with self._lock:
+            for tid, agent in list(self._agents.items()):
+                if not agent.connected and agent.noted and known.get(tid) == FORGOTTEN:
+                    del self._agents[tid]
+
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
@@ -216,7 +262,7 @@ class Receiver:
         try:
             version = agreed(greeting.oldest, greeting.newest)
             peer = self._security.peer(context)
-            taken = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer(), peer)
+            agent = await self._loop.run_in_executor(self._pool, self._known, greeting, version, context.peer(), peer)
         except PeerError as error:
             await self._refuse(context, error)
         except WireError as error:
@@ -227,9 +273,9 @@ class Receiver:
             version=version,
             release=__version__,
             clock=self._clock(),
-            taken=taken,
+            taken=agent.taken,
             received=received,
-            session=self.session,
+            session=f"{self.session}/{agent.life}",
         )
 
     @staticmethod
@@ -237,8 +283,8 @@ class Receiver:
         _log.warning("agent_refused", address=context.peer(), reason=str(error))
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
 
-    def _known(self, greeting: wire.Greeting, version: int, address: str, peer: Peer | None) -> int:
-        """Note who greets; says what is taken of its outbox."""
+    def _known(self, greeting: wire.Greeting, version: int, address: str, peer: Peer | None) -> Agent:
+        """Note who greets, and what is taken of its outbox."""
         if not greeting.tid or not greeting.outbox:
             raise WireError("a greeting says who greets: give the host an ID (host_id)")
         self._admission.greet(peer, greeting.host, greeting.tid)
@@ -247,8 +293,9 @@ class Receiver:
         known = marks(self._store)  # also of one that is known: another hub may have taken more meanwhile
         noted = known.get(greeting.tid)
         taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
-        if agent is None or agent.outbox != greeting.outbox:
-            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox)
+        forgotten = agent is not None and agent.noted > taken  # by another hub
+        if agent is None or agent.outbox != greeting.outbox or forgotten:
+            agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, life=next(self._lives))
         if taken > agent.taken:
             agent.taken = agent.noted = taken
         agent.holder = f"{greeting.outbox}/#{greeting.connection}/{self.session}" if greeting.connection else ""
@@ -258,7 +305,7 @@ class Receiver:
         agent.formerly = frozenset(self._admission.of_peer(peer, same) - {agent.tid})
         with self._lock:
             self._agents[greeting.tid] = agent
-        return agent.taken
+        return agent
 
     async def _report(self, requests: AsyncIterator[wire.Reports], context: Any) -> AsyncIterator[wire.Taken]:  # noqa: ANN401
         agent = await self._who(context)
@@ -268,6 +315,8 @@ class Receiver:
         agent.call, agent.connected, agent.pieces = context, True, pieces
         _log.info("agent_connected", host=agent.host, agent=agent.tid, address=agent.address, taken=agent.taken)
         try:
+            if not any(one is agent for one in self.agents()):  # it was forgotten meanwhile
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "greet first")
             async for reports in requests:
                 received = self._clock()
                 if agent.call is not context:

@@ -26,7 +26,7 @@ from exporters.flows.table import ROW, Batch, Growth, Rows
 from exporters.history.flows import GROWS, FlowRecorder, Kept, restore
 from exporters.history.flows import _Columns as KeptColumns
 from exporters.history.packing import Packed, Table, joined, pack
-from skytrail.addresses.book import Book, Changes, Entry, Owner, network_of
+from skytrail.addresses.book import PROTOCOLS, Book, Changes, Entry, Owner, network_of, port_of
 from skytrail.asking.terms import OPERATORS, Compare, Term, compiled
 
 HOST = "host/1"
@@ -42,10 +42,13 @@ def book(seed: int = 1, *, changing: bool = True) -> Book:
         four = bytes((10, 0, 0, chance.randint(1, 4)))
         six = bytes((0x20, 0, 0, chance.randint(1, 5), *bytes(11), chance.randint(1, 5)))
         place = chance.choice(("", *PLACES.values(), "host/2/netns/x"))
-        owner = Owner(chance.choice(("pod", "container", "netns")), f"n{chance.randint(1, 9)}", chance.choice(("", "shop")))
+        kind, ports = chance.choice(("pod", "container", "netns", "host", "service")), ()
+        if kind == "service":
+            ports = tuple(port_of(protocol, port) for protocol in (6, 17) for port in chance.sample((53, 80, 443), 2))
+        owner = Owner(kind, f"n{chance.randint(1, 9)}", chance.choice(("", "shop")))
         since = now - chance.randint(-1, 6) * MINUTE if changing else 0
         networks = chance.choice(((), (), (network_of("vxlan", 42),), (network_of("geneve", 0), network_of("vxlan", 42))))
-        entry = Entry(chance.choice((four, six)), place, place[:6], owner, since, networks)
+        entry = Entry(chance.choice((four, six)), place, place[:6], owner, since, networks, ports)
         made.apply(Changes((entry,)), now)
         if changing and chance.random() < 0.5:
             over = msgspec.structs.replace(entry, since=since + chance.randint(1, 3) * MINUTE)
@@ -66,7 +69,9 @@ def one_by_one(rows: NDArray[Any], of: Book) -> list[dict[str, Any]]:
             raw = row["key"]["addr"]["AB".index(side) ^ int(row["flow"]["reversed"])].tobytes()
             address = raw[:4] if flow["Network"]["Protocol"] == "IPV4" else raw
             network = network_of(flow["Tunnel"]["Type"], flow["Tunnel"]["ID"]) if "Tunnel" in flow else 0
-            owner = of.find(address, PLACES[flow["Namespace"]], HOST, int(row["start"]) // 1000, network)
+            plain = kind_of(row["key"]) == layout.KIND_PLAIN and "Transport" in flow
+            port = port_of(PROTOCOLS[flow["Transport"]["Protocol"]], flow["Transport"][side]) if plain else 0
+            owner = of.find(address, PLACES[flow["Namespace"]], HOST, int(row["start"]) // 1000, network, port)
             if owner is not None:
                 sides[side] = owner.shown()
         told.append({"Owner": sides} if sides else {})

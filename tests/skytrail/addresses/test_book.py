@@ -47,6 +47,39 @@ def test_of_one_place_the_kind_that_tells_most_is_told() -> None:
     assert found(book(entry("one", "pod"), entry("two", "pod"), entry("place"))) == ""
 
 
+def of_cluster(cluster: str, name: str, kind: str = "pod", *, host: str = "", address: bytes = ADDRESS) -> Entry:
+    return Entry(address, "", host, Owner(kind, name, cluster=cluster), 0)
+
+
+def test_of_several_clusters_the_one_that_the_host_is_of_is_told() -> None:
+    nodes = [of_cluster(one, "node-1", "node", host=f"host/{one}", address=b"\x0b\0\0\1") for one in "ab"]
+    pods = [of_cluster(one, f"web-{one}") for one in "ab"]
+    of = book(*nodes, *pods)
+    seen = [found(of, place=f"host/{one}/netns/x", host=f"host/{one}") for one in "abc"]
+    assert seen == ["web-a", "web-b", ""]
+    of.apply(Changes((), (pods[0],)), NOW)
+    assert found(of, host="host/a") == "web-b"  # nobody else has it
+    of.apply(Changes((of_cluster("b", "more"),)), NOW)
+    assert found(of, host="host/b") == ""  # two of one cluster
+    same = book(*nodes, *(of_cluster(one, "web") for one in "ab"))
+    assert [same.find(ADDRESS, "", f"host/{one}", NOW) for one in "ab"] == [Owner("pod", "web", cluster=one) for one in "ab"]
+
+
+def test_a_cluster_hides_nobody_who_tells_more() -> None:
+    node = of_cluster("a", "n", "node", host=HOST, address=b"\x0b\0\0\1")
+    of = book(node, of_cluster("a", "other node", "node", host="host/2"), entry("other host", "host", "host/2", "host/2"))
+    assert found(of) == "other host"
+
+
+def test_the_cluster_that_a_host_was_of_is_forgotten_with_its_node_and_its_pods() -> None:
+    node, pod = (of_cluster("a", "x", kind, host=HOST, address=b"\x0b\0\0\1") for kind in ("node", "pod"))
+    of = book(node, pod, of_cluster("a", "web-a"), of_cluster("b", "web-b"))
+    assert found(of) == "web-a"
+    of.apply(Changes((of_cluster("b", "n", "node", host=HOST, address=b"\x0b\0\0\2"),), (node, pod)), NOW)
+    of.apply(Changes(), NOW + MINUTE)
+    assert found(of, at=NOW + MINUTE) == "web-b"
+
+
 def test_a_namespace_that_was_made_for_somebody_is_his_from_its_beginning() -> None:
     second = MINUTE // 60
     for lasted, expected in ((second, "pod"), (MINUTE, "ns")):

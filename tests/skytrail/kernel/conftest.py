@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +48,13 @@ class Lab:
 
     def process(self, *, in_new_namespace: bool = True) -> subprocess.Popen[bytes]:
         """Start a process that sleeps, in a network namespace of its own."""
-        command = ["unshare", "-n"] if in_new_namespace else []
+        return self._sleeping(["unshare", "-n"] if in_new_namespace else [], in_new_namespace=in_new_namespace)
+
+    def started(self, *command: str) -> int:
+        """The number of a process that sleeps in a network namespace of its own, which a command makes."""
+        return self._sleeping(command, in_new_namespace=True).pid
+
+    def _sleeping(self, command: Sequence[str], *, in_new_namespace: bool) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([*command, "sleep", "300"])
         self._processes.append(process)
         ours = Path("/proc/self/ns/net").readlink()

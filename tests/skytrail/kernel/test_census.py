@@ -128,3 +128,18 @@ def test_an_audit_forgets_the_dead_and_keeps_the_living(census: Census, lab: Any
     inode = Path(f"/proc/{process.pid}/ns/net").stat().st_ino
     assert [one.inode for one in census.namespaces() if one.inode == inode] == [inode]
     assert census.own in census.namespaces()
+
+
+@pytest.mark.kernel
+def test_who_made_a_namespace_is_known_where_he_made_it_in_a_user_namespace_of_his_own(census: Census, lab: Any) -> None:
+    user = 61_234
+    made = {
+        lab.started(
+            "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "unshare", "--map-root-user", "-n"
+        ): user,
+        lab.started("unshare", "--map-root-user", "-n"): 0,
+        lab.started("unshare", "-n"): 0,
+    }
+    census.refresh(processes=True)
+    found = {one.inode: one.user for one in census.namespaces()}
+    assert {process: found[Path(f"/proc/{process}/ns/net").stat().st_ino] for process in made} == made

@@ -57,6 +57,21 @@ def test_a_missing_machine_id_is_named_with_its_remedy(roots: Roots) -> None:
         read_host("", roots)
 
 
+def test_a_machine_without_one_keeps_what_is_made_up(roots: Roots, tmp_path: Path) -> None:
+    kept = tmp_path / "state" / "host_id"
+    assert read_host("", roots, kept).host_id == machine_host_id(MACHINE)
+    assert not kept.exists()
+    (roots.etc / "machine-id").unlink()
+    made = read_host("", roots, kept).host_id
+    assert made == read_host("", roots, kept).host_id != machine_host_id(MACHINE)
+    kept.write_text("no ID\n")
+    with pytest.raises(RunError, match=r"none in .*set host_id"):
+        read_host("", roots, kept)
+    (roots.etc / "machine-id").write_text("uninitialized\n")  # that will be one: as systemd boots the first time
+    with pytest.raises(RunError, match="holds no machine-id"):
+        read_host("", roots, kept)
+
+
 def test_a_missing_proc_is_named(roots: Roots) -> None:
     (roots.proc / "sys/kernel/random/boot_id").unlink()
     with pytest.raises(NotSupportedError, match="mount /proc"):

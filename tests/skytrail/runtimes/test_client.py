@@ -24,8 +24,9 @@ from skytrail.metrics import Kind
 from skytrail.runtimes import metrics
 from skytrail.runtimes.cgroups import owner
 from skytrail.runtimes.client import ContainerTold, EndpointStatus, Listed, NetworksTold, RuntimesClient, Told
-from skytrail.runtimes.container import Container, RuntimeApi, RuntimeAwayError
+from skytrail.runtimes.container import Change, Container, NetworkChange, RuntimeApi, RuntimeAwayError
 from skytrail.runtimes.docker import DockerApi
+from skytrail.runtimes.dockermessages import told
 from skytrail.runtimes.endpoints import DEFAULTS, MAX_ENDPOINTS, Endpoint, Protocol, connect, present
 
 NOBODY = "0" * 64
@@ -258,11 +259,19 @@ def test_nobody_speaks_for_anothers_containers(dockerd: Dockerd, tmp_path: Path)
 
 def test_one_that_tells_of_too_many_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skytrail.runtimes.client.MAX_CONTAINERS", 3)
-    many = b"".join(event("start", f"{number:064x}", {"name": f"c{number}", "much": "x" * 20_000}) for number in range(5))
-    refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-    one = event("die", f"{0:064x}", {}) + event("start", "f" * 64, {"name": "last"})
-    answers = {"/events": EVENTS + many + one, "/containers/json": ok(b"[]"), "/containers/": refused}
-    with answering(tmp_path / "s", answers), client(at_docker(tmp_path / "s")) as runtimes:
+    labels = {"much": "x" * 20_000}
+    changes = [Change(f"{number:064x}", told(f"{number:064x}", f"c{number}", "", labels, "docker")) for number in range(5)]
+    changes += [Change(f"{0:064x}", None), Change("f" * 64, told("f" * 64, "last", "", labels, "docker"))]
+
+    class Tells(DockerApi):
+        def start(self) -> list[Container]:
+            return []
+
+        def follow(self) -> Iterator[Change | NetworkChange]:
+            yield from changes
+            self._closed.wait()
+
+    with listening(tmp_path / "s"), client(at_docker(tmp_path / "s"), connect=lambda one: Tells(Path(one.path))) as runtimes:
         known(runtimes, "f" * 64)
         found = runtimes.containers()
 

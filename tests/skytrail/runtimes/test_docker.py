@@ -249,6 +249,99 @@ def test_one_that_ends_while_it_is_looked_at_is_as_its_event_told(status: int, t
     assert change.container == Container("a" * 64, "short", "box:1", "docker", {"tier": "batch"})
 
 
+def found(identity: str, pid: int, started: str = "") -> bytes:
+    """An answer about a container that runs."""
+    state = {"Running": True, "Pid": pid, "StartedAt": started}
+    return ok(json.dumps({"Id": identity, "Name": f"/{identity}", "State": state}).encode())
+
+
+def test_one_that_the_daemon_is_busy_with_holds_up_no_other_and_its_short_runs_are_told(tmp_path: Path) -> None:
+    first, last = "2026-11-26T15:00:00Z", "2026-11-26T15:00:09Z"
+    at, free = nanoseconds(first), threading.Event()
+
+    def busy() -> bytes:
+        assert free.wait(30)
+        return found("loop", 7, last)
+
+    runs = (
+        ("start", at),
+        ("die", at + 1),
+        ("start", at + 2),
+        ("rename", at + 3),
+        ("die", at + 4),
+        ("start", nanoseconds(last)),
+    )
+    told = [event("start", "quick", {}), *(event(action, "loop", {}, when) for action, when in runs)]
+    told += [event("start", "other", {}), event("die", "other", {}, 5)]
+    answers = {
+        "/events": EVENTS + b"".join([*told[1:], told[0]]),
+        "/containers/json": ok(b"[]"),
+        "/containers/loop": busy,
+        "/containers/quick": found("quick", 1),
+        "/containers/other": found("other", 2),
+    }
+    with answering(tmp_path / "s", answers):
+        api = DockerApi(tmp_path / "s")
+        api.start()
+        changes = api.follow()
+        others = [next(changes) for _ in range(3)]
+        free.set()
+        loops = [next(changes) for _ in range(5)]
+        api.close()
+
+    assert {one.id for one in others} == {"quick", "other"}
+    assert [(one.id, one.container is not None) for one in others if one.id == "other"] == [("other", True), ("other", False)]
+    assert [one.at for one in loops] == [at, at + 1, at + 2, at + 4, nanoseconds(last)]
+    pids = [one.container.pid if one.container else None for one in loops]
+    assert pids == [0, None, 0, None, 7]  # of runs that are over nobody knows the process
+    assert [one.container.started for one in loops if one.container] == [at, at + 2, nanoseconds(last)]
+
+
+def test_more_events_than_may_wait_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skytrail.runtimes.docker._MAX_WAITING", 10)
+    free = threading.Event()
+
+    def busy() -> bytes:
+        free.wait(30)
+        return found("loop", 7)
+
+    answers = {
+        "/events": EVENTS + 20 * event("start", "loop", {}),
+        "/containers/json": ok(b"[]"),
+        "/containers/loop": busy,
+    }
+    with answering(tmp_path / "s", answers):
+        api = DockerApi(tmp_path / "s")
+        api.start()
+        with pytest.raises(RuntimeAwayError, match="more than it can be asked about"):
+            list(api.follow())
+        free.set()
+        api.close()
+
+
+def test_one_of_which_the_daemon_never_tells_is_as_its_event_told(tmp_path: Path) -> None:
+    free = threading.Event()
+
+    def never() -> bytes:
+        free.wait(30)
+        return b""
+
+    answers = {
+        "/events": EVENTS + event("start", "hung", {"name": "hung"}),
+        "/containers/json": ok(b"[]"),
+        "/containers/": never,
+    }
+    with answering(tmp_path / "s", answers):
+        api = DockerApi(tmp_path / "s")
+        api.start()
+        api._calls.timeout = 0.2
+        change = next(api.follow())
+        free.set()
+        api.close()
+
+    assert change.container == Container("hung", "hung", "", "docker")
+
+
 def test_who_speaks_something_else(tmp_path: Path) -> None:
     with answering(tmp_path / "s", {"/_ping": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}):
         api = DockerApi(tmp_path / "s")

@@ -42,23 +42,46 @@ def daemon() -> Daemon:
     return Daemon()
 
 
-def times(state: EngineState, action: str, at: int) -> list[int]:
-    return [one.at for one in state.changes(Event("container", action, Actor("c"), at)) if isinstance(one, Change)]
+def times(daemon: Daemon, state: EngineState, action: str, at: int) -> list[int]:
+    event = Event("container", action, Actor("c"), at)
+    found = daemon.found if state.about(event) else None
+    return [one.at for one in state.tell(event, found) if isinstance(one, Change)]
+
+
+def tell(state: EngineState, kind: str, action: str, at: int, found: Inspected | None) -> list[Change]:
+    attributes = {"container": "c"} if kind == "network" else {}
+    event = Event(kind, action, Actor("n" if kind == "network" else "c", attributes), at)
+    assert state.about(event) == "c"
+    return [one for one in state.tell(event, found) if isinstance(one, Change)]
+
+
+def test_a_short_one_that_was_seen_as_it_joined_its_network_keeps_its_process(daemon: Daemon) -> None:
+    state = EngineState(daemon)
+    assert tell(state, "network", "connect", AT - SECOND, daemon.found) == []  # it does not run yet
+    daemon.runs(FIRST)
+    daemon.found.state.pid = 7
+    [begun] = tell(state, "network", "connect", AT - SECOND, daemon.found)
+    assert begun.container
+    assert (begun.at, begun.container.pid) == (AT, 7)
+    assert tell(state, "container", "start", AT + SECOND // 2, None) == []
+    daemon.ended(LATER)
+    assert tell(state, "container", "start", AT + SECOND // 2, daemon.found) == []
+    [ended] = tell(state, "container", "die", AT + 8 * SECOND, daemon.found)
+    assert (ended.container, ended.at) == (None, nanoseconds(LATER))
 
 
 def test_a_start_is_when_the_container_says_and_not_when_it_started_again(daemon: Daemon) -> None:
-    state = EngineState(daemon)
     daemon.runs(FIRST)
-    assert times(state, "start", AT + SECOND) == [AT]  # the event comes a while after the process
+    assert times(daemon, EngineState(daemon), "start", AT + SECOND) == [AT]  # the event comes a while after the process
     daemon.runs(LATER)  # it ended and was started again before we looked
-    assert times(state, "start", AT + SECOND) == [AT + SECOND]
-    assert times(state, "start", 0) == [nanoseconds(LATER)]
+    assert times(daemon, EngineState(daemon), "start", AT + SECOND) == [AT + SECOND]
+    assert times(daemon, EngineState(daemon), "start", 0) == [nanoseconds(LATER)]
 
 
 def test_an_end_is_when_the_container_says_and_not_when_it_ended_again(daemon: Daemon) -> None:
     state = EngineState(daemon)
     for finished, expected in ((FIRST, AT), (LATER, AT + SECOND)):
         daemon.runs(FIRST)
-        assert times(state, "start", AT) == [AT]
+        assert times(daemon, state, "start", AT) == [AT]
         daemon.ended(finished)
-        assert times(state, "die", AT + SECOND) == [expected]
+        assert times(daemon, state, "die", AT + SECOND) == [expected]

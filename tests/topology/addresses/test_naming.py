@@ -136,6 +136,33 @@ def test_only_flows_of_who_is_asked_for_come_from_the_agent(named: Graph) -> Non
     assert 0 < len(found) < agent.told == len(of_address)
 
 
+def test_a_flow_that_began_before_the_time_asked_for_is_named_as_it_was_then(named: Graph) -> None:
+    """Whoever has the address by then; found by either name."""
+    flows = [{"UUID": f"{start:032x}", "Start": start, "Network": {"A": "10.1.0.1"}} for start in (2_000, 45_000, 70_000)]
+    asker, when = NamingAsker(Agent(flows), named.store), Range(60_000, 80_000)
+    expected = ["web-1", "web-1", "new"]
+    assert [flow["Owner"]["A"]["Name"] for flow in ask(asker, when=when)] == expected
+    for name in ("web-1", "new"):
+        found = ask(asker, when=when, term=Compare("Owner.A.Name", "within", (name,)), fields=("Start",))
+        assert [flow["Start"] for flow in found] == [
+            flow["Start"] for flow, of in zip(flows, expected, strict=True) if of == name
+        ]
+
+
+def test_what_began_before_the_graph_can_be_read_is_named_by_nobody(named: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = [{"UUID": f"{start:032x}", "Start": start, "Network": {"A": "10.1.0.1"}} for start in (2_000, 70_000)]
+    read = naming._revisions
+
+    def of_late(store: Any, begin: int, end: int) -> Any:
+        if begin < 60 * SECOND:
+            raise StoreError("it is too much")
+        return read(store, begin, end)
+
+    monkeypatch.setattr(naming, "_revisions", of_late)
+    found = ask(NamingAsker(Agent(flows), named.store), when=Range(60_000, 80_000))
+    assert [flow.get("Owner", {}).get("A", {}).get("Name") for flow in found] == [None, "new"]
+
+
 def test_of_the_first_few_in_an_order_none_is_missed(named: Graph) -> None:
     agent = Agent([{**flow, "Owner": {}} for flow in drawn(200, 9)])
     asker = NamingAsker(agent, named.store)

@@ -43,7 +43,7 @@ def test_the_same_address_is_each_tenants_in_its_own_network(two: Graph) -> None
 
 def test_who_is_in_no_tunnels_network_is_named_in_all(two: Graph) -> None:
     """Pods that are routed into a tunnel, as flannel and Calico do it."""
-    pod = Owner("pod", "web-1", "shop", "one")
+    pod = Owner("pod", "web-1", "shop", "one", cluster="c1")
     two.tell(k8s("pod", "web-1", IP="10.1.0.5", Node="one", Status="Running"))
     two.tell(*netns(f"{H1}/netns/cni", "cni"), *interface(f"{H1}/netns/cni", "eth0", "10.1.0.5/32"))
     assert within(two, at=H2, address="10.1.0.5") == within(two, at=H1, address="10.1.0.5") == pod

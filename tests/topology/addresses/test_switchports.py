@@ -63,7 +63,7 @@ def test_whoever_has_the_address_himself_comes_before_the_port_that_he_is_behind
         Owner("netns", "a", host="h")
     }
     graph.tell(k8s("pod", "web-1", IP="10.2.0.5", Node="one", Status="Running"))
-    assert graph.named("10.2.0.5") == Owner("pod", "web-1", "shop", "one")
+    assert graph.named("10.2.0.5") == Owner("pod", "web-1", "shop", "one", cluster="c1")
 
 
 def test_an_address_behind_a_port_is_in_the_network_that_the_port_is_in(graph: Graph) -> None:

@@ -59,11 +59,11 @@ def test_the_message_is_what_the_protocol_says() -> None:
     edge = EdgeFact("host/a", "host/a/eth0", "ownership", {"n": [1]}, "k")
     made = wire.Report.FromString(
         encode_report(
-            Report(Source("netlink", "a", tid="host/a"), 5, (edge, node), ("x",), whole=True, volatile={"y": {"v": 1}})
+            Report(Source("netlink", "a", tid="host/a"), 5, (edge, node), ("x",), whole=True, volatile={"y": {"v": 1}}, late=3)
         )
     )
     assert (made.source.probe, made.source.host, made.source.service, made.source.tid) == ("netlink", "a", "agent", "host/a")
-    assert (made.observed, list(made.gone), made.whole) == (5, ["x"], True)
+    assert (made.observed, list(made.gone), made.whole, made.late) == (5, ["x"], True, 3)
     assert json.loads(made.nodes[0].metadata) == {"Name": "a", "Type": "host"}
     assert json.loads(made.nodes[0].volatile) == {"Metric": {"RxBytes": 7}}
     assert (made.edges[0].relation, json.loads(made.edges[0].metadata), made.edges[0].key) == ("ownership", {"n": [1]}, "k")

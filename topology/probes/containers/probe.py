@@ -21,7 +21,7 @@ from topology.elements import node_id
 from topology.facts import Fact, Report, Source
 from topology.probes.containers.labels import LabelFilter
 from topology.probes.containers.translate import container_facts, namespace_fact, network_facts
-from topology.probes.containers.trust import is_of, user_of
+from topology.probes.containers.trust import as_believed, is_of, user_of
 
 _log = structlog.get_logger(__name__)
 
@@ -128,7 +128,7 @@ class ContainersProbe:
     ) -> None:
         self._sink, self._source, self._host_tid, self._runtimes = sink, source, host_tid, runtimes
         self._kernel, self._labels, self._clock, self._proc = kernel, labels, clock, str(proc)
-        self._waiting: deque[Told] = deque()
+        self._waiting: deque[tuple[Told, Key | None]] = deque()  # with the namespace of one that began, as it was heard
         self._overrun = False
         self._containers: dict[str, _Known] = {}
         self._networks: dict[str, tuple[Network, ...]] = {}  # by socket
@@ -200,7 +200,8 @@ class ContainersProbe:
             self._overrun = True
             self.dropped += 1
         else:
-            self._waiting.append(told)
+            began = told.container if isinstance(told, ContainerTold) else None
+            self._waiting.append((told, self._namespace_of(told.socket, began) if began else None))  # soon it may be over
         self._wake.set()
 
     def _run(self) -> None:
@@ -225,9 +226,9 @@ class ContainersProbe:
             self._overrun = False
             self._runtimes.listen(self._hear)
         while self._waiting:
-            news, told = _News(), self._waiting.popleft()
+            news, (told, seen) = _News(), self._waiting.popleft()
             self.events += 1
-            at = self._apply(told, namespaces, news)
+            at = self._apply(told, seen, namespaces, news)
             self._report(at, news)
         news, now = _News(), self._clock()
         for identity, known in self._containers.items():
@@ -244,8 +245,8 @@ class ContainersProbe:
         if self._whole and self._runtimes.settled and not self._waiting:
             self._report(self._clock(), _News(), whole=True)
 
-    def _apply(self, told: Told, namespaces: Mapping[Key, str], news: _News) -> int:
-        """Take in what was told; gives when that was, µs since the epoch."""
+    def _apply(self, told: Told, seen: Key | None, namespaces: Mapping[Key, str], news: _News) -> int:
+        """Take in what was told; gives when that was, µs since the epoch. ``seen``: the namespace of one that began."""
         if told.socket not in self._seen:
             self._seen.add(told.socket)
             self._end_known_before(told.socket)
@@ -258,9 +259,14 @@ class ContainersProbe:
                     end = _News()
                     self._end(identity, end)
                     self._report(self._when(ends.get(identity, 0)), end)
-                for there in containers.values():
-                    self._put(socket, there, namespaces, now, news)
-                return self._clock()
+                made = _News()
+                self._tell_networks(made)  # first: edges lead from them
+                self._report(now, made)
+                for there in sorted(containers.values(), key=_began):  # each since it began
+                    begin, at = _News(), min(self._when(_began(there)), now)
+                    self._put(socket, there, self._namespace_of(socket, there), namespaces, at, begin)
+                    self._report(at, begin)
+                return now
             case NetworksTold(socket, networks, at):
                 self._networks[socket] = networks
                 for identity, known in self._containers.items():
@@ -269,7 +275,7 @@ class ContainersProbe:
                 self._tell_networks(news)
             case ContainerTold(socket, identity, container, at):
                 if container is not None:
-                    self._put(socket, container, namespaces, self._when(at), news)
+                    self._put(socket, container, seen, namespaces, self._when(at), news)
                 elif self._may_tell(socket, identity):
                     self._end(identity, news)
         return self._when(at)
@@ -284,15 +290,17 @@ class ContainersProbe:
         known = self._containers.get(identity)
         return known is None or known.socket == socket or user_of(socket) is None
 
-    def _put(self, socket: str, container: Container, namespaces: Mapping[Key, str], at: int, news: _News) -> None:
+    def _put(
+        self, socket: str, container: Container, namespace: Key | None, namespaces: Mapping[Key, str], at: int, news: _News
+    ) -> None:
         if not self._may_tell(socket, container.id):
             return
+        container = as_believed(container, user_of(socket))
         before = self._containers.get(container.id)
         if before is not None and before.container.pid == container.pid and before.namespace:
             before.socket, before.container = socket, container
             self._settle(container.id, before, before.owner, news)
             return
-        namespace = self._namespace_of(socket, container)
         if namespace is not None and namespace not in namespaces:
             self._kernel.look_for_namespaces()
         known = self._containers[container.id] = _Known(socket, container, namespace, at, before.owner if before else None)
@@ -395,20 +403,26 @@ class ContainersProbe:
         else:
             self._told.pop(about, None)
 
-    def _report(self, observed: int, news: _News, *, whole: bool = False) -> None:
+    def _report(self, at: int, news: _News, *, whole: bool = False) -> None:
         facts: Sequence[Fact] = tuple(news.changed.values())
         if whole:
             facts = [fact for some in self._told.values() for fact in some.values()]
         if not (facts or news.gone or whole):
             return
         try:
-            self._sink(Report(self._source, observed, tuple(facts), tuple(news.gone), whole))
+            now = max(self._clock(), at)
+            self._sink(Report(self._source, now, tuple(facts), tuple(news.gone), whole, late=now - at))
         except Exception as error:  # noqa: BLE001 - whatever the graph says, the runtimes go on telling
             self._report_failure, self._whole = str(error), True  # once it takes reports again, it gets all
             _log.error("report_failed", probe=self._source.probe, error=str(error))
         else:
             self._report_failure = None
             self._whole = self._whole and not whole
+
+
+def _began(container: Container) -> int:
+    """When, ns since the epoch; 0: nobody says. Of a sandbox nobody tells more than when it was made: it starts at once."""
+    return container.started or (container.created if container.sandbox else 0)
 
 
 def _key_of(path: str) -> Key | None:

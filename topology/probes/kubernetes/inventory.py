@@ -13,7 +13,7 @@ import msgspec
 from skytrail.tid import cluster_tid
 from topology.facts import Fact
 from topology.probes.kubernetes import objects
-from topology.probes.kubernetes.kinds import KINDS
+from topology.probes.kubernetes.packing import unpack
 from topology.probes.kubernetes.selectors import Members, Pair
 from topology.probes.kubernetes.translate import cluster_fact, facts, pod_edges, selectable, selector
 
@@ -38,8 +38,6 @@ class Difference:
     gone: set[str] = field(default_factory=set)
 
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_decode = {name: msgspec.msgpack.Decoder(kind.struct).decode for name, kind in KINDS.items()}
 _encode_said = msgspec.json.Encoder(order="deterministic").encode
 _DIGEST = 16  # bytes
 
@@ -58,6 +56,7 @@ class Inventory:
         self._named: dict[Name, str] = {}  # UIDs
         self._seeking: dict[Name, set[str]] = defaultdict(set)  # name → UIDs of those that refer to it
         self._sought: dict[str, set[Name]] = {}
+        self._looked_up: dict[str, set[str]] = defaultdict(set)  # kind → kinds of those that its edges lead to, or from
         self._members = Members()
         self._said: dict[str, dict[Unit, Said]] = defaultdict(dict)  # by kind
         self._dirty: dict[str, dict[Unit, None]] = defaultdict(dict, {CLUSTER: {(CLUSTER,): None}})  # by kind
@@ -70,14 +69,19 @@ class Inventory:
         """How many there are, by kind."""
         return {kind: len(uids) for kind, uids in list(self._of_kind.items()) if uids}
 
+    def unknown(self, kind: str, unread: Collection[str]) -> tuple[str, ...]:
+        """How TIDs begin of the objects that those of a kind are held against, of kinds that are not read."""
+        return tuple(cluster_tid(self._cluster, one, "") for one in sorted(self._looked_up[kind].intersection(unread)))
+
     def touched(self, uid: str) -> bool:
         """Whether its facts are otherwise than was said."""
         return any((uid,) in some for some in self._dirty.values())
 
-    def put(self, kind: str, given: objects.Plain) -> bool:
+    def put(self, kind: str, packed: bytes) -> bool:
         """An object is there, and is so; whether it was otherwise before."""
+        given = unpack(kind, packed)
         meta = given.metadata
-        before, now = self._objects.get(meta.uid), (kind, _encode(given))
+        before, now = self._objects.get(meta.uid), (kind, packed)
         if before == now:
             return False
         if before is not None and before[0] != kind:  # no API server gives one UID to two
@@ -90,7 +94,10 @@ class Inventory:
         if isinstance(given, objects.Pod):
             pairs = self._members.put_pod(meta.uid, meta.namespace, selectable(given))
         else:
-            pairs = self._members.put_selector(meta.uid, meta.namespace, selector(given))
+            selects = selector(given)
+            if selects is not None:
+                self._looked_up[kind].add("pod")
+            pairs = self._members.put_selector(meta.uid, meta.namespace, selects)
             if before is not None:  # what it says to those it selects may be otherwise
                 pairs |= {(meta.uid, pod) for pod in self._members.pods(meta.uid)}
         self._select(pairs)
@@ -102,7 +109,7 @@ class Inventory:
         if known is None:
             return
         kind, packed = known
-        meta = _decode[kind](packed).metadata
+        meta = unpack(kind, packed).metadata
         put = self._members.put_pod if kind == "pod" else self._members.put_selector
         self._select(put(uid, "", None))
         del self._objects[uid]
@@ -161,7 +168,7 @@ class Inventory:
         known = self._objects.get(who)
         if known is None or known[0] != kind or pod not in self._members.pods(who):
             return []
-        return pod_edges(kind, _decode[kind](known[1]), pod, self._cluster)
+        return pod_edges(kind, unpack(kind, known[1]), pod, self._cluster)
 
     def _of_object(self, kind: str, uid: str) -> Collection[Fact]:
         for name in self._sought.pop(uid, ()):
@@ -175,10 +182,11 @@ class Inventory:
 
         def find(type_: str, namespace: str, name: str) -> str | None:
             sought.add((type_, namespace, name))
+            self._looked_up[kind].add(type_)
             found = self._named.get((type_, namespace, name))
             return cluster_tid(self._cluster, type_, found) if found else None
 
-        said = {fact.id: fact for fact in facts(kind, _decode[kind](known[1]), self._cluster, find)}
+        said = {fact.id: fact for fact in facts(kind, unpack(kind, known[1]), self._cluster, find)}
         if sought:
             self._sought[uid] = sought
             for one in sought:

@@ -8,7 +8,7 @@ import msgspec
 
 from topology.probes.kubernetes import objects
 
-METADATA = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 """Has the server leave everything else away: values of secrets and config maps never come here."""
 
 
@@ -42,8 +42,7 @@ class Kind:
 
     def accepts(self, *, many: bool) -> str:
         """What is asked for, as ``Accept`` has it."""
-        only = METADATA.format("List" if many else "") if self.struct is objects.Plain else ""
-        return f"application/json{only}"
+        return METADATA.format("List" if many else "") if self.struct is objects.Plain else "application/json"
 
 
 _CORE, _APPS, _BATCH, _NETWORK = "api/v1", "apis/apps/v1", "apis/batch/v1", "apis/networking.k8s.io/v1"

@@ -25,6 +25,7 @@ from topology.probes.kubernetes.source import KindSource, Seen
 _log = structlog.get_logger(__name__)
 
 _LONGEST_QUEUE = 5000
+_LARGEST_QUEUE = 1 << 26  # bytes
 _REST = 0.02  # seconds in which changes that come together become one report
 _TOGETHER = 100_000  # µs: what happened further apart is not reported as of one time
 _LOOK = 1.0  # seconds between two looks whether it is ours to do, and there
@@ -63,6 +64,7 @@ class ClusterProbe:
         self._kinds = [kind for type_, kind in KINDS.items() if type_ in kinds]
         self._patterns = tuple(annotations)
         self._queue: deque[Seen] = deque()
+        self._queued = 0  # bytes of what waits there
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubernetes", daemon=True)
@@ -195,13 +197,17 @@ class ClusterProbe:
             self._connection = None
         sources, self._sources, self._told = list(self._sources.values()), {}, False
         with self._changed:
-            self._queue.clear()
-            self._changed.notify_all()
+            self._empty()
         until = time.monotonic() + _END_SECONDS
         for source in sources:
             source.join(max(0.0, until - time.monotonic()))
         with self._changed:
-            self._queue.clear()
+            self._empty()
+
+    def _empty(self) -> None:
+        self._queue.clear()
+        self._queued = 0
+        self._changed.notify_all()
 
     def _keeps(self, annotation: str) -> bool:
         return annotation != _WHOLE_OBJECT and any(fnmatch.fnmatchcase(annotation, one) for one in self._patterns)
@@ -209,11 +215,15 @@ class ClusterProbe:
     def _put(self, seen: Seen) -> None:
         """Of a source's thread: waits where the queue is full."""
         with self._changed:
-            while len(self._queue) >= _LONGEST_QUEUE and self._sources and not self._stopping.is_set():
+            while self._is_full() and self._sources and not self._stopping.is_set():
                 self._changed.wait(_LOOK)
             self._queue.append(seen)
+            self._queued += len(seen.put or b"")
             if len(self._queue) == 1:
                 self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= _LONGEST_QUEUE or self._queued >= _LARGEST_QUEUE
 
     def _next(self) -> list[Seen]:
         """What came; waits for it, for a while."""
@@ -223,8 +233,7 @@ class ClusterProbe:
         self._stopping.wait(_REST)
         with self._changed:
             came = list(self._queue)
-            self._queue.clear()
-            self._changed.notify_all()
+            self._empty()
         return came
 
     def _owed_now(self) -> bool:
@@ -258,10 +267,15 @@ class ClusterProbe:
                 self._inventory.remove(uid)
             if type_ not in self._listed or type_ in self._unread:
                 self._owed.add(type_)
+            if type_ in self._unread - self._listed:
+                self._owed |= self._listed  # now it is known what theirs are to these
             self._listed.add(type_)
             self._unread.discard(type_)
         else:
             self._unread.add(type_)
+            if type_ not in self._listed:  # some of a list, perhaps, that was too long
+                for uid in tuple(self._inventory.uids(type_)):
+                    self._inventory.remove(uid)
 
     def _report(self, times: Mapping[str, tuple[int, int]]) -> None:
         """Report what is otherwise, by kind; nothing, before all was listed.
@@ -278,7 +292,9 @@ class ClusterProbe:
             _, at = times.get(type_, (0, latest))
             source = Source(f"kubernetes/{self.name}/{type_}", "", service="hub")  # of no host: whichever hub asks
             if type_ in self._owed:
-                report = Report(source, at, tuple(self._inventory.all(type_).values()), whole=True)
+                facts = tuple(self._inventory.all(type_).values())
+                unknown = self._inventory.unknown(type_, self._unread - self._listed)
+                report = Report(source, at, facts, whole=True, unknown=unknown)
             else:
                 found = self._inventory.difference(type_)
                 report = Report(source, at, tuple(found.facts.values()), tuple(found.gone))

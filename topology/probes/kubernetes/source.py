@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 import msgspec
 import structlog
@@ -20,13 +21,15 @@ import structlog
 from skytrail.errors import RunError
 from topology.probes.kubernetes import objects
 from topology.probes.kubernetes.connection import Connection, RefusedError, TooLongError, UnreachableError, lines, whole
-from topology.probes.kubernetes.kinds import DECODERS, Kind
+from topology.probes.kubernetes.kinds import DECODERS, METADATA, Kind
+from topology.probes.kubernetes.packing import pack
 from topology.probes.kubernetes.stamps import Stamps
 
 _log = structlog.get_logger(__name__)
 
 _PAGE = 500  # objects that are asked for at once; fewer, where these are more than an answer may be
 _MOST = 250_000  # objects of a kind; a cluster has 150,000 pods at most
+_MOST_BYTES = 1 << 28  # of them, packed; a pod has about 1 KB
 _LIST_SILENCE = 60.0  # seconds
 _WATCH_SECONDS = (300, 600)  # at random, so that not all watches end at once
 _WATCH_GRACE = 15.0  # a watch that is not ended by then is dead
@@ -55,7 +58,7 @@ class Seen:
     Attributes:
         kind: of which.
         observed: when it happened, µs since the epoch.
-        put: an object is so.
+        put: an object is so, packed.
         gone: UID of one that is no more.
         listed: the UIDs of all that are there: what is not among them is no more.
         state: the kind cannot be read.
@@ -63,7 +66,7 @@ class Seen:
 
     kind: Kind
     observed: int
-    put: objects.Plain | None = None
+    put: bytes | None = None
     gone: str = ""
     listed: Collection[str] | None = None
     state: State | None = None
@@ -98,8 +101,39 @@ class _GoneError(RunError):
 
 
 class _TooManyError(RunError):
-    """There are more objects than are followed."""
+    """There is more of a kind than is followed."""
 
+
+class _Objects:
+    """UIDs of a kind's objects, and how much these are."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}  # bytes
+        self._sum = 0
+
+    def put(self, uid: str, size: int) -> None:
+        """One is there, of so many bytes. Raises _TooManyError."""
+        others = self._sum - self._sizes.get(uid, 0)
+        if others + size > _MOST_BYTES:
+            raise _TooManyError(f"more than {_MOST_BYTES:,} bytes of")
+        if len(self._sizes) >= _MOST and uid not in self._sizes:
+            raise _TooManyError(f"more than {_MOST:,}")
+        self._sizes[uid], self._sum = size, others + size
+
+    def remove(self, uid: str) -> None:
+        """One is no more, if it was there."""
+        self._sum -= self._sizes.pop(uid, 0)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._sizes
+
+    def uids(self) -> frozenset[str]:
+        """Of all."""
+        return frozenset(self._sizes)
+
+
+_Given: TypeAlias = "tuple[objects.Meta, bytes]"
+"""An object's metadata, and the whole of it, packed."""
 
 _page = msgspec.json.Decoder(_Page)
 _event = msgspec.json.Decoder(_Event)
@@ -147,7 +181,7 @@ class KindSource:
         self.failure: str | None = None
         self.word: str | None = None
         self._version = ""
-        self._uids: set[str] = set()
+        self._objects = _Objects()
         self._stamps = Stamps(clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kube-{kind.name}"[:15], daemon=True)
@@ -176,13 +210,13 @@ class KindSource:
                 wait = 0.0
             except _GoneError:
                 self._version, wait = "", 0.0
-                self._stamps.cut()
             except RefusedError as error:
                 wait = self._refused(error, wait)
             except _TooManyError as error:
-                wait = self._leave_out(State.TOO_MANY, str(error))
+                word = f"there are {error} {self.kind.resource}: leave them out of kubernetes.kinds"
+                wait = self._leave_out(State.TOO_MANY, word)
             except UnreachableError as error:
-                wait = self._failed(str(error), wait)
+                wait = self._failed(str(error), wait if self.failure else 0.0)  # no failure: it was there meanwhile
             except Exception as error:  # noqa: BLE001 - whatever an answer holds: begin anew
                 self._version, wait = "", self._failed(repr(error), wait)
                 _log.exception("kubernetes_failed", kind=self.kind.name)
@@ -198,7 +232,6 @@ class KindSource:
     def _refused(self, error: RefusedError, waited: float) -> float:
         if error.status == 410:
             self._version = ""
-            self._stamps.cut()
             return 0.0
         if error.status not in (403, 404):
             return self._failed(f"{self._connection.server}: {error}", waited)
@@ -219,9 +252,34 @@ class KindSource:
 
     def _list(self) -> None:
         """Tell all that is there. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
-        uids: set[str] = set()
+        if self.state is State.TOO_MANY:  # whether it still is: what there is is told whole or not at all
+            for _ in self._pages(_Objects()):
+                continue
+        found = _Objects()
+        version = ""
         held: list[Seen] = []  # after a gap: what was made within it is told in that order, and before what is so now
         began = self._clock()
+        self._stamps.cut()
+        for given, told in self._pages(found):
+            version = told
+            for meta, packed in given:
+                if not self._stamps.gap:
+                    self._sink(Seen(self.kind, self._clock(), put=packed))
+                    continue
+                made = meta.creation_timestamp if meta.uid not in self._objects else None
+                held.append(Seen(self.kind, self._stamps.within(made), put=packed))
+        if self._stopping.is_set():
+            return
+        for one in sorted(held, key=lambda one: one.observed):
+            self._sink(one)
+        self._objects, self._version = found, version
+        self.counters.lists += 1
+        self._sink(Seen(self.kind, self._clock(), listed=found.uids()))
+        self.state, self.word, self.failure = State.LISTED, None, None
+        self._stamps.told(began)  # what came since then, the watch tells
+
+    def _pages(self, found: _Objects) -> Iterator[tuple[list[_Given], str]]:
+        """What there is, in pieces, each with the list's version; it is noted. Raises as :meth:`_list`."""
         limit = _PAGE
         more: dict[str, str] = {}
         while not self._stopping.is_set():
@@ -234,29 +292,13 @@ class KindSource:
                     raise
                 limit = max(1, limit // 4)
                 continue
-            for raw in page.items or ():
-                given = self._decode(raw)
-                if given is None:
-                    continue
-                self._bound(uids, given.metadata.uid)
-                uids.add(given.metadata.uid)
-                if not self._stamps.gap:
-                    self._sink(Seen(self.kind, self._clock(), put=given))
-                    continue
-                made = given.metadata.creation_timestamp if given.metadata.uid not in self._uids else None
-                held.append(Seen(self.kind, self._stamps.within(made), put=given))
+            given = [one for raw in page.items or () if (one := self._decode(raw))]
+            for meta, packed in given:
+                found.put(meta.uid, len(packed))
+            yield given, page.metadata.resource_version
             if not page.metadata.continue_:
-                break
+                return
             more = {"continue": page.metadata.continue_}
-        if self._stopping.is_set():
-            return
-        for one in sorted(held, key=lambda one: one.observed):
-            self._sink(one)
-        self._uids, self._version = uids, page.metadata.resource_version
-        self.counters.lists += 1
-        self._sink(Seen(self.kind, self._clock(), listed=frozenset(uids)))
-        self.state, self.word, self.failure = State.LISTED, None, None
-        self._stamps.heard(began)  # what came since then, the watch tells
 
     def _watch(self) -> None:
         """Tell what changes. Raises UnreachableError, RefusedError, _GoneError, _TooManyError."""
@@ -268,16 +310,21 @@ class KindSource:
             "timeoutSeconds": str(seconds),
         }
         self._stamps.cut()
+        self._stamps.resume("" if self._stamps.brief else self._newest())
         with self._connection.get(self.kind.path, query, self.kind.accepts(many=False), seconds + _WATCH_GRACE) as answer:
             self.counters.watches += 1
             self.failure = None
-            self._stamps.connected()
             for line in lines(answer):
                 if line:
                     self._take(line)
                 if self._stopping.is_set():
                     return
-            self._stamps.heard()  # the server ended it in good order
+            self._stamps.told()  # the server ended it in good order
+
+    def _newest(self) -> str:
+        """The resource version that there is now. Raises UnreachableError, RefusedError."""
+        with self._connection.get(self.kind.path, {"limit": "1"}, METADATA.format("List"), _LIST_SILENCE) as answer:
+            return _versioned.decode(whole(answer)).metadata.resource_version
 
     def _take(self, line: bytes) -> None:
         try:
@@ -295,34 +342,28 @@ class KindSource:
             self.counters.events += 1
             given = self._decode(event.object)
             if given is not None:
-                self._tell(event.type, given)
+                self._tell(event.type, given, version)
         self._version = version or self._version
-        self._stamps.heard()
+        self._stamps.reached(version)
 
-    def _tell(self, type_: str, given: objects.Plain) -> None:
-        uid = given.metadata.uid
+    def _tell(self, type_: str, given: _Given, version: str) -> None:
+        meta, packed = given
         if type_ == "DELETED":
-            self._uids.discard(uid)
-            self._sink(Seen(self.kind, self._stamps.of(given.metadata.deletion_timestamp), gone=uid))
+            self._objects.remove(meta.uid)
+            self._sink(Seen(self.kind, self._stamps.of(meta.deletion_timestamp, version), gone=meta.uid))
             return
-        at = self._stamps.of(given.metadata.creation_timestamp if uid not in self._uids else None)
-        self._bound(self._uids, uid)
-        self._uids.add(uid)
-        self._sink(Seen(self.kind, at, put=given))
+        at = self._stamps.of(meta.creation_timestamp if meta.uid not in self._objects else None, version)
+        self._objects.put(meta.uid, len(packed))
+        self._sink(Seen(self.kind, at, put=packed))
 
-    def _bound(self, uids: set[str], uid: str) -> None:
-        """There is one more. Raises _TooManyError."""
-        if len(uids) >= _MOST and uid not in uids:
-            raise _TooManyError(f"there are more than {_MOST:,} {self.kind.resource}: leave them out of kubernetes.kinds")
-
-    def _decode(self, raw: msgspec.Raw) -> objects.Plain | None:
+    def _decode(self, raw: msgspec.Raw) -> _Given | None:
         try:
             given: objects.Plain = DECODERS[self.kind.name].decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if given.metadata.annotations:
+                kept = {key: value for key, value in given.metadata.annotations.items() if self._annotations(key)}
+                msgspec.structs.force_setattr(given.metadata, "annotations", kept or None)
+            return given.metadata, pack(given)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             self.counters.malformed += 1
             _log.warning("kubernetes_object_not_read", kind=self.kind.name, reason=str(error))
             return None
-        if given.metadata.annotations:
-            kept = {key: value for key, value in given.metadata.annotations.items() if self._annotations(key)}
-            msgspec.structs.force_setattr(given.metadata, "annotations", kept or None)
-        return given

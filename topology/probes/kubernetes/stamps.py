@@ -6,13 +6,16 @@ from collections.abc import Callable
 from datetime import datetime
 
 _SECOND = 1_000_000
-_CATCHING_UP = 2 * _SECOND  # after a watch began: until then at most it tells what was before
 _BRIEF = 500_000  # µs: a gap that is shorter needs no other times; objects tell whole seconds
-_PAUSE = 300_000  # µs without an event: all that was before is told
+
+_LONGEST = 40  # digits of a version
 
 
 class Stamps:
-    """The time of an event: now, while a watch lasts. What is told just after a gap happened within it.
+    """The time of an event: now, while a watch lasts. What happened in a gap before it, happened within that.
+
+    A watch tells first of the gap, and then of now, without a word between the two. Resource versions tell them apart: within a
+    kind they are numbers that grow, and before a watch goes on the server is asked for the newest.
 
     Objects say, to the second, when they were made and were to end: that is believed within the gap alone, so that a server
     whose clock is wrong does no harm. What does not say when it happened, happened after what was told before.
@@ -25,7 +28,8 @@ class Stamps:
         self._clock = clock
         self._heard: int | None = None  # when something came last; None: never
         self._since: int | None = None  # the gap's begin; None: there is none
-        self._until = 0  # it is told by then at the latest
+        self._until = 0  # its end
+        self._newest = 0  # version of what happened last in it
         self._last = 0
 
     @property
@@ -33,42 +37,62 @@ class Stamps:
         """Whether nothing was heard for a while, and what happened then is not told yet."""
         return self._since is not None
 
-    def heard(self, at: int | None = None) -> None:
+    @property
+    def brief(self) -> bool:
+        """Whether there is no gap, or none that matters."""
+        return self._since is None or self._clock() - self._since < _BRIEF
+
+    def told(self, at: int | None = None) -> None:
         """All is told up to a moment; None: up to now."""
-        self._heard = self._clock() if at is None else at
+        self._since, self._heard = None, self._clock() if at is None else at
+
+    def reached(self, version: str) -> None:
+        """A watch told all up to a version."""
+        if _number(version) >= self._newest:
+            self._since = None
+        self._heard = self._clock()
 
     def cut(self) -> None:
         """Nothing is heard from now on, and since the last event perhaps."""
-        if self._since is None:
-            self._since = self._heard
+        self._since = self._heard if self._since is None else max(self._since, self._last)
 
-    def connected(self) -> None:
-        """The watch is there: what is told first is of the gap."""
+    def resume(self, newest: str) -> None:
+        """A watch goes on.
+
+        Args:
+            newest: the version there is now, as far as it matters: what comes up to that is of the gap.
+        """
         now = self._clock()
-        if self._since is not None and now - self._since < _BRIEF:
+        self._until, self._newest = now, 0
+        if self.brief or not (number := _number(newest)):
             self._since = None
-        if self._since is not None:
-            self._until, self._heard = now + _CATCHING_UP, now
+        else:
+            self._newest = number
 
-    def of(self, said: str | None) -> int:
+    def of(self, said: str | None, version: str) -> int:
         """When an event of a watch happened: they are told in their order.
 
         Args:
             said: by the object, as RFC 3339 has it; None: it does not say.
+            version: of the object after it.
         """
-        now = self._clock()
-        if self._since is not None and (now > self._until or now > (self._heard or 0) + _PAUSE):
+        if self._since is not None and not 0 < _number(version) <= self._newest:
             self._since = None
         if self._since is None:
-            self._last = now
+            self._last = self._clock()
         else:
-            self._last = max(self._last, self._since, min(_stamp(said, now) or 0, now))
+            self._last = max(self._last, self._since, min(_stamp(said, self._until) or 0, self._until))
         return self._last
 
     def within(self, said: str | None) -> int:
         """When an object of a list was made, within the gap. In no order."""
         now = self._clock()
         return max(self._since or now, min(_stamp(said, now) or now, now))
+
+
+def _number(version: str) -> int:
+    """0: it is none."""
+    return int(version) if version.isascii() and version.isdecimal() and len(version) < _LONGEST else 0
 
 
 def _stamp(said: str | None, now: int) -> int | None:

@@ -44,6 +44,8 @@ def namespace_facts(
         "Device": namespace.dev,
         **more,
     }
+    if namespace.user:
+        metadata["User"] = namespace.user
     if namespace.name:
         metadata["Path"] = f"/run/netns/{_name(namespace)}"
     yield NodeFact(tid, metadata)

@@ -125,6 +125,30 @@ def owned(identity: str, owner: str = SPACE) -> str:
     return edge_id(node_id(owner), node(identity), "ownership")
 
 
+def test_one_that_began_unseen_is_there_from_its_beginning_and_what_changed_unseen_when_it_is_seen(lab: Lab) -> None:
+    began = now_us() - 60_000_000
+    first = container("a", started=began * 1000, created=1000)
+    sandbox = container("pod", created=(began - 5) * 1000, sandbox=True)
+    lab.runtimes.known = [listed(first, sandbox, container("b", created=1000))]
+    lab.probe.start()
+    until(lambda: lab.there() >= {node("a"), node("b"), node("pod")})
+    lab.probe.stop()
+    lab.runtimes.known = [listed(replace(first, name="renamed"), sandbox, container("b"))]
+    listed_at = now_us()
+    lab.probe = lab.begin()
+    lab.probe.start()
+
+    def begins(identity: str) -> list[int]:
+        return sorted(one.updated_at for one in lab.store.between(1, now_us()) if one.id == node(identity) and one.state)
+
+    until(lambda: len(begins("a")) == 2)
+    told = begins("a")
+    assert told[0] == began
+    assert told[1] > listed_at
+    assert begins("pod")[0] == began - 5
+    assert begins("b")[0] > began + 60_000_000
+
+
 def test_a_container_hangs_on_its_namespace_and_its_network_on_its_bridge(lab: Lab) -> None:
     network = Network("n1", "net", "docker", "bridge", device="br0", daemon=os.getpid())
     others = (Network("n2", "host", "docker", "host"), Network("n3", "none", "docker", "null"))

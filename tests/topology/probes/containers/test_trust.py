@@ -9,7 +9,8 @@ import pytest
 from support.needs import root
 from support.netlab import until
 
-from topology.probes.containers.trust import is_of, user_of
+from skytrail.runtimes.container import Container
+from topology.probes.containers.trust import as_believed, is_of, user_of
 
 UID = 61_234
 
@@ -26,6 +27,15 @@ UID = 61_234
 )
 def test_a_socket_below_a_users_folder_is_theirs(socket: str, user: int | None) -> None:
     assert user_of(socket) == user
+
+
+def test_what_a_users_daemon_labels_as_a_pod_is_none() -> None:
+    told = Container(
+        "a" * 64, "web", "web:1", "docker", pod_uid="u", pod_name="coredns", pod_namespace="kube-system", pod="own"
+    )
+    assert as_believed(told, None) == told
+    believed = as_believed(told, UID)
+    assert (believed.pod_uid, believed.pod_name, believed.pod_namespace, believed.pod) == ("", "", "", "own")
 
 
 def test_a_process_is_a_users_by_its_uid_or_its_user_namespace() -> None:

@@ -97,7 +97,7 @@ def test_history_has_the_pods_of_both_replica_sets_through_scaling_and_a_rollout
     }
     assert desired == {made: [2], scaled: [4], rolled: [4], shrunk: [1]}
 
-    found = graph.pods()
+    found = graph.intervals()
     assert found.keys() == kubelet.lives.keys()
     assert len(found) >= 8
     for uid, life in kubelet.lives.items():

@@ -128,7 +128,7 @@ def pod(account_cluster: Cluster, tmp_path: Path) -> Iterator[Pod]:
 def test_a_hub_in_a_pod_follows_its_cluster_through_tokens_that_are_replaced_and_expire(
     account_cluster: Cluster, pod: Pod
 ) -> None:
-    seconds = 8
+    seconds = 20
     pod.account.write(pod.account.token(seconds))
     expired = time.monotonic() + seconds
     pod.hub.start()

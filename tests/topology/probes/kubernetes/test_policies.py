@@ -16,6 +16,7 @@ import msgspec
 from topology.facts import EdgeFact, NodeFact
 from topology.probes.kubernetes.inventory import Inventory
 from topology.probes.kubernetes.kinds import KINDS
+from topology.probes.kubernetes.packing import pack
 
 Json = dict[str, Any]
 _KEYS, _VALUES = ("app", "tier"), ("a", "b", "")
@@ -137,8 +138,8 @@ def said_of(spec: Json, others: list[Other]) -> tuple[Json, dict[str, dict[str, 
     return node, edges
 
 
-def decoded(kind: str, told: Json) -> Any:
-    return msgspec.json.decode(json.dumps(told), type=KINDS[kind].struct)
+def decoded(kind: str, told: Json) -> bytes:
+    return pack(msgspec.json.decode(json.dumps(told), type=KINDS[kind].struct))
 
 
 # The policy as it is, by the reference of NetworkPolicySpec, NetworkPolicyPeer, NetworkPolicyPort and LabelSelector.

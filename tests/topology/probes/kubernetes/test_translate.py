@@ -12,6 +12,7 @@ from topology.facts import EdgeFact, Fact, NodeFact
 from topology.probes.kubernetes.inventory import Inventory
 from topology.probes.kubernetes.kinds import KINDS
 from topology.probes.kubernetes.objects import PolicySpec
+from topology.probes.kubernetes.packing import pack
 from topology.probes.kubernetes.policies import policy_keys
 from topology.probes.kubernetes.probe import ClusterProbe
 
@@ -49,8 +50,8 @@ def facts(kind: str, **fields: Any) -> list[Fact]:
     return [one for one in inventory.difference(kind).facts.values() if f"/{kind}/u" in repr(one)]
 
 
-def decode(kind: str, given: Json) -> Any:
-    return msgspec.json.decode(json.dumps(given), type=KINDS[kind].struct)
+def decode(kind: str, given: Json) -> bytes:
+    return pack(msgspec.json.decode(json.dumps(given), type=KINDS[kind].struct))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -1,0 +1,125 @@
+"""Flows: what runs through the network, and who talks the most."""
+
+from __future__ import annotations
+
+from grafana.dashboards import panels
+from grafana.dashboards.panels import DEVICES, HOSTS, NAMESPACES, POINT, Query, lines, number, rate, to, top, top_total
+
+_WHERE = "Has('@Host', Regex('$host')).HasKey('IfIndex').Flows()"
+
+
+def build() -> str:
+    """The dashboard as JSON."""
+    what = "What runs through the network, and who talks the most."
+    page = panels.page("flows", "Flows and top talkers", what, HOSTS, NAMESPACES, DEVICES, refresh="1m")
+    panels.section(
+        page,
+        "Now",
+        number("Flows", "In the tables of all agents.", "short", f"sum(skytrail_flows_active{{{POINT}}})"),
+        number(
+            "Bytes", "Of outermost flows at the chosen capture points.", "Bps", rate(f"skytrail_flow_bytes_total{{{POINT}}}")
+        ),
+        number("Packets", "A super-packet counts its segments.", "pps", rate(f"skytrail_flow_packets_total{{{POINT}}}")),
+        number(
+            "In tunnels",
+            "Share of the bytes that are inside tunnels.",
+            "percentunit",
+            f"{rate(f'skytrail_flow_inner_bytes_total{{{POINT}}}')} / {rate(f'skytrail_flow_bytes_total{{{POINT}}}')}",
+        ),
+        number("Began", "Flows that began.", "cps", rate(f"skytrail_flows_new_total{{{POINT}}}")),
+        number(
+            "On no flow",
+            "Packets that the hooks saw and that are on no flow: the sum of all reasons.",
+            "pps",
+            rate(f"skytrail_flow_lost_packets_total{{{POINT}}}"),
+            limits=panels.NONE_IS_GOOD,
+        ),
+    )
+    panels.section(
+        page,
+        "What",
+        lines(
+            "Bytes by application",
+            "By the port's name. The ten with the most.",
+            "Bps",
+            Query(top(f"skytrail_flow_bytes_total{{{POINT}}}", "application"), "{{application}}"),
+            stacked=True,
+        ),
+        lines(
+            "Packets by network and transport",
+            "Outermost flows.",
+            "pps",
+            Query(top(f"skytrail_flow_packets_total{{{POINT}}}", "network, transport"), "{{network}} {{transport}}"),
+            stacked=True,
+        ),
+        lines(
+            "Bytes in tunnels",
+            "Of the flows inside, by application. The ten with the most.",
+            "Bps",
+            Query(top(f"skytrail_flow_inner_bytes_total{{{POINT}}}", "application"), "{{application}}"),
+            stacked=True,
+        ),
+        lines(
+            "Bytes by capture point",
+            "The ten with the most.",
+            "Bps",
+            Query(top(f"skytrail_flow_bytes_total{{{POINT}}}", "instance, netns, device"), "{{instance}} {{netns}} {{device}}"),
+            links=[to("host", "This host", host="${__field.labels.instance}")],
+        ),
+        lines(
+            "Flows by transport",
+            "In the tables.",
+            "short",
+            Query(f"sum by (transport) (skytrail_flows_active{{{POINT}}})", "{{transport}}"),
+            stacked=True,
+        ),
+        lines(
+            "Flows that ended, by how",
+            "A reset, a FIN each way, or nothing for a while.",
+            "cps",
+            Query(rate(f"skytrail_flows_ended_total{{{POINT}}}", "transport, finish"), "{{transport}} {{finish}}"),
+            stacked=True,
+        ),
+    )
+    panels.section(
+        page,
+        "Who",
+        panels.rows(
+            "Owners",
+            "By whose socket sent or got the bytes in the range; one that is seen at several capture points counts at each.",
+            {
+                "Bytes": (
+                    top_total(f"skytrail_owner_flow_bytes_total{{{POINT}}}", "instance, owner_kind, owner", 20),
+                    "decbytes",
+                ),
+            },
+            labels={"instance": "Host", "owner_kind": "Kind", "owner": "Owner"},
+            links={"Host": to("host", "This host", host="${__value.raw}")},
+        ),
+        panels.rows(
+            "Subnets",
+            "Bytes in the range between the networks that the setting 'subnets' names; empty: others.",
+            {
+                "Bytes": (
+                    top_total(f"skytrail_flow_bytes_total{{{POINT}}}", "source_subnet, destination_subnet", 20),
+                    "decbytes",
+                ),
+            },
+            labels={"source_subnet": "From", "destination_subnet": "To"},
+        ),
+        panels.hub_lines(
+            "The ten largest conversations",
+            "Asked of the agents: those that sent the most from A to B in the range, wherever they were seen.",
+            f"G.V().{_WHERE}.Sort(DESC, 'Metric.ABBytes').Dedup('TrackingID').Limit(10).Metrics()",
+            unit="Bps",
+            metrics=["ABBytes", "BABytes"],
+            legend="{{Network.A}} {{Transport.A}} → {{Network.B}} {{Transport.B}} {{Metric}}",
+            width=24,
+        ),
+        panels.flows(
+            "Largest flows",
+            "With packets in the range. A tracking ID leads to the conversation's trace.",
+            f"G.V().{_WHERE}.Sort(DESC, 'Metric.ABBytes').Limit(100)",
+        ),
+    )
+    return panels.render(page)

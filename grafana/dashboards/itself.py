@@ -1,0 +1,259 @@
+"""Skytrail itself: what agents and hubs cost, and whether they lose anything."""
+
+from __future__ import annotations
+
+from grafana.dashboards import panels
+from grafana.dashboards.panels import NONE_IS_GOOD, ONE_IS_GOOD, SHARE, Query, labels_of, lines, number, rate, top, top_now
+
+_PROCESS = labels_of("process", "instance", "Agent or hub", "skytrail_build_info")
+_OF = 'instance=~"$process"'
+_FULL = f"skytrail_bpf_map_entries{{{_OF}}} / skytrail_bpf_map_capacity{{{_OF}}}"
+_FULLEST = f"topk(10, max by (instance, map) (max_over_time(skytrail_bpf_map_entries{{{_OF}}}[$__range] @ end())))"
+_CLOCK = f"skytrail_wire_clock_offset_seconds{{{_OF}}}"
+_LOSSES = (
+    "skytrail_drop_events_lost_total",
+    "skytrail_socket_events_lost_total",
+    "skytrail_history_dropped_records_total",
+    "skytrail_export_dropped_total",
+    "skytrail_container_probe_dropped_events_total",
+)
+
+
+def _ratio(metric: str, of: str) -> str:
+    return f"({rate(f'{metric}{{{_OF}}}', 'instance')} / {rate(f'{of}{{{_OF}}}', 'instance')})"
+
+
+def build() -> str:
+    """The dashboard as JSON."""
+    what = "What agents and hubs cost, and whether they lose or lag."
+    page = panels.page("itself", "Skytrail itself", what, _PROCESS)
+    panels.section(
+        page,
+        "Now",
+        number(
+            "Processes", "Agents and hubs that Prometheus reaches.", "short", f"count(skytrail_build_info{{{_OF}}})", width=3
+        ),
+        number("CPU", "Of all of them: 1 is a CPU.", "short", rate(f"skytrail_process_cpu_seconds_total{{{_OF}}}"), width=3),
+        number(
+            "Memory", "Resident, of all of them.", "bytes", f"sum(skytrail_process_resident_memory_bytes{{{_OF}}})", width=3
+        ),
+        number(
+            "Store",
+            "1: the hub's store takes changes.",
+            "short",
+            f"min(skytrail_topology_store_up{{{_OF}}})",
+            width=3,
+            limits=ONE_IS_GOOD,
+        ),
+        number(
+            "Hub heard",
+            "1: every agent has a hub.",
+            "short",
+            f"min(skytrail_wire_hub_up{{{_OF}}})",
+            width=3,
+            limits=ONE_IS_GOOD,
+        ),
+        number(
+            "Fullest flow table",
+            "Share of the entries that are taken.",
+            "percentunit",
+            f"max({_FULL})",
+            width=3,
+            limits=SHARE,
+        ),
+        number(
+            "Lost",
+            "Events and records that queues dropped, of all kinds.",
+            "cps",
+            " + ".join(f"({rate(f'{metric}{{{_OF}}}')} or vector(0))" for metric in _LOSSES),
+            width=3,
+            limits=NONE_IS_GOOD,
+        ),
+        number(
+            "Certificate",
+            "Until the first certificate ends to be good.",
+            "s",
+            f"min(skytrail_tls_certificate_expiry_timestamp_seconds{{{_OF}}}) - time()",
+            width=3,
+            limits=((None, "red"), (7 * 86400, "orange"), (30 * 86400, "green")),
+        ),
+    )
+    panels.section(
+        page,
+        "Cost",
+        lines(
+            "CPU",
+            "The ten with the most; 1 is a CPU.",
+            "short",
+            Query(top(f"skytrail_process_cpu_seconds_total{{{_OF}}}", "instance"), "{{instance}}"),
+        ),
+        lines(
+            "Memory",
+            "Resident; the ten with the most.",
+            "bytes",
+            Query(top_now(f"skytrail_process_resident_memory_bytes{{{_OF}}}", "instance"), "{{instance}}"),
+        ),
+        lines(
+            "CPU by part",
+            "The ten threads with the most.",
+            "short",
+            Query(top(f"skytrail_process_thread_cpu_seconds_total{{{_OF}}}", "instance, thread"), "{{instance}} {{thread}}"),
+        ),
+        lines(
+            "Memory by part",
+            "Of the tables of agents.",
+            "bytes",
+            Query(top_now(f"skytrail_part_memory_bytes{{{_OF}}}", "instance, part"), "{{instance}} {{part}}"),
+        ),
+        lines(
+            "Scrapes",
+            "How long collectors took to tell what they have. The ten that took longest.",
+            "s",
+            Query(
+                top_now(f"skytrail_collector_duration_seconds{{{_OF}}}", "instance, collector"), "{{instance}} {{collector}}"
+            ),
+        ),
+        lines(
+            "Open files",
+            "The ten with the most.",
+            "short",
+            Query(top_now(f"skytrail_process_open_fds{{{_OF}}}", "instance"), "{{instance}}"),
+        ),
+    )
+    panels.section(
+        page,
+        "Agents",
+        lines(
+            "Flow table",
+            "Share of the entries that are taken. The ten that are fullest.",
+            "percentunit",
+            Query(
+                f"{_FULL} and on (instance, map) {_FULLEST}",
+                "{{instance}} {{map}}",
+            ),
+            limits=SHARE,
+        ),
+        lines(
+            "Drains",
+            "Time that a reading of the kernel's counters takes. The ten that take longest.",
+            "s",
+            Query(
+                f"{_ratio('skytrail_flow_drain_seconds_total', 'skytrail_flow_drains_total')} and "
+                f"topk(10, sum by (instance) (rate(skytrail_flow_drain_seconds_total{{{_OF}}}[$__range] @ end())))",
+                "{{instance}}",
+            ),
+        ),
+        lines(
+            "What is not told",
+            "Series folded into 'overflow', flows ended early for want of room, events that were lost.",
+            "cps",
+            Query(top(f"skytrail_series_capped_total{{{_OF}}}", "instance, metric", 5), "{{instance}} {{metric}} capped"),
+            Query(top(f"skytrail_flow_evicted_total{{{_OF}}}", "instance", 5), "{{instance}} flows ended early"),
+            Query(top(f"skytrail_socket_events_lost_total{{{_OF}}}", "instance, what", 5), "{{instance}} sockets: {{what}}"),
+            Query(top(f"skytrail_drop_events_lost_total{{{_OF}}}", "instance, reason", 5), "{{instance}} drops: {{reason}}"),
+        ),
+        lines(
+            "History",
+            "Bytes of it on disk. The ten with the most.",
+            "bytes",
+            Query(top_now(f"skytrail_history_bytes{{{_OF}}}", "instance"), "{{instance}}"),
+        ),
+        lines(
+            "History written and lost",
+            "Records; lost where the file could not be written for long.",
+            "cps",
+            Query(top(f"skytrail_history_written_records_total{{{_OF}}}", "instance", 5), "{{instance}} written"),
+            Query(top(f"skytrail_history_dropped_records_total{{{_OF}}}", "instance", 5), "{{instance}} lost"),
+        ),
+        lines(
+            "Export",
+            "Spans and data points by OTLP: accepted, given up, waiting. None where no endpoint is set.",
+            "short",
+            Query(rate(f"skytrail_export_sent_total{{{_OF}}}", "signal"), "{{signal}} accepted per second"),
+            Query(
+                rate(f"skytrail_export_dropped_total{{{_OF}}}", "signal, reason"), "{{signal}} given up per second: {{reason}}"
+            ),
+            Query(f"sum by (signal) (skytrail_export_queue_items{{{_OF}}})", "{{signal}} waiting"),
+        ),
+        panels.states(
+            "Collectors",
+            "Whether each told what it has, in time; of the agents, the worst.",
+            Query(f"min by (collector) (skytrail_collector_success{{{_OF}}})", "{{collector}}"),
+            {"1": ("told", "green"), "0": ("failed", "red")},
+        ),
+        panels.states(
+            "Probes",
+            "Whether each sees its source; of the agents, the worst.",
+            Query(f"min by (probe) (skytrail_probe_up{{{_OF}}})", "{{probe}}"),
+        ),
+    )
+    panels.section(
+        page,
+        "Agents and hubs",
+        lines(
+            "Agents",
+            "That hubs know of.",
+            "short",
+            Query(f"sum by (instance, state) (skytrail_wire_agents{{{_OF}}})", "{{instance}} {{state}}"),
+            stacked=True,
+        ),
+        lines(
+            "Reports that wait",
+            "That no hub has taken. The ten with the most.",
+            "short",
+            Query(top_now(f"skytrail_wire_waiting_reports{{{_OF}}}", "instance"), "{{instance}}"),
+        ),
+        lines(
+            "Clocks",
+            "By how much a host's clock and its hub's are apart. The ten that are furthest.",
+            "s",
+            Query(f"abs({_CLOCK}) and on (instance) topk(10, abs({_CLOCK} @ end()))", "{{instance}}"),
+        ),
+        lines(
+            "Questions to agents",
+            "By what became of them.",
+            "cps",
+            Query(rate(f"skytrail_wire_questions_total{{{_OF}}}", "result"), "{{result}}"),
+        ),
+    )
+    panels.section(
+        page,
+        "Hubs",
+        lines(
+            "Store",
+            "Bytes on disk.",
+            "bytes",
+            Query(f"sum by (instance) (skytrail_topology_store_bytes{{{_OF}}})", "{{instance}}"),
+        ),
+        lines(
+            "Time per report",
+            "From probe to store.",
+            "s",
+            Query(
+                _ratio("skytrail_topology_apply_seconds_total", "skytrail_topology_reports_total"),
+                "{{instance}}",
+            ),
+        ),
+        lines(
+            "Waiting and refused",
+            "Batches that wait for a store that is away, facts and reports that could not be taken.",
+            "short",
+            Query(f"sum by (instance) (skytrail_topology_spool_batches{{{_OF}}})", "{{instance}} batches waiting"),
+            Query(rate(f"skytrail_topology_refused_facts_total{{{_OF}}}", "instance"), "{{instance}} facts refused per second"),
+            Query(rate(f"skytrail_wire_refused_reports_total{{{_OF}}}", "instance"), "{{instance}} reports refused per second"),
+        ),
+        lines(
+            "Queries",
+            "Of the graph, by what became of them.",
+            "cps",
+            Query(rate(f"skytrail_gremlin_queries_total{{{_OF}}}", "outcome"), "{{outcome}}"),
+            stacked=True,
+        ),
+        panels.listing(
+            "Hosts",
+            "That the graph has.",
+            "G.V().Has('Type', 'host').ValueMap('Name', '@Host', 'OS', 'Platform', 'KernelVersion', '@CreatedAt')",
+            width=24,
+        ),
+    )
+    return panels.render(page)
