@@ -19,7 +19,7 @@ from gremlin_api.http.notes import note_headers
 from gremlin_api.http.permission import lacking
 from gremlin_api.http.request import header
 from gremlin_api.skydive.answering import SkydiveAnswerer
-from gremlin_api.skydive.answers import Answer, as_graphviz, as_json, plain
+from gremlin_api.skydive.answers import Answer, as_graphviz, as_json, first_as_json
 from gremlin_api.skydive.kinds import Kind
 from skytrail.errors import BusyError, RunError, SkytrailError, UsageError
 from skytrail.http.guard import Headers, Receive, RefusalError, Scope, Send, refuse
@@ -153,4 +153,4 @@ def _encoded(answer: Answer, kind: str, asked: _Asked) -> bytes | None:
         return as_graphviz(answer)
     if kind == _PCAP:
         return _EMPTY_PCAP if answer.kind is Kind.PACKETS else None
-    return msgspec.json.encode(plain(answer)[0]) + b"\n" if asked.text is None else as_json(answer, asked.keys)
+    return first_as_json(answer) if asked.text is None else as_json(answer, asked.keys)
