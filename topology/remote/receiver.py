@@ -21,7 +21,7 @@ from skytrail import __version__
 from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.bookstreams import NOTHING, BookStreams
+from skytrail.wire.bookstreams import NO_NAMES, BookStreams
 from skytrail.wire.bookstreams import Source as NameSource
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.peers import Peers
@@ -141,7 +141,7 @@ class Receiver:
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
         closed: str = "",
-        names: NameSource = NOTHING,
+        names: NameSource = NO_NAMES,
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
