@@ -293,7 +293,7 @@ class Receiver:
         known = marks(self._store)  # also of one that is known: another hub may have taken more meanwhile
         noted = known.get(greeting.tid)
         taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
-        forgotten = noted == NOTHING and agent is not None and agent.noted > 0  # by another hub
+        forgotten = noted == FORGOTTEN and agent is not None and agent.noted > 0  # by another hub
         if agent is None or agent.outbox != greeting.outbox or forgotten:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, life=next(self._lives))
         if taken > agent.taken:
