@@ -102,6 +102,8 @@ def test_images_run_as_they_are_meant_to(docker: Builder) -> None:
             "-v",
             "/sys/fs/cgroup:/sys/fs/cgroup:ro",
             "-v",
+            "/run/skytrail:/run/skytrail",
+            "-v",
             "/var/lib/skytrail",
         ]
         mounts += ["-v", "/etc/machine-id:/etc/machine-id:ro", "--pid", "host", "--security-opt", "apparmor=unconfined"]
