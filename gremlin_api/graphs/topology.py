@@ -124,6 +124,10 @@ class _Decoded:
             self._metadata = _metadata(self.revision, self._shown)  # type: ignore[misc]  # each class has the slot
         return self._metadata
 
+    def metadata_once(self) -> Mapping[str, Any]:
+        """The same, and not kept where it is not yet: of many elements that are only told it would be a burden."""
+        return _metadata(self.revision, self._shown) if self._metadata is None else self._metadata
+
 
 class TopologyVertex(_Decoded, Vertex):
     """A node: what it has is decoded as it is looked at.

@@ -19,7 +19,7 @@ from gremlin_api.http.notes import note_headers
 from gremlin_api.http.permission import lacking
 from gremlin_api.http.request import header
 from gremlin_api.skydive.answering import SkydiveAnswerer
-from gremlin_api.skydive.answers import Answer, as_graphviz, as_json, plain
+from gremlin_api.skydive.answers import Answer, as_graphviz, as_json, first_as_json
 from gremlin_api.skydive.kinds import Kind
 from skytrail.errors import BusyError, RunError, SkytrailError, UsageError
 from skytrail.http.guard import Headers, Receive, RefusalError, Scope, Send, refuse
@@ -28,7 +28,7 @@ from topology.store.interface import StoreError
 _JSON, _GRAPHVIZ, _PCAP = "application/json", "text/vnd.graphviz", "application/vnd.tcpdump.pcap"
 _WHOLE = "G"
 _METHODS = b"GET, HEAD, POST"
-_FIELD = "gremlinquery"
+_FIELD, _KEYS = "gremlinquery", "keys"
 _EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)  # of Ethernet
 
 
@@ -36,6 +36,19 @@ class _Refused(Exception):  # noqa: N818 - an answer
     def __init__(self, status: int, reason: str, headers: Headers | None = None) -> None:
         super().__init__(reason)
         self.status, self.reason, self.headers = status, reason, headers or []
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked.
+
+    Attributes:
+        text: the query; empty: none was given; None: the whole graph is asked for.
+        keys: of Metadata that elements are told with; None: all.
+    """
+
+    text: str | None
+    keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +72,16 @@ class TopologyEndpoint:
         """Answer a request: POST a query, GET the whole graph."""
         headers: Headers = scope["headers"]
         try:
-            text = await _query(scope["method"], receive)
-            if text == "":
+            asked = await _query(scope["method"], receive)
+            if asked.text == "":
                 await send_answer(send, 204, b"", [])
                 return
-            if (lacks := lacking(scope, text or _WHOLE)) is not None:
+            if (lacks := lacking(scope, asked.text or _WHOLE)) is not None:
                 await refuse(send, RefusalError(403, lacks), [])
                 return
-            whole = text is None
             kind = _kind(header(headers, b"accept"))
             packed = takes_gzip(header(headers, b"accept-encoding"))
-            body = await self._answered(text or _WHOLE, kind, receive, whole=whole, packed=packed)
+            body = await self._answered(asked, kind, receive, packed=packed)
         except _Refused as refused:
             reason = f"{refused}\n".encode()
             await send_answer(send, refused.status, reason, [_content("text/plain; charset=utf-8"), *refused.headers])
@@ -77,10 +89,10 @@ class TopologyEndpoint:
         if body is not None:
             await send_answer(send, 200, b"" if scope["method"] == "HEAD" else body.data, body.headers)
 
-    async def _answered(self, text: str, kind: str, receive: Receive, *, whole: bool, packed: bool) -> _Body | None:
+    async def _answered(self, asked: _Asked, kind: str, receive: Receive, *, packed: bool) -> _Body | None:
         def work(cancelled: threading.Event) -> _Body:
-            answer = self._answerer.answer(text, cancelled)
-            data = _encoded(answer, kind, whole=whole)
+            answer = self._answerer.answer(asked.text or _WHOLE, cancelled)
+            data = _encoded(answer, kind, asked)
             if data is None:
                 raise _Refused(406, f"{kind} tells another kind of answer than {answer.kind.value}: ask for {_JSON}")
             headers = [_content(f"{kind}; charset=UTF-8"), (b"vary", b"accept, accept-encoding"), *note_headers(answer.notes)]
@@ -103,25 +115,27 @@ def _content(kind: str) -> tuple[bytes, bytes]:
     return b"content-type", kind.encode()
 
 
-async def _query(method: str, receive: Receive) -> str | None:
-    """The query; empty: none was given; None: the whole graph is asked for."""
+async def _query(method: str, receive: Receive) -> _Asked:
     if method in ("GET", "HEAD"):
-        return None
+        return _Asked(None)
     if method != "POST":
         raise _Refused(405, f"{method} is not known here: POST a query, or GET the graph", [(b"allow", _METHODS)])
     body = await read_body(receive)
     if not body.strip():
-        return ""
+        return _Asked("")
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _Refused(400, f"the body is no JSON: {error}") from error
     if not isinstance(fields, Mapping):
         raise _Refused(400, 'the body is {"GremlinQuery": "G.V()"}')
-    queries = [value for key, value in fields.items() if key.lower() == _FIELD]
-    if not all(isinstance(one, str) for one in queries):
+    given = {key.lower(): value for key, value in fields.items()}
+    text, keys = given.get(_FIELD, ""), given.get(_KEYS)
+    if not isinstance(text, str):
         raise _Refused(400, "GremlinQuery is text")
-    return str(queries[-1]).strip() if queries else ""
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(one, str) for one in keys)):
+        raise _Refused(400, 'Keys is a list of keys of Metadata: ["Name", "Type"]')
+    return _Asked(text.strip(), None if keys is None else tuple(dict.fromkeys(keys)))
 
 
 def _kind(accept: str) -> str:
@@ -133,10 +147,10 @@ def _kind(accept: str) -> str:
     return _JSON
 
 
-def _encoded(answer: Answer, kind: str, *, whole: bool) -> bytes | None:
+def _encoded(answer: Answer, kind: str, asked: _Asked) -> bytes | None:
     """The body; None: the answer has no form in that content type."""
     if kind == _GRAPHVIZ:
         return as_graphviz(answer)
     if kind == _PCAP:
         return _EMPTY_PCAP if answer.kind is Kind.PACKETS else None
-    return msgspec.json.encode(plain(answer)[0]) + b"\n" if whole else as_json(answer)
+    return first_as_json(answer) if asked.text is None else as_json(answer, asked.keys)

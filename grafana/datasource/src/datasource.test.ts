@@ -124,13 +124,28 @@ afterEach(() => jest.useRealTimers());
 describe('query()', () => {
   it('asks for a graph at the end of the range, through the proxy', async () => {
     answers['/api/topology'] = recorded('graph');
-    const { data, state } = await answered([{ queryType: 'graph', gremlin: "G.V().Has('@Host', '$host')" }]);
+    const { data, state } = await answered([
+      { queryType: 'graph', gremlin: "G.V().Has('@Host', '$host')", mainStat: 'Mode', secondaryStat: 'Bond.Mode' },
+    ]);
     expect(asked).toEqual([
       expect.objectContaining({
         url: `${URL}/api/topology`,
         method: 'POST',
         requestId: 'Q1-A',
-        data: { GremlinQuery: `G.At(${TO}).V().Has('@Host', 'h1').SubGraph()` },
+        data: {
+          GremlinQuery: `G.At(${TO}).V().Has('@Host', 'h1').SubGraph()`,
+          Keys: expect.arrayContaining([
+            'Name',
+            'Type',
+            'K8s',
+            'LastUpdateMetric',
+            'RelationType',
+            'MTU',
+            'Mode',
+            'Bond.Mode',
+            'Bond',
+          ]),
+        },
       }),
     ]);
     expectGraph(data);

@@ -23,10 +23,10 @@ import { Observable, catchError, defer, firstValueFrom, forkJoin, map, of } from
 
 import { changeFrames, changesBetween, changesOf, namesOf } from './frames/changes';
 import { flowFrames } from './frames/flows';
-import { graphFrames } from './frames/graph';
+import { graphFrames, keysOf } from './frames/graph';
 import { Targets } from './frames/links';
 import { pathFrames } from './frames/path';
-import { seriesFrames } from './frames/series';
+import { keysOfNames, seriesFrames } from './frames/series';
 import { tableFrames } from './frames/table';
 import { traceFrames } from './frames/trace';
 import { FLOW_PREFIX, asGraph, measured, withConditions } from './gremlin/given';
@@ -160,7 +160,7 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
 
   private readonly answers: Record<Kind, (asked: Asked) => Frames> = {
     graph: ({ query, text, period, id }) =>
-      this.ask(asGraph(text), query.moment ?? 'end', period, id()).pipe(
+      this.ask(asGraph(text), query.moment ?? 'end', period, id(), keysOf(query)).pipe(
         made((answer) => graphFrames(partsOf(answer), { ...query, targets: this.targets() }))
       ),
 
@@ -174,7 +174,9 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
 
     timeseries: ({ query, text, period, id, request }) => {
       const { text: whole, named: names, of: kind } = measured(text);
-      const named$ = names ? this.ask(names, 'range', period, id('names')) : of({ data: [], notices: [] });
+      const named$ = names
+        ? this.ask(names, 'range', period, id('names'), keysOfNames(query.legend))
+        : of({ data: [], notices: [] });
       const options = {
         ...query,
         from: period.from,
@@ -230,12 +232,12 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
     },
   };
 
-  private ask(text: string, moment: Moment, period: Period, id?: string): Observable<Answer<Json>> {
+  private ask(text: string, moment: Moment, period: Period, id?: string, keys?: string[]): Observable<Answer<Json>> {
     const { text: whole, at } = timed(text, moment, period);
     if (chainOf(text).dialect === 'tinkerpop') {
       return this.hub.gremlin(whole, at, id) as Observable<Answer<Json>>;
     }
-    return this.hub.topology(whole, id);
+    return this.hub.topology(whole, id, keys);
   }
 
   private targets(): Targets {

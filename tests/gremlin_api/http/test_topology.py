@@ -87,6 +87,28 @@ def test_a_query_is_answered_as_json(ask: Client) -> None:
     assert ask({"GremlinQuery": "G.V().Values('None')"})[2] == b"null\n"
 
 
+@pytest.mark.parametrize(
+    ("query", "metadata"),
+    [
+        ("G.V().Has('Name', 'eth0')", [{"Name": "eth0"}]),
+        ("G.V().Has('Name', 'eth0').In().SubGraph()", [[{"Name": 'br"0'}], []]),
+        ("G.V().Has('Name', 'eth0').InE().SubGraph()", [[{"Name": 'br"0'}, {"Name": "eth0"}], [{}]]),
+        ("G.V().Has('Name', 'eth0').ShortestPathTo(Metadata('Type', 'bridge'))", [[{"Name": "eth0"}, {"Name": 'br"0'}]]),
+        ("G.V().Has('Name', 'eth0').ValueMap('Name', 'Type')", [{"Name": "eth0", "Type": "device"}]),
+    ],
+)
+def test_elements_have_only_the_keys_that_are_named(ask: Client, query: str, metadata: Any) -> None:
+    def shown(value: Any) -> Any:
+        if isinstance(value, list):
+            return [shown(one) for one in value]
+        return [shown(value["Nodes"]), shown(value["Edges"])] if "Nodes" in value else value.get("Metadata", value)
+
+    status, _, body = ask({"GremlinQuery": query, "Keys": ["Name", "None", "Name"]})
+    told = shown(json.loads(body))
+    assert status == 200
+    assert (told[0] if query.endswith("SubGraph()") else told) == metadata
+
+
 @pytest.mark.parametrize("body", [b"", b"  ", {"GremlinQuery": ""}, {"GremlinQuery": "  "}, {"Query": "G.V()"}, {}])
 def test_no_query_is_no_answer(ask: Client, body: Any) -> None:
     assert ask(body)[::2] == (204, b"")
@@ -103,6 +125,8 @@ def test_no_query_is_no_answer(ask: Client, body: Any) -> None:
         ({"GremlinQuery": ENDLESS}, b"the traversal took longer than 5 s"),
         ({"GremlinQuery": "G.V().Has('Name', Regex('\ud800'))"}, b"the body is no JSON: "),
         ({"GremlinQuery": 1}, b"GremlinQuery is text\n"),
+        ({"GremlinQuery": "G.V()", "Keys": "Name"}, b"Keys is a list of keys of Metadata"),
+        ({"GremlinQuery": "G.V()", "Keys": [1]}, b"Keys is a list of keys of Metadata"),
         ([], b'the body is {"GremlinQuery": "G.V()"}\n'),
         (b"{", b"the body is no JSON: "),
         (b'"\xff"', b"the body is no JSON: "),

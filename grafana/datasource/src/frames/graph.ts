@@ -58,6 +58,16 @@ const EDGE_DETAILS: Array<[key: string, label: string]> = [
 /** What stands below a node's name where the query does not say: the first key that it has. */
 const MAIN_STATS = ['IPV4', 'K8s.Namespace', 'IPV6', 'KernelVersion', 'Manager'];
 
+/** The keys of Metadata that are looked at: a hub need not tell the others. */
+export function keysOf({ mainStat, secondaryStat }: Pick<GraphOptions, 'mainStat' | 'secondaryStat'>): string[] {
+  const every = [
+    ...['Name', 'Type', 'RelationType', 'State', 'LastUpdateMetric', ...MAIN_STATS],
+    ...[...NODE_DETAILS, ...EDGE_DETAILS].map(([key]) => key),
+    ...[mainStat, secondaryStat].filter((key) => key !== undefined),
+  ];
+  return [...new Set(every.filter((key) => !key.startsWith('@')).flatMap((key) => [key, key.split('.')[0]]))];
+}
+
 /** Nodes and edges, with what is to be said beside them. An edge without both its ends is left out. */
 export function graphFrames(parts: Part[], options: GraphOptions): DataFrame[] {
   const nodes = latest(parts.flatMap((part) => part.Nodes));

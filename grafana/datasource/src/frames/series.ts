@@ -29,6 +29,13 @@ export interface SeriesOptions {
   sampled: boolean;
 }
 
+const KEY = /\{\{\s*([^}]+?)\s*\}\}/g;
+
+/** The keys of Metadata by which series are called: a hub need not tell the others. */
+export function keysOfNames(legend = ''): string[] {
+  return ['Name', ...[...legend.matchAll(KEY)].flatMap(([, key]) => [key, key.split('.')[0]])];
+}
+
 /** Series of each counter of each element or flow. `named`: these, by which series are called. */
 export function seriesFrames(metrics: Metrics, named: Array<Element | Flow>, options: SeriesOptions): DataFrame[] {
   const byId = new Map(named.map((one) => [isElement(one) ? one.ID : shown(one.UUID), one]));

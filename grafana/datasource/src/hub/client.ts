@@ -36,9 +36,10 @@ const AWAY = new Set([502, 504]);
 export class HubClient {
   constructor(private readonly url: string) {}
 
-  /** A query of Skydive's dialect. */
-  topology(text: string, id?: string): Observable<Answer<Json>> {
-    return this.fetch({ url: '/api/topology', method: 'POST', data: { GremlinQuery: text }, requestId: id });
+  /** A query of Skydive's dialect; of elements these keys of Metadata alone, where they are named. */
+  topology(text: string, id?: string, keys?: string[]): Observable<Answer<Json>> {
+    const data = { GremlinQuery: text, ...(keys && { Keys: keys }) };
+    return this.fetch({ url: '/api/topology', method: 'POST', data, requestId: id });
   }
 
   /** A query of TinkerPop's, its vertices and edges as elements. */
