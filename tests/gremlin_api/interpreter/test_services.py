@@ -147,8 +147,7 @@ def test_without_agents_it_is_refused() -> None:
         "g.call('flows').groupCount().by(select('Application'))",
         """g.call('flows', ['filter': "Has('Network', '10.0.0.1').Sort(DESC, 'Last').Limit(10)"])""",
         """g.V().has('Name', 'eth').call('flows').with('filter', "Has('Transport.B', 5001)").select('TrackingID').dedup()""",
-        "g.with('at', '-1m/now').V().hasLabel('host').as('h').call('flows').as('f').select('h', 'f')"
-        ".by('Name').by(select('UUID'))",
+        "g.with('at', '-1m/now').V().hasLabel('host').as('h').call('flows').as('f').select('h', 'f').by('Name').by('UUID')",
         """g.V().hasLabel('netns').call('sockets', ['filter': "Has('Protocol', 'TCP')"]).select('LocalPort')""",
         "g.with('at', '-5m/now').V().has('Name', 'eth').call('metrics')",
     ],
