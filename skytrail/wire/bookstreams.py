@@ -46,7 +46,7 @@ class Nothing:
         return lambda: None
 
 
-NOTHING: Source = Nothing()
+NO_NAMES: Source = Nothing()
 
 
 class BookStreams:

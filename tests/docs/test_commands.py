@@ -33,6 +33,8 @@ _SERVES = re.compile(r"skytrail (up|agent|hub)\b")
 _OWN = ("AGENT_LISTEN=127.0.0.1:0", "HUB_LISTEN=127.0.0.1:0", "HUB_WIRE=127.0.0.1:0", "STATE_DIR=$(mktemp -d)")
 _BESIDE = " ".join(f"SKYTRAIL_{one}" for one in _OWN)
 """So that it runs beside another one."""
+_OURS = re.compile(r"(sudo )?(skytrail|ask|curl|echo)\b|ask\(\)|\w+=")
+"""Commands that may be typed here: what installs, or changes a host, is not ours to run."""
 _INTERRUPTED = {0, 124, 130, 143}
 
 
@@ -63,6 +65,7 @@ def allowed(block: Block) -> set[int]:
 
 def typed(block: Block, shell: Shell, command: str, expected: str | None) -> None:
     """Type a command; what only looks is asked again until it sees what is shown."""
+    assert _OURS.match(command), f"{block.place}: mark the block with 'not run: why', for no test may run: {command}"
     if _LASTING.match(command):
         beside = _BESIDE if _SERVES.match(command) else ""
         status, said = shell.run(f"{beside} timeout --signal=INT 4 {command}")
@@ -188,5 +191,5 @@ def test_each_block_says_what_it_is() -> None:
 def test_few_blocks_are_not_run() -> None:
     """They are told with their reasons at the end of the run (conftest.py)."""
     left = [block for page in pages() for block in blocks_of(page) if "not run" in block.marks]
-    assert len(left) <= 12
+    assert len(left) <= 18
     assert all(len(block.marks["not run"]) > 10 for block in left)

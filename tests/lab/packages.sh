@@ -4,7 +4,7 @@
 set -eu
 run="libbpf1 python3-venv"
 test="$run lldpd clang llvm libclang-rt-dev libbpf-dev tshark tcpdump iperf3 nftables ethtool iproute2 iputils-ping openssl zstd curl
-      prometheus openvswitch-switch python3-bpfcc linux-headers-generic netcat-openbsd dnsmasq-base bpftool graphviz
+      prometheus openvswitch-switch python3-bpfcc linux-headers-generic netcat-openbsd dnsmasq-base bpftool graphviz jq
       default-jre-headless maven libfaketime docker.io podman containerd runc busybox-static containernetworking-plugins systemd
       chromium"
 kernels="$run qemu-system-x86 busybox-static cpio kmod xz-utils"

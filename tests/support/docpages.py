@@ -21,7 +21,7 @@ MARKS: Mapping[str, str] = {
     "not run": "why the block is not run",
 }
 
-NEVER_RUN = frozenset({"text", "json", "toml"})
+NEVER_RUN = frozenset({"text", "json", "toml", "ini"})
 """Languages of blocks that are pictures, answers, files."""
 
 _FENCE = re.compile(r"```(\S*)\s*")

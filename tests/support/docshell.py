@@ -17,7 +17,8 @@ from support.docpages import ROOT
 from support.netlab import until
 
 _APART = ROOT / "tests" / "lab" / "apart.sh"
-_COVERED = re.compile(r"\x1b\[[0-9;]*m")  # colours
+_HOLD = "cp -a /etc /run/etc && mount --bind /run/etc /etc && echo here && exec sleep infinity"  # /etc is its own, too
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _PROGRAMS: Mapping[str, str] = {
     "skytrail": f'exec "{sys.executable}" -m skytrail "$@"',
@@ -47,9 +48,10 @@ class Shell:
 
     def __init__(self, words: list[str], environment: Mapping[str, str], folder: Path) -> None:
         self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=folder
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
         self._end = secrets.token_hex(8)
+        assert self.run(f"cd {folder}") == (0, "")  # who enters a namespace of mounts is at its root
 
     def run(self, command: str, seconds: float = 90.0) -> tuple[int, str]:
         """Exit status of a command and all that it wrote. Raises AssertionError: it does not end."""
@@ -65,7 +67,7 @@ class Shell:
             piece = os.read(pipe, 1 << 16) if ready else b""
             assert piece, f"it does not end, or ended the shell: {command}\n{said.decode(errors='replace')}"
             said += piece
-        return int(found[2]), _COVERED.sub("", found[1].decode(errors="replace"))
+        return int(found[2]), _COLOURS.sub("", found[1].decode(errors="replace"))
 
     def close(self) -> None:
         """End it."""
@@ -123,7 +125,7 @@ class Machine:
 @contextmanager
 def machine(folder: Path) -> Iterator[Machine]:
     """A host of its own; what runs there ends with it."""
-    held = subprocess.Popen([_APART, "sh", "-c", "echo here; exec sleep infinity"], stdout=subprocess.PIPE)
+    held = subprocess.Popen([_APART, "sh", "-c", _HOLD], stdout=subprocess.PIPE)
     try:
         assert held.stdout is not None
         assert held.stdout.readline() == b"here\n"

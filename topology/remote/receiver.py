@@ -21,7 +21,7 @@ from skytrail import __version__
 from skytrail.errors import ListenError, RunError
 from skytrail.wire import wire_pb2 as wire
 from skytrail.wire.attendances import Attendances
-from skytrail.wire.bookstreams import NOTHING, BookStreams
+from skytrail.wire.bookstreams import NO_NAMES, BookStreams
 from skytrail.wire.bookstreams import Source as NameSource
 from skytrail.wire.methods import OUTBOX, SERVER_OPTIONS, TID, handlers
 from skytrail.wire.peers import Peers
@@ -141,7 +141,7 @@ class Receiver:
         bounds: AskBounds = AskBounds(),
         security: HubSecurity = OPEN,
         closed: str = "",
-        names: NameSource = NOTHING,
+        names: NameSource = NO_NAMES,
     ) -> None:
         self._listen, self._taker, self._store, self._clock = listen, taker, store, clock
         self._security, self._admission = security, Admission(security, store)
@@ -293,7 +293,7 @@ class Receiver:
         known = marks(self._store)  # also of one that is known: another hub may have taken more meanwhile
         noted = known.get(greeting.tid)
         taken = noted.number if noted is not None and noted.outbox == greeting.outbox else 0
-        forgotten = agent is not None and agent.noted > taken  # by another hub
+        forgotten = noted == FORGOTTEN and agent is not None and agent.noted > 0  # by another hub
         if agent is None or agent.outbox != greeting.outbox or forgotten:
             agent = Agent(greeting.host, greeting.tid, outbox=greeting.outbox, life=next(self._lives))
         if taken > agent.taken:

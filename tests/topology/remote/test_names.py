@@ -14,7 +14,7 @@ from support.wire_v1 import OldAgent, OldHub
 from skytrail.addresses.book import Book, Changes, Entry, Owner
 from skytrail.addresses.packing import MalformedChangesError, unpack
 from skytrail.asking.questions import Part
-from skytrail.wire.bookstreams import NOTHING
+from skytrail.wire.bookstreams import NO_NAMES
 from topology.facts import Report, Source
 from topology.remote.outbox import Clocks, Outbox
 from topology.remote.receiver import Receiver
@@ -75,7 +75,7 @@ class Site:
         self.store = EmbeddedStore(folder / "hub")
 
     def hub(self, source: Changing | None, port: int = 0) -> Receiver:
-        receiver = Receiver(f"127.0.0.1:{port}", self, self.store, now, names=source or NOTHING)
+        receiver = Receiver(f"127.0.0.1:{port}", self, self.store, now, names=source or NO_NAMES)
         receiver.start()
         return receiver
 
