@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -46,7 +47,12 @@ class Booted:
         with log.open("wb") as out:
             command = [str(REPOSITORY / "tests/lab/booted.sh"), str(root)]
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        self.init = until(self._find, 30)
+        self.init = 0
+        try:
+            self.init = until(self._find, 30)
+        except BaseException:
+            self.end()
+            raise
 
     def _find(self) -> int:
         """The process that is its first; 0: not yet."""
@@ -84,8 +90,11 @@ class Booted:
         return ours and numbers[-1] == inside
 
     def end(self) -> None:
-        subprocess.run(["kill", "-KILL", str(self.init)], check=False)
-        self._process.send_signal(signal.SIGCONT)
+        """End it, and all that is in it."""
+        if self.init:
+            os.kill(self.init, signal.SIGKILL)
+        else:
+            self._process.terminate()
         self._process.wait(30)
 
 

@@ -6,7 +6,7 @@ root=$1
 unified=$(findmnt -n -o TARGET -t cgroup2 | head -1)
 group=$unified/skytrail-booted-$$
 mkdir "$group"
-trap 'rmdir "$group"/*/* "$group"/* "$group" 2> /dev/null || true' EXIT
+trap 'find "$group" -depth -type d -exec rmdir {} + 2> /dev/null || true' EXIT
 # shellcheck disable=SC2016 # expanded inside
 sh -c 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"' sh "$group" \
     unshare --pid --fork --kill-child --mount --uts --ipc --net --cgroup sh -euc '
