@@ -68,7 +68,7 @@ def typed(block: Block, shell: Shell, command: str, expected: str | None) -> Non
     assert _OURS.match(command), f"{block.place}: mark the block with 'not run: why', for no test may run: {command}"
     if _LASTING.match(command):
         beside = _BESIDE if _SERVES.match(command) else ""
-        status, said = shell.run(f"{beside} timeout --signal=INT 4 {command}")
+        status, said = shell.run(f"{beside} timeout --signal=INT 3 {command}")
         assert status in _INTERRUPTED, f"{block.place}: {command}: exit status {status}\n{said}"
         return
     deadline = time.monotonic() + _PATIENCE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,9 +141,17 @@ def test_without_agents_it_is_refused() -> None:
         list(Answerer(_Graphs()).answers(Question("g.call('flows')"), threading.Event()))
 
 
-_SHOWN = (Path(__file__).parents[3] / "docs/gremlin.md").read_text().partition("```groovy\n")[2].partition("```")[0]
-
-
-@pytest.mark.parametrize("query", _SHOWN.splitlines())
-def test_what_the_documentation_shows_is_answered(query: str) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "g.call('flows').groupCount().by(select('Application'))",
+        """g.call('flows', ['filter': "Has('Network', '10.0.0.1').Sort(DESC, 'Last').Limit(10)"])""",
+        """g.V().has('Name', 'eth').call('flows').with('filter', "Has('Transport.B', 5001)").select('TrackingID').dedup()""",
+        "g.with('at', '-1m/now').V().hasLabel('host').as('h').call('flows').as('f').select('h', 'f').by('Name').by('UUID')",
+        """g.V().hasLabel('netns').call('sockets', ['filter': "Has('Protocol', 'TCP')"]).select('LocalPort')""",
+        "g.with('at', '-5m/now').V().has('Name', 'eth').call('metrics')",
+    ],
+)
+def test_what_the_documentation_shows_finds_something(query: str) -> None:
+    """As docs/gremlin.md has them, with the names of what was recorded; as they stand there tests/docs runs them."""
     assert answers(query)
