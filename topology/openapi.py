@@ -50,7 +50,8 @@ def _topology() -> dict[str, Any]:
         "content": {"application/json": {"schema": {}}, "text/vnd.graphviz": {"schema": {"type": "string"}}},
     }
     refused = {"406": _text("this answer has no such content type"), "503": _text("too many ask, or the store is away")}
-    keys = {"type": "array", "items": {"type": "string"}, "description": "of Metadata: elements are told with these alone"}
+    told = "of Metadata: elements are told with these alone; null: with all"  # what Go makes of a list that is not there
+    keys = {"type": ["array", "null"], "items": {"type": "string"}, "description": told}
     asked = {"type": "object", "properties": {"GremlinQuery": {"type": "string"}, "Keys": keys}}
     return {
         "get": _operation("The whole graph", {"200": graph, **refused}),

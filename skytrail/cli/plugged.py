@@ -50,7 +50,7 @@ class PluggedProbes:
         source: Callable[[str], Source],
         tid: str,
         report: Callable[[Report], object],
-        devices: Callable[[], Mapping[str, str] | None],
+        devices: Callable[[], Mapping[str, str]],
         clock: Callable[[], int],
     ) -> None:
         """Make and start those that can be; why others cannot, :meth:`waiting` says. What was told by others is taken back."""
@@ -70,7 +70,7 @@ class PluggedProbes:
             def under_its_name(said: Report, own: Source = own) -> None:
                 report(replace(said, source=own))
 
-            here = Here(own, tid, under_its_name, lambda: devices() or {}, clock, self._options_of(one.name))
+            here = Here(own, tid, under_its_name, devices, clock, self._options_of(one.name))
             self._begin(one, here)
 
     def _options_of(self, name: str) -> Mapping[str, str]:

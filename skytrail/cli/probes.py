@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from topology.probes.netlink.probe import NetlinkProbe
     from topology.probes.ovsdb.databases import OvsdbProbes
 
+_FIRST_LOOK = 10.0  # seconds that who needs the host's interfaces waits until they are known
 _CATCH_UP = 0.05  # seconds that an answer about now waits for what the kernel told before the question
 
 
@@ -73,6 +75,7 @@ class HostProbes:
         self._settings, self._runtimes = settings, runtimes
         self._plugged = PluggedProbes(settings.topology, Path(settings.state_dir))
         self._closers = contextlib.ExitStack()
+        self._looked = threading.Event()  # the first look at the host is over
         self.probe: NetlinkProbe
         self.ovsdb: OvsdbProbes
         self.containers: ContainersProbe | None = None
@@ -107,9 +110,17 @@ class HostProbes:
         self._plugged.start(own, tid, self._report, self._own_devices, self._clock)
 
     def _own_devices(self) -> dict[str, str]:
-        """TIDs of our own namespace's interfaces by name, as far as they are known."""
-        devices = self.probe.devices()
-        return {one.name: one.tid for one in devices.all if one.namespace == devices.own} if devices else {}
+        """TIDs of our own namespace's interfaces by name.
+
+        Waits for the first look: who told all without them would end, at each start, the edges to them that there were.
+        Raises RunError: it takes too long.
+        """
+        from skytrail.errors import RunError  # noqa: PLC0415 - only where another package's probe is
+
+        self._looked.wait(_FIRST_LOOK)
+        if (devices := self.probe.devices()) is None:
+            raise RunError("the first look at the host's interfaces is under way")
+        return {one.name: one.tid for one in devices.all if one.namespace == devices.own}
 
     def _containers(self, name: str, tid: str) -> ContainersProbe | None:
         from topology.facts import Report, Source  # noqa: PLC0415 - only where probes run
@@ -140,6 +151,7 @@ class HostProbes:
     def _followed(self, events: Sequence[Event]) -> None:
         from skytrail.kernel.linktable import LinkChanged, LinkGone, LinkMoved, NamespaceFound  # noqa: PLC0415 - as above
 
+        self._looked.set()
         self._follow(events)
         if any(isinstance(event, LinkChanged | LinkGone | LinkMoved) for event in events):
             self.ovsdb.devices_changed()
@@ -200,4 +212,5 @@ class HostProbes:
 
     def stop(self) -> None:
         """Watch no more."""
+        self._looked.set()  # nobody waits for it any more
         self._closers.close()

@@ -37,6 +37,8 @@ _QUIET = 60.0  # as with an API
 _RESYNC = 300.0
 _ANSWER_MAX = 64 << 20
 _EVENT_MAX = 256 << 10
+# It ends with us, however we end, also where we had ended before it asked for that.
+_BOUND = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$1" ] && shift && exec "$@"', "sh")
 _FILTERS = ("--filter", "type=container", "--filter", "type=network")
 _RUNNING = ("--filter", "status=running", "--filter", "status=paused")
 
@@ -157,8 +159,7 @@ class PodmanCommand:
         self._close_events()
         if self._closed.is_set():
             raise self._away("the client is closed")
-        # it ends with us, however we end
-        bound = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+        bound = (*_BOUND, str(os.getpid())) if shutil.which("setpriv") else ()
         since = ("--since", str(self._heard or int(time.time())))
         command = [*bound, *self._command, "events", "--format", "json", *_FILTERS, *since]
         try:

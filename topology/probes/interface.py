@@ -24,7 +24,8 @@ class Here:
         source: under which it reports; its ``probe`` is the probe's name, its ``host`` the host's.
         tid: of the host: TIDs of what the probe sees begin with it, so that no other host's are the same.
         report: takes a report, at once and for good; raises where it cannot.
-        devices: TIDs of the host's own interfaces by name, as far as they are known: what edges to them need.
+        devices: TIDs of the host's own interfaces by name: what edges to them need. Waits, right after the start, until they
+            are known; raises RunError: they are not yet, so nothing whole can be told.
         clock: µs since the epoch.
         options: what ``topology.probe_options`` says for this probe, by key.
     """

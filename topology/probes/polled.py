@@ -18,6 +18,7 @@ _log = structlog.get_logger(__name__)
 _HASTE = 1.0  # seconds between two looks, whoever wakes it
 _SLOWEST = 60.0  # seconds between two looks at what fails
 _ENDED = 5.0  # seconds that a look gets to end
+_REMEDY = ": what is not root's needs agent.keep_capabilities: [dac_override]"  # an agent gives up that power of root's
 
 
 class PolledProbe:
@@ -87,6 +88,7 @@ class PolledProbe:
         except Exception as error:  # noqa: BLE001 - whatever a source answers, it is asked again
             self._failures += 1
             reason = " ".join(str(error).split()) or type(error).__name__
+            reason += _REMEDY if isinstance(error, PermissionError) else ""
             if reason != self._failure:
                 _log.warning("probe_failed", probe=self._name, reason=reason)
             self.active, self._failure = False, reason

@@ -68,7 +68,8 @@ def test_the_example_sees_its_neighbour_in_a_real_hub(
     switch = Lldp(net, there, "a switch")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]))
     socket = RUN / f"{here}.sock"
-    hub = Hub(tmp_path / "hub", {"topology.probe_options": json.dumps({"lldp.socket": str(socket)})}, netns=here).start()
+    options = {"topology.probe_options": json.dumps({"lldp.socket": str(socket)})}
+    hub = Hub(tmp_path / "hub", {**options, "agent.keep_capabilities": '["dac_override"]'}, netns=here).start()
     ours = None
     try:
         assert hub.status()["probes"]["lldp"]["connected"] is False  # there is no lldpd yet: nobody is told of a failure
@@ -102,7 +103,7 @@ def heard(hub: Hub, switch: Lldp) -> Json:
     """The port that the hub's host is plugged into, after its switch told of itself once more."""
     switch.tell()
     found = by_type(hub, "switchport")
-    assert found, hub.status()["probes"]["lldp"]
+    assert found, (hub.status()["probes"]["lldp"], hub.ask("/readyz"))
     return found
 
 
