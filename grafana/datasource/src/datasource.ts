@@ -142,7 +142,6 @@ export class DataSource extends DataSourceApi<SkytrailQuery, SkytrailOptions> {
       source: plain(query.source),
       destination: plain(query.destination),
       port: plain(query.port),
-      legend: query.legend,
     };
   }
 

@@ -29,7 +29,8 @@ export function changesOf(revisions: Element[], from: number, to: number): Chang
       const before = several[at - 1];
       const born = element.UpdatedAt === element.CreatedAt;
       const keys = before && !born ? changedKeys(before, element) : {};
-      if (born || Object.keys(keys).length) {
+      // without one before it is new to what was asked for: G.V().Has('State', 'DOWN')
+      if (born || !before || Object.keys(keys).length) {
         found.push({ time: element.UpdatedAt, kind: born ? 'added' : 'changed', element, keys });
       }
       if (element.DeletedAt !== null) {
@@ -96,7 +97,8 @@ export function changeFrames(changes: Change[], names: Map<string, string>): Dat
     { name: 'change', type: FieldType.string, values: kept.map((one) => one.kind) },
     { name: 'type', type: FieldType.string, values: kept.map((one) => typeOf(one.element)) },
     { name: 'host', type: FieldType.string, values: kept.map((one) => one.element.Host) },
-    { name: 'id', type: FieldType.string, values: kept.map((one) => one.element.ID) },
+    // not 'id': of annotations with the same one Grafana shows the first alone
+    { name: 'element', type: FieldType.string, values: kept.map((one) => one.element.ID) },
   ].map((field) => ({ ...field, config: {} }));
   return [createDataFrame({ name: 'changes', fields, meta: { preferredVisualisationType: 'table', notices } })];
 }

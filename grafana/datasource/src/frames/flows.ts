@@ -2,7 +2,7 @@
 
 import { DataFrame, Field, FieldType, createDataFrame } from '@grafana/data';
 
-import { Flow, Json, shown, valueAt } from '../hub/answers';
+import { Flow, Json, isMap, shown, valueAt } from '../hub/answers';
 import { Targets, traceLinks } from './links';
 
 interface Column {
@@ -45,10 +45,40 @@ const COLUMNS: Column[] = [
   { name: 'UUID', type: FieldType.string, value: at('UUID') },
 ];
 
+/** What only flows have of which packets were dropped; shown where there is one. */
+const OF_DROPS: Column[] = [
+  {
+    name: 'Dropped',
+    type: FieldType.number,
+    value: (flow) => dropsOf(flow).reduce((all, one) => all + one.packets, 0),
+  },
+  { name: 'Why', type: FieldType.string, value: (flow) => listed(dropsOf(flow).map((one) => one.reason)) },
+  { name: 'Where', type: FieldType.string, value: (flow) => listed(dropsOf(flow).map((one) => one.place)) },
+];
+
 const TRACKING = 'TrackingID';
 
+interface Drop {
+  reason: string;
+  place: string;
+  packets: number;
+}
+
+function dropsOf({ DropsAt }: Flow): Drop[] {
+  return (Array.isArray(DropsAt) ? DropsAt.filter(isMap) : []).map(({ Reason, Interface, Namespace, AB, BA }) => ({
+    reason: shown(Reason),
+    place: [Interface, Namespace].filter(Boolean).join(' in '),
+    packets: Number(AB) + Number(BA),
+  }));
+}
+
+function listed(texts: string[]): string {
+  return [...new Set(texts)].filter(Boolean).join(', ');
+}
+
 export function flowFrames(flows: Flow[], targets: Targets): DataFrame[] {
-  const fields: Array<Omit<Field, 'state'>> = COLUMNS.map(({ name, type, value, unit }) => ({
+  const columns = flows.some((flow) => flow.DropsAt) ? [...COLUMNS, ...OF_DROPS] : COLUMNS;
+  const fields: Array<Omit<Field, 'state'>> = columns.map(({ name, type, value, unit }) => ({
     name,
     type,
     values: flows.map((flow) => value(flow) ?? null),

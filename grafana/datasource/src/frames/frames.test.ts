@@ -2,7 +2,7 @@ import { FieldType, availableIconsIndex, createTheme } from '@grafana/data';
 
 import { Difference, Element, Flow, Json, Metrics, Part, Path, Trace } from '../hub/answers';
 import { elementsOf } from '../hub/graphson';
-import { expectFrame, expectGraph, rowsOf, valuesOf } from '../testing/frames';
+import { expectFrame, expectGraph, isColor, rowsOf, valuesOf } from '../testing/frames';
 import { recorded } from '../testing/recorded';
 import { MOST_CHANGES, changeFrames, changesBetween, changesOf, namesOf } from './changes';
 import { flowFrames } from './flows';
@@ -60,7 +60,9 @@ describe('the node graph', () => {
     const row = rowsOf(nodes)[at];
     expect(row.mainstat).toBe(IPV4[0]);
     expect(State).toBe('UP');
-    expect([row.arc__up, row.arc__host, row.icon]).toEqual([1, 0, 'link']);
+    expect([row.arc__up, row.arc__host, row.icon]).toEqual([1, 0, '']);
+    const host = rowsOf(nodes)[part.Nodes.findIndex((node) => node.Metadata.Type === 'host')];
+    expect([host.arc__up, host.arc__host, host.icon]).toEqual([0, 1, 'monitor']);
     const rate =
       ((LastUpdateMetric.RxBytes + LastUpdateMetric.TxBytes) * 1000) / (LastUpdateMetric.Last - LastUpdateMetric.Start);
     expect(Number.parseFloat(String(row.secondarystat))).toBeCloseTo(rate > 1000 ? rate / 1000 : rate, 0);
@@ -108,9 +110,8 @@ describe('the node graph', () => {
   it('has icons and colours that Grafana knows', () => {
     ICONS.forEach((icon) => expect(availableIconsIndex).toHaveProperty(icon));
     const { visualization } = createTheme();
-    for (const { color } of [...ARCS, ...Object.values(LINES)]) {
-      expect(visualization.getColorByName(color)).toMatch(/^#/);
-    }
+    ARCS.forEach(({ color }) => expect(visualization.getColorByName(color)).toMatch(/^#/));
+    Object.values(LINES).forEach(({ color }) => expect(isColor(color)).toBe(true));
   });
 
   it('links to further questions', () => {
@@ -221,6 +222,18 @@ describe('flows', () => {
     expect(own.internal?.datasourceUid).toBe('us');
   });
 
+  it('that lost packets say how many, why and where', () => {
+    const at = { Namespace: 'red2', Interface: 'eth0', Reason: 'NETFILTER_DROP', AB: 3, BA: 0 };
+    const lossy = { ...flows[0], DropsAt: [at, { ...at, Namespace: '', AB: 0, BA: 2 }] };
+    const [frame] = flowFrames([flows[1], lossy], targets);
+    expectFrame(frame);
+    expect(rowsOf(frame)).toMatchObject([
+      { Dropped: 0, Why: '', Where: '' },
+      { Dropped: 5, Why: 'NETFILTER_DROP', Where: 'eth0 in red2, eth0' },
+    ]);
+    expect(flowFrames(flows, targets)[0].fields.map((field) => field.name)).not.toContain('Dropped');
+  });
+
   it('without ports, addresses or names, and IPv6', () => {
     const [frame] = flowFrames(
       [
@@ -283,6 +296,15 @@ describe('series', () => {
       { ABBytes: 200, RTT: 7, Start: 3000, Last: 4000 },
     ];
     expect(values([{ f: samples }], { sampled: false, metrics: ['ABBytes', 'RTT'], to: 10_000 })).toEqual([[30], [7]]);
+  });
+
+  it('have no round trip where none was measured', () => {
+    const samples = [
+      { ABBytes: 1, RTT: 5, Start: 0, Last: 1000 },
+      { ABBytes: 1, RTT: 0, Start: 11_000, Last: 12_000 },
+      { ABBytes: 1, RTT: 6, Start: 31_000, Last: 32_000 },
+    ];
+    expect(values([{ f: samples }], { sampled: false, metrics: ['RTT'] })).toEqual([[5, null, null, 6]]);
   });
 
   it('lose no byte', () => {
@@ -389,6 +411,9 @@ describe('a trace', () => {
     const points = [...trace.Forth.Points, ...trace.Back.Points];
     expect(valuesOf(frames[0], 'id')).toEqual([...new Set(points.map((point) => point.TID))]);
     expect(frames[1]).toHaveLength(points.length - 2);
+    const [{ TID, Packets }] = trace.Forth.Points;
+    const back = trace.Back.Points.find((point) => point.TID === TID)!;
+    expect(valuesOf(frames[0], 'mainstat')[0]).toBe(`→ ${Packets} ← ${back.Packets} packets`);
     expect(frames[0].meta?.notices).toEqual([{ severity: 'info', text: 'every packet arrived, both ways' }]);
   });
 
@@ -423,7 +448,7 @@ describe('a trace', () => {
       subtitle: '2 packets forth lost',
       color: 'red',
     });
-    expect(rowsOf(edges).find((row) => row.target === 'lost forth 1')?.source).toBe(trace.Forth.Points[1].TID);
+    expect(rowsOf(edges).find((row) => row.target === 'forth-lost-1')?.source).toBe(trace.Forth.Points[1].TID);
     expect(valuesOf(table, 'Lost')[1]).toBe('2 packets forth lost');
     expect(nodes.meta?.notices?.map((one) => one.text)).toEqual([lost.Verdict.Text, 'h2 did not answer: no agent']);
   });
@@ -471,6 +496,19 @@ describe('changes', () => {
     );
     expectFrame(frame);
     expect(valuesOf(frame, 'title')).toContainEqual(expect.stringMatching(/–(ownership|layer2)→ a2 added$/));
+  });
+
+  it('tell of what came to be as it is asked for', () => {
+    const down = element('n', { Name: 'x', State: 'DOWN' }, { UpdatedAt: 1e12 + 5, Revision: 2 });
+    expect(changesOf([down], 1e12 + 1, 2e12).map((one) => [one.time, one.kind])).toEqual([[1e12 + 5, 'changed']]);
+    expect(changesOf([down], 1e12 + 6, 2e12)).toEqual([]);
+  });
+
+  it('are an annotation each, though several are of one element', () => {
+    const names = changeFrames(changesOf(revisions, from, to), new Map())[0].fields.map((one) => one.name);
+    expect(names).toEqual(expect.arrayContaining(['time', 'title', 'text', 'tags']));
+    // what else annotations are made of; of those with one id Grafana keeps the first
+    expect(names.filter((name) => ['id', 'timeend'].includes(name.toLowerCase()))).toEqual([]);
   });
 
   it('tell of an end', () => {

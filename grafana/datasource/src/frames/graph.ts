@@ -2,12 +2,10 @@
 
 import {
   DataFrame,
-  Field,
   FieldColorModeId,
   FieldType,
   NodeGraphDataFrameFieldNames as Names,
   QueryResultMetaNotice,
-  createDataFrame,
   formattedValueToString,
   getValueFormat,
 } from '@grafana/data';
@@ -15,6 +13,7 @@ import {
 import { Element, JsonMap, Metric, Part, isMap, shown, valueAt, valueOf } from '../hub/answers';
 import { Targets, nodeLinks } from './links';
 import { ARCS, arcOf, iconOf, lineOf } from './looks';
+import { Column, GraphEdge, GraphNode, detail, edgesFrame, nodesFrame } from './nodegraph';
 
 /** What Grafana's node graph draws; of more it shows a part, slowly. */
 export const MOST_NODES = 1500;
@@ -39,6 +38,8 @@ const NODE_DETAILS: Array<[key: string, label: string]> = [
   ['VXLAN.ID', 'VNI'],
   ['K8s.Namespace', 'Namespace'],
   ['Docker.Image', 'Image'],
+  ['KernelVersion', 'Kernel'],
+  ['Manager', 'Manager'],
   ['TID', 'TID'],
 ];
 
@@ -55,8 +56,8 @@ const EDGE_DETAILS: Array<[key: string, label: string]> = [
   ['Direction', 'Direction'],
 ];
 
-/** What stands below a node's name where the query does not say: the first key that it has. */
-const MAIN_STATS = ['IPV4', 'K8s.Namespace', 'IPV6', 'KernelVersion', 'Manager'];
+/** What stands in a node where the query does not say: the first key that it has. */
+const MAIN_STATS = ['IPV4', 'K8s.Namespace', 'IPV6'];
 
 /** The keys of Metadata that are looked at: a hub need not tell the others. */
 export function keysOf({ mainStat, secondaryStat }: Pick<GraphOptions, 'mainStat' | 'secondaryStat'>): string[] {
@@ -75,7 +76,14 @@ export function graphFrames(parts: Part[], options: GraphOptions): DataFrame[] {
   const edges = latest(parts.flatMap((part) => part.Edges)).filter(
     (edge) => there.has(edge.Parent!) && there.has(edge.Child!)
   );
-  const frames = [nodesFrame(nodes, options), edgesFrame(edges)];
+  const frames = [
+    nodesFrame(
+      nodes.map((node) => nodeOf(node, options)),
+      [...arcsOf(nodes), ...details(nodes, NODE_DETAILS)],
+      nodeLinks(options.targets)
+    ),
+    edgesFrame(edges.map(edgeOf), details(edges, EDGE_DETAILS)),
+  ];
   frames[0].meta = { ...frames[0].meta, notices: sized(nodes.length) };
   return frames;
 }
@@ -100,87 +108,39 @@ function latest(elements: Element[]): Element[] {
   return [...found.values()];
 }
 
-function nodesFrame(nodes: Element[], { mainStat, secondaryStat, targets }: GraphOptions): DataFrame {
-  const types = nodes.map((node) => shown(node.Metadata.Type));
-  const arcs = nodes.map((node, at) => arcOf(types[at], shown(node.Metadata.State)));
-  return graphFrame('nodes', [
-    {
-      ...text(
-        Names.id,
-        nodes.map((node) => node.ID)
-      ),
-      config: { links: nodeLinks(targets) },
-    },
-    text(
-      Names.title,
-      nodes.map((node) => shown(node.Metadata.Name) || node.ID)
-    ),
-    text(
-      Names.subTitle,
-      nodes.map((node, at) => [types[at], node.Host].filter(Boolean).join(' · '))
-    ),
-    text(Names.mainStat, nodes.map(mainStat ? (node) => shown(valueOf(node, mainStat)) : firstOf)),
-    text(Names.secondaryStat, nodes.map(secondaryStat ? (node) => shown(valueOf(node, secondaryStat)) : trafficOf)),
-    text(Names.icon, types.map(iconOf)),
-    ...ARCS.filter((arc) => arcs.includes(arc.name)).map((arc) => ({
-      name: Names.arc + arc.name,
-      type: FieldType.number,
-      values: arcs.map((one) => (one === arc.name ? 1 : 0)),
-      config: { displayName: arc.label, color: { mode: FieldColorModeId.Fixed, fixedColor: arc.color } },
-    })),
-    ...details(nodes, NODE_DETAILS),
-  ]);
+function nodeOf(node: Element, { mainStat, secondaryStat }: GraphOptions): GraphNode {
+  const type = shown(node.Metadata.Type);
+  return {
+    id: node.ID,
+    title: shown(node.Metadata.Name) || node.ID,
+    subtitle: [type, node.Host].filter(Boolean).join(' · '),
+    main: mainStat ? shown(valueOf(node, mainStat)) : firstOf(node),
+    secondary: secondaryStat ? shown(valueOf(node, secondaryStat)) : trafficOf(node),
+    icon: iconOf(type),
+  };
 }
 
-function edgesFrame(edges: Element[]): DataFrame {
-  const relations = edges.map((edge) => shown(edge.Metadata.RelationType));
-  const lines = relations.map(lineOf);
-  return graphFrame('edges', [
-    text(
-      Names.id,
-      edges.map((edge) => edge.ID)
-    ),
-    text(
-      Names.source,
-      edges.map((edge) => edge.Parent!)
-    ),
-    text(
-      Names.target,
-      edges.map((edge) => edge.Child!)
-    ),
-    text(Names.mainStat, relations),
-    text(
-      Names.secondaryStat,
-      edges.map(({ Metadata }) => shown(Metadata.VNI ?? Metadata.Gateway ?? Metadata.Port))
-    ),
-    text(
-      Names.color,
-      lines.map((line) => line.color)
-    ),
-    text(
-      Names.strokeDasharray,
-      lines.map((line) => line.dashes)
-    ),
-    { name: Names.thickness, type: FieldType.number, values: lines.map((line) => line.thickness), config: {} },
-    ...details(edges, EDGE_DETAILS),
-  ]);
+function arcsOf(nodes: Element[]): Column[] {
+  const arcs = nodes.map(({ Metadata }) => arcOf(shown(Metadata.Type), shown(Metadata.State)));
+  return ARCS.filter((arc) => arcs.includes(arc.name)).map((arc) => ({
+    name: Names.arc + arc.name,
+    type: FieldType.number,
+    values: arcs.map((one) => (one === arc.name ? 1 : 0)),
+    config: { displayName: arc.label, color: { mode: FieldColorModeId.Fixed, fixedColor: arc.color } },
+  }));
 }
 
-/** A frame that the node graph shows. */
-export function graphFrame(name: 'nodes' | 'edges', fields: Array<Omit<Field, 'state'>>): DataFrame {
-  return createDataFrame({ name, fields, meta: { preferredVisualisationType: 'nodeGraph' } });
-}
-
-export function text(name: string, values: string[]): Omit<Field, 'state'> {
-  return { name, type: FieldType.string, values, config: {} };
+function edgeOf({ ID, Parent, Child, Metadata }: Element): GraphEdge {
+  const main = shown(Metadata.RelationType);
+  const secondary = shown(Metadata.VNI ?? Metadata.Gateway ?? Metadata.Port);
+  return { id: ID, source: Parent!, target: Child!, main, secondary, ...lineOf(main) };
 }
 
 /** A field for each key that any of them has. */
-function details(elements: Element[], keys: Array<[string, string]>): Array<Omit<Field, 'state'>> {
+function details(elements: Element[], keys: Array<[string, string]>): Column[] {
   return keys.flatMap(([key, label]) => {
     const values = elements.map((one) => shown(valueOf(one, key)));
-    const name = Names.detail + key.replace(/\W+/g, '_').toLowerCase();
-    return values.some(Boolean) ? [{ ...text(name, values), config: { displayName: label } }] : [];
+    return values.some(Boolean) ? [detail(key.replace(/\W+/g, '_').toLowerCase(), label, values)] : [];
   });
 }
 

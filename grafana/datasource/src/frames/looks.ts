@@ -69,6 +69,7 @@ export function arcOf(type: string, state: string): string {
 }
 
 export interface Line {
+  /** One of CSS. */
   color: string;
   dashes: string;
   thickness: number;
@@ -81,7 +82,7 @@ export const LINES: Record<string, Line> = {
   layer2: { color: 'green', dashes: '', thickness: 2 },
   tunnel: { color: 'purple', dashes: '8 3', thickness: 2 },
   underlay: { color: 'purple', dashes: '2 3', thickness: 1 },
-  neighbour: { color: 'light-blue', dashes: '6 3', thickness: 1 },
+  neighbour: { color: 'deepskyblue', dashes: '6 3', thickness: 1 },
   nexthop: { color: 'blue', dashes: '10 4', thickness: 1 },
   mirror: { color: 'yellow', dashes: '2 2', thickness: 1 },
   connection: { color: 'orange', dashes: '', thickness: 2 },
@@ -90,5 +91,8 @@ export const LINES: Record<string, Line> = {
 export function lineOf(relation: string): Line {
   return LINES[relation] ?? PLAIN;
 }
+
+/** Of the two ways of a conversation. */
+export const WAY_COLORS = { forth: 'blue', back: 'orange' };
 
 export const ICONS: IconName[] = [OTHER, ...Object.values(LOOKS)].map((look) => look.icon);

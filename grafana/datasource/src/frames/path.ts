@@ -1,20 +1,20 @@
 /** The way of a packet by the graph → node graph and table. Pure. */
 
-import { DataFrame, FieldType, NodeGraphDataFrameFieldNames as Names, QueryResultMetaNotice } from '@grafana/data';
+import { DataFrame, QueryResultMetaNotice } from '@grafana/data';
 
 import { Hop, Path } from '../hub/answers';
 import { View } from '../types';
 import { Targets, nodeLinks } from './links';
-import { graphFrame, text } from './graph';
-import { iconOf } from './looks';
+import { WAY_COLORS, iconOf } from './looks';
+import { GraphEdge, GraphNode, detail, edgesFrame, nodesFrame } from './nodegraph';
 import { tableFrame } from './table';
 
 const ARROWS = { out: '→', in: '←', through: '─' };
 const ENDINGS = {
-  arrives: { mark: '✔ arrives', color: 'green' },
-  stops: { mark: '✘ stops', color: 'red' },
-  unknown: { mark: '? unknown', color: 'yellow' },
-};
+  arrives: { mark: '✔ arrives', color: 'green', icon: 'check-circle' },
+  stops: { mark: '✘ stops', color: 'red', icon: 'exclamation-triangle' },
+  unknown: { mark: '? unknown', color: 'yellow', icon: 'exclamation-triangle' },
+} as const;
 
 export function pathFrames(path: Path, views: View[], targets: Targets): DataFrame[] {
   const ways = [path, ...(path.Back && !path.SameBack ? [path.Back] : [])];
@@ -64,112 +64,43 @@ function table(ways: Path[]): DataFrame {
 /** Each interface once; an edge from each hop to the next, and one to how it ends. */
 function graph(ways: Path[], targets: Targets): DataFrame[] {
   const hops = new Map<string, Hop>();
-  const edges: Edge[] = [];
-  const ends: End[] = [];
-  for (const [number, way] of ways.entries()) {
-    way.Hops.forEach((hop) => hops.set(hop.ID, hops.get(hop.ID) ?? hop));
+  const edges: GraphEdge[] = [];
+  const ends: GraphNode[] = [];
+  for (const [number, { Hops, End }] of ways.entries()) {
     const name = number ? 'back' : 'forth';
-    way.Hops.slice(1).forEach((hop, at) => edges.push(edge(`${name} ${at + 1}`, way.Hops[at], hop, name)));
-    const last = way.Hops.at(-1);
-    const id = `end ${name}`;
-    ends.push({
-      id,
-      title: ENDINGS[way.End.Kind].mark,
-      subtitle: way.End.Reason,
-      color: ENDINGS[way.End.Kind].color,
-      arrives: way.End.Kind === 'arrives',
-    });
+    Hops.forEach((hop) => hops.set(hop.ID, hops.get(hop.ID) ?? hop));
+    Hops.slice(1).forEach((hop, at) => edges.push(edgeOf(`${name}-${at + 1}`, Hops[at], hop, WAY_COLORS[name])));
+    const { mark, color, icon } = ENDINGS[End.Kind];
+    const end = { id: `${name}-end`, title: mark, subtitle: End.Reason, main: '', secondary: '', icon, color };
+    ends.push(end);
+    const last = Hops.at(-1);
     if (last) {
-      const color = ENDINGS[way.End.Kind].color;
-      edges.push({ id: `${name} end`, source: last.ID, target: id, main: '', color, dashes: '' });
+      const [source, target] = [last.ID, end.id];
+      edges.push({ id: `${name}-last`, source, target, main: '', secondary: '', color, dashes: '', thickness: 2 });
     }
   }
   const nodes = [...hops.values()];
+  const why = [...nodes.map((hop) => hop.Decision), ...ends.map((end) => end.subtitle)];
   return [
-    graphFrame('nodes', [
-      {
-        ...text(Names.id, [...nodes.map((hop) => hop.ID), ...ends.map((end) => end.id)]),
-        config: { links: nodeLinks(targets) },
-      },
-      text(Names.title, [...nodes.map((hop) => hop.Interface), ...ends.map((end) => end.title)]),
-      text(Names.subTitle, [
-        ...nodes.map((hop) => [hop.Namespace, hop.Host].filter(Boolean).join(' on ')),
-        ...ends.map((end) => end.subtitle),
-      ]),
-      text(Names.mainStat, [...nodes.map((hop) => hop.Kind), ...ends.map(() => '')]),
-      text(Names.secondaryStat, [...nodes.map((hop) => (hop.MTU ? `MTU ${hop.MTU}` : '')), ...ends.map(() => '')]),
-      text(Names.icon, [
-        ...nodes.map((hop) => iconOf(hop.Kind)),
-        ...ends.map((end) => (end.arrives ? 'check-circle' : 'exclamation-triangle')),
-      ]),
-      text(Names.color, [
-        ...nodes.map((hop) => (hop.State === 'DOWN' ? 'red' : 'blue')),
-        ...ends.map((end) => end.color),
-      ]),
-      {
-        ...text(`${Names.detail}decision`, [...nodes.map((hop) => hop.Decision), ...ends.map((end) => end.subtitle)]),
-        config: { displayName: 'Why' },
-      },
-    ]),
-    edgeFrame(edges),
+    nodesFrame([...nodes.map(nodeOf), ...ends], [detail('decision', 'Why', why)], nodeLinks(targets)),
+    edgesFrame(edges),
   ];
 }
 
-interface End {
-  id: string;
-  title: string;
-  subtitle: string;
-  color: string;
-  arrives: boolean;
-}
-
-export interface Edge {
-  id: string;
-  source: string;
-  target: string;
-  main: string;
-  color: string;
-  dashes: string;
-}
-
-function edge(id: string, from: Hop, to: Hop, way: string): Edge {
-  const tunnel = to.Depth ? `in ${to.Depth} tunnel${to.Depth > 1 ? 's' : ''}` : '';
+function nodeOf({ ID, Interface, Namespace, Host, Kind, MTU, State }: Hop): GraphNode {
   return {
-    id,
-    source: from.ID,
-    target: to.ID,
-    main: tunnel,
-    color: way === 'forth' ? 'blue' : 'orange',
-    dashes: to.Guessed ? '4 4' : '',
+    id: ID,
+    title: Interface,
+    subtitle: [Namespace, Host].filter(Boolean).join(' on '),
+    main: Kind,
+    secondary: MTU ? `MTU ${MTU}` : '',
+    icon: iconOf(Kind),
+    color: State === 'DOWN' ? 'red' : 'blue',
   };
 }
 
-export function edgeFrame(edges: Edge[]): DataFrame {
-  return graphFrame('edges', [
-    text(
-      Names.id,
-      edges.map((one) => one.id)
-    ),
-    text(
-      Names.source,
-      edges.map((one) => one.source)
-    ),
-    text(
-      Names.target,
-      edges.map((one) => one.target)
-    ),
-    text(
-      Names.mainStat,
-      edges.map((one) => one.main)
-    ),
-    text(
-      Names.color,
-      edges.map((one) => one.color)
-    ),
-    text(
-      Names.strokeDasharray,
-      edges.map((one) => one.dashes)
-    ),
-    { name: Names.thickness, type: FieldType.number, values: edges.map(() => 2), config: {} },
-  ]);
+function edgeOf(id: string, from: Hop, to: Hop, color: string): GraphEdge {
+  const main = to.Depth ? `in ${to.Depth} tunnel${to.Depth > 1 ? 's' : ''}` : '';
+  const dashes = to.Guessed ? '4 4' : '';
+  return { id, source: from.ID, target: to.ID, main, secondary: '', color, dashes, thickness: 2 };
 }

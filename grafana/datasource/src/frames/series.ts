@@ -124,7 +124,7 @@ interface Bins {
 
 /**
  * Samples as rates per second in slices of time: each counts in a slice for what of it lies there. Where no sample is, between
- * the first and the last, there was nothing; before and after nobody knows.
+ * the first and the last, there was nothing; before and after nobody knows, nor of what is no counter.
  */
 function binned(samples: Metric[], names: string[], { from, to, sampled }: SeriesOptions, width: number): Bins {
   const origin = Math.floor(from / width) * width;
@@ -136,7 +136,10 @@ function binned(samples: Metric[], names: string[], { from, to, sampled }: Serie
   const [first, last] = [slice(begin), slice(end)];
   const times = Array.from({ length: count }, (_, at) => origin + at * width);
   const values = new Map(
-    names.map((name) => [name, times.map((_, at) => (at >= first && at <= last ? 0 : null)) as Array<number | null>])
+    names.map((name) => {
+      const known = (at: number) => !LARGEST.has(name) && at >= first && at <= last;
+      return [name, times.map((_, at) => (known(at) ? 0 : null)) as Array<number | null>];
+    })
   );
   const totals = new Map(names.map((name) => [name, 0]));
 
@@ -153,7 +156,11 @@ function binned(samples: Metric[], names: string[], { from, to, sampled }: Serie
       for (const name of names) {
         const value = sample[name] ?? 0;
         const found = values.get(name)!;
-        found[at] = LARGEST.has(name) ? Math.max(found[at] ?? 0, value) : (found[at] ?? 0) + (value * part) / seconds;
+        if (LARGEST.has(name)) {
+          found[at] = Math.max(found[at] ?? 0, value) || null; // 0: it was not measured
+        } else {
+          found[at] = (found[at] ?? 0) + (value * part) / seconds;
+        }
         totals.set(name, totals.get(name)! + (LARGEST.has(name) ? value : value * part));
       }
     }

@@ -1,18 +1,11 @@
 /** Where a conversation went → node graph and table. Pure. */
 
-import {
-  DataFrame,
-  NodeGraphDataFrameFieldNames as Names,
-  QueryResultMetaNotice,
-  formattedValueToString,
-  getValueFormat,
-} from '@grafana/data';
+import { DataFrame, QueryResultMetaNotice, formattedValueToString, getValueFormat } from '@grafana/data';
 
 import { Loss, Point, Trace, Way } from '../hub/answers';
 import { View } from '../types';
-import { Edge, edgeFrame } from './path';
-import { graphFrame, text } from './graph';
-import { iconOf } from './looks';
+import { WAY_COLORS, iconOf } from './looks';
+import { GraphEdge, GraphNode, detail, edgesFrame, nodesFrame } from './nodegraph';
 import { tableFrame } from './table';
 
 const nanoseconds = getValueFormat('ns');
@@ -33,7 +26,7 @@ function said(trace: Trace): QueryResultMetaNotice[] {
   ];
 }
 
-function ways(trace: Trace): Array<[string, Way]> {
+function ways(trace: Trace): Array<[keyof typeof WAY_COLORS, Way]> {
   return [
     ['forth', trace.Forth],
     ['back', trace.Back],
@@ -82,73 +75,67 @@ function lossAfter(way: Way, at: number): Loss | undefined {
   return way.Losses.find((loss) => loss.After === at);
 }
 
-interface Place {
-  id: string;
-  point: Point;
-}
+/** An interface that saw the conversation, one way or both. */
+type Place = Partial<Record<keyof typeof WAY_COLORS, Point>>;
+
+const ARROWS = { forth: '→', back: '←' };
 
 /** Each interface once; an edge from each point to the next; where packets vanish, a node says how many and why. */
 function graph(trace: Trace): DataFrame[] {
   const places = new Map<string, Place>();
-  const losses: Array<{ id: string; text: string; reasons: string }> = [];
-  const edges: Edge[] = [];
-  for (const [name, way] of ways(trace)) {
-    const color = name === 'forth' ? 'blue' : 'orange';
-    way.Points.forEach((point) => places.set(idOf(point), { id: idOf(point), point }));
-    way.Points.slice(1).forEach((point, at) => {
+  const losses: GraphNode[] = [];
+  const edges: GraphEdge[] = [];
+  for (const [name, { Points, Losses }] of ways(trace)) {
+    Points.forEach((point) => places.set(idOf(point), { ...places.get(idOf(point)), [name]: point }));
+    Points.slice(1).forEach((point, at) => {
       const main = point.Since === null ? '' : `+${formattedValueToString(nanoseconds(point.Since))}`;
-      edges.push({
-        id: `${name} ${at + 1}`,
-        source: idOf(way.Points[at]),
-        target: idOf(point),
-        main,
-        color,
-        dashes: point.Tunnel ? '8 3' : '',
-      });
+      const dashes = point.Tunnel ? '8 3' : '';
+      edges.push({ ...edgeOf(`${name}-${at + 1}`, Points[at], idOf(point)), main, color: WAY_COLORS[name], dashes });
     });
-    way.Losses.forEach((loss, at) => {
-      const id = `lost ${name} ${at + 1}`;
-      losses.push({ id, text: loss.Text, reasons: loss.Causes.map((cause) => cause.Reason).join(', ') });
+    Losses.forEach((loss, at) => {
+      const node = lossOf(`${name}-lost-${at + 1}`, loss);
+      losses.push(node);
       const from = loss.After ?? loss.Before;
-      if (from !== null && way.Points[from]) {
-        edges.push({
-          id: `${id} edge`,
-          source: idOf(way.Points[from]),
-          target: id,
-          main: '',
-          color: 'red',
-          dashes: '2 2',
-        });
+      if (from !== null && Points[from]) {
+        edges.push({ ...edgeOf(`${node.id}-edge`, Points[from], node.id), color: 'red', dashes: '2 2' });
       }
     });
   }
-  const points = [...places.values()].map((place) => place.point);
-  return [
-    graphFrame('nodes', [
-      text(Names.id, [...places.keys(), ...losses.map((loss) => loss.id)]),
-      text(Names.title, [...points.map((point) => point.Interface), ...losses.map((loss) => loss.reasons || 'lost')]),
-      text(Names.subTitle, [
-        ...points.map((point) => [point.Namespace, point.Host].filter(Boolean).join(' on ')),
-        ...losses.map((loss) => loss.text),
-      ]),
-      text(Names.mainStat, [...points.map((point) => `${point.Packets} packets`), ...losses.map(() => '')]),
-      text(Names.secondaryStat, [
-        ...points.map((point) => formattedValueToString(bytes(point.Bytes))),
-        ...losses.map(() => ''),
-      ]),
-      text(Names.icon, [...points.map((point) => iconOf(point.Type)), ...losses.map(() => 'exclamation-triangle')]),
-      text(Names.color, [...points.map(() => 'green'), ...losses.map(() => 'red')]),
-      {
-        ...text(`${Names.detail}source`, [...points.map((point) => point.Source), ...losses.map(() => '')]),
-        config: { displayName: 'Source' },
-      },
-      {
-        ...text(`${Names.detail}destination`, [...points.map((point) => point.Destination), ...losses.map(() => '')]),
-        config: { displayName: 'Destination' },
-      },
-    ]),
-    edgeFrame(edges),
+  const seen = [...places.values()];
+  const ends = (end: 'Source' | 'Destination') => [
+    ...seen.map(({ forth, back }) => (forth ?? back)![end]),
+    ...losses.map(() => ''),
   ];
+  const details = [
+    detail('source', 'Source', ends('Source')),
+    detail('destination', 'Destination', ends('Destination')),
+  ];
+  return [nodesFrame([...seen.map(nodeOf), ...losses], details), edgesFrame(edges)];
+}
+
+/** How many packets it saw each way, and their bytes. */
+function nodeOf(place: Place): GraphNode {
+  const { forth, back } = place;
+  const { Interface, Namespace, Host, Type } = (forth ?? back)!;
+  const packets = (['forth', 'back'] as const).filter((way) => place[way]);
+  return {
+    id: idOf((forth ?? back)!),
+    title: Interface,
+    subtitle: [Namespace, Host].filter(Boolean).join(' on '),
+    main: `${packets.map((way) => `${ARROWS[way]} ${place[way]!.Packets}`).join(' ')} packets`,
+    secondary: formattedValueToString(bytes((forth?.Bytes ?? 0) + (back?.Bytes ?? 0))),
+    icon: iconOf(Type),
+    color: 'green',
+  };
+}
+
+function lossOf(id: string, { Causes, Text }: Loss): GraphNode {
+  const title = Causes.map((cause) => cause.Reason).join(', ') || 'lost';
+  return { id, title, subtitle: Text, main: '', secondary: '', icon: 'exclamation-triangle', color: 'red' };
+}
+
+function edgeOf(id: string, from: Point, target: string): Omit<GraphEdge, 'color' | 'dashes'> {
+  return { id, source: idOf(from), target, main: '', secondary: '', thickness: 2 };
 }
 
 function idOf(point: Point): string {

@@ -80,16 +80,33 @@ export interface Condition {
 export const FLOW_PREFIX = 'Flow.';
 
 const PREDICATES: Record<string, (one: Condition) => string> = {
-  '=': (one) => scalar(one.value),
-  '!=': (one) => `NE(${scalar(one.value)})`,
+  '=': (one) => oneOf([one.value]),
+  '!=': (one) => noneOf([one.value]),
   '<': (one) => `LT(${scalar(one.value)})`,
+  '<=': (one) => `LTE(${scalar(one.value)})`,
   '>': (one) => `GT(${scalar(one.value)})`,
+  '>=': (one) => `GTE(${scalar(one.value)})`,
   '=~': (one) => `Regex(${literal(one.value)})`,
-  '=|': (one) => `Within(${(one.values ?? [one.value]).map(scalar).join(', ')})`,
-  '!=|': (one) => `Without(${(one.values ?? [one.value]).map(scalar).join(', ')})`,
+  '=|': (one) => oneOf(one.values ?? [one.value]),
+  '!=|': (one) => noneOf(one.values ?? [one.value]),
 };
 
-/** A number as a number, which texts of numbers are not equal to; a text that only looks like one is asked for with quotes. */
+function oneOf(values: string[]): string {
+  const meant = meantBy(values);
+  return meant.length === 1 ? meant[0] : `Within(${meant.join(', ')})`;
+}
+
+function noneOf(values: string[]): string {
+  const meant = meantBy(values);
+  return meant.length === 1 ? `NE(${meant[0]})` : `Without(${meant.join(', ')})`;
+}
+
+/** Grafana has each value as a text: 80 may be a port, or somebody's name. */
+function meantBy(values: string[]): string[] {
+  return values.flatMap((one) => (scalar(one).startsWith("'") ? [scalar(one)] : [scalar(one), literal(one)]));
+}
+
+/** A number as a number, which texts of numbers are not equal to; in quotes it is a text. */
 function scalar(value: string): string {
   if (/^-?(0|[1-9]\d{0,14})(\.\d+)?$/.test(value)) {
     return value;

@@ -118,7 +118,12 @@ describe("a dashboard's filters", () => {
     [{ key: 'Name', operator: '=', value: '"10"' }, "Has('Name', '10')"],
     [{ key: 'Name', operator: '=~', value: 'eth.*' }, "Has('Name', Regex('eth.*'))"],
     [{ key: 'Name', operator: '=|', value: 'a', values: ['a', "b'"] }, "Has('Name', Within('a', 'b\\''))"],
-    [{ key: 'LinkDetected', operator: '=', value: 'true' }, "Has('LinkDetected', TRUE)"],
+    [{ key: 'Name', operator: '=', value: '10' }, "Has('Name', Within(10, '10'))"],
+    [{ key: 'MTU', operator: '!=', value: '1500' }, "Has('MTU', Without(1500, '1500'))"],
+    [{ key: 'MTU', operator: '<=', value: '1500' }, "Has('MTU', LTE(1500))"],
+    [{ key: 'MTU', operator: '>=', value: '1500' }, "Has('MTU', GTE(1500))"],
+    [{ key: 'Name', operator: '!=|', value: 'a', values: ['a', '1'] }, "Has('Name', Without('a', 1, '1'))"],
+    [{ key: 'LinkDetected', operator: '=', value: 'true' }, "Has('LinkDetected', Within(TRUE, 'true'))"],
     [{ key: "x').V(", operator: '=', value: "') .V('" }, "Has('x\\').V(', '\\') .V(\\'')"],
   ])('%j', (condition, said) => {
     expect(withConditions('G.V()', [condition])).toBe(`G.V().${said}`);

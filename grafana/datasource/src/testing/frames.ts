@@ -55,9 +55,25 @@ export function expectGraph([nodes, edges]: DataFrame[]): void {
   for (const end of [Names.source, Names.target]) {
     expect(valuesOf(edges, end).filter((id) => !ids.includes(id))).toEqual([]);
   }
-  for (const icon of valuesOf(nodes, Names.icon)) {
-    expect(availableIconsIndex).toHaveProperty(icon as string);
+  for (const { icon, mainstat, secondarystat } of rowsOf(nodes)) {
+    // Grafana shows an icon in place of statistics
+    expect(Boolean(icon)).toBe(!mainstat && !secondarystat);
+    expect(icon === '' || String(icon) in availableIconsIndex).toBe(true);
   }
+  for (const { color } of [...rowsOf(edges), ...rowsOf(nodes)]) {
+    // these are given to SVG as they are
+    expect(color === undefined || isColor(color as string)).toBe(true);
+  }
+  for (const id of valuesOf(edges, Names.id)) {
+    expect(id).toMatch(/^[^\s'"()\\]+$/); // an arrowhead is url(#triangle-…-id)
+  }
+}
+
+/** Whether a browser knows it. */
+export function isColor(text: string): boolean {
+  const { style } = document.createElement('i');
+  style.color = text;
+  return style.color !== '';
 }
 
 export function valuesOf(frame: DataFrame, name: string): unknown[] {
