@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from support.grafana import PLUGIN, ROOT, by_npm, driven, installed
 from support.grafanarecording import FOLDER, prepare, record, shape
 from support.labs import laboratory
+from support.netlab import until
 from support.ports import free_port
 
 from skytrail.cli.hub import HubProcess
@@ -97,6 +99,17 @@ def frames_of(answered: Any) -> dict[str, dict[str, list[Any]]]:
     return found
 
 
+def abandoned(hub: str) -> float:
+    """How many queries the hub has ended because nobody waited for them."""
+    with urllib.request.urlopen(f"{hub}/metrics") as answer:
+        told = answer.read().decode()
+    return float(re.findall(r'^skytrail_gremlin_queries_total\{outcome="abandoned"\} (\S+)', told, re.MULTILINE)[0])
+
+
+FILTERED = {"queryType": "table", "gremlin": "G.V().Has('@Host', 'h1', 'Type', 'veth')"}
+FILTERS = [("MTU", "=", "1500"), ("MTU", ">=", "1500"), ("MTU", "<=", "1500"), ("Name", "!=", "1"), ("MTU", "!=", "1500")]
+"""What all of those have, and what none has."""
+
 NASTY = ["'", '"', "\\", "') .V('", "x\\", "// ", "\n", "${a}", "1).V(", "\u0660"]
 
 
@@ -122,6 +135,10 @@ def test_queries_of_every_kind_against_a_real_hub(built: Path, hub: str) -> None
         ["tags", "Flow.Application"],
         ["abandon", {"queryType": "table", "gremlin": "G.V()" + ".Both()" * 20}],
         *(
+            ["query", FILTERED, {"filters": [{"key": key, "operator": operator, "value": value}]}]
+            for key, operator, value in FILTERS
+        ),
+        *(
             ["query", {"queryType": "table", "gremlin": text}, {"variables": {"v": value}}]
             for value, text in itertools.product(
                 NASTY, ["G.V().Has('Name', '$v').Count()", "g.V().has('Name', \"$v\").count()"]
@@ -129,6 +146,7 @@ def test_queries_of_every_kind_against_a_real_hub(built: Path, hub: str) -> None
         ),
         ["failures"],
     ]
+    before = abandoned(hub)
     told = driven(hub, steps)
     by = iter(told)
     assert next(by) == {"status": "success", "message": told[0]["message"]}
@@ -165,6 +183,10 @@ def test_queries_of_every_kind_against_a_real_hub(built: Path, hub: str) -> None
     assert {"Name", "@Host", "Flow.Network.A"} <= set(keys)
     assert "HTTP" in [one["text"] for one in next(by)] or "TCP" in str(told)
     assert next(by) is True, "a request that nobody waits for any more is ended"
+    until(lambda: abandoned(hub) > before, 20, 0.2)
+    several, *others = [len(frames_of(next(by))[""].get("Name", [])) for _ in FILTERS]
+    assert several
+    assert others == [several, several, several, 0]
     for value in NASTY:
         for _ in range(2):
             assert frames_of(next(by))[""] == {"Value": [0]}, value

@@ -186,7 +186,7 @@ export interface Harness {
   panel: (query: Partial<SkytrailQuery>) => void;
   query: (
     query: Partial<SkytrailQuery>,
-    more?: { variables?: Record<string, string | string[]>; explore?: boolean }
+    more?: { variables?: Record<string, string | string[]>; filters?: data.AdHocVariableFilter[]; explore?: boolean }
   ) => Promise<Answered>;
   /** Begins one, and leaves it; whether its request has ended then. */
   abandon: (query: Partial<SkytrailQuery>) => Promise<boolean>;
@@ -211,12 +211,14 @@ async function begin(): Promise<void> {
   const harness: Harness = {
     config: () => show(<Config plugin={plugin} />),
     panel: (query) => show(<Panel key={++requests} source={ours} plugin={plugin} first={whole(query)} />),
-    query: async (query, { variables = {}, explore = false } = {}) => {
+    query: async (query, { variables = {}, filters, explore = false } = {}) => {
       const scopedVars = Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, { value }]));
       const app = explore ? data.CoreApp.Explore : data.CoreApp.Dashboard;
       const begun = performance.now();
       backend.took = 0;
-      const { data: found, errors } = await rxjs.firstValueFrom(ours.query(request(whole(query), { app, scopedVars })));
+      const { data: found, errors } = await rxjs.firstValueFrom(
+        ours.query(request(whole(query), { app, scopedVars, filters }))
+      );
       const milliseconds = performance.now() - begun;
       return {
         frames: found.map(data.dataFrameToJSON),
