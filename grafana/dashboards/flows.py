@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import DEVICES, HOSTS, NAMESPACES, POINT, Query, lines, number, rate, to, top, top_total
+from grafana.dashboards.panels import DEVICES, HOSTS, NAMESPACES, POINT, Query, lines, number, once, rate, to, top, top_total
 
+_BYTES, _INNER, _PACKETS = (f"skytrail_flow_{what}_total{{{POINT}}}" for what in ("bytes", "inner_bytes", "packets"))
+_ONCE = "Of each host at the capture point that sees the most of it, so that what passes several counts once."
 _WHERE = "Has('@Host', Regex('$host')).HasKey('IfIndex').Flows()"
 
 
@@ -15,18 +17,26 @@ def build() -> str:
     panels.section(
         page,
         "Now",
-        number("Flows", "In the tables of all agents.", "short", f"sum(skytrail_flows_active{{{POINT}}})"),
         number(
-            "Bytes", "Of outermost flows at the chosen capture points.", "Bps", rate(f"skytrail_flow_bytes_total{{{POINT}}}")
+            "Flows",
+            "In the tables of all agents; a conversation is a flow at each capture point.",
+            "short",
+            f"sum(skytrail_flows_active{{{POINT}}})",
         ),
-        number("Packets", "A super-packet counts its segments.", "pps", rate(f"skytrail_flow_packets_total{{{POINT}}}")),
+        number("Bytes", f"Of outermost flows. {_ONCE}", "Bps", rate(_BYTES, how=once)),
+        number("Packets", f"A super-packet counts its segments. {_ONCE}", "pps", rate(_PACKETS, how=once)),
         number(
             "In tunnels",
             "Share of the bytes that are inside tunnels.",
             "percentunit",
-            f"{rate(f'skytrail_flow_inner_bytes_total{{{POINT}}}')} / {rate(f'skytrail_flow_bytes_total{{{POINT}}}')}",
+            f"{rate(_INNER, how=once)} / {rate(_BYTES, how=once)}",
         ),
-        number("Began", "Flows that began.", "cps", rate(f"skytrail_flows_new_total{{{POINT}}}")),
+        number(
+            "Began",
+            "Flows that began; a conversation is a flow at each capture point.",
+            "cps",
+            rate(f"skytrail_flows_new_total{{{POINT}}}"),
+        ),
         number(
             "On no flow",
             "Packets that the hooks saw and that are on no flow: the sum of all reasons.",
@@ -40,30 +50,30 @@ def build() -> str:
         "What",
         lines(
             "Bytes by application",
-            "By the port's name. The ten with the most.",
+            f"By the port's name, the ten with the most. {_ONCE}",
             "Bps",
-            Query(top(f"skytrail_flow_bytes_total{{{POINT}}}", "application"), "{{application}}"),
+            Query(top(_BYTES, "application", how=once), "{{application}}"),
             stacked=True,
         ),
         lines(
             "Packets by network and transport",
-            "Outermost flows.",
+            f"Outermost flows. {_ONCE}",
             "pps",
-            Query(top(f"skytrail_flow_packets_total{{{POINT}}}", "network, transport"), "{{network}} {{transport}}"),
+            Query(top(_PACKETS, "network, transport", how=once), "{{network}} {{transport}}"),
             stacked=True,
         ),
         lines(
             "Bytes in tunnels",
-            "Of the flows inside, by application. The ten with the most.",
+            f"Of the flows inside, by application, the ten with the most. {_ONCE}",
             "Bps",
-            Query(top(f"skytrail_flow_inner_bytes_total{{{POINT}}}", "application"), "{{application}}"),
+            Query(top(_INNER, "application", how=once), "{{application}}"),
             stacked=True,
         ),
         lines(
             "Bytes by capture point",
             "The ten with the most.",
             "Bps",
-            Query(top(f"skytrail_flow_bytes_total{{{POINT}}}", "instance, netns, device"), "{{instance}} {{netns}} {{device}}"),
+            Query(top(_BYTES, "instance, netns, device"), "{{instance}} {{netns}} {{device}}"),
             links=[to("host", "This host", host="${__field.labels.instance}")],
         ),
         lines(
@@ -86,10 +96,10 @@ def build() -> str:
         "Who",
         panels.rows(
             "Owners",
-            "By whose socket sent or got the bytes in the range; one that is seen at several capture points counts at each.",
+            f"By whose socket sent or got the bytes in the range. {_ONCE}",
             {
                 "Bytes": (
-                    top_total(f"skytrail_owner_flow_bytes_total{{{POINT}}}", "instance, owner_kind, owner", 20),
+                    top_total(f"skytrail_owner_flow_bytes_total{{{POINT}}}", "instance, owner_kind, owner", 20, once),
                     "decbytes",
                 ),
             },
@@ -98,10 +108,10 @@ def build() -> str:
         ),
         panels.rows(
             "Subnets",
-            "Bytes in the range between the networks that the setting 'subnets' names; empty: others.",
+            f"Bytes in the range between the networks that the setting 'subnets' names; empty: others. {_ONCE}",
             {
                 "Bytes": (
-                    top_total(f"skytrail_flow_bytes_total{{{POINT}}}", "source_subnet, destination_subnet", 20),
+                    top_total(_BYTES, "source_subnet, destination_subnet", 20, once),
                     "decbytes",
                 ),
             },

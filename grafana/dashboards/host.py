@@ -15,6 +15,7 @@ from grafana.dashboards.panels import (
     Query,
     lines,
     number,
+    once,
     rate,
     to,
     top,
@@ -114,10 +115,12 @@ def build() -> str:
         "Programs",
         lines(
             "Bytes by owner",
-            "By whose socket sent or got them: pod, container, unit or process; seen in the namespaces where the sockets are "
-            "and on their way. The ten with the most.",
+            "By whose socket sent or got them: pod, container, unit or process; at the capture point that saw the most. "
+            "The ten with the most.",
             "Bps",
-            Query(top(f"skytrail_owner_flow_bytes_total{{{POINT}}}", "owner_kind, owner"), "{{owner_kind}} {{owner}}"),
+            Query(
+                top(f"skytrail_owner_flow_bytes_total{{{POINT}}}", "owner_kind, owner", how=once), "{{owner_kind}} {{owner}}"
+            ),
         ),
         lines(
             "Sockets by state",
@@ -131,7 +134,7 @@ def build() -> str:
             "cps",
             Query(top(f"skytrail_tcp_connects_total{{{PLACE}}}", "process", 5), "{{process}} opened"),
             Query(top(f"skytrail_tcp_accepts_total{{{PLACE}}}", "process", 5), "{{process}} accepted"),
-            links=[to("tcp", "TCP health", host="$host")],
+            links=[to("tcp", "TCP health", "host", "netns")],
         ),
         lines(
             "Bytes that wait in sockets",

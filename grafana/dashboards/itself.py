@@ -85,25 +85,28 @@ def build() -> str:
             "CPU",
             "The ten with the most; 1 is a CPU.",
             "short",
-            Query(top(f"skytrail_process_cpu_seconds_total{{{_OF}}}", "instance"), "{{instance}}"),
+            Query(top(f"skytrail_process_cpu_seconds_total{{{_OF}}}", "instance, job"), "{{instance}} {{job}}"),
         ),
         lines(
             "Memory",
             "Resident; the ten with the most.",
             "bytes",
-            Query(top_now(f"skytrail_process_resident_memory_bytes{{{_OF}}}", "instance"), "{{instance}}"),
+            Query(top_now(f"skytrail_process_resident_memory_bytes{{{_OF}}}", "instance, job"), "{{instance}} {{job}}"),
         ),
         lines(
             "CPU by part",
             "The ten threads with the most.",
             "short",
-            Query(top(f"skytrail_process_thread_cpu_seconds_total{{{_OF}}}", "instance, thread"), "{{instance}} {{thread}}"),
+            Query(
+                top(f"skytrail_process_thread_cpu_seconds_total{{{_OF}}}", "instance, job, thread"),
+                "{{instance}} {{job}} {{thread}}",
+            ),
         ),
         lines(
             "Memory by part",
             "Of the tables of agents.",
             "bytes",
-            Query(top_now(f"skytrail_part_memory_bytes{{{_OF}}}", "instance, part"), "{{instance}} {{part}}"),
+            Query(top_now(f"skytrail_part_memory_bytes{{{_OF}}}", "instance, job, part"), "{{instance}} {{job}} {{part}}"),
         ),
         lines(
             "Scrapes",
@@ -117,7 +120,7 @@ def build() -> str:
             "Open files",
             "The ten with the most.",
             "short",
-            Query(top_now(f"skytrail_process_open_fds{{{_OF}}}", "instance"), "{{instance}}"),
+            Query(top_now(f"skytrail_process_open_fds{{{_OF}}}", "instance, job"), "{{instance}} {{job}}"),
         ),
     )
     panels.section(

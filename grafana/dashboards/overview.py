@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOST, HOSTS, NONE_IS_GOOD, Query, lines, number, quantiles, rate, to, top
+from grafana.dashboards.panels import HOST, HOSTS, NONE_IS_GOOD, Query, lines, number, once, quantiles, rate, to, top
 
 _SEGMENTS = f'skytrail_netstat_events_total{{{HOST}, protocol="Tcp", field="OutSegs"}}'
 _TO_HOST = to("host", "This host", host="${__field.labels.instance}")
@@ -50,23 +50,23 @@ def build() -> str:
             width=3,
             limits=((None, "green"), (0.01, "orange"), (0.05, "red")),
         ),
-        number("Topology", "Nodes and edges that are there now.", "short", "sum(skytrail_topology_elements)", width=3),
+        number("Topology", "Nodes and edges that are there now.", "short", "max(skytrail_topology_elements)", width=3),
     )
     panels.section(
         page,
         "Traffic",
         lines(
             "Bytes by host",
-            "At all interfaces of a host, both directions: a packet counts at each that it passes. The ten with the most.",
+            "At the busiest interface of each host, both directions. The ten with the most.",
             "Bps",
-            Query(top(f"skytrail_interface_bytes_total{{{HOST}}}", "instance"), "{{instance}}"),
+            Query(top(f"skytrail_interface_bytes_total{{{HOST}}}", "instance", how=once), "{{instance}}"),
             links=[_TO_HOST],
         ),
         lines(
             "Bytes by application",
-            "Outermost flows at all capture points, by the port's name. The ten with the most.",
+            "By the port's name, of each host at the capture point that sees the most of it. The ten with the most.",
             "Bps",
-            Query(top(f"skytrail_flow_bytes_total{{{HOST}}}", "application"), "{{application}}"),
+            Query(top(f"skytrail_flow_bytes_total{{{HOST}}}", "application", how=once), "{{application}}"),
             stacked=True,
             links=[to("flows", "Flows")],
         ),

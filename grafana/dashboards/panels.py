@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -49,6 +49,7 @@ HUB = "skytrail-topology-datasource"
 _TAG = "skytrail"
 _PROMETHEUS = DataSourceRef("prometheus", "${prometheus}")
 _HUB = DataSourceRef(HUB, "${skytrail}")
+_POINT = ("instance", "netns", "device")
 _HEIGHT = 8  # rows of the grid; the grid has 24 columns
 
 Limits = Sequence[tuple[float | None, str]]
@@ -72,24 +73,44 @@ class Query(NamedTuple):
 # -- texts of questions to Prometheus; a metric stands with its selector ----------------------------------------------------
 
 
-def rate(metric: str, by: str = "") -> str:
+Sum = Callable[[str, str], str]
+"""Sums series over all labels but some."""
+
+
+def added(text: str, by: str = "") -> str:
+    """All of them."""
+    return f"sum by ({by}) ({text})" if by else f"sum ({text})"
+
+
+def once(text: str, by: str = "") -> str:
+    """Of each host those of one capture point, or interface: the one that saw the most; else a packet counts at each it passes.
+
+    It is the least that there can have been: what passes by other ways of a host is left out.
+    """
+    labels = by.split(", ") if by else []
+    others = [label for label in labels if label not in _POINT]
+    at_most = f"max by ({', '.join(['instance', *others])}) ({added(text, ', '.join([*_POINT, *others]))})"
+    return at_most if "instance" in labels else added(at_most, by)
+
+
+def rate(metric: str, by: str = "", how: Sum = added) -> str:
     """Per second, summed over all labels but those of ``by``."""
-    return f"{_sum(by)} (rate({metric}[$__rate_interval]))"
+    return how(f"rate({metric}[$__rate_interval])", by)
 
 
-def top(metric: str, by: str, count: int = 10) -> str:
+def top(metric: str, by: str, count: int = 10, how: Sum = added) -> str:
     """Per second, of the largest over the whole range: so many series at most, the same ones at all its moments."""
-    return f"{rate(metric, by)} and topk({count}, {_sum(by)} (rate({metric}[$__range] @ end())))"
+    return f"{rate(metric, by, how)} and topk({count}, {how(f'rate({metric}[$__range] @ end())', by)})"
 
 
 def top_now(metric: str, by: str, count: int = 10) -> str:
     """Of a gauge, those that were the largest in the range."""
-    return f"{_sum(by)} ({metric}) and topk({count}, {_sum(by)} (max_over_time({metric}[$__range] @ end())))"
+    return f"{added(metric, by)} and topk({count}, {added(f'max_over_time({metric}[$__range] @ end())', by)})"
 
 
-def top_total(metric: str, by: str, count: int = 10) -> str:
+def top_total(metric: str, by: str, count: int = 10, how: Sum = added) -> str:
     """How much the largest grew in the range: for a table."""
-    return f"topk({count}, {_sum(by)} (increase({metric}[$__range])))"
+    return f"topk({count}, {how(f'increase({metric}[$__range])', by)})"
 
 
 def quantile(share: float, metric: str, where: str, by: str = "") -> str:
@@ -105,10 +126,6 @@ def buckets(metric: str, where: str, by: str = "") -> str:
 def quantiles(metric: str, where: str) -> list[Query]:
     """Median, 95th and 99th percentile."""
     return [Query(quantile(share, metric, where), name) for share, name in ((0.5, "median"), (0.95, "p95"), (0.99, "p99"))]
-
-
-def _sum(by: str) -> str:
-    return f"sum by ({by})" if by else "sum"
 
 
 # -- panels ---------------------------------------------------------------------------------------------------------------
@@ -362,10 +379,18 @@ NAMESPACES = labels_of("netns", "netns", "Namespace", f"skytrail_interface_up{{{
 DEVICES = labels_of("device", "device", "Interface", f"skytrail_interface_up{{{PLACE}}}")
 
 
-def to(name: str, title: str, **variables: str) -> dashboard.DashboardLink:
-    """A link of data to another dashboard, over the same time; values are as Grafana writes them (``${__field.labels.x}``)."""
+def to(name: str, title: str, *kept: str, **variables: str) -> dashboard.DashboardLink:
+    """A link of data to another dashboard, over the same time, to the same data sources.
+
+    Args:
+        name: of the other's module.
+        title: of the link.
+        kept: variables that the other has too, with the values they have here.
+        variables: others; values are as Grafana writes them (``${__field.labels.x}``).
+    """
+    same = "".join(f"${{{one}:queryparam}}&" for one in ("prometheus", "skytrail", *kept))
     given = "".join(f"var-{key}={value}&" for key, value in variables.items())
-    return dashboard.DashboardLink(title).url(f"/d/{_TAG}-{name}?{given}${{__url_time_range}}").target_blank(False)
+    return dashboard.DashboardLink(title).url(f"/d/{_TAG}-{name}?{same}{given}${{__url_time_range}}").target_blank(False)
 
 
 def page(name: str, title: str, what: str, *variables: Variable, refresh: str = "30s") -> dashboard.Dashboard:

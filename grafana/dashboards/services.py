@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOST, HOSTS, Query, lines, rate, top, top_total
+from grafana.dashboards.panels import HOST, HOSTS, Query, lines, once, rate, top, top_total
 
 _PEERS = f"skytrail_peer_bytes_total{{{HOST}}}"
 _SERVICES = "G.V().Has('Type', 'service').HasKey('Service.Kind')"  # not those of Kubernetes
@@ -32,8 +32,8 @@ def build() -> str:
         "Traffic",
         panels.rows(
             "Who sends to whom",
-            "Bytes in the range by the address book; empty: nobody that is known. At each capture point that saw them.",
-            {"Bytes": (top_total(_PEERS, _ENDS, 50), "decbytes")},
+            "By the address book; empty: nobody that is known. Bytes in the range, of each host where the most was seen.",
+            {"Bytes": (top_total(_PEERS, _ENDS, 50, once), "decbytes")},
             labels={
                 "source_kind": "Kind",
                 "source_namespace": "Namespace",
@@ -45,15 +45,15 @@ def build() -> str:
         ),
         lines(
             "Largest pairs",
-            "The ten with the most.",
+            "The ten with the most, of each host at the capture point that saw the most.",
             "Bps",
-            Query(top(_PEERS, "source, destination"), "{{source}} → {{destination}}"),
+            Query(top(_PEERS, "source, destination", how=once), "{{source}} → {{destination}}"),
         ),
         lines(
             "Packets with and without a known owner",
-            "By what is known of who sends.",
+            "By what is known of who sends, of each host at the capture point that saw the most.",
             "pps",
-            Query(rate(f"skytrail_peer_packets_total{{{HOST}}}", "source_kind"), "from {{source_kind}}"),
+            Query(rate(f"skytrail_peer_packets_total{{{HOST}}}", "source_kind", once), "from {{source_kind}}"),
         ),
         panels.listing(
             "Services",

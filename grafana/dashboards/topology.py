@@ -38,12 +38,17 @@ def build() -> str:
     panels.section(
         page,
         "How much",
-        number("Elements", "Nodes and edges now.", "short", "sum(skytrail_topology_elements)"),
-        number("Revisions", "That are kept, the living ones among them.", "short", "sum(skytrail_topology_revisions)"),
+        number("Elements", "Nodes and edges now.", "short", "max(skytrail_topology_elements)"),
+        number("Revisions", "That are kept, the living ones among them.", "short", "max(skytrail_topology_revisions)"),
         number("Changes", "Written by the hub.", "cps", rate("skytrail_topology_changes_total")),
-        number("Edges by linkers", "Tunnels, next hops, neighbours and the like.", "short", "sum(skytrail_linker_edges)"),
-        number("Size", "Of the store on disk.", "bytes", "sum(skytrail_topology_store_bytes)"),
-        number("Addresses", "In the hub's address book.", "short", "sum(skytrail_addresses_entries)"),
+        number(
+            "Edges by linkers",
+            "Tunnels, next hops, neighbours and the like.",
+            "short",
+            "sum(max by (linker) (skytrail_linker_edges))",
+        ),
+        number("Size", "Of the store on disk.", "bytes", "max(skytrail_topology_store_bytes)"),
+        number("Addresses", "In the hub's address book.", "short", "max(skytrail_addresses_entries)"),
         lines(
             "Changes",
             "Revisions and deletions that were written.",
@@ -54,7 +59,7 @@ def build() -> str:
             "Edges that linkers made",
             "By linker.",
             "short",
-            Query("sum by (linker) (skytrail_linker_edges)", "{{linker}}"),
+            Query("max by (linker) (skytrail_linker_edges)", "{{linker}}"),
             stacked=True,
         ),
     )

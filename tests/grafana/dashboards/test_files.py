@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from support.dashboards import Json, dashboards, panels, variables
-from support.needs import missing
+from support.needs import missing, tool
 
 from skytrail.cli.reference import DECLARED
 
 try:
     from grafana.dashboards.__main__ import JSON, rendered
-    from grafana.dashboards.panels import HUB
+    from grafana.dashboards.panels import HUB, once
 except ImportError as error:
     if not (error.name or "").startswith("grafana_foundation_sdk"):
         raise
@@ -92,6 +94,52 @@ def test_counters_are_never_shown_as_they_are() -> None:
         assert set(inside) <= {"rate", "increase", "count", "label_values"}, where
 
 
+SEEN_BY_SEVERAL = r"skytrail_(?:flow|flow_inner|owner_flow|peer|interface)_(?:bytes|packets)_total"
+"""Counters in which a packet is at each capture point, or interface, that it passes."""
+
+
+def test_packets_are_not_added_up_over_capture_points() -> None:
+    shown = 0
+    for where, text in expressions():
+        for by in re.findall(rf"(?:\(|by \(([^)]*)\) \()(?:rate|increase)\({SEEN_BY_SEVERAL}\b", text):
+            shown += 1
+            assert "device" in by.split(", "), (where, text)
+    assert shown > 20
+
+
+def test_what_passes_several_capture_points_counts_once(tmp_path: Path) -> None:
+    """By Prometheus' own reckoning."""
+    series = {
+        'x_total{instance="a",netns="",device="eth0",direction="receive",application="HTTP"}': "0+60x20",
+        'x_total{instance="a",netns="",device="eth0",direction="transmit",application="HTTP"}': "0+120x20",
+        'x_total{instance="a",netns="",device="br0",direction="receive",application="HTTP"}': "0+60x20",
+        'x_total{instance="a",netns="pod",device="eth0",direction="receive",application="DNS"}': "0+300x20",
+        'x_total{instance="b",netns="",device="eth0",direction="receive",application="HTTP"}': "0+60x20",
+    }
+    wanted = {
+        "": {"{}": 6},
+        "application": {'{application="HTTP"}': 4, '{application="DNS"}': 5},
+        "instance, application": {
+            '{instance="a",application="HTTP"}': 3,
+            '{instance="a",application="DNS"}': 5,
+            '{instance="b",application="HTTP"}': 1,
+        },
+    }
+    told = [
+        {
+            "expr": once("rate(x_total[5m])", by),
+            "eval_time": "15m",
+            "exp_samples": [{"labels": labels, "value": value} for labels, value in samples.items()],
+        }
+        for by, samples in wanted.items()
+    ]
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    path = tmp_path / "once.yaml"
+    path.write_text(json.dumps({"tests": [{"interval": "1m", "input_series": inputs, "promql_expr_test": told}]}))
+    done = subprocess.run([tool("promtool", "prometheus"), "test", "rules", path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @NAMED
 def test_it_is_whole(dashboard: Json) -> None:
     every = panels(dashboard)
@@ -152,6 +200,20 @@ def test_links_lead_somewhere(dashboard: Json) -> None:
     assert [link["type"] for link in dashboard["links"]] == ["dashboards"]
 
 
+AGGREGATION = re.compile(r"\b(?:sum|max|min|count)(?: by \(([^)]*)\))? ?\(")
+
+
+def told_apart(text: str) -> Iterator[str]:
+    """Labels of a query's outermost aggregations; what these are made of is summed up."""
+    at = 0
+    while found := AGGREGATION.search(text, at):
+        yield from found[1].split(", ") if found[1] else ()
+        at, depth = found.end(), 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(text[at], 0)
+            at += 1
+
+
 @NAMED
 def test_no_panel_has_series_without_bound(dashboard: Json) -> None:
     few = {
@@ -161,7 +223,7 @@ def test_no_panel_has_series_without_bound(dashboard: Json) -> None:
     for panel in panels(dashboard):
         for target in panel["targets"]:
             text = target.get("expr", "")
-            several = {label.strip() for by in re.findall(r"by \(([^)]*)\)", text) for label in by.split(",")} - few
+            several = set(told_apart(text)) - few
             several -= {"instance"} if re.search(OF_HUBS, text) else set()
             assert not several or "topk(" in text, (panel["title"], several)
 
