@@ -166,6 +166,16 @@ class DropsCollector:
         offset = time.time_ns() - time.monotonic_ns()
         return list(told(rows, self._reasons, self._places(), offset, wanted))
 
+    def lossy(self, keys: NDArray[Any], family: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which flows lost packets: those of which :meth:`of_flows` says ``Drops``; arguments as there."""
+        found = np.zeros(len(keys), np.bool_)
+        with self._lock:
+            if not len(self._conversations):
+                return found
+            owners, rows = self._conversations.find(ends_of_flows(keys, family))
+        found[owners[~np.isin(rows["key"]["kind"], list(_TCP_NAMES))]] = True
+        return found
+
     def of_flows(self, keys: NDArray[Any], family: NDArray[np.uint8], reverse: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """What a flow's JSON says of its drops, on this whole host; empty where nothing happened.
 

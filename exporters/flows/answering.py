@@ -98,7 +98,9 @@ class LiveFlows:
             yield from self._collector.shown(rows[at : at + PART_ROWS])
 
     def _columns(self, rows: Rows) -> FlowColumns:
-        return FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications)
+        lost = self._collector.dropped
+        dropped = (lambda: lost(rows)) if lost else None
+        return FlowColumns(leaf_of(rows), len(rows), self._points.all, self._applications, dropped=dropped)
 
     def _may_be(self, rows: Rows, question: FlowsQuestion, column: Callable[[str], Column | None]) -> NDArray[np.bool_]:
         maybe: NDArray[np.bool_] = bounds(question.term, column, len(rows)).maybe & (rows["id"] > 0)

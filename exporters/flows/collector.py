@@ -17,6 +17,8 @@ from exporters.bpf.program import FlowProgram
 from exporters.flows import metrics
 from exporters.flows.applications import Applications
 from exporters.flows.capture import Capture
+from exporters.flows.columns import DROPS
+from exporters.flows.conditions import Mask
 from exporters.flows.identify import quoted_by
 from exporters.flows.names import FlowNames
 from exporters.flows.owners import Owners
@@ -39,7 +41,9 @@ _log = structlog.get_logger(__name__)
 Sink = Callable[[Batch], None]
 Fates = Callable[[NDArray[Any]], Sequence[Mapping[str, Any]]]
 """What a flow's JSON says beside what is counted here, for each row of the table."""
-_OF_ANY = frozenset({"Drops", "DropsAt", "NAT", "NATTrackingID"})
+Dropped = Callable[[NDArray[Any]], Mask]
+"""Which rows of the table may have ``Drops`` among their fates."""
+_OF_ANY = frozenset({*DROPS, "NAT", "NATTrackingID"})
 _QUERY_ROWS = 1_000
 _LOOK = 0.02  # seconds between two looks for new flows
 
@@ -62,6 +66,7 @@ class FlowsCollector:
         ends: which sockets are at the ends of flows.
         described: what a control group is, by its path: the container, the pod, the unit.
         fates: what happened to packets of flows, beside what is counted here.
+        dropped: which flows lost packets, by arrays; None: only their fates tell.
         records: as :class:`FlowTable` takes ``rows``.
         drained: told, after each drain, until when all is in the records, ns since the epoch.
         names: who has the addresses of flows; None: nobody knows.
@@ -86,6 +91,7 @@ class FlowsCollector:
         ends: EndSockets = senders,
         described: Described = undescribed,
         fates: Fates = lambda rows: [{}] * len(rows),
+        dropped: Dropped | None = None,
         records: Callable[[int], Rows] = in_memory,
         drained: Callable[[int], None] = lambda _: None,
         names: FlowNames | None = None,
@@ -93,6 +99,7 @@ class FlowsCollector:
     ) -> None:
         self._peers = peers
         self._fates, self._drained, self.names = fates, drained, names
+        self.dropped = dropped
         self._sockets, self._ends = sockets, ends
         self._program, self._points, self._interval = program, points, drain
         self._start_ns = time.time_ns()

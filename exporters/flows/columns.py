@@ -38,6 +38,8 @@ _MS = 1_000_000
 _TCP = 6
 _SIDES = {"A": 0, "B": 1}
 _TRANSPORTS = list(TRANSPORT)
+DROPS = frozenset({"Drops", "DropsAt"})
+"""Keys of flows that lost packets alone."""
 
 Leaf = Callable[[str], NDArray[Any]]
 """The values of all rows by the dotted name of a field of ``ROW`` (``flow.dir.packets``)."""
@@ -64,6 +66,7 @@ class FlowColumns:
         points: capture points by the numbers that flows have.
         applications: names of applications.
         owners: gives who has the addresses of each, when that is asked for; None: that is only known by rendering.
+        dropped: gives which may have lost packets; None: that is only known by rendering.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class FlowColumns:
         points: Sequence[Point],
         applications: Applications,
         owners: Callable[[], Owners] | None = None,
+        dropped: Callable[[], Mask] | None = None,
     ) -> None:
         self.leaf, self.count, self.points, self.applications = leaf, count, points, applications
-        self._find_owners = owners
+        self._find_owners, self._find_dropped = owners, dropped
 
     def column(self, key: str) -> Column | None:
         """What is at a key; None: that is not known."""
@@ -84,8 +88,11 @@ class FlowColumns:
             return made(self)
         if key.startswith("TCPMetric."):
             return Somewhere(self.transport & (self.proto == _TCP))
-        if key.partition(".")[0] == OWNER and self.owners:
-            return _owner(key.split(".")[1:], self.owners, self)
+        first, *rest = key.split(".")
+        if first == OWNER and self.owners:
+            return _owner(rest, self.owners, self)
+        if first in DROPS and self.dropped is not None:
+            return Somewhere(self.dropped)
         return None
 
     def stable(self, key: str) -> Column | None:
@@ -165,6 +172,11 @@ class FlowColumns:
     def owners(self) -> Owners | None:
         """Who has the addresses of each."""
         return self._find_owners() if self._find_owners else None
+
+    @cached_property
+    def dropped(self) -> Mask | None:
+        """Which may have lost packets."""
+        return self._find_dropped() if self._find_dropped else None
 
     def of_side(self, name: str, side: int) -> NDArray[Any]:
         """Of a field with a value for each end or way of the key: A's, or B's."""

@@ -25,7 +25,7 @@ from exporters.bpf.program import FlowProgram
 from exporters.flows.answering import PART_ROWS, LiveFlows, finish, of_nodes
 from exporters.flows.applications import Applications
 from exporters.flows.collector import Fates, add_fate
-from exporters.flows.columns import FlowColumns, id_number
+from exporters.flows.columns import DROPS, FlowColumns, id_number
 from exporters.flows.conditions import Column, Marks, bounds
 from exporters.flows.identify import identify, quoted_by
 from exporters.flows.names import UNNAMED, FlowNames, told
@@ -294,6 +294,11 @@ def _points_of(table: Table | Packed) -> list[Point]:
     return [Point(*_POINT.decode(word)) for word in table.words["point"]]
 
 
+def _dropped(kept: Kept) -> NDArray[np.bool_]:
+    lost = [not DROPS.isdisjoint(_MORE.decode(word).fate) for word in kept.table.words["more"]]
+    return np.asarray(np.array(lost, np.bool_)[kept("more")])
+
+
 def _owners_of(words: Sequence[bytes]) -> list[Owner]:
     return [_OWNERS.decode(word) for word in words]
 
@@ -304,7 +309,7 @@ class _Columns(FlowColumns):
     def __init__(self, kept: Kept, points: Sequence[Point], applications: Applications) -> None:
         words = kept.table.words.get(_OWNER, ())
         owners = (lambda: (kept(_OWNER), _owners_of(words))) if words else None
-        super().__init__(kept, len(kept.table), points, applications, owners)
+        super().__init__(kept, len(kept.table), points, applications, owners, lambda: _dropped(kept))
 
     def column(self, key: str) -> Column | None:
         """What is at a key; None: that is not known."""

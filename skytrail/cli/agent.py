@@ -237,6 +237,7 @@ class AgentProcess:
             ends=ends,
             described=self._described,
             fates=self._fates,
+            dropped=self._dropped,
             records=rescue.allocate if rescue else in_memory,
             drained=rescue.drained if rescue else lambda _: None,
             names=names,
@@ -464,6 +465,11 @@ class AgentProcess:
         told = [self.drops.of_flows(keys, families, flow["reversed"])] if self.drops else []
         told += [self.conntrack.shown(keys, families, seen(flow))] if self.conntrack else []
         return [dict(ChainMap(*of_one)) for of_one in zip(*told, strict=True)] if told else [{}] * len(rows)
+
+    def _dropped(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        import numpy as np  # noqa: PLC0415
+
+        return self.drops.lossy(rows["key"], rows["family"]) if self.drops else np.zeros(len(rows), np.bool_)
 
     def _namespaces(self) -> list[Namespace]:
         """Those that are followed."""

@@ -138,6 +138,7 @@ def test_drops_and_resets_by_names_and_on_their_flows(net: Net, collector: Drops
         },
         {},
     ]
+    assert collector.lossy(keys, np.full(3, 4, np.uint8)).tolist() == [True, True, False]
 
     found = {
         (one["Namespace"], one["What"], one.get("Reason", ""), one["Transport"]["B"]): one

@@ -45,6 +45,21 @@ class Names(FlowNames):
         return super().of(rows, among)
 
 
+class Fates:
+    """Of every hundredth flow packets were dropped; how many rows were asked about."""
+
+    asked = 0
+
+    def __call__(self, rows: Rows) -> list[dict[str, Any]]:
+        self.asked += len(rows)
+        drops = {"Drops": {"NO_SOCKET": {"AB": 1, "BA": 0}}, "DropsAt": [{"Reason": "NO_SOCKET", "AB": 1, "BA": 0}]}
+        return [drops if lost else {} for lost in self.dropped(rows).tolist()]
+
+    @staticmethod
+    def dropped(rows: Rows) -> NDArray[np.bool_]:
+        return np.asarray(rows["key"]["port"][:, 0] % 100 == 0)
+
+
 class Table:
     """A collector that reads maps which the test fills."""
 
@@ -54,7 +69,13 @@ class Table:
         self.names = Names(book, points, "host/1", lambda: {"": "host/1"}) if book else None
         for name in ("eth0", "eth1"):
             points.add(Point(name, "", f"tid-{name}"))
-        self.collector = FlowsCollector(self.program, points, applications, Timeouts(), clock_offset_ns, names=self.names)
+        self.fates = Fates()
+        self.collector = FlowsCollector(
+            *(self.program, points, applications, Timeouts(), clock_offset_ns),
+            names=self.names,
+            fates=self.fates,
+            dropped=self.fates.dropped,
+        )
         self.live = LiveFlows(self.collector, points, applications)
         self.write(range(FLOWS))
 
@@ -109,6 +130,9 @@ def test_terms_choose_as_on_what_is_shown(table: Table) -> None:
         Compare("CommunityID", "within", (one["CommunityID"],)),
         Compare("TCPMetric.ABFlags", "there"),
         Compare("Metric.ABBytes", "gte", (50_000,)),
+        Compare("DropsAt", "there"),
+        Compare("Drops", "missing"),
+        Not(Compare("Drops.NO_SOCKET.AB", "gte", (1,))),
     ]
     for term in terms:
         expected = [flow for flow in shown if compiled(term)(flow)]
@@ -151,6 +175,13 @@ def test_owners_choose_as_on_what_is_shown_and_only_of_flows_that_may_be_meant(n
     assert named.names.asked == 2 * len(found) > 0  # to choose them, and to show them
     sort = [flow["Owner"]["A"]["Name"] for flow in named.ask(sort="Owner.A.Name", limit=5)]
     assert sort == ["p0"] * 5
+
+
+def test_of_all_flows_only_those_that_lost_packets_are_rendered(table: Table) -> None:
+    table.fates.asked = 0
+    found = table.ask(term=Compare("DropsAt", "there"), sort="Last", descending=True, limit=100)
+    assert len(found) == FLOWS // 100
+    assert table.fates.asked == len(found)
 
 
 @pytest.mark.parametrize("descending", [False, True])

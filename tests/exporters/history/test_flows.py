@@ -228,6 +228,9 @@ _TERMS: list[Callable[[list[Flow]], Term | None]] = [
     lambda _: Compare("LastUpdateMetric.Start", "there"),
     lambda _: Compare("FinishType", "without", ("NOT_FINISHED",)),
     lambda _: Compare("FinishType", "within", ("NOT_FINISHED",)),
+    lambda _: Compare("Drops", "there"),
+    lambda _: Not(Compare("Drops.NO_SOCKET", "gt", (20,))),
+    lambda _: Compare("DropsAt", "missing"),
 ]
 
 
@@ -340,6 +343,20 @@ def test_a_run_s_flows_are_not_those_of_another_with_the_same_numbers(kept: Kept
     later = drawn(5, at=NOW + 10 * SECOND)
     kept.take(later, np.ones(5, np.bool_))
     assert len(kept.ask(NOW // MS - 100_000, NOW // MS + 10_000)) == 10
+
+
+def test_of_all_flows_only_those_that_lost_packets_are_rendered(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[int] = []
+
+    def counting(table: KeptTable, places: NDArray[np.int64], applications: Applications) -> Iterator[Flow]:
+        rendered.append(len(places))
+        return restore(table, places, applications)
+
+    kept.take(drawn(300), np.ones(300, np.bool_))
+    monkeypatch.setattr(history_of_flows, "restore", counting)
+    found = kept.ask(0, 2 * NOW // MS, Compare("Drops", "there"))
+    same(found, [flow for *_, flow in kept.updates if "Drops" in flow])
+    assert sum(rendered) == len(found) > 0
 
 
 def test_too_many_flows_are_refused(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
