@@ -12,11 +12,11 @@ from grafana.dashboards.panels import (
     POINT,
     Query,
     labels_of,
+    largest,
     lines,
     number,
     rate,
     to,
-    top,
     top_total,
 )
 
@@ -52,18 +52,20 @@ def build() -> str:
     panels.section(
         page,
         "Why and where",
-        lines(
+        largest(
             "By reason",
             "SKB_DROP_REASON of the kernel. The ten with the most.",
             "pps",
-            Query(top(_DROPPED, "reason"), "{{reason}}"),
+            _DROPPED,
+            "reason",
             stacked=True,
         ),
-        lines(
+        largest(
             "By host",
             "The ten with the most.",
             "pps",
-            Query(top(_DROPPED, "instance"), "{{instance}}"),
+            _DROPPED,
+            "instance",
             stacked=True,
             links=[to("host", "This host", host="${__field.labels.instance}")],
         ),
@@ -79,31 +81,26 @@ def build() -> str:
     panels.section(
         page,
         "Other counters",
-        lines(
+        largest(
             "At interfaces",
             "Good packets that the interface or its driver dropped. The ten with the most.",
             "pps",
-            Query(
-                top(f"skytrail_interface_drops_total{{{POINT}}}", "instance, netns, device, direction"),
-                "{{instance}} {{netns}} {{device}} {{direction}}",
-            ),
+            f"skytrail_interface_drops_total{{{POINT}}}",
+            "instance, netns, device, direction",
         ),
-        lines(
+        largest(
             "What interfaces say of errors",
             "The ten with the most.",
             "pps",
-            Query(
-                top(f"skytrail_interface_error_reasons_total{{{POINT}}}", "instance, device, reason"),
-                "{{instance}} {{device}} {{reason}}",
-            ),
+            f"skytrail_interface_error_reasons_total{{{POINT}}}",
+            "instance, device, reason",
         ),
-        lines(
+        largest(
             "In queueing disciplines",
             "Packets that they dropped. The ten with the most.",
             "pps",
-            Query(
-                top(f"skytrail_qdisc_drops_total{{{POINT}}}", "instance, device, qdisc"), "{{instance}} {{device}} {{qdisc}}"
-            ),
+            f"skytrail_qdisc_drops_total{{{POINT}}}",
+            "instance, device, qdisc",
         ),
         lines(
             "By connection tracking",

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import DEVICES, HOSTS, NAMESPACES, POINT, Query, lines, number, once, rate, to, top, top_total
+from grafana.dashboards.panels import (
+    DEVICES,
+    HOSTS,
+    NAMESPACES,
+    POINT,
+    Query,
+    largest,
+    lines,
+    number,
+    once,
+    rate,
+    to,
+    top_total,
+)
 
 _BYTES, _INNER, _PACKETS = (f"skytrail_flow_{what}_total{{{POINT}}}" for what in ("bytes", "inner_bytes", "packets"))
 _ONCE = "Of each host at the capture point that sees the most of it, so that what passes several counts once."
@@ -48,32 +61,39 @@ def build() -> str:
     panels.section(
         page,
         "What",
-        lines(
+        largest(
             "Bytes by application",
             f"By the port's name, the ten with the most. {_ONCE}",
             "Bps",
-            Query(top(_BYTES, "application", how=once), "{{application}}"),
+            _BYTES,
+            "application",
+            how=once,
             stacked=True,
         ),
-        lines(
+        largest(
             "Packets by network and transport",
             f"Outermost flows. {_ONCE}",
             "pps",
-            Query(top(_PACKETS, "network, transport", how=once), "{{network}} {{transport}}"),
+            _PACKETS,
+            "network, transport",
+            how=once,
             stacked=True,
         ),
-        lines(
+        largest(
             "Bytes in tunnels",
             f"Of the flows inside, by application, the ten with the most. {_ONCE}",
             "Bps",
-            Query(top(_INNER, "application", how=once), "{{application}}"),
+            _INNER,
+            "application",
+            how=once,
             stacked=True,
         ),
-        lines(
+        largest(
             "Bytes by capture point",
             "The ten with the most.",
             "Bps",
-            Query(top(_BYTES, "instance, netns, device"), "{{instance}} {{netns}} {{device}}"),
+            _BYTES,
+            "instance, netns, device",
             links=[to("host", "This host", host="${__field.labels.instance}")],
         ),
         lines(

@@ -13,6 +13,7 @@ from grafana.dashboards.panels import (
     POINT,
     SHARE,
     Query,
+    largest,
     lines,
     number,
     once,
@@ -113,14 +114,14 @@ def build() -> str:
     panels.section(
         page,
         "Programs",
-        lines(
+        largest(
             "Bytes by owner",
             "By whose socket sent or got them: pod, container, unit or process; at the capture point that saw the most. "
             "The ten with the most.",
             "Bps",
-            Query(
-                top(f"skytrail_owner_flow_bytes_total{{{POINT}}}", "owner_kind, owner", how=once), "{{owner_kind}} {{owner}}"
-            ),
+            f"skytrail_owner_flow_bytes_total{{{POINT}}}",
+            "owner_kind, owner",
+            how=once,
         ),
         lines(
             "Sockets by state",
@@ -175,11 +176,12 @@ def build() -> str:
             Query(f"sum by (network, state) (skytrail_neighbours{{{POINT}}})", "{{network}} {{state}}"),
             stacked=True,
         ),
-        lines(
+        largest(
             "What protocols count",
             "The ten that grew the most, by the names of nstat.",
             "cps",
-            Query(top(f"skytrail_netstat_events_total{{{PLACE}}}", "protocol, field"), "{{protocol}} {{field}}"),
+            f"skytrail_netstat_events_total{{{PLACE}}}",
+            "protocol, field",
         ),
     )
     return panels.render(page, [panels.annotation("Topology", f"G.V().Has({_WHERE})")])

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import NONE_IS_GOOD, ONE_IS_GOOD, SHARE, Query, labels_of, lines, number, rate, top, top_now
+from grafana.dashboards.panels import (
+    NONE_IS_GOOD,
+    ONE_IS_GOOD,
+    SHARE,
+    Query,
+    labels_of,
+    largest,
+    lines,
+    number,
+    rate,
+    top,
+)
 
 _PROCESS = labels_of("process", "instance", "Agent or hub", "skytrail_build_info")
 _OF = 'instance=~"$process"'
@@ -17,6 +28,15 @@ _LOSSES = (
     "skytrail_export_dropped_total",
     "skytrail_container_probe_dropped_events_total",
 )
+_COST = (
+    ("CPU", "The ten with the most; 1 is a CPU.", "short", "process_cpu_seconds_total", "instance, job"),
+    ("Memory", "Resident; the ten with the most.", "bytes", "process_resident_memory_bytes", "instance, job"),
+    ("CPU by part", "The ten threads with the most.", "short", "process_thread_cpu_seconds_total", "instance, job, thread"),
+    ("Memory by part", "Of the tables of agents.", "bytes", "part_memory_bytes", "instance, job, part"),
+    ("Scrapes", "How long collectors took; the ten longest.", "s", "collector_duration_seconds", "instance, collector"),
+    ("Open files", "The ten with the most.", "short", "process_open_fds", "instance, job"),
+)
+"""Panels: title, description, unit, metric, labels."""
 
 
 def _ratio(metric: str, of: str) -> str:
@@ -81,47 +101,7 @@ def build() -> str:
     panels.section(
         page,
         "Cost",
-        lines(
-            "CPU",
-            "The ten with the most; 1 is a CPU.",
-            "short",
-            Query(top(f"skytrail_process_cpu_seconds_total{{{_OF}}}", "instance, job"), "{{instance}} {{job}}"),
-        ),
-        lines(
-            "Memory",
-            "Resident; the ten with the most.",
-            "bytes",
-            Query(top_now(f"skytrail_process_resident_memory_bytes{{{_OF}}}", "instance, job"), "{{instance}} {{job}}"),
-        ),
-        lines(
-            "CPU by part",
-            "The ten threads with the most.",
-            "short",
-            Query(
-                top(f"skytrail_process_thread_cpu_seconds_total{{{_OF}}}", "instance, job, thread"),
-                "{{instance}} {{job}} {{thread}}",
-            ),
-        ),
-        lines(
-            "Memory by part",
-            "Of the tables of agents.",
-            "bytes",
-            Query(top_now(f"skytrail_part_memory_bytes{{{_OF}}}", "instance, job, part"), "{{instance}} {{job}} {{part}}"),
-        ),
-        lines(
-            "Scrapes",
-            "How long collectors took to tell what they have. The ten that took longest.",
-            "s",
-            Query(
-                top_now(f"skytrail_collector_duration_seconds{{{_OF}}}", "instance, collector"), "{{instance}} {{collector}}"
-            ),
-        ),
-        lines(
-            "Open files",
-            "The ten with the most.",
-            "short",
-            Query(top_now(f"skytrail_process_open_fds{{{_OF}}}", "instance, job"), "{{instance}} {{job}}"),
-        ),
+        *(largest(title, what, unit, f"skytrail_{metric}{{{_OF}}}", by) for title, what, unit, metric, by in _COST),
     )
     panels.section(
         page,
@@ -155,11 +135,12 @@ def build() -> str:
             Query(top(f"skytrail_socket_events_lost_total{{{_OF}}}", "instance, what", 5), "{{instance}} sockets: {{what}}"),
             Query(top(f"skytrail_drop_events_lost_total{{{_OF}}}", "instance, reason", 5), "{{instance}} drops: {{reason}}"),
         ),
-        lines(
+        largest(
             "History",
             "Bytes of it on disk. The ten with the most.",
             "bytes",
-            Query(top_now(f"skytrail_history_bytes{{{_OF}}}", "instance"), "{{instance}}"),
+            f"skytrail_history_bytes{{{_OF}}}",
+            "instance",
         ),
         lines(
             "History written and lost",
@@ -200,11 +181,12 @@ def build() -> str:
             Query(f"sum by (instance, state) (skytrail_wire_agents{{{_OF}}})", "{{instance}} {{state}}"),
             stacked=True,
         ),
-        lines(
+        largest(
             "Reports that wait",
             "That no hub has taken. The ten with the most.",
             "short",
-            Query(top_now(f"skytrail_wire_waiting_reports{{{_OF}}}", "instance"), "{{instance}}"),
+            f"skytrail_wire_waiting_reports{{{_OF}}}",
+            "instance",
         ),
         lines(
             "Clocks",

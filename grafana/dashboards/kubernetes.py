@@ -11,6 +11,14 @@ _NAMESPACE = answers_of(
 )
 _OF = 'cluster=~"$cluster"'
 _IN = "'ClusterName', Regex('$cluster'), 'K8s.Namespace', Regex('$namespace')"
+_KINDS = (
+    ("node", "Nodes", "Machines of the cluster."),
+    ("namespace", "Namespaces", "Of the cluster."),
+    ("pod", "Pods", "Those that are over among them."),
+    ("service", "Services", "Of all namespaces."),
+    ("deployment", "Deployments", "Of all namespaces."),
+    ("networkpolicy", "Policies", "Network policies."),
+)
 
 
 def _objects(kind: str, title: str, what: str) -> panels.AnyPanel:
@@ -40,12 +48,7 @@ def build() -> str:
             width=3,
             limits=NONE_IS_GOOD,
         ),
-        _objects("node", "Nodes", "Machines of the cluster."),
-        _objects("namespace", "Namespaces", "Of the cluster."),
-        _objects("pod", "Pods", "Those that are over among them."),
-        _objects("service", "Services", "Of all namespaces."),
-        _objects("deployment", "Deployments", "Of all namespaces."),
-        _objects("networkpolicy", "Policies", "Network policies."),
+        *(_objects(*kind) for kind in _KINDS),
     )
     panels.section(
         page,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOST, HOSTS, ONE_IS_GOOD, Query, labels_of, lines, number, rate, top, top_now
+from grafana.dashboards.panels import HOST, HOSTS, ONE_IS_GOOD, Query, labels_of, largest, lines, number, rate, top, top_now
 
 _AT = f'{HOST}, device=~"$port"'
 _PORTS = labels_of("port", "device", "Interface", f"skytrail_openvswitch_interface_bytes_total{{{HOST}}}")
@@ -107,11 +107,12 @@ def build() -> str:
             Query(f"{top(f'skytrail_openvswitch_interface_errors_total{{{_AT}}}', _OF, 5)} or vector(0)", f"{_NAMED} bad"),
             width=24,
         ),
-        lines(
+        largest(
             "Read anew",
             "Times that all of a database was read: at first, and after each gap.",
             "cps",
-            Query(top(f"skytrail_ovsdb_resyncs_total{{{HOST}}}", "instance, probe"), "{{instance}} {{probe}}"),
+            f"skytrail_ovsdb_resyncs_total{{{HOST}}}",
+            "instance, probe",
         ),
         lines(
             "OpenFlow",

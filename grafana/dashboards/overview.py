@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOST, HOSTS, NONE_IS_GOOD, Query, lines, number, once, quantiles, rate, to, top
+from grafana.dashboards.panels import HOST, HOSTS, NONE_IS_GOOD, Query, largest, lines, number, once, quantiles, rate, to
 
 _SEGMENTS = f'skytrail_netstat_events_total{{{HOST}, protocol="Tcp", field="OutSegs"}}'
 _TO_HOST = to("host", "This host", host="${__field.labels.instance}")
@@ -55,18 +55,22 @@ def build() -> str:
     panels.section(
         page,
         "Traffic",
-        lines(
+        largest(
             "Bytes by host",
             "At the busiest interface of each host, both directions. The ten with the most.",
             "Bps",
-            Query(top(f"skytrail_interface_bytes_total{{{HOST}}}", "instance", how=once), "{{instance}}"),
+            f"skytrail_interface_bytes_total{{{HOST}}}",
+            "instance",
+            how=once,
             links=[_TO_HOST],
         ),
-        lines(
+        largest(
             "Bytes by application",
             "By the port's name, of each host at the capture point that sees the most of it. The ten with the most.",
             "Bps",
-            Query(top(f"skytrail_flow_bytes_total{{{HOST}}}", "application", how=once), "{{application}}"),
+            f"skytrail_flow_bytes_total{{{HOST}}}",
+            "application",
+            how=once,
             stacked=True,
             links=[to("flows", "Flows")],
         ),
@@ -88,19 +92,21 @@ def build() -> str:
     panels.section(
         page,
         "Trouble",
-        lines(
+        largest(
             "Drops by reason",
             "By the kernel's own reason. The ten with the most.",
             "pps",
-            Query(top(f"skytrail_packets_dropped_total{{{HOST}}}", "reason"), "{{reason}}"),
+            f"skytrail_packets_dropped_total{{{HOST}}}",
+            "reason",
             stacked=True,
             links=[to("drops", "Drops")],
         ),
-        lines(
+        largest(
             "TCP segments sent again, by host",
             "SYNs among them. The ten with the most.",
             "pps",
-            Query(top(f"skytrail_tcp_retransmits_total{{{HOST}}}", "instance"), "{{instance}}"),
+            f"skytrail_tcp_retransmits_total{{{HOST}}}",
+            "instance",
             links=[_TO_HOST],
         ),
     )

@@ -194,6 +194,23 @@ def lines(
     return _asked(panel, queries)
 
 
+def largest(
+    title: str,
+    what: str,
+    unit: str,
+    metric: str,
+    by: str,
+    *,
+    how: Sum = added,
+    stacked: bool = False,
+    links: Sequence[dashboard.DashboardLink] = (),
+) -> timeseries.Panel:
+    """Of a counter, per second, or a gauge the ten series with the most, called by their labels ``by``."""
+    text = top(metric, by, how=how) if "_total{" in metric else top_now(metric, by)
+    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return lines(title, what, unit, Query(text, legend), stacked=stacked, links=links)
+
+
 def number(
     title: str, what: str, unit: str, text: str, *, width: int = 4, height: int = 4, limits: Limits = ((None, "blue"),)
 ) -> stat.Panel:

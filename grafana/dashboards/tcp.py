@@ -11,13 +11,13 @@ from grafana.dashboards.panels import (
     POINT,
     SHARE,
     Query,
+    largest,
     lines,
     number,
     quantile,
     quantiles,
     rate,
     to,
-    top,
 )
 
 _RTT = "skytrail_flow_tcp_rtt_seconds"
@@ -98,17 +98,19 @@ def build() -> str:
     panels.section(
         page,
         "Loss",
-        lines(
+        largest(
             "Sent again, by namespace",
             "Segments, SYNs among them. The ten with the most.",
             "pps",
-            Query(top(f"skytrail_tcp_retransmits_total{{{PLACE}}}", "instance, netns"), "{{instance}} {{netns}}"),
+            f"skytrail_tcp_retransmits_total{{{PLACE}}}",
+            "instance, netns",
         ),
-        lines(
+        largest(
             "Sent again, by process",
             "The ten with the most.",
             "pps",
-            Query(top(f"skytrail_tcp_process_retransmits_total{{{PLACE}}}", "instance, process"), "{{instance}} {{process}}"),
+            f"skytrail_tcp_process_retransmits_total{{{PLACE}}}",
+            "instance, process",
         ),
         lines(
             "What capture points see",
@@ -126,20 +128,19 @@ def build() -> str:
     panels.section(
         page,
         "Ends",
-        lines(
+        largest(
             "Resets",
             "That sockets sent, by the kernel's reason, and got.",
             "pps",
-            Query(top(f"skytrail_tcp_resets_total{{{PLACE}}}", "direction, reason"), "{{direction}} {{reason}}"),
+            f"skytrail_tcp_resets_total{{{PLACE}}}",
+            "direction, reason",
         ),
-        lines(
+        largest(
             "Connections that failed",
             "By process and reason. The ten with the most.",
             "cps",
-            Query(
-                top(f"skytrail_tcp_connect_failures_total{{{PLACE}}}", "instance, process, reason"),
-                "{{instance}} {{process}} {{reason}}",
-            ),
+            f"skytrail_tcp_connect_failures_total{{{PLACE}}}",
+            "instance, process, reason",
         ),
         lines(
             "Ends",

@@ -10,6 +10,16 @@ _HOST = answers_of("host", "Host", "G.V().Has('Type', 'host').Values('Name')", s
 _PLACES = "G.V().Has('Type', Within('host', 'netns', 'container', 'pod')).Values('Name')"
 _CHOSEN = "Has('Type', Regex('$type'), '@Host', Regex('$host'))"
 
+_SIZES = (
+    ("Elements", "Nodes and edges now.", "short", "max(skytrail_topology_elements)"),
+    ("Revisions", "That are kept, the living ones among them.", "short", "max(skytrail_topology_revisions)"),
+    ("Changes", "Written by hubs.", "cps", rate("skytrail_topology_changes_total")),
+    ("Edges by linkers", "Tunnels, next hops, neighbours.", "short", "sum(max by (linker) (skytrail_linker_edges))"),
+    ("Size", "Of the store on disk.", "bytes", "max(skytrail_topology_store_bytes)"),
+    ("Addresses", "In the hub's address book.", "short", "max(skytrail_addresses_entries)"),
+)
+"""Numbers, of several hubs of one store the largest: each tells of all of it."""
+
 
 def build() -> str:
     """The dashboard as JSON."""
@@ -38,17 +48,7 @@ def build() -> str:
     panels.section(
         page,
         "How much",
-        number("Elements", "Nodes and edges now.", "short", "max(skytrail_topology_elements)"),
-        number("Revisions", "That are kept, the living ones among them.", "short", "max(skytrail_topology_revisions)"),
-        number("Changes", "Written by the hub.", "cps", rate("skytrail_topology_changes_total")),
-        number(
-            "Edges by linkers",
-            "Tunnels, next hops, neighbours and the like.",
-            "short",
-            "sum(max by (linker) (skytrail_linker_edges))",
-        ),
-        number("Size", "Of the store on disk.", "bytes", "max(skytrail_topology_store_bytes)"),
-        number("Addresses", "In the hub's address book.", "short", "max(skytrail_addresses_entries)"),
+        *(number(*row) for row in _SIZES),
         lines(
             "Changes",
             "Revisions and deletions that were written.",
