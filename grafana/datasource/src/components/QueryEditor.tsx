@@ -139,7 +139,7 @@ function GraphPart(props: PartProps) {
         <Text
           {...props}
           name="mainStat"
-          label="Below the name"
+          label="In the node"
           placeholder="IPV4"
           width={24}
           tooltip="A key, as MTU or K8s.Namespace"

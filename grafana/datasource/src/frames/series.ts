@@ -106,7 +106,7 @@ function labelsOf(one: Element | Flow | undefined, id: string, metric: string): 
 function called(legend: string | undefined, one: Element | Flow | undefined, labels: Labels): string {
   if (legend) {
     return legend.replace(
-      /\{\{\s*([^}]+?)\s*\}\}/g,
+      KEY,
       (_, key: string) => labels[key] ?? (one ? shown(isElement(one) ? valueOf(one, key) : valueAt(one, key)) : '')
     );
   }
