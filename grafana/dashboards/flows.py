@@ -20,6 +20,7 @@ from grafana.dashboards.panels import (
 
 _BYTES, _INNER, _PACKETS = (f"skytrail_flow_{what}_total{{{POINT}}}" for what in ("bytes", "inner_bytes", "packets"))
 _ONCE = "Of each host at the capture point that sees the most of it, so that what passes several counts once."
+_WAYS = ("AB", "BA")  # a download is large from B, whom somebody asked, to A
 _WHERE = "Has('@Host', Regex('$host')).HasKey('IfIndex').Flows()"
 
 
@@ -138,18 +139,24 @@ def build() -> str:
             labels={"source_subnet": "From", "destination_subnet": "To"},
         ),
         panels.hub_lines(
-            "The ten largest conversations",
-            "Asked of the agents: those that sent the most from A to B in the range, wherever they were seen.",
-            f"G.V().{_WHERE}.Sort(DESC, 'Metric.ABBytes').Dedup('TrackingID').Limit(10).Metrics()",
-            unit="Bps",
-            metrics=["ABBytes", "BABytes"],
-            legend="{{Network.A}} {{Transport.A}} → {{Network.B}} {{Transport.B}} {{Metric}}",
+            "The largest conversations",
+            "Asked of the agents: the ten that sent the most from A to B, and the ten from B to A, wherever they were seen.",
+            "Bps",
+            *(
+                panels.Counted(
+                    f"G.V().{_WHERE}.Sort(DESC, 'Metric.{way}Bytes').Dedup('TrackingID').Limit(10).Metrics()",
+                    f"{way}Bytes",
+                    " → ".join(f"{{{{Network.{end}}}}} {{{{Transport.{end}}}}}" for end in way),
+                )
+                for way in _WAYS
+            ),
             width=24,
         ),
         panels.flows(
             "Largest flows",
-            "With packets in the range. A tracking ID leads to the conversation's trace.",
-            f"G.V().{_WHERE}.Sort(DESC, 'Metric.ABBytes').Limit(100)",
+            "The hundred that sent the most each way, with packets in the range. A tracking ID leads to its trace.",
+            *(f"G.V().{_WHERE}.Sort(DESC, 'Metric.{way}Bytes').Limit(100)" for way in _WAYS),
+            by="Bytes",
         ),
     )
     return panels.render(page)

@@ -50,6 +50,7 @@ _TAG = "skytrail"
 _PROMETHEUS = DataSourceRef("prometheus", "${prometheus}")
 _HUB = DataSourceRef(HUB, "${skytrail}")
 _POINT = ("instance", "netns", "device")
+_REFS = "ABCDEFGH"  # of a panel's queries
 _HEIGHT = 8  # rows of the grid; the grid has 24 columns
 
 Limits = Sequence[tuple[float | None, str]]
@@ -163,7 +164,7 @@ def _limited(panel: P, limits: Limits) -> P:
 
 
 def _asked(panel: P, queries: Sequence[Query], shape: PromQueryFormat = PromQueryFormat.TIME_SERIES) -> P:
-    for name, (text, legend) in zip("ABCDEFGH", queries, strict=False):
+    for name, (text, legend) in zip(_REFS, queries, strict=False):
         query = prometheus.Dataquery().expr(text).ref_id(name).legend_format(legend).format(shape)
         panel.with_target(query.instant() if shape is PromQueryFormat.TABLE else query.range())
     return panel
@@ -245,7 +246,7 @@ def rows(
     panel = _titled(table.Panel(), title, what, width, height, _PROMETHEUS).filterable(True)
     queries = [Query(text) for text, _ in columns.values()]
     _asked(panel, queries, PromQueryFormat.TABLE)
-    values = [f"Value #{'ABCDEFGH'[at]}" if len(columns) > 1 else "Value" for at in range(len(columns))]
+    values = [f"Value #{_REFS[at]}" if len(columns) > 1 else "Value" for at in range(len(columns))]
     names = {**labels, **dict(zip(values, columns, strict=True))}
     order = {name: at for at, name in enumerate(names)}
     panel.with_transformation(DataTransformerConfig("merge", options={}))
@@ -308,9 +309,13 @@ def listing(
     return _hub_table(title, what, width, height, units or {}, _of_hub("table", gremlin=gremlin, moment=moment))
 
 
-def flows(title: str, what: str, gremlin: str, *, width: int = 24, height: int = 10) -> table.Panel:
-    """Flows with packets in the range."""
-    return _hub_table(title, what, width, height, {}, _of_hub("flows", gremlin=gremlin, moment="range"))
+def flows(title: str, what: str, *gremlin: str, width: int = 24, height: int = 10, by: str = "") -> table.Panel:
+    """Flows with packets in the range, of all the texts together, each once; the largest of the column ``by`` first."""
+    asked = [_of_hub("flows", gremlin=one, moment="range", ref=ref) for one, ref in zip(gremlin, _REFS, strict=False)]
+    panel = _hub_table(title, what, width, height, {}, *asked)
+    if len(asked) > 1:
+        panel.with_transformation(DataTransformerConfig("merge", options={}))
+    return panel.sort_by([common.TableSortByFieldState().display_name(by).desc(True)]) if by else panel
 
 
 def changes(title: str, what: str, gremlin: str, comparison: str, *, width: int = 12, height: int = 10) -> table.Panel:
@@ -325,33 +330,35 @@ def way(title: str, what: str, source: str, destination: str, *, width: int = 12
     return _hub_table(title, what, width, height, {}, query)
 
 
-def hub_lines(
-    title: str,
-    what: str,
-    gremlin: str,
-    *,
-    unit: str,
-    metrics: Sequence[str],
-    legend: str,
-    width: int = 12,
-    height: int = _HEIGHT,
-) -> timeseries.Panel:
+class Counted(NamedTuple):
+    """A question to a hub for a counter over time, and what its series are called."""
+
+    gremlin: str
+    metric: str
+    legend: str
+
+
+def hub_lines(title: str, what: str, unit: str, *counters: Counted, width: int = 12, height: int = _HEIGHT) -> timeseries.Panel:
     """Counters of elements or flows, per second."""
     panel = lines(title, what, unit, width=width, height=height).datasource(_HUB)
-    return panel.with_target(_of_hub("timeseries", gremlin=gremlin, metrics=list(metrics), legend=legend))
+    for ref, (gremlin, metric, legend) in zip(_REFS, counters, strict=False):
+        panel.with_target(_of_hub("timeseries", gremlin=gremlin, metrics=[metric], legend=legend, ref=ref))
+    return panel
 
 
 def _hub_table(
-    title: str, what: str, width: int, height: int, units: Mapping[str, str], query: Builder[Dataquery]
+    title: str, what: str, width: int, height: int, units: Mapping[str, str], *queries: Builder[Dataquery]
 ) -> table.Panel:
-    panel = _titled(table.Panel(), title, what, width, height, _HUB).filterable(True).with_target(query)
+    panel = _titled(table.Panel(), title, what, width, height, _HUB).filterable(True)
+    for query in queries:
+        panel.with_target(query)
     for name, unit in units.items():
         panel.override_by_name(name, [DynamicConfigValue("unit", unit)])
     return panel
 
 
-def _of_hub(kind: str, **fields: object) -> Builder[Dataquery]:
-    return _Given(_HubQuery({"refId": "A", "queryType": kind, **fields}))
+def _of_hub(kind: str, ref: str = "A", **fields: object) -> Builder[Dataquery]:
+    return _Given(_HubQuery({"refId": ref, "queryType": kind, **fields}))
 
 
 # -- variables, links, dashboards ---------------------------------------------------------------------------------------------

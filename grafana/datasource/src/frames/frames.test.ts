@@ -1,4 +1,5 @@
-import { FieldType, availableIconsIndex, createTheme } from '@grafana/data';
+import { FieldType, availableIconsIndex, createTheme, standardTransformers } from '@grafana/data';
+import { firstValueFrom, of } from 'rxjs';
 
 import { Difference, Element, Flow, Json, Metrics, Part, Path, Trace } from '../hub/answers';
 import { elementsOf } from '../hub/graphson';
@@ -232,6 +233,16 @@ describe('flows', () => {
       { Dropped: 5, Why: 'NETFILTER_DROP', Where: 'eth0 in red2, eth0' },
     ]);
     expect(flowFrames(flows, targets)[0].fields.map((field) => field.name)).not.toContain('Dropped');
+  });
+
+  it('of two queries are one table in Grafana, each once and with its links', async () => {
+    const frames = [flows.slice(0, 4), flows.slice(2)].map((some) => flowFrames(some, targets)[0]);
+    const [one] = await firstValueFrom(
+      // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way to it outside Grafana
+      of(frames).pipe(standardTransformers.mergeTransformer.operator({}, { interpolate: (text) => text }))
+    );
+    expect(valuesOf(one, 'UUID')).toEqual(flows.map((flow) => flow.UUID));
+    expect(one.fields.find((field) => field.name === 'TrackingID')!.config.links).toEqual(traceLinks(targets));
   });
 
   it('without ports, addresses or names, and IPv6', () => {
