@@ -57,9 +57,9 @@ def build() -> str:
         "Traffic",
         largest(
             "Bytes by host",
-            "At the busiest interface of each host, both directions. The ten with the most.",
+            "At the busiest interface of each host but loopback, both directions. The ten with the most.",
             "Bps",
-            f"skytrail_interface_bytes_total{{{HOST}}}",
+            f'skytrail_interface_bytes_total{{{HOST}, device!="lo"}}',
             "instance",
             how=once,
             links=[_TO_HOST],
@@ -72,7 +72,7 @@ def build() -> str:
             "application",
             how=once,
             stacked=True,
-            links=[to("flows", "Flows")],
+            links=[to("flows", "Flows", "host")],
         ),
         lines(
             "New flows by transport",
@@ -86,7 +86,7 @@ def build() -> str:
             "From a SYN to its SYN-ACK, at all capture points.",
             "s",
             *quantiles("skytrail_flow_tcp_rtt_seconds", HOST),
-            links=[to("tcp", "TCP health")],
+            links=[to("tcp", "TCP health", "host")],
         ),
     )
     panels.section(
@@ -99,7 +99,7 @@ def build() -> str:
             f"skytrail_packets_dropped_total{{{HOST}}}",
             "reason",
             stacked=True,
-            links=[to("drops", "Drops")],
+            links=[to("drops", "Drops for this reason", "host", reason="${__field.labels.reason}")],
         ),
         largest(
             "TCP segments sent again, by host",

@@ -197,6 +197,9 @@ def test_links_lead_somewhere(dashboard: Json) -> None:
     for uid, arguments in found:
         assert uid in others, uid
         assert set(re.findall(r"var-(\w+)=", arguments)) <= others[uid], arguments
+        kept = set(re.findall(r"\$\{(\w+):queryparam\}", arguments))
+        assert {"prometheus", "skytrail"} <= kept <= others[uid] & others[dashboard["uid"]] | {"prometheus", "skytrail"}
+        assert not re.search(r"=\$\{?(?!__)", arguments), "of several values it would be one text"
     assert [link["type"] for link in dashboard["links"]] == ["dashboards"]
 
 
