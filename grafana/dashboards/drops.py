@@ -11,6 +11,7 @@ from grafana.dashboards.panels import (
     PLACE,
     POINT,
     Query,
+    each,
     labels_of,
     largest,
     lines,
@@ -102,17 +103,19 @@ def build() -> str:
             f"skytrail_qdisc_drops_total{{{POINT}}}",
             "instance, device, qdisc",
         ),
-        lines(
+        each(
             "By connection tracking",
             "Packets and connections that it could not take.",
             "pps",
-            Query(rate(f"skytrail_conntrack_failures_total{{{PLACE}}}", "reason"), "{{reason}}"),
+            f"skytrail_conntrack_failures_total{{{PLACE}}}",
+            "reason",
         ),
-        lines(
+        each(
             "Counted on no flow",
             "Packets that the hooks saw and that are on no flow, by reason: what flows do not show.",
             "pps",
-            Query(rate(f"skytrail_flow_lost_packets_total{{{POINT}}}", "reason"), "{{reason}}"),
+            f"skytrail_flow_lost_packets_total{{{POINT}}}",
+            "reason",
         ),
         lines(
             "Drops that are in no metric, or on no flow",

@@ -8,9 +8,8 @@ from grafana.dashboards.panels import (
     HOSTS,
     NAMESPACES,
     POINT,
-    Query,
+    each,
     largest,
-    lines,
     number,
     once,
     rate,
@@ -97,18 +96,20 @@ def build() -> str:
             "instance, netns, device",
             links=[to("host", "This host", host="${__field.labels.instance}")],
         ),
-        lines(
+        each(
             "Flows by transport",
             "In the tables.",
             "short",
-            Query(f"sum by (transport) (skytrail_flows_active{{{POINT}}})", "{{transport}}"),
+            f"skytrail_flows_active{{{POINT}}}",
+            "transport",
             stacked=True,
         ),
-        lines(
+        each(
             "Flows that ended, by how",
             "A reset, a FIN each way, or nothing for a while.",
             "cps",
-            Query(rate(f"skytrail_flows_ended_total{{{POINT}}}", "transport, finish"), "{{transport}} {{finish}}"),
+            f"skytrail_flows_ended_total{{{POINT}}}",
+            "transport, finish",
             stacked=True,
         ),
     )

@@ -13,6 +13,7 @@ from grafana.dashboards.panels import (
     POINT,
     SHARE,
     Query,
+    each,
     largest,
     lines,
     number,
@@ -123,11 +124,12 @@ def build() -> str:
             "owner_kind, owner",
             how=once,
         ),
-        lines(
+        each(
             "Sockets by state",
             "Of all namespaces chosen.",
             "short",
-            Query(f"sum by (transport, state) (skytrail_sockets{{{PLACE}}})", "{{transport}} {{state}}"),
+            f"skytrail_sockets{{{PLACE}}}",
+            "transport, state",
         ),
         lines(
             "Connections opened and accepted",
@@ -169,11 +171,12 @@ def build() -> str:
             Query(rate(f"skytrail_softnet_times_squeezed_total{{{HOST}}}"), "stopped early"),
             Query(rate(f"skytrail_softnet_flow_limit_total{{{HOST}}}"), "flow limit"),
         ),
-        lines(
+        each(
             "Neighbours",
             "ARP and neighbour discovery, by state: 'failed' and 'incomplete' are those who do not answer.",
             "short",
-            Query(f"sum by (network, state) (skytrail_neighbours{{{POINT}}})", "{{network}} {{state}}"),
+            f"skytrail_neighbours{{{POINT}}}",
+            "network, state",
             stacked=True,
         ),
         largest(

@@ -8,6 +8,7 @@ from grafana.dashboards.panels import (
     ONE_IS_GOOD,
     SHARE,
     Query,
+    each,
     labels_of,
     largest,
     lines,
@@ -174,11 +175,12 @@ def build() -> str:
     panels.section(
         page,
         "Agents and hubs",
-        lines(
+        each(
             "Agents",
             "That hubs know of.",
             "short",
-            Query(f"sum by (instance, state) (skytrail_wire_agents{{{_OF}}})", "{{instance}} {{state}}"),
+            f"skytrail_wire_agents{{{_OF}}}",
+            "instance, state",
             stacked=True,
         ),
         largest(
@@ -194,21 +196,23 @@ def build() -> str:
             "s",
             Query(f"abs({_CLOCK}) and on (instance) topk(10, abs({_CLOCK} @ end()))", "{{instance}}"),
         ),
-        lines(
+        each(
             "Questions to agents",
             "By what became of them.",
             "cps",
-            Query(rate(f"skytrail_wire_questions_total{{{_OF}}}", "result"), "{{result}}"),
+            f"skytrail_wire_questions_total{{{_OF}}}",
+            "result",
         ),
     )
     panels.section(
         page,
         "Hubs",
-        lines(
+        each(
             "Store",
             "Bytes on disk.",
             "bytes",
-            Query(f"sum by (instance) (skytrail_topology_store_bytes{{{_OF}}})", "{{instance}}"),
+            f"skytrail_topology_store_bytes{{{_OF}}}",
+            "instance",
         ),
         lines(
             "Time per report",
@@ -227,11 +231,12 @@ def build() -> str:
             Query(rate(f"skytrail_topology_refused_facts_total{{{_OF}}}", "instance"), "{{instance}} facts refused per second"),
             Query(rate(f"skytrail_wire_refused_reports_total{{{_OF}}}", "instance"), "{{instance}} reports refused per second"),
         ),
-        lines(
+        each(
             "Queries",
             "Of the graph, by what became of them.",
             "cps",
-            Query(rate(f"skytrail_gremlin_queries_total{{{_OF}}}", "outcome"), "{{outcome}}"),
+            f"skytrail_gremlin_queries_total{{{_OF}}}",
+            "outcome",
             stacked=True,
         ),
         panels.listing(

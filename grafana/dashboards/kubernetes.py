@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import NONE_IS_GOOD, ONE_IS_GOOD, Query, answers_of, labels_of, lines, number, rate
+from grafana.dashboards.panels import NONE_IS_GOOD, ONE_IS_GOOD, Query, answers_of, each, labels_of, lines, number, rate
 
 _CLUSTER = labels_of("cluster", "cluster", "Cluster", "skytrail_kubernetes_objects")
 _NAMESPACE = answers_of(
@@ -95,18 +95,20 @@ def build() -> str:
     panels.section(
         page,
         "The probe",
-        lines(
+        each(
             "Objects by kind",
             "In the graph.",
             "short",
-            Query(f"sum by (kind) (skytrail_kubernetes_objects{{{_OF}}})", "{{kind}}"),
+            f"skytrail_kubernetes_objects{{{_OF}}}",
+            "kind",
             stacked=True,
         ),
-        lines(
+        each(
             "Events",
             "Of watches, by kind.",
             "cps",
-            Query(rate(f"skytrail_kubernetes_events_total{{{_OF}}}", "kind"), "{{kind}}"),
+            f"skytrail_kubernetes_events_total{{{_OF}}}",
+            "kind",
         ),
         lines(
             "Watches and lists",
@@ -115,11 +117,12 @@ def build() -> str:
             Query(rate(f"skytrail_kubernetes_watches_total{{{_OF}}}", "cluster"), "{{cluster}} watches"),
             Query(rate(f"skytrail_kubernetes_lists_total{{{_OF}}}", "cluster"), "{{cluster}} lists"),
         ),
-        lines(
+        each(
             "Not understood",
             "Objects and events that could not be read.",
             "cps",
-            Query(rate(f"skytrail_kubernetes_malformed_total{{{_OF}}}", "cluster, kind"), "{{cluster}} {{kind}}"),
+            f"skytrail_kubernetes_malformed_total{{{_OF}}}",
+            "cluster, kind",
         ),
     )
     return panels.render(page, [panels.annotation("Objects", f"G.V().Has('Manager', 'k8s', {_IN})")])

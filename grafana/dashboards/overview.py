@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import HOST, HOSTS, NONE_IS_GOOD, Query, largest, lines, number, once, quantiles, rate, to
+from grafana.dashboards.panels import HOST, HOSTS, NONE_IS_GOOD, each, largest, lines, number, once, quantiles, rate, to
 
 _SEGMENTS = f'skytrail_netstat_events_total{{{HOST}, protocol="Tcp", field="OutSegs"}}'
 _TO_HOST = to("host", "This host", host="${__field.labels.instance}")
@@ -74,11 +74,12 @@ def build() -> str:
             stacked=True,
             links=[to("flows", "Flows", "host")],
         ),
-        lines(
+        each(
             "New flows by transport",
             "Flows that began, at all capture points.",
             "cps",
-            Query(rate(f"skytrail_flows_new_total{{{HOST}}}", "transport"), "{{transport}}"),
+            f"skytrail_flows_new_total{{{HOST}}}",
+            "transport",
             stacked=True,
         ),
         lines(

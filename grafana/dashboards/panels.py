@@ -195,6 +195,12 @@ def lines(
     return _asked(panel, queries)
 
 
+def each(title: str, what: str, unit: str, metric: str, by: str, *, stacked: bool = False) -> timeseries.Panel:
+    """Of a counter, per second, or a gauge all series, of which there are few, called by their labels ``by``."""
+    text = rate(metric, by) if _counts(metric) else added(metric, by)
+    return lines(title, what, unit, Query(text, _called(by)), stacked=stacked)
+
+
 def largest(
     title: str,
     what: str,
@@ -206,10 +212,17 @@ def largest(
     stacked: bool = False,
     links: Sequence[dashboard.DashboardLink] = (),
 ) -> timeseries.Panel:
-    """Of a counter, per second, or a gauge the ten series with the most, called by their labels ``by``."""
-    text = top(metric, by, how=how) if "_total{" in metric else top_now(metric, by)
-    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
-    return lines(title, what, unit, Query(text, legend), stacked=stacked, links=links)
+    """The same of the ten series with the most."""
+    text = top(metric, by, how=how) if _counts(metric) else top_now(metric, by)
+    return lines(title, what, unit, Query(text, _called(by)), stacked=stacked, links=links)
+
+
+def _counts(metric: str) -> bool:
+    return metric.partition("{")[0].endswith("_total")
+
+
+def _called(by: str) -> str:
+    return " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
 
 
 def number(

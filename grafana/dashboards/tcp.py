@@ -11,6 +11,7 @@ from grafana.dashboards.panels import (
     POINT,
     SHARE,
     Query,
+    each,
     largest,
     lines,
     number,
@@ -112,17 +113,19 @@ def build() -> str:
             f"skytrail_tcp_process_retransmits_total{{{PLACE}}}",
             "instance, process",
         ),
-        lines(
+        each(
             "What capture points see",
             "Segments before which something was missing, that brought it later, that had passed already, that close windows.",
             "pps",
-            Query(rate(f"skytrail_flow_tcp_anomalies_total{{{POINT}}}", "anomaly"), "{{anomaly}}"),
+            f"skytrail_flow_tcp_anomalies_total{{{POINT}}}",
+            "anomaly",
         ),
-        lines(
+        each(
             "Nobody answers",
             "SYNs (client) and SYN-ACKs (server) that were sent again.",
             "pps",
-            Query(rate(f"skytrail_tcp_syn_timeouts_total{{{PLACE}}}", "side"), "{{side}}"),
+            f"skytrail_tcp_syn_timeouts_total{{{PLACE}}}",
+            "side",
         ),
     )
     panels.section(
@@ -142,11 +145,12 @@ def build() -> str:
             f"skytrail_tcp_connect_failures_total{{{PLACE}}}",
             "instance, process, reason",
         ),
-        lines(
+        each(
             "Ends",
             "Of established connections, by how.",
             "cps",
-            Query(rate(f"skytrail_tcp_ends_total{{{PLACE}}}", "reason"), "{{reason}}"),
+            f"skytrail_tcp_ends_total{{{PLACE}}}",
+            "reason",
             stacked=True,
         ),
         panels.rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.dashboards import panels
-from grafana.dashboards.panels import Query, answers_of, lines, number, rate
+from grafana.dashboards.panels import Query, answers_of, each, lines, number, rate
 
 _TYPES = answers_of("type", "Type", "G.V().Values('Type')", several=True)
 _HOST = answers_of("host", "Host", "G.V().Has('Type', 'host').Values('Name')", several=True)
@@ -49,11 +49,12 @@ def build() -> str:
         page,
         "How much",
         *(number(*row) for row in _SIZES),
-        lines(
+        each(
             "Changes",
             "Revisions and deletions that were written.",
             "cps",
-            Query(rate("skytrail_topology_changes_total", "instance"), "{{instance}}"),
+            "skytrail_topology_changes_total",
+            "instance",
         ),
         lines(
             "Edges that linkers made",
