@@ -122,6 +122,7 @@ def test_queries_of_every_kind_against_a_real_hub(built: Path, hub: str) -> None
         ["query", {"queryType": "graph", "gremlin": "g.V().has('@Host', 'h1')"}],
         ["query", {"queryType": "table", "gremlin": veth}],
         ["query", {"queryType": "table", "gremlin": veth.replace("'a1'", "$name")}, {"variables": {"name": ["a1", "a2"]}}],
+        ["query", {"queryType": "table", "gremlin": "g.V().has('Name', regex('$name'))"}, {"variables": {"name": ["1", "a2"]}}],
         ["query", {"queryType": "timeseries", "gremlin": veth}],
         ["query", {"queryType": "flows", "gremlin": flows}],
         ["query", {"queryType": "timeseries", "gremlin": f"{flows}.Dedup().Metrics()"}],
@@ -157,6 +158,7 @@ def test_queries_of_every_kind_against_a_real_hub(built: Path, hub: str) -> None
     assert "ownership" in graph["edges"]["mainstat"]
     assert frames_of(next(by))[""]["Name"] == ["a1"]
     assert sorted(frames_of(next(by))[""]["Name"]) == ["a1", "a2"]
+    assert set(frames_of(next(by))[""]["Name"]) == {"a2"}
     series = next(by)
     assert {frame["schema"]["fields"][1]["config"]["displayNameFromDS"] for frame in series["frames"]} == {
         "h1 a1 RxBytes", "h1 a1 TxBytes",

@@ -36,7 +36,7 @@ function valued(token: Token, before: Token[], values: Values): string {
     const found = values(token.text);
     return found ? listed(found.values.map(scalar), callOf(before)) : token.text;
   }
-  return token.kind === 'string' ? inLiteral(token, callOf(before), values) : token.text;
+  return token.kind === 'string' ? inLiteral(token, before, values) : token.text;
 }
 
 function scalar(value: string): string {
@@ -55,7 +55,8 @@ function nameOf(call: Token | undefined): string {
   return call?.text.toLowerCase() ?? '';
 }
 
-function inLiteral(token: Token, call: Token | undefined, values: Values): string {
+function inLiteral(token: Token, before: Token[], values: Values): string {
+  const call = callOf(before);
   const pattern = PATTERNS.has(nameOf(call));
   const quote = token.text[0];
   if (token.text.length < 2 || !token.text.endsWith(quote)) {
@@ -78,7 +79,10 @@ function inLiteral(token: Token, call: Token | undefined, values: Values): strin
     const place = rest.find((one): one is number => typeof one === 'number')!;
     // a backslash that stands alone before it would take the value's own away
     const alone = /\\*$/.exec(inner.slice(0, place))![0].length % 2 ? '\\' : '';
-    return alone + escaped(joined(found, pattern, written));
+    const text = joined(found, pattern, written);
+    // TinkerPop's patterns fit a part of a text, and 'h1' is a part of h10
+    const exact = pattern && !found.formatted && before[0].text === 'g' && written === inner;
+    return alone + escaped(exact ? `^${text}$` : text);
   });
   return quote + filled + quote;
 }
