@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from exporters.flows.records import SORT_KEYS
 from skytrail.cli.pages.markdown import code, codes, page, table
 from skytrail.http.roles import OPEN, ROUTES
 from topology.openapi import document
@@ -26,7 +27,7 @@ class About(NamedTuple):
 
 _AGENT, _HUB, _BOTH = "agent", "hub", "both"
 _AT = {"at": "as of this moment, now"}
-_PERIOD = {"at": "the end of the time asked about, now", "duration": "of it"}
+_PERIOD = {"at": "the end of the time asked about, now", "duration": "how long that is"}
 _RULE = "see below"
 
 ABOUT: Mapping[str, About] = {
@@ -38,7 +39,7 @@ ABOUT: Mapping[str, About] = {
         _AGENT,
         "flows, in Skydive's shape; `Accept: application/x-ndjson`: a line each. [history.md](history.md)",
         {
-            "filter": "as of `skytrail flows`", "sort": "by this key", "limit": "so many, 0: all",
+            "filter": "as of `skytrail flows`", "sort": f"{codes(SORT_KEYS)}; largest first", "limit": "so many, 0: all",
             "wait": "seconds: answer when a flow begins", "begun": "the last answer's header `Skytrail-Flows-Begun`", **_PERIOD,
         },
     ),
