@@ -654,8 +654,8 @@ class Reconciler:
 
     def _timed(self, source: Source, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
         """When each change was: when it began, unless what others said of the element, or of an edge's nodes, is later.
-        A node ends when its last edge has, or later.
 
+        A node ends when its last edge has, or later.
         Where the source itself said something of the element after that beginning, the change is when it was seen.
         That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
