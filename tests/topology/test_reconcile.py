@@ -222,7 +222,8 @@ def test_a_node_does_not_end_before_an_edge_that_it_had(lab: Lab) -> None:
     lab.report(gone=(node_id("c"),), at=6_000_000)
     lab.report(link("net", n=1), at=6_500_000, late=3_000_000)  # changes have their own times
     lab.report(gone=(node_id("net"),), at=7_000_000, late=2_000_000)
-    spans = [(one.updated_at - T, one.archived_at - T) for one in lab.store.between(T, T + 10_000_000) if one.id == node_id("net")]
+    found = [one for one in lab.store.between(T, T + 10_000_000) if one.id == node_id("net")]
+    spans = [(one.updated_at - T, one.archived_at - T) for one in found]
     assert spans == [(1_000_000, 3_500_000), (3_500_000, 6_000_000)]
 
 
