@@ -170,7 +170,7 @@ def test_a_page_is_true(page: str, host: Machine) -> None:
     try:
         _read(page, host)
     except BaseException:
-        host.build("none")
+        host.clear()
         raise
 
 

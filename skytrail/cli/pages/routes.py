@@ -150,4 +150,4 @@ def _type(schema: Mapping[str, Any]) -> str:
     if inner := schema.get("properties"):
         return ", ".join(f"{code(key)}: {_type(about)}" for key, about in inner.items())
     kinds = schema.get("type", "")
-    return " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)
