@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "skytrail"
+DOCS = DEPLOY.parent / "docs"
 SCRAPED = "agent.settings.agent.listen=0.0.0.0:8081"
 VALUES: dict[str, list[str]] = {
     "as it is": [],
@@ -192,6 +194,29 @@ def apply(cluster: kube.Cluster, one: Json) -> None:
         base += f"/namespaces/{namespace}"
     path = f"{base}/{plural}/{one['metadata']['name']}?fieldManager=test&fieldValidation=Strict&dryRun=All"
     assert cluster.ask("PATCH", path, one, "application/apply-patch+yaml")["metadata"]["uid"]
+
+
+def test_the_values_of_the_docs_have_all_scraped(helm: Helm, tmp_path: Path) -> None:
+    (values,) = re.findall(r"```yaml\n(agent:.*?)```", (DOCS / "deployment.md").read_text(), re.DOTALL)
+    file = tmp_path / "values.yaml"
+    file.write_text(values)
+    done = helm("template", "sky", str(CHART), "--values", str(file))
+    assert done.returncode == 0, done.stderr
+    assert {"ServiceMonitor", "PodMonitor"} < {one["kind"] for one in yaml.safe_load_all(done.stdout) if one}
+
+
+def test_the_pod_that_restores_a_backup_has_the_hubs_volume_and_user(monitored: kube.Cluster, render: Render) -> None:
+    (words,) = re.findall(r"--overrides='(.*?)'", (DOCS / "operations.md").read_text(), re.DOTALL)
+    pod = {"kind": "Pod", "metadata": {"name": "restore", "namespace": "default"}, **json.loads(words)}
+    apply(monitored, pod)
+    hub = of_kind(render(), "StatefulSet", "hub")
+    claim = hub["spec"]["volumeClaimTemplates"][0]["metadata"]["name"]
+    (volume,) = pod["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == f"{claim}-{hub['metadata']['name']}-0"
+    template = hub["spec"]["template"]["spec"]
+    assert pod["spec"]["securityContext"].items() <= template["securityContext"].items()
+    (mount,) = pod["spec"]["containers"][0]["volumeMounts"]
+    assert mount in template["containers"][0]["volumeMounts"]
 
 
 @pytest.mark.parametrize("sets", ["to try it out", "watched"])
