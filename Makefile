@@ -9,7 +9,7 @@ PLUGIN := grafana/datasource
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire grafana dashboards wheel deploy format clean
+.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire pictures grafana dashboards wheel deploy format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -88,6 +88,7 @@ grafana: $(PLUGIN)/node_modules/.installed
 $(PLUGIN)/node_modules/.installed: $(PLUGIN)/package-lock.json
 	cd $(PLUGIN) && ../../$(LAB)/node.sh npm ci --no-progress --loglevel=error
 	touch $@
+
 # One for every machine: BPF objects are the same for all processors of this byte order.
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
@@ -121,6 +122,11 @@ clean:
 # Pages of docs/ that say what the code declares.
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m skytrail.cli.pages docs
+
+# Screenshots of docs/quick-start.md, each of the real thing.
+pictures: $(VENV)/.installed-dev
+	$(LAB)/packages.sh test
+	$(BIN)/python -m tests.docs.pictures
 
 # grafana/dashboards/json and grafana/provisioning/alerting are as grafana/dashboards and deploy/prometheus say.
 dashboards: $(VENV)/.installed-dev

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from topology.addresses.follow import AddressFollower
     from topology.duty import Duty
     from topology.linkers.run import Linkers
+    from topology.linkers.services import ServiceMap
     from topology.reconcile import Reconciler
     from topology.remote.receiver import Agent, Receiver
     from topology.store.interface import Store
@@ -109,6 +110,7 @@ class HubProcess:
         self.duty: Duty
         self.reconciler: Reconciler
         self.linkers: Linkers
+        self.services: ServiceMap | None
         self.addresses: AddressFollower
         self.probes: HostProbes | None = None
         self.clusters: Clusters
@@ -266,8 +268,8 @@ class HubProcess:
 
         executor = executor_of(self._settings.gremlin)
         self._closers.callback(executor.close)
-        sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers), gremlin_source(executor)]
-        sources += [self._certificates.families, self.clusters.families]
+        sources = [topology_source(self.store, self.reconciler), linkers_source(self.linkers, self.services)]
+        sources += [gremlin_source(executor), self._certificates.families, self.clusters.families]
         sources.append(hub_source(self.addresses, self.receiver.book if self.receiver else None))
         if self.probes:
             sources += [probe_source(self.probes.probe), self.probes.ovsdb.families]
@@ -328,6 +330,7 @@ class HubProcess:
         self.linkers.start()
         on_duty = lambda: self.duty.ours  # noqa: E731 - it is asked each time
         services = ServiceMap(self.asker, report, host, clock, on=NAME in names, on_duty=on_duty)
+        self.services = services if NAME in names else None
         self._closers.callback(services.stop)
         services.start()
 

@@ -216,6 +216,17 @@ def test_what_is_told_late_has_its_own_time(lab: Lab) -> None:
     assert (begins(lab, "a"), begins(lab, "b")) == ([5_000_000], [3_000_000, 4_000_000])
 
 
+def test_a_node_does_not_end_before_an_edge_that_it_had(lab: Lab) -> None:
+    lab.report(link("net"), at=1_000_000)
+    lab.report(link("c"), edge("net", "c"), at=2_000_000)
+    lab.report(gone=(node_id("c"),), at=6_000_000)
+    lab.report(link("net", n=1), at=6_500_000, late=3_000_000)  # changes have their own times
+    lab.report(gone=(node_id("net"),), at=7_000_000, late=2_000_000)
+    found = [one for one in lab.store.between(T, T + 10_000_000) if one.id == node_id("net")]
+    spans = [(one.updated_at - T, one.archived_at - T) for one in found]
+    assert spans == [(1_000_000, 3_500_000), (3_500_000, 6_000_000)]
+
+
 def test_of_ends_that_are_forgotten_the_latest_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topology.reconcile._MAX_ENDS", 1)
     lab.report(link("a"), link("b"), at=1_000_000)

@@ -140,6 +140,7 @@ class ServiceMap:
         on_duty: whether it is ours to run; else another hub does.
 
     Attributes:
+        edges: that it says are there.
         left_out: pairs that were too many, at the last question.
     """
 
@@ -159,6 +160,7 @@ class ServiceMap:
         self._seen: dict[Pair, int] = {}  # when last: the number of the question
         self._number = 0
         self._said: list[Fact] | None = None
+        self.edges = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="services", daemon=True)
         self.left_out = 0
@@ -177,7 +179,7 @@ class ServiceMap:
         while not self._stopping.wait(_PERIOD if self._on else _LOOK):
             try:
                 if not self._on_duty():
-                    self._said = None  # who is says what there is
+                    self._said, self.edges = None, 0  # who is says what there is
                 elif self._on:
                     self.step()
                 else:
@@ -204,3 +206,4 @@ class ServiceMap:
         if said != self._said:
             self._report(Report(self._source, self._clock(), tuple(said), whole=True))
             self._said = said
+        self.edges = sum(isinstance(fact, EdgeFact) for fact in said)

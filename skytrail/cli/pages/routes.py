@@ -142,4 +142,5 @@ def _type(schema: Mapping[str, Any]) -> str:
         return codes(map(str, schema["enum"]))
     if inner := schema.get("properties"):
         return ", ".join(f"{code(key)}: {_type(about)}" for key, about in inner.items())
-    return str(schema.get("type", ""))
+    kinds = schema.get("type", "")
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)

@@ -104,7 +104,7 @@ def test_more_pairs_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -
         ]
     asked = ServiceMap(agents, reports.append, "hub", lambda: 0)
     asked.step()
-    assert asked.left_out == 3
+    assert (asked.left_out, asked.edges) == (3, 4)  # the two programs belong to their hosts
     assert sum(isinstance(one, EdgeFact) and one.relation == "connection" for one in reports[0].facts) == 2
 
 

@@ -132,7 +132,6 @@ class ContainersProbe:
         self._overrun = False
         self._containers: dict[str, _Known] = {}
         self._networks: dict[str, tuple[Network, ...]] = {}  # by socket
-        self._ended = 0  # when the last ended that has, µs since the epoch
         self._inside: dict[str, set[str]] = {}  # namespace's TID → containers
         self._told: dict[str, dict[str, Fact]] = {}  # by what they are about: a container's ID, a namespace's TID, networks
         self._whole = True
@@ -274,7 +273,7 @@ class ContainersProbe:
                     if known.socket == socket:
                         self._tell_container(identity, known, news)
                 self._tell_networks(news)
-                return max(self._when(at), self._ended)  # a network that ends does so after what was in it
+                return self._when(at)
             case ContainerTold(socket, identity, container, at):
                 if container is not None:
                     self._put(socket, container, seen, namespaces, self._when(at), news)
@@ -411,8 +410,6 @@ class ContainersProbe:
             facts = [fact for some in self._told.values() for fact in some.values()]
         if not (facts or news.gone or whole):
             return
-        if news.gone:
-            self._ended = max(self._ended, at)
         try:
             now = max(self._clock(), at)
             self._sink(Report(self._source, now, tuple(facts), tuple(news.gone), whole, late=now - at))
