@@ -22,18 +22,22 @@ labels:
   {{- include "skytrail.labels" . | nindent 2 }}
 {{- end -}}
 
-{{- /* Where agents listen, as a probe's "host", and whether others reach it. */ -}}
+{{- /* Where agents listen; its port, where a probe on the node asks, and whether others reach it. */ -}}
+{{- define "skytrail.agent.listen" -}}
+{{- dig "agent" "listen" "127.0.0.1:8081" .Values.agent.settings -}}
+{{- end -}}
+
 {{- define "skytrail.agent.port" -}}
-{{- dig "agent" "listen" "127.0.0.1:8081" .Values.agent.settings | regexFind "[0-9]+$" -}}
+{{- include "skytrail.agent.listen" . | regexFind "[0-9]+$" -}}
 {{- end -}}
 
 {{- define "skytrail.agent.host" -}}
-{{- $host := dig "agent" "listen" "127.0.0.1:8081" .Values.agent.settings | regexFind "^.*:" | trimSuffix ":" | trimAll "[]" -}}
+{{- $host := include "skytrail.agent.listen" . | regexFind "^.*:" | trimSuffix ":" | trimAll "[]" -}}
 {{- ternary "127.0.0.1" $host (has $host (list "" "::" "0.0.0.0" "localhost")) -}}
 {{- end -}}
 
 {{- define "skytrail.agent.open" -}}
-{{- if not (dig "agent" "listen" "127.0.0.1:8081" .Values.agent.settings | regexMatch "^(127\\.|localhost:|\\[::1\\]:)") }}open{{ end -}}
+{{- if not (include "skytrail.agent.listen" . | regexMatch "^(127\\.|localhost:|\\[::1\\]:)") }}open{{ end -}}
 {{- end -}}
 
 {{- define "skytrail.agent.scheme" -}}
