@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lab.containers import IMAGE, Dockerd, Podman
 from support.falseengine import EVENTS, answering, event, ok
+from support.interrupted import assert_interrupt_ends_a_wait
 
 from skytrail.runtimes.cgroups import group_of_process, owner
 from skytrail.runtimes.container import Change, Container, NoSuchApiError, RuntimeAwayError
@@ -141,23 +142,7 @@ def test_a_quiet_daemon_is_listed_anew_and_nothing_in_between_is_missed(daemon: 
 
 def test_interrupt_ends_a_wait(daemon: Daemon) -> None:
     with client(daemon) as api:
-        api.start()
-        failures: list[RuntimeAwayError] = []
-
-        def follow() -> None:
-            try:
-                list(api.follow())
-            except RuntimeAwayError as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=follow)
-        thread.start()
-        api.interrupt()
-        thread.join()
-        with pytest.raises(RuntimeAwayError, match="closed"):
-            api.start()
-
-    assert len(failures) == 1
+        assert_interrupt_ends_a_wait(api)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

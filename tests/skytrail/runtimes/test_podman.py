@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from lab.containers import IMAGE, Podman
+from support.interrupted import assert_interrupt_ends_a_wait
 from support.netlab import until
 
 from skytrail.runtimes.container import Change, RuntimeAwayError
@@ -108,23 +108,7 @@ def test_events_that_end_are_an_error(podman: Podman) -> None:
 
 def test_interrupt_ends_a_wait(podman: Podman) -> None:
     with client(podman) as api:
-        api.start()
-        failures: list[RuntimeAwayError] = []
-
-        def follow() -> None:
-            try:
-                list(api.follow())
-            except RuntimeAwayError as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=follow)
-        thread.start()
-        api.interrupt()
-        thread.join()
-        with pytest.raises(RuntimeAwayError, match="closed"):
-            api.start()
-
-    assert len(failures) == 1
+        assert_interrupt_ends_a_wait(api)
 
 
 def test_no_podman(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.answered import flows, saying, uuids
 from support.cable import Cable
 from support.netlab import until
 from support.wire_v1 import OldAgent, OldHub
@@ -97,21 +98,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
     yield made
     made.close()
-
-
-def flows(*numbers: int) -> Part:
-    return Part([{"UUID": str(number)} for number in numbers])
-
-
-def saying(*parts: Part) -> Answer:
-    return lambda _: iter(parts)
-
-
-def uuids(answers: Answers) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for tid, part in answers.parts:
-        found.setdefault(tid, []).extend(one["UUID"] for one in part.found)
-    return found
 
 
 def test_all_agents_are_asked_the_same_and_what_they_answer_is_told_by_host(site: Site) -> None:

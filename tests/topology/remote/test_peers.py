@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from structlog.testing import capture_logs
+from support.answered import flows, saying, uuids
 from support.cable import Cable
 from support.certificates import Pki
 from support.netlab import until
@@ -128,21 +129,6 @@ def site(tmp_path: Path) -> Iterator[Hubs]:
     made = Hubs(tmp_path)
     yield made
     made.close()
-
-
-def flows(*numbers: int) -> Part:
-    return Part([{"UUID": str(number)} for number in numbers])
-
-
-def saying(*parts: Part) -> Answer:
-    return lambda _: iter(parts)
-
-
-def uuids(answers: Answers) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for tid, part in answers.parts:
-        found.setdefault(tid, []).extend(one["UUID"] for one in part.found)
-    return found
 
 
 class Counting:
