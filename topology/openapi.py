@@ -82,7 +82,7 @@ def _paths_of(kind: str, rule: dict[str, Any]) -> dict[str, Any]:
             "parameters": [_parameter("id")],
             "get": _operation(f"One {kind}", {"200": found, "404": missing, "503": away}),
             "delete": _operation(
-                f"Undo what a {kind} did", {"200": {"description": "it is gone"}, "404": missing, "503": away}
+                f"Undo what this {kind} did", {"200": {"description": "it is gone"}, "404": missing, "503": away}
             ),
         },
     }

@@ -20,7 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def past_options(command: F) -> F:
     """Add the options ``--at`` and ``--duration``."""
-    command = click.option("--duration", metavar="TIME", help="Of all the time before that moment, or before now: 5m.")(command)
+    command = click.option(
+        "--duration", metavar="TIME", help="Also what was within this time before that moment, or before now: 5m."
+    )(command)
     return at_option("As it was, as far as the agent remembers")(command)
 
 

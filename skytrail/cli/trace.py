@@ -18,6 +18,8 @@ from topology.graphviz import printable
 Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9a-fA-F]{32}|1:[A-Za-z0-9+/]{27}=")
+_BEGINNING = re.compile(r"[0-9a-fA-F]{16,31}")
+"""Of a tracking ID, as the table of flows shows it."""
 _COLOURS = {"well": "green", "lost": "red", "refused": "red", "unanswered": "red", "unknown": "yellow"}
 _MARKS = {"well": "✓", "lost": "✗", "refused": "✗", "unanswered": "✗", "unknown": "?"}
 _STATUSES = {"well": 0, "lost": BROKEN, "refused": BROKEN, "unanswered": BROKEN, "unknown": UNKNOWN}
@@ -51,7 +53,8 @@ def trace(session: Session, *, conversation: tuple[str, ...], at: str | None, du
     if _ID.fullmatch(text):
         found = client.get(f"/api/v1/trace/{text}", arguments)
     else:
-        found = client.get("/api/v1/trace", {"filter": text, **arguments})
+        begins = f"TrackingID~{text.lower()}*" if _BEGINNING.fullmatch(text) else text
+        found = client.get("/api/v1/trace", {"filter": begins, **arguments})
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:

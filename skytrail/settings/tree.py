@@ -258,7 +258,8 @@ class Agent(Section, frozen=True):
         key("what is collected", reason="everything"),
     ] = ("flows", "interfaces", "sockets", "drops", "conntrack")
     listen: Annotated[
-        str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
+        str,
+        key("address and port of the agent's HTTP", reason="loopback: nothing is open until asked for", check=check_address),
     ] = "127.0.0.1:8081"
     hubs: Annotated[
         tuple[str, ...],
@@ -293,7 +294,8 @@ class Hub(Section, frozen=True):
     """The hub: its HTTP server, and where agents reach it."""
 
     listen: Annotated[
-        str, key("address and port of HTTP", reason="loopback: nothing is open until asked for", check=check_address)
+        str,
+        key("address and port of the hub's HTTP", reason="loopback: nothing is open until asked for", check=check_address),
     ] = "127.0.0.1:8082"
     wire: Annotated[
         str, key("address and port for agents (gRPC)", reason="loopback: nothing is open until asked for", check=check_address)

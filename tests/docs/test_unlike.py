@@ -40,6 +40,15 @@ def test_alike(shown: str, seen: str) -> None:
         ("a\n…\nz", "a\nb"),
         ("", "an error"),
         ("vxlan10  VNI 10", "vxlan20 VNI 10"),
+        ("VXLAN 10", "VXLAN 20"),
+        ("0 of 1 answered", "1 of 1 answered"),
+        ("[1]", "[0]"),
+        ("3", "4"),
+        ("MTU: 1500 → 1400", "MTU: 1500 → 1450"),
+        ("packets of up to 1400 bytes pass", "packets of up to 1500 bytes pass"),
+        ("2 packets  148 B  ttl 64 in 63", "2 packets  148 B  ttl 64 in 64"),
+        ("2 packets  148 B", "0 packets  0 B"),
+        ('dropped_total{device="eth0"} 1.0', 'dropped_total{device="eth0"} 0.0'),
     ],
 )
 def test_not_alike(shown: str, seen: str) -> None:

@@ -91,9 +91,10 @@ _MASKS = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?"), "<time>"),
     (re.compile(r"(?<=[:\]])(3[2-9]|[45]\d|6[0-5])\d{3}\b"), "<port>"),
-    (re.compile(r"\[\d+\]"), "[<pid>]"),
+    (re.compile(r"(?<=\w)\[\d+\]"), "[<pid>]"),
     (re.compile(r"\+?\b\d+(\.\d+)? ?(ns|µs|ms|s)\b"), "<duration>"),
-    (re.compile(r"(?<![\w.:/-])\d+(\.\d+)?(?![\w.:/-]*\d)(?![\w/])"), "<n>"),
+    (re.compile(r"\b[1-9]\d*(\.\d+)? ?(k|M|G)?B\b"), "<n> B"),
+    (re.compile(r"\b[1-9]\d*( packets\b| / (?=<n> B))"), r"<n>\1"),
     (re.compile(r"─+"), "─"),
     (re.compile(r"\s+"), " "),
 )
@@ -101,7 +102,7 @@ _ANY = "…"
 
 
 def masked(line: str) -> str:
-    """A line without what is otherwise each time: times, identities, numbers, the width of columns."""
+    """A line without what is otherwise each time: times, identities, how much was sent if anything, the width of columns."""
     for pattern, name in _MASKS:
         line = pattern.sub(name, line)
     return line.strip()

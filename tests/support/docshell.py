@@ -121,6 +121,12 @@ class Machine:
                 assert status == 0, said
         self.laboratory = laboratory
 
+    def clear(self) -> None:
+        """End the laboratory that is there, and one that a page built itself and did not remove."""
+        self.build("none")
+        self.laboratory = _LABS[0]
+        self.build("none")
+
 
 @contextmanager
 def machine(folder: Path) -> Iterator[Machine]:

@@ -56,7 +56,7 @@ def trace_blueprint(
             return _json(_traced(Collector(asker, when, _milliseconds), graph(moment), tracking.lower(), ()))
         if _COMMUNITY.fullmatch(tracking):
             return _json(_found(Compare("CommunityID", "within", (tracking,)), when, moment))
-        raise UsageError(f"'{tracking[:40]}' is no tracking ID, which has 32 hex digits: take one that 'skytrail flows' shows")
+        raise UsageError(f"'{tracking[:40]}' is no tracking ID, which has 32 hex digits: take one of 'skytrail flows --json'")
 
     @blueprint.get("/api/v1/trace")
     def of_filter() -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from exporters.flows.records import SORT_KEYS
 from skytrail.cli.pages.markdown import code, codes, page, table
 from skytrail.http.roles import OPEN, ROUTES
 from topology.openapi import document
@@ -26,7 +27,7 @@ class About(NamedTuple):
 
 _AGENT, _HUB, _BOTH = "agent", "hub", "both"
 _AT = {"at": "as of this moment, now"}
-_PERIOD = {"at": "the end of the time asked about, now", "duration": "of it"}
+_PERIOD = {"at": "the end of the time asked about, now", "duration": "how long that is"}
 _RULE = "see below"
 
 ABOUT: Mapping[str, About] = {
@@ -38,7 +39,7 @@ ABOUT: Mapping[str, About] = {
         _AGENT,
         "flows, in Skydive's shape; `Accept: application/x-ndjson`: a line each. [history.md](history.md)",
         {
-            "filter": "as of `skytrail flows`", "sort": "by this key", "limit": "so many, 0: all",
+            "filter": "as of `skytrail flows`", "sort": f"{codes(SORT_KEYS)}; largest first", "limit": "so many, 0: all",
             "wait": "seconds: answer when a flow begins", "begun": "the last answer's header `Skytrail-Flows-Begun`", **_PERIOD,
         },
     ),
@@ -85,7 +86,7 @@ ABOUT: Mapping[str, About] = {
 
 _INTRODUCTION = """\
 The agent listens on 127.0.0.1:8081 (`agent.listen`), the hub on 127.0.0.1:8082 (`hub.listen`); `skytrail up` opens both.
-Who may do what: [security.md](security.md). An argument that is not known is an error. Errors of `/api/v1/…` are JSON,
+Who may do what: [security.md](security.md). `/api/v1/…` refuses an argument that it does not know; its errors are JSON,
 `{"error": …, "status": …}`."""
 
 _RESOURCES = "What follows is what `/api/openapi.json` says."
@@ -101,7 +102,7 @@ def render() -> str:
         table(("route", "of", "role needed", "what", "arguments"), _routes()),
         "## Skydive's resources",
         _RESOURCES,
-        table(("request", "what", "body", "answers"), _operations(told)),
+        table(("request", "what", "header, body", "answers"), _operations(told)),
         "### Their bodies",
         table(("schema", "key", "type", ""), _schemas(told["components"]["schemas"])),
     )
@@ -121,8 +122,14 @@ def _operations(told: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             if method == "parameters":
                 continue
             answers = "; ".join(f"{status}: {answer['description']}" for status, answer in operation["responses"].items())
+            headers = (f"{code(one['name'])}: {one['description']}" for one in operation.get("parameters", ()))
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-            yield code(f"{method.upper()} {path}"), operation["summary"], _type(body), answers
+            yield (
+                code(f"{method.upper()} {path}"),
+                operation["summary"],
+                "; ".join(filter(None, (*headers, _type(body)))),
+                answers,
+            )
 
 
 def _schemas(schemas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -33,6 +33,10 @@ _TINKERPOP = """\
 `?`: `null` may stand there; `*`: any number of these, none too. Forms of one step are separated by a comma; `()` is the
 one without arguments."""
 
+_WORDS = """\
+What may stand where the tables above name such a kind, with the kind before it (`Order.desc`) or without; and what
+`withStrategies` takes, `new SubgraphStrategy(vertices: …)`."""
+
 _SKYDIVE = """\
 Names are read in any case. K: a key, V: a value or a predicate, N: an integer, S: a text, T: a time, D: a duration,
 O: `ASC` or `DESC`, M: `Metadata(…)`; `KV*`: pairs, any number; `KV+`: one or more; `?`: may be left out."""
@@ -54,6 +58,10 @@ def render() -> str:
         table(("at the end", "forms"), _rows(grammar.TERMINAL_STEPS, grammar.TERMINAL_STEPS)),
         "### Predicates",
         table(("predicate", "forms"), _rows(grammar.PREDICATES, {name: (one,) for name, one in grammar.PREDICATES.items()})),
+        "### Words",
+        _WORDS,
+        table(("kind", "words"), ((code(name), codes(words)) for name, words in grammar.ENUMS.items())),
+        table(("strategy", "options"), ((code(name), codes(options)) for name, options in grammar.STRATEGIES.items())),
         "### Refused",
         table(("step", "why"), ((code(name), refusal(name)) for name in sorted(_refused()))),
         "## Skydive's",
