@@ -260,8 +260,9 @@ class _Uvicorn(uvicorn.Server):
             return
         try:
             await protocol.closed.wait()
-        finally:
+        except asyncio.CancelledError:  # else it has ended: one of TLS that was closed twice cannot be aborted in Python 3.11
             transport.abort()
+            raise
 
     def _protocol(self) -> _Protocol:
         protocol = _Protocol(self.config, self.server_state, {}, asyncio.get_running_loop())

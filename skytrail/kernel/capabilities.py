@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Thread, current_thread
+from threading import Lock, Thread, current_thread
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -93,6 +93,7 @@ class Starter:
     def __init__(self, kept: Collection[str], more: Collection[str]) -> None:
         global _starter  # noqa: PLW0603 - capabilities are the process's
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._ending, self._ended = Lock(), False
         self._thread = Thread(target=self._run, name="starter", daemon=True)
         self._thread.start()
         self.run(lambda: confine({*kept, *more}))
@@ -100,18 +101,21 @@ class Starter:
         _starter = self
 
     def run(self, call: Callable[[], T]) -> T:
-        """What a call gives or raises, run there."""
-        if current_thread() is self._thread:
-            return call()
+        """What a call gives or raises, run there; after the end, as who asks is."""
         future: Future[T] = Future()
-        self._calls.put((future, call))
-        return future.result()
+        with self._ending:
+            there = not self._ended and current_thread() is not self._thread
+            if there:
+                self._calls.put((future, call))
+        return future.result() if there else call()
 
     def end(self) -> None:
         """Everything has started."""
         global _starter  # noqa: PLW0603
         _starter = None
-        self._calls.put(None)
+        with self._ending:
+            self._ended = True
+            self._calls.put(None)
         self._thread.join()
 
     def _run(self) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import json
 import socket
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -178,6 +180,27 @@ def test_tls_client_that_verifies_is_answered(issue: Issue) -> None:
             pool.request("GET", f"https://localhost:{server.port}/")
         with pytest.raises((http.client.BadStatusLine, ConnectionError)):
             get(server)
+
+
+def _abort_of_debian(transport: Any) -> None:
+    """asyncio's of Python 3.11.2, which Debian has: a transport that was closed twice has no protocol."""
+    transport._ssl_protocol._abort(None)
+
+
+def test_tls_clients_that_go_are_no_errors(
+    issue: Issue, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncio.sslproto._SSLProtocolTransport.abort", _abort_of_debian)
+    chain, key = issue("localhost")
+    context = ssl.create_default_context(cafile=chain)
+    with serve(hello, "127.0.0.1:0", Http(tls_cert=chain, tls_key=key)) as server:
+        for _ in range(5):
+            with context.wrap_socket(connect(server), server_hostname="localhost") as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answer = b"".join(iter(lambda: client.recv(1000), b""))
+                assert answer.endswith(b"hello\r\n0\r\n\r\n")
+    gc.collect()  # what a task failed of is said when nobody asks for it any more
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_renewed_certificate_is_used_without_a_restart(issue: Issue, tmp_path: Path) -> None:

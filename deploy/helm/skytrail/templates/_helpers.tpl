@@ -1,5 +1,5 @@
 {{- define "skytrail.name" -}}
-{{- printf "%s-%s" .root.Release.Name .part | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" (.root.Release.Name | trunc 40 | trimSuffix "-") .part -}}
 {{- end -}}
 
 {{- define "skytrail.selector" -}}
@@ -22,6 +22,59 @@ labels:
   {{- include "skytrail.labels" . | nindent 2 }}
 {{- end -}}
 
+{{- /* Where agents listen; its port, where a probe on the node asks, and whether others reach it. */ -}}
+{{- define "skytrail.agent.listen" -}}
+{{- dig "agent" "listen" "127.0.0.1:8081" .Values.agent.settings -}}
+{{- end -}}
+
+{{- define "skytrail.agent.port" -}}
+{{- include "skytrail.agent.listen" . | regexFind "[0-9]+$" -}}
+{{- end -}}
+
+{{- define "skytrail.agent.host" -}}
+{{- $host := include "skytrail.agent.listen" . | regexFind "^.*:" | trimSuffix ":" | trimAll "[]" -}}
+{{- ternary "127.0.0.1" $host (has $host (list "" "::" "0.0.0.0" "localhost")) -}}
+{{- end -}}
+
+{{- define "skytrail.agent.open" -}}
+{{- if not (include "skytrail.agent.listen" . | regexMatch "^(127\\.|localhost:|\\[::1\\]:)") }}open{{ end -}}
+{{- end -}}
+
+{{- define "skytrail.agent.scheme" -}}
+{{- ternary "https" "http" (not (empty (dig "http" "tls_cert" "" .Values.agent.settings))) -}}
+{{- end -}}
+
+{{- define "skytrail.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Apart, where there are nodes for it. */ -}}
+{{- define "skytrail.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "skytrail.selector" . | nindent 8 }}
+{{- end -}}
+
+{{- define "skytrail.disruptions" -}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  {{- include "skytrail.metadata" . | nindent 2 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "skytrail.selector" . | nindent 6 }}
+{{- end -}}
+
 {{- /* What both ends are told beside the settings of the values. */ -}}
 {{- define "skytrail.agent.settings" -}}
 {{- $own := dict "agent" (dict "hubs" (list (printf "%s.%s.svc:8083" (include "skytrail.name" (dict "root" . "part" "hub")) .Release.Namespace))) -}}
@@ -41,7 +94,10 @@ labels:
 {{- $own = merge $own (dict "http" (dict "insecure" true)) -}}
 {{- else -}}
 {{- $files := dict "tls_cert" "/etc/skytrail/secret/tls.crt" "tls_key" "/etc/skytrail/secret/tls.key" -}}
-{{- $own = merge $own (dict "wire" (merge (dict "tls_ca" "/etc/skytrail/secret/ca.crt") $files) "http" (merge (dict "token_file" "/etc/skytrail/secret/tokens") $files)) -}}
+{{- $own = merge $own (dict "wire" (merge (dict "tls_ca" "/etc/skytrail/secret/ca.crt") $files) "http" (deepCopy $files)) -}}
+{{- if not (dig "http" "users_file" "" .Values.hub.settings) -}}
+{{- $_ := set $own.http "token_file" "/etc/skytrail/secret/tokens" -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.janusgraph.enabled -}}
 {{- $url := printf "ws://%s:8182/gremlin" (include "skytrail.name" (dict "root" . "part" "janusgraph")) -}}
