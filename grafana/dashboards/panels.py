@@ -301,7 +301,7 @@ def spread(title: str, what: str, unit: str, text: str, *, width: int = 12, heig
 
 
 def graph(
-    title: str, what: str, gremlin: str, *, moment: str = "end", width: int = 24, height: int = 14, **more: object
+    title: str, what: str, gremlin: str, *, moment: str = "end", width: int = 24, height: int = 14, **more: str
 ) -> nodegraph.Panel:
     """Nodes and edges; ``moment``: of the range, ``start`` or ``end``."""
     panel = _titled(nodegraph.Panel(), title, what, width, height, _HUB)
