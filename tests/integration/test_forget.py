@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -46,14 +47,16 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def hubs(tmp_path: Path) -> Iterator[list[Hub]]:
     """Two of one graph in JanusGraph."""
-    server = janusgraph.Server(janusgraph.demand(), tmp_path / "server", "berkeleyje")
-    server.start()
-    settings = {"topology.store": "janusgraph", "topology.janusgraph.url": server.url}
-    made = [Hub(tmp_path / f"hub{number}", settings, command="hub").start() for number in range(2)]
-    yield made
-    for one in made:
-        one.close()
-    server.kill()
+    with ExitStack() as closers:
+        server = janusgraph.Server(janusgraph.demand(), tmp_path / "server", "berkeleyje")
+        closers.callback(server.kill)
+        server.start()
+        settings = {"topology.store": "janusgraph", "topology.janusgraph.url": server.url}
+        made = [Hub(tmp_path / f"hub{number}", settings, command="hub") for number in range(2)]
+        for one in made:
+            one.start()
+            closers.callback(one.close)
+        yield made
 
 
 def forget(hub: Hub, host: str) -> tuple[int, str]:
