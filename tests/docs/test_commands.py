@@ -212,5 +212,5 @@ def test_each_block_says_what_it_is() -> None:
 def test_few_blocks_are_not_run() -> None:
     """They are told with their reasons at the end of the run (conftest.py)."""
     left = [block for page in pages() for block in blocks_of(page) if "not run" in block.marks]
-    assert len(left) <= 18
+    assert len(left) <= 19
     assert all(len(block.marks["not run"]) > 10 for block in left)
