@@ -118,7 +118,8 @@ class Reconciler:
         self._said: dict[tuple[str, str], set[str]] = {}  # (probe, host) → elements that it speaks of
         self._latest: dict[tuple[str, str], int] = {}  # (probe, host) → time of its latest change
         self._since: dict[str, int] = {}  # of what the store has: the time of its latest change
-        self._left: dict[str, int] = {}  # of nodes that the store has: when the last edge ended that one had
+        # of nodes that the store has: when the last edge ended that one had, by who said so
+        self._left: dict[str, dict[tuple[str, str], int]] = {}
         self._ends: OrderedDict[str, int] = OrderedDict()  # of what we ended: when, the latest last
         self._ends_forgotten = 0  # the latest time of those that are not among these any more
         self._adopted: set[Source] = set()  # those whose host has been looked for under other names
@@ -655,30 +656,34 @@ class Reconciler:
     def _timed(self, source: Source, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
         """When each change was: when it began, unless what others said of the element, or of an edge's nodes, is later.
 
-        A node ends when its last edge has, or later.
+        A node ends when its last edge has, or later, as far as one report or one source tells of both.
         Where the source itself said something of the element after that beginning, the change is when it was seen.
         That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
+        ended: dict[str, int] = {}  # when the last edge ended that a node had
+        key = _key_of(source)
         for id_, state in changes:
             ends = (state.parent, state.child) if state else ()
             nodes = (found[end].at if end in found else self._since.get(end, 0) for end in ends)
             before = self._since.get(id_, 0)
             gone_before = 0 if before else self._ends.get(id_, 0)
             said = before >= began and source.probe in self._there[id_].parts
-            left = self._left.get(id_, 0) if state is None else 0
-            when = max(at if said else began, before + 1, gone_before, left, *nodes)
+            left = self._left.get(id_, {}).get(key, 0) if state is None else 0
+            when = max(at if said else began, before + 1, gone_before, ended.get(id_, 0), left, *nodes)
             found[id_] = Change(id_, when, state)
             if state is None:
                 self._note_end(id_, when)
+                if (gone := self._there[id_]).kind is Kind.EDGE:
+                    for end in (gone.parent, gone.child):
+                        ended[end] = max(ended.get(end, 0), when)
+                        left_by = self._left.setdefault(end, {})
+                        left_by[key] = max(left_by.get(key, 0), when)
         return tuple(found.values())
 
     def _note_end(self, id_: str, at: int) -> None:
-        """If it comes again, then not before that; nor do an edge's nodes end before it."""
+        """If it comes again, then not before that."""
         self._left.pop(id_, None)
-        if (gone := self._there[id_]).kind is Kind.EDGE:
-            for end in (gone.parent, gone.child):
-                self._left[end] = max(self._left.get(end, 0), at)
         self._ends.pop(id_, None)
         self._ends[id_] = at
         if len(self._ends) > _MAX_ENDS:

@@ -227,6 +227,15 @@ def test_a_node_does_not_end_before_an_edge_that_it_had(lab: Lab) -> None:
     assert spans == [(1_000_000, 3_500_000), (3_500_000, 6_000_000)]
 
 
+def test_a_node_ends_when_it_did_though_another_probe_ended_its_edge_later(lab: Lab) -> None:
+    lab.report(link("space"), at=1_000_000)
+    lab.report(link("c"), edge("space", "c"), source=OTHERS, at=2_000_000)
+    lab.report(gone=(node_id("space"),), at=6_000_000)
+    lab.report(source=OTHERS, gone=(node_id("c"),), at=7_000_000, late=2_000_000)
+    [c] = [one for one in lab.store.between(T, T + 10_000_000) if one.id == node_id("c")]
+    assert (c.updated_at - T, c.archived_at - T) == (2_000_000, 5_000_000)
+
+
 def test_of_ends_that_are_forgotten_the_latest_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topology.reconcile._MAX_ENDS", 1)
     lab.report(link("a"), link("b"), at=1_000_000)
