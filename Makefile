@@ -9,7 +9,7 @@ PLUGIN := grafana/datasource
 STAMP := $(VENV)/.installed
 export LAB_BIN ?=
 
-.PHONY: up setup test test-host test-parts test-hubs test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire pictures grafana dashboards wheel deploy format clean
+.PHONY: up setup test test-host test-parts test-graph test-cassandra lint bpf bpf-check bench fuzz kernels docs wire pictures grafana dashboards wheel deploy format clean
 
 up: $(STAMP)
 	$(BIN)/skytrail up
@@ -31,31 +31,25 @@ $(VENV)/.installed-dev: $(STAMP)
 test: $(VENV)/.installed-dev
 	$(LAB)/packages.sh test
 	$(MAKE) --no-print-directory lint bpf-check
-	@echo "The tests run in four groups at once, some 30 minutes; what each says is printed when it has ended."
-	$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-host test-parts test-hubs test-graph
+	@echo "The tests run in three groups at once, some 30 minutes; what each says is printed when it has ended."
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-host test-parts test-graph
 
 # What asks the kernel about all of its host sees what other tests make there. So there are: the tests of whole agents, and those
-# that ask it for the IDs of processes, on this host; those of whole hubs in namespaces apart, and then the kernels; the other ones
-# that ask it in others; and what does not ask it, and then the documentation, apart.
+# that ask it for the IDs of processes, on this host; the other ones that ask it, in namespaces apart; and what does not ask it.
 HOST_TESTS := tests/integration tests/exporters/sockets tests/exporters/bpf/test_sockets.py tests/exporters/flows/test_table.py tests/deploy
-HUB_TESTS := $(wildcard tests/integration/test_topology*.py) $(addprefix tests/integration/test_,many_hosts.py forget.py restore.py)
 GRAPH_TESTS := tests/contract tests/gremlin_api tests/topology/store tests/topology/remote tests/skytrail/http tests/skytrail/settings \
 	tests/skytrail/asking tests/skytrail/wire tests/exporters/outputs tests/topology/snapshot \
 	$(addprefix tests/topology/probes/kubernetes/,test_churn.py test_hostile.py test_probe.py) tests/topology/test_rules.py tests/topology/test_held.py \
 	tests/topology/test_routes.py
 test-host:
-	$(BIN)/pytest $(HOST_TESTS) $(addprefix --ignore=,$(HUB_TESTS))
-
-test-hubs:
-	$(LAB)/apart.sh $(BIN)/pytest -o cache_dir=.pytest_cache/hubs $(HUB_TESTS)
-	$(MAKE) --no-print-directory kernels KERNEL_TESTS=short
+	$(BIN)/pytest $(HOST_TESTS)
 
 test-parts: $(PLUGIN)/node_modules/.installed
-	$(LAB)/apart.sh $(BIN)/pytest -o cache_dir=.pytest_cache/parts $(addprefix --ignore=,tests/docs $(HOST_TESTS) $(GRAPH_TESTS))
+	$(LAB)/apart.sh $(BIN)/pytest -o cache_dir=.pytest_cache/parts $(addprefix --ignore=,$(HOST_TESTS) $(GRAPH_TESTS))
 
 test-graph:
 	$(BIN)/pytest -o cache_dir=.pytest_cache/graph $(GRAPH_TESTS)
-	$(LAB)/apart.sh $(BIN)/pytest -o cache_dir=.pytest_cache/docs tests/docs
+	$(MAKE) --no-print-directory kernels KERNEL_TESTS=short
 
 # The JanusGraph store on a real Cassandra: some minutes, and 2 GB of memory.
 test-cassandra: $(VENV)/.installed-dev
