@@ -206,7 +206,7 @@ def test_more_hints_than_the_ring_holds_lose_nothing(look: Look, run: Run) -> No
     looker.may_look.set()
 
     assert until(lambda: inode in looker.known)
-    assert looker.hints.hints <= before + 2
+    assert looker.hints.hints < before + RING_RECORDS // 10  # no call for each; others on this machine make some, too
     last = run("unshare", "--net", "sleep", "600")
     inode = until(lambda: new_one(last.pid))
     assert until(lambda: inode in looker.known)

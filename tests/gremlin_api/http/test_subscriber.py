@@ -674,8 +674,8 @@ def test_nothing_is_lost_while_the_store_is_away(store: EmbeddedStore) -> None:
     faulty: Any = Faulty(store)
     with serving(faulty) as served, served.client() as client:
         faulty.error = StoreError("it is away")
+        assert faulty.refused.wait(WAIT)  # no reading is under way any more
         served.writer.write(node("a"))
-        assert faulty.refused.wait(WAIT)
         client.ask()
         answer = client.next()
         assert (answer["Status"], answer["Obj"], answer["Error"]) == (503, None, "it is away")
