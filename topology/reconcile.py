@@ -656,12 +656,11 @@ class Reconciler:
     def _timed(self, source: Source, at: int, began: int, changes: list[tuple[str, State | None]]) -> tuple[Change, ...]:
         """When each change was: when it began, unless what others said of the element, or of an edge's nodes, is later.
 
-        A node ends when its last edge has, or later, as far as one report or one source tells of both.
+        A node ends when its last edge has, or later, as far as one source ended both.
         Where the source itself said something of the element after that beginning, the change is when it was seen.
         That moves this change alone: what the source says of other elements has its own time, though it be told late.
         """
         found: dict[str, Change] = {}
-        ended: dict[str, int] = {}  # when the last edge ended that a node had
         key = _key_of(source)
         for id_, state in changes:
             ends = (state.parent, state.child) if state else ()
@@ -670,13 +669,12 @@ class Reconciler:
             gone_before = 0 if before else self._ends.get(id_, 0)
             said = before >= began and source.probe in self._there[id_].parts
             left = self._left.get(id_, {}).get(key, 0) if state is None else 0
-            when = max(at if said else began, before + 1, gone_before, ended.get(id_, 0), left, *nodes)
+            when = max(at if said else began, before + 1, gone_before, left, *nodes)
             found[id_] = Change(id_, when, state)
             if state is None:
                 self._note_end(id_, when)
                 if (gone := self._there[id_]).kind is Kind.EDGE:
                     for end in (gone.parent, gone.child):
-                        ended[end] = max(ended.get(end, 0), when)
                         left_by = self._left.setdefault(end, {})
                         left_by[key] = max(left_by.get(key, 0), when)
         return tuple(found.values())

@@ -140,7 +140,6 @@ class ServiceMap:
         on_duty: whether it is ours to run; else another hub does.
 
     Attributes:
-        edges: that it says are there.
         left_out: pairs that were too many, at the last question.
     """
 
@@ -160,10 +159,14 @@ class ServiceMap:
         self._seen: dict[Pair, int] = {}  # when last: the number of the question
         self._number = 0
         self._said: list[Fact] | None = None
-        self.edges = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="services", daemon=True)
         self.left_out = 0
+
+    @property
+    def edges(self) -> int:
+        """How many it says are there."""
+        return sum(isinstance(fact, EdgeFact) for fact in self._said or ())
 
     def start(self) -> None:
         """Begin."""
@@ -179,7 +182,7 @@ class ServiceMap:
         while not self._stopping.wait(_PERIOD if self._on else _LOOK):
             try:
                 if not self._on_duty():
-                    self._said, self.edges = None, 0  # who is says what there is
+                    self._said = None  # who is says what there is
                 elif self._on:
                     self.step()
                 else:
@@ -206,4 +209,3 @@ class ServiceMap:
         if said != self._said:
             self._report(Report(self._source, self._clock(), tuple(said), whole=True))
             self._said = said
-        self.edges = sum(isinstance(fact, EdgeFact) for fact in said)

@@ -273,7 +273,6 @@ class ContainersProbe:
                     if known.socket == socket:
                         self._tell_container(identity, known, news)
                 self._tell_networks(news)
-                return self._when(at)
             case ContainerTold(socket, identity, container, at):
                 if container is not None:
                     self._put(socket, container, seen, namespaces, self._when(at), news)
